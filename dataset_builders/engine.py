@@ -1,0 +1,105 @@
+"""The engine that carries out the recipes' Ibis expressions, and the few expressions that all recipes share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dataset_builders.tables import TABLES
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The only randomness of a build: a draw is `md5(seed | task | key ...)`, and every choice is "order by draw".
+
+    So the same input gives the same rows whatever the order of its records, the number of threads, or the engine.
+    """
+
+    seed: int
+    task: str
+
+    def __call__(self, *keys: "ir.Value") -> "ir.StringValue":
+        import ibis
+
+        text: Any = ibis.literal(f"{self.seed}|{self.task}")
+        for key in keys:
+            text = text.concat("|", key.cast("string"))
+        return text.hexdigest("md5")
+
+
+@dataclass(frozen=True)
+class Harvest:
+    """What a recipe makes of the canonical tables.
+
+    `rows` has the fields of the task's templates, `answer`, `key` (unique, orders the rows by draw), `group` (what the split
+    keeps together), `source` and `records` (the numbers of the raw records that the row was made of). `unused` has
+    `record`, `source` and `reason`, for the records that the recipe looked at and left.
+    """
+
+    rows: "ir.Table"
+    unused: "ir.Table"
+
+
+def connect(memory_limit: str, threads: int | None, spill: Path) -> Any:
+    """DuckDB in memory, spilling to the folder `spill` above `memory_limit` (such as "4GB")."""
+    import ibis
+
+    options: dict[str, Any] = {"memory_limit": memory_limit, "temp_directory": str(spill)}
+    if threads:
+        options["threads"] = threads
+    return ibis.duckdb.connect(**options)
+
+
+def load_tables(connection: Any, folder: Path) -> tuple[dict[str, "ir.Table"], list["ir.Table"]]:
+    """The staged tables without duplicates, and the records that were duplicates with their reason."""
+    import ibis
+
+    tables, duplicates = {}, []
+    for name, table in TABLES.items():
+        path = folder / f"{name}.parquet"
+        if not path.exists():
+            continue
+        staged = connection.read_parquet(path)
+        columns = [column.name for column in table.columns] + ["source"]
+        # The record's number follows the order of the input, so it must not decide which of two twins stays.
+        content = ibis.literal("").concat(*(part for c in columns for part in ("|", staged[c].cast("string").fill_null(""))))
+        order = [content.hexdigest("md5"), staged.record]
+        ranked = staged.mutate(twin=ibis.row_number().over(group_by=list(table.key), order_by=order))
+        ranked = materialise(connection, ranked, folder / f"unique_{name}.parquet")
+        tables[name] = ranked.filter(ranked.twin == 0).drop("twin")
+        duplicates.append(unused(ranked.filter(ranked.twin > 0), f"{name}: another record has the same {', '.join(table.key)}"))
+    return tables, duplicates
+
+
+def materialise(connection: Any, table: "ir.Table", path: Path) -> "ir.Table":
+    """Computes a table once, into a Parquet file, so that what is built on it does not compute it again."""
+    connection.to_parquet(table, path)
+    return connection.read_parquet(path)
+
+
+def unused(records: "ir.Table", reason: str) -> "ir.Table":
+    """Records that a recipe leaves, each with its reason."""
+    import ibis
+
+    return records.select("record", "source", reason=ibis.literal(reason))
+
+
+def union(tables: list["ir.Table"]) -> "ir.Table":
+    """All rows of tables with the same columns."""
+    import ibis
+
+    return ibis.union(tables[0], *tables[1:]) if len(tables) > 1 else tables[0]
+
+
+def rank(draw: "ir.Value", group_by: list[Any] | None = None) -> "ir.IntegerValue":
+    """The place of each row in order of its draw, from 0, within its group."""
+    import ibis
+
+    return ibis.row_number().over(group_by=group_by, order_by=draw)
+
+
+def words(text: "ir.StringValue") -> "ir.ArrayValue":
+    """The distinct words of a text, lower case, letters and digits only."""
+    return text.lower().re_replace("[^\\p{L}\\p{N}]+", " ").strip().split(" ").unique()

@@ -1,0 +1,21 @@
+"""How a user's mistake is told: one sentence on standard error and exit code 2, never a traceback."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class UserError(Exception):
+    """Something that the user can mend. The message says what is wrong and what to do."""
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Wraps a command line's `main`: prints a UserError as `error: ...` and exits with code 2; Ctrl-C exits with 130."""
+    try:
+        yield
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

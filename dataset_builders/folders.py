@@ -1,0 +1,38 @@
+"""Folders that appear whole or not at all."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dataset_builders.errors import UserError
+
+
+@contextmanager
+def replaced(out: Path, marker: str) -> Iterator[Path]:
+    """A new folder beside `out` to write into; it takes the place of `out` when the block ends well, else it goes.
+
+    An `out` that exists is replaced only if it is empty or holds the file `marker`, which says that it came from here.
+    A process killed between the two renames leaves the old folder beside `out`, and the next run puts it back.
+    """
+    new, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
+    try:
+        if old.exists() and not out.exists():
+            old.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(new, ignore_errors=True)
+        if out.exists() and not out.is_dir():
+            raise UserError(f"{out} is a file. Give a folder.")
+        if out.is_dir() and any(out.iterdir()) and not (out / marker).exists():
+            raise UserError(f"{out} exists and holds something else. Give an empty or a new folder.")
+        new.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {error.strerror}. Give a folder that you may write to.") from None
+    try:
+        yield new
+        if out.exists():
+            out.rename(old)
+        new.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)

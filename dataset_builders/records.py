@@ -1,0 +1,135 @@
+"""Raw records out of JSON lines, JSON documents, CSV and Parquet files. A bad one is yielded as a Rejected, never raised."""
+
+import csv
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+MAX_LINE_BYTES = 32 * 2**20
+"""A longer line is skipped without being held in memory."""
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A raw record, or the unreadable rest of a file, that yields nothing, and why."""
+
+    reason: str
+
+
+Record = dict[str, Any] | Rejected
+
+
+def json_lines(path: Path) -> Iterator[Record]:
+    """One JSON object a line, plain or gzip by the file's ending."""
+    import orjson
+
+    for line in _lines(path):
+        if isinstance(line, Rejected):
+            yield line
+            continue
+        try:
+            record = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            yield Rejected("line is not UTF-8") if _is_not_utf8(line) else Rejected("line is not JSON")
+            continue
+        yield record if isinstance(record, dict) else Rejected("line is not a JSON object")
+
+
+def json_document(path: Path) -> Any:
+    """The whole of a JSON file, or a Rejected."""
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return Rejected("file is not JSON")
+
+
+def csv_rows(path: Path) -> Iterator[Record]:
+    """One record a row, all values text; the first row names the columns."""
+    csv.field_size_limit(MAX_LINE_BYTES)
+    # A byte that is not UTF-8 becomes a lone surrogate, which the row check below finds: one bad row is not a bad file.
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        reader = csv.DictReader(file, restkey="", restval=None)
+        while True:
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield Rejected(f"row is not CSV: {error}")
+                continue
+            values = list(row.values())
+            if "" in row or None in values:
+                yield Rejected("row has another number of fields than the header")
+            elif any(not value.isascii() and _has_surrogate(value) for value in values):
+                yield Rejected("row is not UTF-8")
+            else:
+                yield row
+
+
+def parquet_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Record]:
+    """One record a row, of those `columns` that the file has."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+        present = [name for name in file.schema_arrow.names if name in columns]
+        for batch in file.iter_batches(batch_size=8192, columns=present):
+            yield from batch.to_pylist()
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
+        yield Rejected("file is not readable as Parquet from here on")
+
+
+def column_names(path: Path) -> frozenset[str]:
+    """Columns of a CSV or Parquet file; empty where they cannot be read."""
+    if path.suffix == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            return frozenset(pq.read_schema(path).names)
+        except (pa.ArrowException, OSError):
+            return frozenset()
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        return frozenset(next(csv.reader([file.readline(MAX_LINE_BYTES)]), []))
+
+
+def _lines(path: Path) -> Iterator[bytes | Rejected]:
+    with _open(path) as file:
+        try:
+            yield from _bounded_lines(file)
+        except EOFError:
+            yield Rejected("gzip file is cut short: the rest is lost")
+        except (gzip.BadGzipFile, zlib.error):
+            yield Rejected("gzip file is damaged: the rest is lost")
+
+
+def _open(path: Path) -> Any:
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+
+
+def _bounded_lines(file: BinaryIO) -> Iterator[bytes | Rejected]:
+    while line := file.readline(MAX_LINE_BYTES):
+        if line.endswith(b"\n") or len(line) < MAX_LINE_BYTES:
+            if line.strip():
+                yield line
+            continue
+        while (rest := file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
+            pass
+        yield Rejected(f"line is longer than {MAX_LINE_BYTES // 2**20} MiB")
+
+
+def _is_not_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+def _has_surrogate(value: str) -> bool:
+    return any("\ud800" <= char <= "\udfff" for char in value)

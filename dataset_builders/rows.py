@@ -1,0 +1,95 @@
+"""A recipe's fields in, one row of the dataset out: cleaned, put into a template, with its completion and answer."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from dataset_builders.records import Rejected
+from dataset_builders.tasks import Task, gold, parse_completion, render_completion, render_prompt
+from dataset_builders.text import clean
+
+MAX_WORDS = {"review": 150, "snippets": 50, "answer": 60}
+"""Longest text of a field in words; 30 for every other, which is more than most titles have."""
+
+NOT_FIELDS = ("answer", "key", "group", "source", "records")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row. `answer` is JSON text in the shape that the task's metric needs; `records` are its raw records' numbers."""
+
+    prompt: str
+    completion: str
+    task: str
+    family: str
+    answer: str
+    source: str
+    licence: str
+    group: str
+    records: tuple[int, ...]
+
+    @property
+    def sample_id(self) -> str:
+        return hashlib.md5(f"{self.task}\0{self.prompt}\0{self.completion}".encode()).hexdigest()
+
+    def as_columns(self) -> dict[str, Any]:
+        """The row as it is published."""
+        return {
+            "prompt": [{"role": "user", "content": self.prompt}],
+            "completion": [{"role": "assistant", "content": self.completion}],
+            "task": self.task,
+            "family": self.family,
+            "answer": self.answer,
+            "source": self.source,
+            "licence": self.licence,
+            "group": self.group,
+            "sample_id": self.sample_id,
+        }
+
+
+def make_row(task: Task, harvested: dict[str, Any], licences: dict[str, str], seed: int) -> Row | Rejected:
+    """One row from what a recipe yields for it, or why there is none.
+
+    The template is chosen by draw, so that a model learns the task and not one wording of it.
+    """
+    fields = {name: _clean_field(name, value) for name, value in harvested.items() if name not in NOT_FIELDS}
+    reason = next((reason for name, value in fields.items() if (reason := _unfit(name, value))), None)
+    if reason:
+        return Rejected(reason)
+    answer = harvested["answer"]
+    if isinstance(answer, str):
+        answer = clean(answer, MAX_WORDS["answer"])
+    value = gold(task, answer)
+    completion = render_completion(task, value)
+    if parse_completion(task, completion) != value:
+        return Rejected("answer cannot be read back")
+    draw = hashlib.md5(f"{seed}|{task.name}|template|{harvested['key']}".encode()).hexdigest()
+    template = task.templates[int(draw[:8], 16) % len(task.templates)]
+    return Row(
+        prompt=render_prompt(template, fields),
+        completion=completion,
+        task=task.name,
+        family=task.family,
+        answer=json.dumps(answer, ensure_ascii=False),
+        source=harvested["source"],
+        licence=licences[harvested["source"]],
+        group=harvested["group"],
+        records=tuple(record for record in harvested["records"] if record is not None),
+    )
+
+
+def _clean_field(name: str, value: Any) -> Any:
+    most = MAX_WORDS.get(name, 30)
+    if isinstance(value, list):
+        return [clean(item, most) for item in value]
+    return clean(value, most)
+
+
+def _unfit(name: str, value: Any) -> str | None:
+    items = value if isinstance(value, list) else [value]
+    if not all(items):
+        return f"{name} holds nothing to read"
+    if len({item.lower() for item in items}) < len(items):
+        return f"{name} holds the same text twice"
+    return None

@@ -1,0 +1,35 @@
+"""One module per raw corpus. Each offers NAME, LICENCE, `claims(path)`, `read(path)` and `canonical(record, path)`.
+
+`read` streams raw records; `canonical` turns one into rows of canonical tables, or says why it yields none. They are plain
+functions over dicts and not engine expressions, since only so can one bad record out of millions be counted and named
+without losing the file; what follows, on canonical tables, is relational work and the engine's.
+"""
+
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+from dataset_builders.records import Rejected
+
+Rows = list[tuple[str, dict[str, Any]]]
+"""(canonical table, row) pairs; a row has every column of its table but `source` and `record`."""
+
+
+def corpora() -> tuple[ModuleType, ...]:
+    """The modules of all corpora, in the order in which they may claim a file."""
+    from dataset_builders.sources import amazon_reviews, amazonqa, ecinstruct, esci, merrec
+
+    return (amazon_reviews, esci, merrec, amazonqa, ecinstruct)
+
+
+def missing(record: dict[str, Any], keys: Iterable[str]) -> Rejected | None:
+    """A Rejected that names the first key that the record lacks."""
+    for key in keys:
+        if record.get(key) in (None, ""):
+            return Rejected(f"{key} is missing")
+    return None
+
+
+def optional_text(value: Any) -> str | None:
+    """The value where it is text that says something, else None."""
+    return value if isinstance(value, str) and value.strip() else None

@@ -1,0 +1,78 @@
+"""Amazon Review Data (2018): `<Category>_5.json[.gz]` and `meta_<Category>.json[.gz]`, JSON lines.
+
+Format: https://cseweb.ucsd.edu/~jmcauley/datasets/amazon_v2/
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dataset_builders.records import Record, Rejected, json_lines
+from dataset_builders.sources import Rows, missing, optional_text
+
+NAME = "amazon_reviews_2018"
+LICENCE = "none stated"
+
+_REVIEWS = re.compile(r"(?P<category>.+?)(?:_5)?\.json(?:\.gz)?")
+_META = re.compile(r"meta_(?P<category>.+)\.json(?:\.gz)?")
+_RELATIONS = {"also_buy": "also_buy", "also_view": "also_view"}
+
+
+def claims(path: Path) -> bool:
+    return bool(_META.fullmatch(path.name) or re.fullmatch(r".+_5\.json(?:\.gz)?", path.name))
+
+
+def read(path: Path) -> Iterator[Record]:
+    return json_lines(path)
+
+
+def canonical(record: dict[str, Any], path: Path) -> Rows | Rejected:
+    if match := _META.fullmatch(path.name):
+        return _product(record, match["category"].replace("_", " "))
+    category = _REVIEWS.fullmatch(path.name)
+    return _review(record, category["category"].replace("_", " ") if category else path.name)
+
+
+def _review(record: dict[str, Any], category: str) -> Rows | Rejected:
+    rejected = missing(record, ("asin", "overall", "reviewText"))
+    if rejected:
+        return rejected
+    rating = record["overall"]
+    text, title = record["reviewText"], optional_text(record.get("summary"))
+    # The corpus has no review id, and a reviewer's must not be used: what is reviewed and said stands in its place.
+    content = "\0".join(map(str, (record["asin"], rating, title, text)))
+    row = {
+        "review_id": hashlib.md5(content.encode(errors="replace")).hexdigest(),
+        "product_id": record["asin"],
+        "category": category,
+        "rating": int(rating) if isinstance(rating, int | float) and float(rating).is_integer() else rating,
+        "title": title,
+        "text": text,
+    }
+    return [("reviews", row)]
+
+
+def _product(record: dict[str, Any], category: str) -> Rows | Rejected:
+    rejected = missing(record, ("asin",))
+    if rejected:
+        return rejected
+    description = record.get("description")
+    parts = [part for part in description if isinstance(part, str)] if isinstance(description, list) else [description]
+    product = {
+        "product_id": record["asin"],
+        "locale": "us",
+        "title": record.get("title"),
+        "description": optional_text(" ".join(part for part in parts if isinstance(part, str))),
+        "brand": optional_text(record.get("brand")),
+        "category": category,
+        "color": None,
+    }
+    links = [
+        ("co_purchases", {"product_id": record["asin"], "other_product_id": other, "relation": relation})
+        for key, relation in _RELATIONS.items()
+        if isinstance(record.get(key), list)
+        for other in record[key]
+    ]
+    return [("products", product), *links]

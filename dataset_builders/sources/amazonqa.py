@@ -1,0 +1,48 @@
+"""AmazonQA: `{train,val,test}-qar.jsonl`, questions with review snippets and answers.
+
+Format: https://github.com/amazonqa/amazonqa
+"""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dataset_builders.records import Record, Rejected, json_lines
+from dataset_builders.sources import Rows, missing
+
+NAME = "amazonqa"
+LICENCE = "none stated"
+
+
+def claims(path: Path) -> bool:
+    return "-qar" in path.name and path.name.removesuffix(".gz").endswith(".jsonl")
+
+
+def read(path: Path) -> Iterator[Record]:
+    return json_lines(path)
+
+
+def canonical(record: dict[str, Any], path: Path) -> Rows | Rejected:
+    rejected = missing(record, ("asin", "questionText"))
+    if rejected:
+        return rejected
+    answers = record.get("answers")
+    if not isinstance(answers, list):
+        return Rejected("answers is not a list")
+    snippets = record.get("review_snippets")
+    if not isinstance(snippets, list):
+        return Rejected("review_snippets is not a list")
+    if record.get("is_answerable") not in (0, 1):
+        return Rejected("is_answerable is not 0 or 1")
+    # qid is not there in every file, and not unique across the three.
+    content = f"{record['asin']}\0{record['questionText']}"
+    question = {
+        "question_id": hashlib.md5(content.encode(errors="replace")).hexdigest(),
+        "product_id": record["asin"],
+        "question": record["questionText"],
+        "snippets": snippets,
+        "answers": [answer.get("answerText") for answer in answers if isinstance(answer, dict) and answer.get("answerText")],
+        "answerable": bool(record["is_answerable"]),
+    }
+    return [("questions", question)]

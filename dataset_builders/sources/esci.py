@@ -1,0 +1,100 @@
+"""Shopping Queries Data Set (ESCI): examples and products as Parquet, joined or not as CSV, or a JSON list of judgments.
+
+Format: https://github.com/amazon-science/esci-data; the JSON form is the judgment list of OpenSearch's search relevance
+tools, with the gains 100, 10, 1 and 0 for exact, substitute, complement and irrelevant.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dataset_builders.records import Record, Rejected, column_names, csv_rows, json_document, parquet_rows
+from dataset_builders.sources import Rows, missing, optional_text
+
+NAME = "esci"
+LICENCE = "Apache-2.0"
+
+_LABELS = {"E": "exact", "S": "substitute", "C": "complement", "I": "irrelevant"}
+_GAINS = {100.0: "exact", 10.0: "substitute", 1.0: "complement", 0.0: "irrelevant"}
+_JUDGMENT = ("query", "query_id", "product_id", "product_locale", "esci_label")
+_PRODUCT = ("product_id", "product_locale", "product_title", "product_description", "product_brand", "product_color")
+
+
+def claims(path: Path) -> bool:
+    if path.suffix == ".json":
+        return "judgments" in path.name
+    return path.suffix in (".parquet", ".csv") and bool({"esci_label", "product_title"} & column_names(path))
+
+
+def read(path: Path) -> Iterator[Record]:
+    if path.suffix == ".json":
+        return _judgment_list(path)
+    return csv_rows(path) if path.suffix == ".csv" else parquet_rows(path, (*_JUDGMENT, *_PRODUCT))
+
+
+def _judgment_list(path: Path) -> Iterator[Record]:
+    document = json_document(path)
+    if isinstance(document, Rejected):
+        yield document
+        return
+    entries = document.get("judgmentRatings") if isinstance(document, dict) else None
+    if not isinstance(entries, list):
+        yield Rejected("file has no list judgmentRatings")
+        return
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict) or not isinstance(entry.get("ratings"), list):
+            yield Rejected("judgmentRatings entry has no list of ratings")
+            continue
+        for rating in entry["ratings"]:
+            yield {"query": entry.get("query"), "query_id": f"list-{number}", "rating": rating}
+
+
+def canonical(record: dict[str, Any], path: Path) -> Rows | Rejected:
+    if path.suffix == ".json":
+        return _listed_judgment(record)
+    rows: Rows = []
+    if "esci_label" in record:
+        rejected = missing(record, _JUDGMENT)
+        if rejected:
+            return rejected
+        rows.append(
+            (
+                "judgments",
+                {
+                    "query_id": str(record["query_id"]),
+                    "query": record["query"],
+                    "product_id": record["product_id"],
+                    "locale": record["product_locale"],
+                    "label": _LABELS.get(record["esci_label"], f"unknown label {record['esci_label']}"),
+                },
+            )
+        )
+    if "product_title" in record:
+        product = {
+            "product_id": record.get("product_id"),
+            "locale": record.get("product_locale"),
+            "title": record["product_title"],
+            "description": optional_text(record.get("product_description")),
+            "brand": optional_text(record.get("product_brand")),
+            "category": None,
+            "color": optional_text(record.get("product_color")),
+        }
+        rows.append(("products", product))
+    return rows
+
+
+def _listed_judgment(record: dict[str, Any]) -> Rows | Rejected:
+    rating = record["rating"]
+    try:
+        label = _GAINS[float(rating["rating"])]
+        product_id = rating["docId"]
+    except (KeyError, TypeError, ValueError):
+        return Rejected("rating is not one of 100, 10, 1, 0 with a docId")
+    row = {
+        "query_id": record["query_id"],
+        "query": record["query"],
+        "product_id": product_id,
+        "locale": "us",
+        "label": label,
+    }
+    return [("judgments", row)]

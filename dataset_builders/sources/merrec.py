@@ -1,0 +1,68 @@
+"""MerRec: sessions of a second-hand marketplace, folders of Parquet or CSV with 25 columns.
+
+Format: https://huggingface.co/datasets/mercari-us/merrec
+"""
+
+import datetime
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dataset_builders.records import Record, Rejected, column_names, csv_rows, parquet_rows
+from dataset_builders.sources import Rows, missing, optional_text
+
+NAME = "merrec"
+LICENCE = "CC-BY-NC-4.0"
+
+_ACTIONS = {
+    "item_view": "view",
+    "item_like": "like",
+    "item_add_to_cart_tap": "cart",
+    "offer_make": "offer",
+    "buy_start": "buy",
+    "buy_comp": "buy",
+}
+_COLUMNS = ("session_id", "sequence_id", "stime", "event_id", "item_id", "name", "brand_name", "color", "size_name")
+_CATEGORIES = ("c2_name", "c1_name", "c0_name")  # from narrow to broad
+
+
+def claims(path: Path) -> bool:
+    return path.suffix in (".parquet", ".csv") and {"sequence_id", "event_id", "stime"} <= column_names(path)
+
+
+def read(path: Path) -> Iterator[Record]:
+    return csv_rows(path) if path.suffix == ".csv" else parquet_rows(path, (*_COLUMNS, *_CATEGORIES))
+
+
+def canonical(record: dict[str, Any], path: Path) -> Rows | Rejected:
+    rejected = missing(record, ("session_id", "stime", "event_id", "item_id", "name"))
+    if rejected:
+        return rejected
+    moment = _microseconds(record["stime"])
+    if moment is None:
+        return Rejected("stime is not a time")
+    session = f"{record['session_id']}|{record.get('sequence_id')}"
+    event = {
+        "session_id": hashlib.md5(session.encode(errors="replace")).hexdigest(),
+        "position": moment,
+        "action": _ACTIONS.get(str(record["event_id"]), f"unknown action {record['event_id']}"),
+        "product_id": str(record["item_id"]),
+        "title": record["name"],
+        "query": None,
+        "brand": optional_text(record.get("brand_name")),
+        "category": next((name for key in _CATEGORIES if (name := optional_text(record.get(key)))), None),
+        "color": optional_text(record.get("color")),
+        "size": optional_text(record.get("size_name")),
+    }
+    return [("events", event)]
+
+
+def _microseconds(value: Any) -> int | None:
+    """Time since 1970 of a timestamp or its text; it orders a session's events, whatever the time zone."""
+    if not isinstance(value, datetime.datetime):
+        try:
+            value = datetime.datetime.fromisoformat(str(value))
+        except ValueError:
+            return None
+    return int(value.replace(tzinfo=value.tzinfo or datetime.UTC).timestamp() * 1_000_000)
