@@ -103,3 +103,34 @@ def rank(draw: "ir.Value", group_by: list[Any] | None = None) -> "ir.IntegerValu
 def words(text: "ir.StringValue") -> "ir.ArrayValue":
     """The distinct words of a text, lower case, letters and digits only."""
     return text.lower().re_replace("[^\\p{L}\\p{N}]+", " ").strip().split(" ").unique()
+
+
+def titles(tables: dict[str, "ir.Table"]) -> "ir.Table":
+    """One title per product id, whatever its locales: `product_id, title, source, record`."""
+    products = tables["products"]
+    products = products.mutate(place=rank(products.locale, [products.product_id]))
+    return products.filter(products.place == 0).select("product_id", "title", "source", "record")
+
+
+def bought_links(tables: dict[str, "ir.Table"], products: "ir.Table") -> "ir.Table":
+    """Links of products bought together, with `title, other_title, product_record, other_record`, null where unknown."""
+    links = tables["co_purchases"].filter(tables["co_purchases"].relation == "also_buy")
+    first = products.select("product_id", "title", product_record="record")
+    second = products.select(other_product_id="product_id", other_title="title", other_record="record")
+    links = links.left_join(first, "product_id").drop("product_id_right")
+    return links.left_join(second, "other_product_id").drop("other_product_id_right")
+
+
+def overlap(text: "ir.StringValue", other: "ir.StringValue") -> "ir.FloatingValue":
+    """Share of the shorter text's distinct words that the other has too."""
+    import ibis
+
+    return words(text).intersect(words(other)).length() / ibis.least(words(text).length(), words(other).length())
+
+
+def titled_judgments(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", "ir.Table"]:
+    """Judgments with `title` and `product_record` of their product and the query in lower case, and those without one."""
+    products = tables["products"].select("product_id", "locale", "title", product_record="record")
+    judgments = tables["judgments"].left_join(products, ["product_id", "locale"]).drop("product_id_right", "locale_right")
+    judged = judgments.filter(judgments.title.notnull())
+    return judged.mutate(query=judged["query"].strip().lower()), judgments.filter(judgments.title.isnull())

@@ -11,6 +11,9 @@ TEST_SHARE = 0.11
 """Share of all groups whose rows may only be tested on. A little over the 0.097 that the full sizes ask for, so that a task
 whose corpus is barely large enough still fills its test split."""
 
+TEST_BOUND = f"{int(TEST_SHARE * 2**32):08x}"
+"""The same share as the first eight hexadecimal digits of a draw: a group whose draw sorts below it is tested on."""
+
 SPARE = 1.25
 """How many more rows than a task's size its recipe makes, for those that cleaning, duplicates and the split take away."""
 
@@ -37,8 +40,7 @@ def size_of(task: Task, size: float | None) -> Size:
 def is_test(group: str, seed: int) -> bool:
     """Whether a group is tested on. It depends on the group alone, so no product is trained on in one task and tested on
     in another."""
-    draw = hashlib.md5(f"{seed}|split|{group}".encode()).hexdigest()
-    return int(draw[:8], 16) < TEST_SHARE * 2**32
+    return hashlib.md5(f"{seed}|split|{group}".encode()).hexdigest()[:8] < TEST_BOUND
 
 
 @dataclass(frozen=True)

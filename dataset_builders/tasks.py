@@ -174,7 +174,7 @@ TASKS: dict[str, Task] = {
             name="query_generation",
             title="A query for a product",
             family="generation",
-            tables=("products", "judgments", "events"),
+            tables=("judgments", "products"),
             templates=(
                 "Write a search query that a customer would use to find this product.\nProduct: {product}\nQuery: ",
                 'What would a customer type into a shop\'s search box to find "{product}"? Write the query only.\nQuery: ',

@@ -21,8 +21,16 @@ def recipes() -> dict[str, Recipe]:
         recipe.__name__: recipe
         for recipe in (
             multiple_choice.review_rating,
+            multiple_choice.query_relation,
+            multiple_choice.query_product_relation,
+            multiple_choice.product_relation,
+            multiple_choice.answerability,
             ranking.query_product_ranking,
             retrieval.also_buy,
+            retrieval.next_query,
+            generation.query_generation,
+            generation.next_title_merrec,
+            generation.next_title_amazon,
             generation.answer_generation,
         )
     }

