@@ -208,6 +208,8 @@ def write_dataset(out: Path, manifest: dict[str, Any], built: dict[str, Split], 
     schema = pa.schema([("prompt", turn), ("completion", turn), *((name, pa.string()) for name in names)])
     for name, part in built.items():
         for split_name, rows in (("train", part.train), ("test", part.test)):
+            if not rows:
+                continue
             path = out / data_file(name, split_name)
             path.parent.mkdir(parents=True, exist_ok=True)
             table = pa.Table.from_pylist([row.as_columns() for row in rows], schema)

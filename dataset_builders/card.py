@@ -56,8 +56,11 @@ def render_card(manifest: dict[str, Any], examples: dict[str, dict[str, str]], t
             {
                 "config_name": config,
                 **({"default": True} if config == "default" else {}),
+                # A split without rows has no file: `load_dataset` cannot read an empty one.
                 "data_files": [
-                    {"split": split, "path": [data_file(name, split) for name in names]} for split in ("train", "test")
+                    {"split": split, "path": [data_file(name, split) for name in names if counts[name][split]]}
+                    for split in ("train", "test")
+                    if manifest["configs"][config][split]
                 ],
             }
             for config, names in config_tasks(built).items()
@@ -109,7 +112,7 @@ def fence(text: str) -> str:
 
 def cell(text: str) -> str:
     """Text that cannot break out of a Markdown table's cell."""
-    return text.replace("|", "\\|").replace("\n", " ")
+    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").split())
 
 
 def _backtick_runs(text: str) -> list[str]:

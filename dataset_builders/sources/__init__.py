@@ -5,6 +5,7 @@ functions over dicts and not engine expressions, since only so can one bad recor
 without losing the file; what follows, on canonical tables, is relational work and the engine's.
 """
 
+import re
 from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
@@ -28,6 +29,15 @@ def missing(record: dict[str, Any], keys: Iterable[str]) -> Rejected | None:
         if record.get(key) in (None, ""):
             return Rejected(f"{key} is missing")
     return None
+
+
+def identifier(value: Any) -> str | None:
+    """An id as text. Pandas makes 12 into 12.0 and 12.0 into "12.0" where its column has holes, and nan of the holes."""
+    if value is None or value != value:  # noqa: PLR0124 - only nan is not itself
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).removesuffix(".0") if re.fullmatch(r"\d+\.0", str(value)) else str(value)
 
 
 def optional_text(value: Any) -> str | None:

@@ -47,7 +47,7 @@ def _review(record: dict[str, Any], category: str) -> Rows | Rejected:
         "review_id": hashlib.md5(content.encode(errors="replace")).hexdigest(),
         "product_id": record["asin"],
         "category": category,
-        "rating": int(rating) if isinstance(rating, int | float) and float(rating).is_integer() else rating,
+        "rating": int(rating) if isinstance(rating, float) and rating.is_integer() else rating,
         "title": title,
         "text": text,
     }

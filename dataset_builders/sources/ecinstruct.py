@@ -49,17 +49,17 @@ def canonical(record: dict[str, Any], path: Path) -> Rows | Rejected:
     if rejected:
         return rejected
     if record.get("split", "train") != "train":
-        return Rejected(f"split {record['split']} is for evaluation")
+        return Rejected("split is for evaluation")
     if record.get("setting") not in (None, *SETTINGS):
         return Rejected("setting repeats another one's rows")
-    task = record.get("task") or path.stem
+    task = str(record.get("task") or path.stem)
     if task not in _TASKS:
-        return Rejected(f"task {task} has no canonical table")
-    fields, folded = _input_fields(record["input"])
-    options = record.get("options") or folded
+        return Rejected(f"task {task[:40]} has no canonical table")
     try:
+        fields, folded = _input_fields(record["input"])
+        options = record.get("options") or folded
         return _TASKS[task](fields, _chosen_option(record["output"], options))
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, IndexError, TypeError, AttributeError, StopIteration):
         return Rejected(f"input is not of the form of {task}")
 
 
@@ -72,7 +72,7 @@ def _input_fields(text: str) -> tuple[Any, list[str]]:
 def _json_or_text(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -131,13 +131,14 @@ def _sentiment(fields: Any, option: str) -> Rows | Rejected:
     rating = _meaning(_SENTIMENTS, option)
     if rating is None:
         return Rejected("output does not say which sentiment it is")
+    text = next(iter(fields.values())) if isinstance(fields, dict) else fields
     review = {
-        "review_id": _digest(str(rating), fields),
-        "product_id": _digest(fields),
+        "review_id": _digest(str(rating), text),
+        "product_id": _digest(text),
         "category": "Unknown",
         "rating": rating,
         "title": None,
-        "text": fields,
+        "text": text,
     }
     return [("reviews", review)]
 

@@ -4,6 +4,7 @@ Format: https://github.com/amazon-science/esci-data; the JSON form is the judgme
 tools, with the gains 100, 10, 1 and 0 for exact, substitute, complement and irrelevant.
 """
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ _PRODUCT = ("product_id", "product_locale", "product_title", "product_descriptio
 def claims(path: Path) -> bool:
     if path.suffix == ".json":
         return "judgments" in path.name
+    if path.name.startswith("shopping_queries_dataset_") and path.suffix == ".parquet":
+        return True  # even where its columns cannot be read, so that half a download is told as such
     return path.suffix in (".parquet", ".csv") and bool({"esci_label", "product_title"} & column_names(path))
 
 
@@ -41,12 +44,12 @@ def _judgment_list(path: Path) -> Iterator[Record]:
     if not isinstance(entries, list):
         yield Rejected("file has no list judgmentRatings")
         return
-    for number, entry in enumerate(entries):
+    for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get("ratings"), list):
             yield Rejected("judgmentRatings entry has no list of ratings")
             continue
         for rating in entry["ratings"]:
-            yield {"query": entry.get("query"), "query_id": f"list-{number}", "rating": rating}
+            yield {"query": entry.get("query"), "rating": rating}
 
 
 def canonical(record: dict[str, Any], path: Path) -> Rows | Rejected:
@@ -65,7 +68,7 @@ def canonical(record: dict[str, Any], path: Path) -> Rows | Rejected:
                     "query": record["query"],
                     "product_id": record["product_id"],
                     "locale": record["product_locale"],
-                    "label": _LABELS.get(record["esci_label"], f"unknown label {record['esci_label']}"),
+                    "label": _LABELS.get(str(record["esci_label"]), "unknown"),
                 },
             )
         )
@@ -88,10 +91,10 @@ def _listed_judgment(record: dict[str, Any]) -> Rows | Rejected:
     try:
         label = _GAINS[float(rating["rating"])]
         product_id = rating["docId"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return Rejected("rating is not one of 100, 10, 1, 0 with a docId")
     row = {
-        "query_id": record["query_id"],
+        "query_id": hashlib.md5(str(record["query"]).encode(errors="replace")).hexdigest(),
         "query": record["query"],
         "product_id": product_id,
         "locale": "us",

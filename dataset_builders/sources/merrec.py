@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_builders.records import Record, Rejected, column_names, csv_rows, parquet_rows
-from dataset_builders.sources import Rows, missing, optional_text
+from dataset_builders.sources import Rows, identifier, missing, optional_text
 
 NAME = "merrec"
 LICENCE = "CC-BY-NC-4.0"
@@ -36,7 +36,8 @@ def read(path: Path) -> Iterator[Record]:
 
 
 def canonical(record: dict[str, Any], path: Path) -> Rows | Rejected:
-    rejected = missing(record, ("session_id", "stime", "event_id", "item_id", "name"))
+    item = identifier(record.get("item_id"))
+    rejected = missing({**record, "item_id": item}, ("session_id", "stime", "event_id", "item_id", "name"))
     if rejected:
         return rejected
     moment = _microseconds(record["stime"])
@@ -46,8 +47,8 @@ def canonical(record: dict[str, Any], path: Path) -> Rows | Rejected:
     event = {
         "session_id": hashlib.md5(session.encode(errors="replace")).hexdigest(),
         "position": moment,
-        "action": _ACTIONS.get(str(record["event_id"]), f"unknown action {record['event_id']}"),
-        "product_id": str(record["item_id"]),
+        "action": _ACTIONS.get(str(record["event_id"]), "unknown"),
+        "product_id": item,
         "title": record["name"],
         "query": None,
         "brand": optional_text(record.get("brand_name")),

@@ -7,7 +7,7 @@ from typing import Any
 
 from dataset_builders.errors import UserError
 from dataset_builders.records import Record, Rejected, column_names, csv_rows, parquet_rows
-from dataset_builders.sources import Rows
+from dataset_builders.sources import Rows, identifier
 from dataset_builders.tables import TABLES, Column, Table
 
 NAME = "own"
@@ -43,7 +43,7 @@ def canonical(record: dict[str, Any], table: Table) -> Rows | Rejected:
     for column in table.columns:
         try:
             row[column.name] = _typed(column, record.get(column.name))
-        except (ValueError, TypeError, KeyError, OverflowError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return Rejected(f"{column.name} is not of type {column.kind}")
     return [(table.name, row)]
 
@@ -53,7 +53,8 @@ def _typed(column: Column, value: Any) -> Any:
     if value is None or value == "":
         return None
     if column.kind == "string":
-        return value if isinstance(value, str) else str(value)
+        text = value.decode() if isinstance(value, bytes) else value
+        return identifier(text) if column.name.endswith("_id") else str(text)
     if column.kind == "int":
         number = float(value)
         if not number.is_integer():

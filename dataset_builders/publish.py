@@ -1,0 +1,179 @@
+"""Puts a built dataset on the Hugging Face Hub, card included, in one commit."""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from dataset_builders.errors import UserError, plain_errors
+from dataset_builders.hub import commit_folder, folder_files
+from dataset_builders.tasks import TASKS
+
+SPLITS = ("train", "test")
+STALE = [f"data/{task}/{split}-?????-of-?????.parquet" for task in TASKS for split in SPLITS]
+"""Names that only a build gives; what an earlier publish left under them goes, other files stay."""
+
+PLACEHOLDER = "org/name"
+"""Stands for the dataset's name on a card that was built before it had one."""
+
+AGAIN = "build it again with python -m dataset_builders.build"
+
+
+@dataclass(frozen=True)
+class Config:
+    """A config of the dataset: its number of rows by split."""
+
+    name: str
+    rows: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A folder found sound: its configs, the number of rows in its files, and the paths to publish."""
+
+    configs: list[Config]
+    rows: int
+    files: list[str]
+
+
+def read_dataset(folder: Path) -> Dataset:
+    """Checks that the folder is a whole build: card, manifest, and every Parquet file that the card names, read to its end.
+
+    Raises UserError with what is wrong. Files beside these (rejected records, say) are no part of the dataset.
+    """
+    if not folder.is_dir():
+        raise UserError(f"--data {folder} is not a folder; make it with python -m dataset_builders.build --out {folder}")
+    if missing := [name for name in ("README.md", "manifest.json") if not (folder / name).is_file()]:
+        raise UserError(f"{folder} is not a built dataset, it has no {' and no '.join(missing)}; {AGAIN}")
+    expected = _manifest_rows(folder / "manifest.json")
+    patterns = _card_patterns(folder / "README.md")
+    if differing := sorted(map(str, expected.keys() ^ patterns.keys())):
+        names = ", ".join(differing)
+        raise UserError(f"{folder}: README.md and manifest.json do not name the same configs ({names}); {AGAIN}")
+    present = folder_files(folder)
+    rows: dict[str, int] = {}
+    for config, splits in patterns.items():
+        for split in {*expected[config], *splits}:
+            paths = [path for pattern in splits.get(split, ()) for path in _matching(folder, present, config, pattern)]
+            rows |= {path: _count_rows(folder / path) for path in paths if path not in rows}
+            counted, number = sum(rows[path] for path in paths), expected[config].get(split, 0)
+            if counted != number:
+                raise UserError(f"{folder}: {config} has {counted} {split} rows, but {number} in manifest.json; {AGAIN}")
+    if not any(rows.values()):
+        raise UserError(f"{folder} has no rows; {AGAIN} from more data")
+    # load_dataset fails on an empty file, and with it every config that has it.
+    if empty := [path for path, number in rows.items() if not number]:
+        raise UserError(f"{folder}/{empty[0]} has no rows; {AGAIN} from more data, or without this task (--tasks)")
+    licences = [path for path in present if path.startswith("LICENSE")]
+    configs = [Config(name, expected[name]) for name in patterns]
+    return Dataset(configs, sum(rows.values()), ["README.md", "manifest.json", *licences, *sorted(rows)])
+
+
+def _manifest_rows(path: Path) -> dict[str, dict[str, int]]:
+    try:
+        configs = json.loads(path.read_text(encoding="utf-8"))["configs"]
+        rows = {name: {split: config[split] for split in SPLITS} for name, config in configs.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        rows = {}
+    if not rows or not all(isinstance(count, int) for splits in rows.values() for count in splits.values()):
+        raise UserError(f"{path} is not what a build writes; {AGAIN}")
+    return rows
+
+
+def _card_patterns(path: Path) -> dict[str, dict[str, list[str]]]:
+    """Config -> split -> globs, from the card's `configs:` (https://huggingface.co/docs/hub/datasets-manual-configuration)."""
+    import yaml
+
+    try:
+        block = re.match(r"---\r?\n(.*?)\r?\n---\s*$", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+        configs = yaml.safe_load(block.group(1))["configs"] if block else []
+        patterns = {config["config_name"]: _split_patterns(config["data_files"]) for config in configs}
+    except (ValueError, KeyError, TypeError, yaml.YAMLError):
+        patterns = {}
+    if not patterns:
+        raise UserError(f"{path} does not begin with a YAML block whose `configs:` name the data files; {AGAIN}")
+    return patterns
+
+
+def _split_patterns(data_files: list[dict[str, Any]]) -> dict[str, list[str]]:
+    return {part["split"]: [part["path"]] if isinstance(part["path"], str) else [*part["path"]] for part in data_files}
+
+
+def _matching(folder: Path, present: Sequence[str], config: str, pattern: str) -> list[str]:
+    paths = [path for path in present if fnmatchcase(path, pattern)]
+    if not paths:
+        raise UserError(f"{folder} is half a dataset: config {config} names {pattern}, which is not there; {AGAIN}")
+    return paths
+
+
+def _count_rows(path: Path) -> int:
+    """Reads the whole file: a footer can be whole where the pages are not."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            return sum(batch.num_rows for batch in file.iter_batches())
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); {AGAIN}") from None
+
+
+def print_configs(configs: Sequence[Config]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("config", *SPLITS)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for config in configs:
+        table.add_row(config.name, *(f"{config.rows[split]:,}" for split in SPLITS))
+    Console().print(table)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m dataset_builders.publish", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="what python -m dataset_builders.build wrote")
+    parser.add_argument("--repo-id", required=True, metavar="ORG/NAME", help="dataset on the Hub, made if there is none")
+    parser.add_argument("--private", action="store_true", help="only you and your organisation can see it")
+    parser.add_argument("--revision", metavar="BRANCH", help="branch to publish to (default: main)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be uploaded; needs no token and no network")
+    arguments = parser.parse_args(argv)
+    with plain_errors():
+        publish(arguments.data, arguments.repo_id, arguments.private, arguments.revision, arguments.dry_run)
+
+
+def publish(data: Path, repo_id: str, private: bool = False, revision: str | None = None, dry_run: bool = False) -> None:
+    """Checks and publishes; prints the configs, the address and how to load them."""
+    dataset = read_dataset(data)
+    print_configs(dataset.configs)
+    card = (
+        (data / "README.md").read_text(encoding="utf-8").replace(f'load_dataset("{PLACEHOLDER}"', f'load_dataset("{repo_id}"')
+    )
+    card = (data / "README.md").read_text(encoding="utf-8")
+    card = card.replace(f'load_dataset("{PLACEHOLDER}"', f'load_dataset("{repo_id}"')
+    done = commit_folder(
+        data,
+        repo_id,
+        "dataset",
+        f"Publish {dataset.rows:,} rows of {sum(config.name in TASKS for config in dataset.configs)} tasks",
+        private=private,
+        revision=revision,
+        files=dataset.files,
+        contents={"README.md": card.encode()},
+        stale_patterns=STALE,
+        dry_run=dry_run,
+    )
+    if not dry_run:
+        print(f"{'published' if done.changed else 'nothing to do, it is all there'}: {done.url}")
+        config = next((config.name for config in dataset.configs if config.name in TASKS), dataset.configs[0].name)
+        at_revision = f', revision="{revision}"' if revision else ""
+        print(f'load_dataset("{repo_id}", "{config}"{at_revision})')
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,266 @@
+"""ShopBench rows and model outputs in, scores per sample, per task and overall out."""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dataset_builders.errors import UserError
+from eval_tasks.metrics import (
+    PARSERS,
+    SENTENCE_MODELS,
+    TASK_TYPES,
+    TEXT_METRICS,
+    MetricUnavailableError,
+    cosine,
+    embed,
+    micro_f1,
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One ShopBench question. `truth` is a number, a list or a text, as its metric needs it."""
+
+    prompt: str
+    truth: Any
+    task: str
+    task_type: str
+    metric: str
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Rows of a ShopBench file, JSON lines or one JSON array. Raises UserError naming the row that is wrong."""
+    return parse_rows(_records(path), str(path))
+
+
+def read_outputs(path: Path) -> list[str]:
+    """Texts of a file with one `{"output": "..."}` a line, in the order of the rows."""
+    outputs = []
+    for where, record in _records(path):
+        if "output" not in record:
+            raise UserError(f'{path}, {where}: no "output"; write one {{"output": "..."}} for each row')
+        if not isinstance(record["output"], str):
+            raise UserError(f'{path}, {where}: "output" is {_kind(record["output"])}; it must be a string')
+        outputs.append(whole_characters(record["output"]))
+    return outputs
+
+
+def whole_characters(text: str) -> str:
+    """The text with U+FFFD for each half of a surrogate pair, which a JSON file can hold but no tokenizer takes."""
+    return "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text)
+
+
+def _records(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """("line 3" or "item 3", object) for each JSON object in the file."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+    records = list(_array_items(path, text) if text.lstrip().startswith("[") else _lines(path, text))
+    if not records:
+        raise UserError(f"{path}: the file is empty; it needs one JSON object a line")
+    for where, record in records:
+        if not isinstance(record, dict):
+            raise UserError(f"{path}, {where}: {_kind(record)}; it must be a JSON object")
+    return records
+
+
+def _array_items(path: Path, text: str) -> Iterator[tuple[str, Any]]:
+    for number, item in enumerate(_decode(path, text, first_line=1), start=1):
+        yield f"item {number}", item
+
+
+def _lines(path: Path, text: str) -> Iterator[tuple[str, Any]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield f"line {number}", _decode(path, line, first_line=number)
+
+
+def _decode(path: Path, text: str, first_line: int) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        line = first_line + error.lineno - 1
+        raise UserError(f"{path}, line {line}: not JSON ({error.msg} at column {error.colno})") from None
+    except (RecursionError, ValueError) as error:
+        raise UserError(f"{path}, line {first_line}: JSON that cannot be read ({error})") from None
+
+
+def parse_rows(records: Sequence[tuple[str, dict[str, Any]]], source: str) -> list[Row]:
+    """Rows of raw records, each with the words that say where it stands in `source`."""
+    as_json = _texts_are_json([record for _, record in records])
+    rows = [_parse_row(record, as_json, f"{source}, {where}") for where, record in records]
+    metrics: dict[str, set[str]] = {}
+    for row in rows:
+        metrics.setdefault(row.task, set()).add(row.metric)
+    for task, names in metrics.items():
+        if len(names) > 1 and "micro f1" in names:
+            raise UserError(f"{source}: {task} has rows of {' and '.join(sorted(names))}, which have no common mean")
+    return rows
+
+
+def _texts_are_json(records: Sequence[dict[str, Any]]) -> bool:
+    """True where a column of one type has forced every `output_field` into JSON text, texts in quotes among them."""
+
+    def is_json_text(record: dict[str, Any]) -> bool:
+        value = record.get("output_field")
+        try:
+            decoded = json.loads(value) if isinstance(value, str) else None
+        except ValueError:
+            return False
+        return isinstance(decoded, str | list if record.get("task_type") == "generation" else str | list | int | float)
+
+    return all(map(is_json_text, records))
+
+
+def _parse_row(record: dict[str, Any], as_json: bool, where: str) -> Row:
+    for key in ("output_field", "task_name", "task_type", "metric"):
+        if key not in record:
+            raise UserError(f'{where}: no "{key}"; is this a ShopBench file?')
+    task, task_type, metric, truth = (record[key] for key in ("task_name", "task_type", "metric", "output_field"))
+    if not isinstance(task, str) or not task:
+        raise UserError(f'{where}: "task_name" must be a string')
+    if task_type not in PARSERS:
+        raise UserError(f"{where}: unknown task_type {task_type!r}; known are {', '.join(PARSERS)}")
+    if metric not in TASK_TYPES:
+        raise UserError(f"{where}: unknown metric {metric!r}; known are {', '.join(TASK_TYPES)}")
+    if TASK_TYPES[metric] != task_type:
+        raise UserError(
+            f"{where}: the metric {metric!r} scores {TASK_TYPES[metric]} rows, and this row's task_type is {task_type}"
+        )
+    if isinstance(truth, str) and (as_json or task_type != "generation"):
+        try:
+            truth = json.loads(truth)
+        except ValueError:
+            raise UserError(f'{where}: "output_field" {truth!r} is no JSON; {task_type} needs {_wanted(metric)}') from None
+    if not _fits(truth, metric):
+        raise UserError(f'{where}: "output_field" is {_kind(truth)}; {metric} needs {_wanted(metric)}')
+    return Row(str(record.get("input_field", "")), truth, task, task_type, metric)
+
+
+def _fits(truth: Any, metric: str) -> bool:
+    if metric == "accuracy":
+        return _is_number(truth)
+    if metric in ("hit rate@3", "ndcg"):
+        return isinstance(truth, list) and bool(truth) and all(_is_number(item) and 0 <= item <= 1000 for item in truth)
+    if metric == "micro f1":
+        return isinstance(truth, list) and all(isinstance(item, str) for item in truth)
+    if metric in SENTENCE_MODELS and isinstance(truth, list):
+        return bool(truth) and all(isinstance(item, str) for item in truth)
+    return isinstance(truth, str)
+
+
+def _wanted(metric: str) -> str:
+    wanted = {
+        "accuracy": "a number",
+        "hit rate@3": "a list of numbers, at least one",
+        "ndcg": "a list of weights from 0, at least one",
+        "micro f1": "a list of strings",
+    }
+    return wanted.get(metric, "a string")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _kind(value: Any) -> str:
+    names = {"NoneType": "null", "bool": "a boolean", "int": "a number", "float": "a number", "str": "a string"}
+    if isinstance(value, list):
+        return "a list" if value else "an empty list"
+    return names.get(type(value).__name__, "an object")
+
+
+# --- Scores ---
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One answer as it was read, and its score: a number, (tp, fp, fn) for micro F1, or None where `reason` says why not."""
+
+    parsed: Any
+    score: Any
+    reason: str | None = None
+
+
+def score_samples(rows: Sequence[Row], outputs: Sequence[str], sentence_model: str | None = None) -> list[Sample]:
+    """One sample for each row and output. Texts of an embedding metric are embedded in one call."""
+    parsed = [PARSERS[row.task_type](output) for row, output in zip(rows, outputs, strict=True)]
+    scorers = {metric: _scorer(metric, rows, parsed, sentence_model) for metric in dict.fromkeys(row.metric for row in rows)}
+    samples = []
+    for row, answer in zip(rows, parsed, strict=True):
+        try:
+            samples.append(Sample(answer, scorers[row.metric](answer, row.truth)))
+        except MetricUnavailableError as error:
+            samples.append(Sample(answer, None, str(error)))
+    return samples
+
+
+def _scorer(metric: str, rows: Sequence[Row], parsed: Sequence[Any], sentence_model: str | None) -> Callable[[Any, Any], Any]:
+    if metric in TEXT_METRICS:
+        return TEXT_METRICS[metric]
+    texts = []
+    for row, answer in zip(rows, parsed, strict=True):
+        if row.metric == metric:
+            texts += [answer, *_references(row.truth)]
+    try:
+        vectors = embed(texts, metric, sentence_model if metric == "sent-transformer" else None)
+    except MetricUnavailableError as error:
+        reason = str(error)
+
+        def unavailable(answer: Any, truth: Any) -> Any:
+            raise MetricUnavailableError(reason)
+
+        return unavailable
+    return lambda answer, truth: cosine(vectors[answer], [vectors[text] for text in _references(truth)])
+
+
+def _references(truth: Any) -> list[str]:
+    return truth if isinstance(truth, list) else [truth]
+
+
+def task_score(metric: str, scores: Sequence[Any]) -> Any:
+    """The score of a task from those of its samples: F1 of the summed counts, else the mean."""
+    return micro_f1(scores) if metric == "micro f1" else np.mean(scores)
+
+
+def score(rows: Sequence[Row], outputs: Sequence[str], sentence_model: str | None = None) -> dict[str, Any]:
+    """`overall` (mean over scored tasks, or None), `tasks` and `samples`, ready for JSON.
+
+    A task of which a sample could not be scored has the score None and a `reason`, and does not count in `overall`.
+    """
+    if len(rows) != len(outputs):
+        raise UserError(f"{len(outputs)} outputs for {len(rows)} rows; there must be one for each row, in the same order")
+    samples = score_samples(rows, outputs, sentence_model)
+    by_task: dict[str, list[int]] = {}
+    for index, row in enumerate(rows):
+        by_task.setdefault(row.task, []).append(index)
+    tasks: dict[str, dict[str, Any]] = {}
+    for name, indices in by_task.items():
+        metric = rows[indices[0]].metric
+        tasks[name] = {"metric": metric, "num_samples": len(indices), "score": None}
+        reasons = [reason for index in indices if (reason := samples[index].reason)]
+        if reasons:
+            tasks[name]["reason"] = reasons[0]
+        else:
+            # The scores go in with the types that they have: NumPy's mean of float32 is a float32, as in the official scorer.
+            tasks[name]["score"] = float(task_score(metric, [samples[index].score for index in indices]))
+    scored = [task["score"] for task in tasks.values() if task["score"] is not None]
+    return {
+        "overall": float(np.mean(scored)) if scored else None,
+        "tasks": tasks,
+        "samples": [{"parsed": sample.parsed, "score": _plain(sample.score)} for sample in samples],
+    }
+
+
+def _plain(value: Any) -> Any:
+    if value is None:
+        return None
+    return list(value) if isinstance(value, tuple) else float(value)

@@ -1,0 +1,152 @@
+"""lighteval tasks `shop:<task>`: the twelve tasks on the test split of a built dataset.
+
+    SHOP_DATASET=data/shop lighteval accelerate "model_name=MODEL,batch_size=16" "shop|0" --custom-tasks eval_tasks/shop.py
+
+SHOP_DATASET is the folder of a build or its Hub id (SHOP_DATASET_REVISION: a branch, tag or commit of it). Only tasks that
+the dataset has test rows for are declared; `shop|0` is all of them where there are two or more. A task has two metrics: its
+own, and `unparsable`, the share of answers that cannot be read, which score 0.
+
+Two things to know of lighteval's own table: it averages tasks of different metrics (`shop:_average`) by taking a metric that a
+task does not have for 0, and lists that 0 with the task. `python -m eval_tasks.report` shows what was measured and no more.
+
+Give a batch size: without one lighteval looks for the largest that does not run out of memory, which on a CPU takes long.
+lighteval keeps generations and uses them again. Rows or weights that changed make new ones (see cache_key.py); to force that
+for any other reason, name an empty folder: `model_name=MODEL,cache_dir=FOLDER`.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lighteval.metrics.metrics_sample import SampleLevelComputation
+from lighteval.metrics.utils.metric_utils import SampleLevelMetric
+from lighteval.models.model_output import ModelResponse
+from lighteval.tasks.lighteval_task import LightevalTaskConfig
+from lighteval.tasks.requests import Doc, SamplingMethod
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
+
+from dataset_builders.errors import UserError, plain_errors
+from dataset_builders.tasks import TASKS, Task, decode_answer, parse_completion
+from eval_tasks.cache_key import data_version, named_after_weights
+from eval_tasks.metrics import score_completion
+
+
+class TaskScore(SampleLevelComputation):
+    """The score of one answer by the task's own metric."""
+
+    def __init__(self, task: str) -> None:
+        self.task = task
+
+    def compute(self, doc: Doc, model_response: ModelResponse, **_: Any) -> float:
+        return score_completion(TASKS[self.task], model_response.final_text[0], decode_answer(doc.specific))
+
+
+class Unparsable(SampleLevelComputation):
+    """1 where an answer cannot be read."""
+
+    def __init__(self, task: str) -> None:
+        self.task = task
+
+    def compute(self, doc: Doc, model_response: ModelResponse, **_: Any) -> float:
+        return float(parse_completion(TASKS[self.task], model_response.final_text[0]) is None)
+
+
+def prompt(row: dict[str, Any], task_name: str) -> Doc:
+    """A dataset row as lighteval's document; the completion is what few-shot examples show."""
+    return Doc(
+        query=row["prompt"][0]["content"],
+        choices=[row["completion"][0]["content"]],
+        gold_index=0,
+        specific={"answer": row["answer"]},
+        task_name=task_name,
+    )
+
+
+def task_config(task: Task, dataset: str, revision: str | None, rows: int, fingerprint: str) -> LightevalTaskConfig:
+    return LightevalTaskConfig(
+        name=f"shop:{task.name}",
+        prompt_function=named_after_weights(prompt, sys.argv[1:]),
+        hf_repo=dataset,
+        hf_subset=task.name,
+        hf_revision=revision,
+        hf_avail_splits=["train", "test"],
+        evaluation_splits=["test"],
+        few_shots_split="train",
+        metrics=[
+            SampleLevelMetric(
+                metric_name=task.metric,
+                higher_is_better=True,
+                category=SamplingMethod.GENERATIVE,
+                sample_level_fn=TaskScore(task.name),
+                corpus_level_fn=np.mean,
+            ),
+            SampleLevelMetric(
+                metric_name="unparsable",
+                higher_is_better=False,
+                category=SamplingMethod.GENERATIVE,
+                sample_level_fn=Unparsable(task.name),
+                corpus_level_fn=np.mean,
+            ),
+        ],
+        generation_size=task.max_new_tokens,
+        # For models without a chat template, which do not know when to end; chat models end their turn. Prompts end with
+        # "Answer: " or the like, so an answer is on that line.
+        stop_sequence=["\n"],
+        original_num_docs=rows,
+        version=data_version(fingerprint),
+    )
+
+
+def task_table(dataset: str, revision: str | None = None) -> list[LightevalTaskConfig]:
+    """A config for each task that the dataset has test rows for."""
+    configs = read_manifest(dataset, revision).get("configs")
+    if not isinstance(configs, dict):
+        raise UserError(f"SHOP_DATASET={dataset}: its manifest.json has no configs; build the dataset again")
+    table = [
+        task_config(task, dataset, revision, configs[name]["test"], str(configs[name].get("fingerprint")))
+        for name, task in TASKS.items()
+        if configs.get(name, {}).get("test")
+    ]
+    if not table:
+        raise UserError(f"SHOP_DATASET={dataset}: no task has test rows; build it from more data or with other --tasks")
+    return table
+
+
+def read_manifest(dataset: str, revision: str | None = None) -> dict[str, Any]:
+    """manifest.json of a dataset folder or Hub dataset."""
+    if Path(dataset).is_dir():
+        path = Path(dataset) / "manifest.json"
+        if not path.is_file():
+            raise UserError(
+                f"SHOP_DATASET={dataset}: no manifest.json in this folder; is it the --out of dataset_builders.build?"
+            )
+    else:
+        path = _download(dataset, revision)
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"SHOP_DATASET={dataset}: its manifest.json is not JSON ({error}); build the dataset again") from None
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def _download(dataset: str, revision: str | None) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        return Path(hf_hub_download(dataset, "manifest.json", repo_type="dataset", revision=revision))
+    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"SHOP_DATASET={dataset} is no folder here, and its manifest.json cannot be had from the Hub ({reason})"
+        ) from None
+
+
+with plain_errors():
+    if not os.environ.get("SHOP_DATASET"):
+        raise UserError("SHOP_DATASET is not set; set it to the folder of a built dataset or to its Hub id")
+    TASKS_TABLE = task_table(os.environ["SHOP_DATASET"], os.environ.get("SHOP_DATASET_REVISION") or None)

@@ -1,0 +1,186 @@
+"""What a card tells beside scores: the adapter and its training run, the base model, the dataset. Read from their files."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dataset_builders.errors import UserError
+
+NONE_STATED = "none stated"
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """`config` is adapter_config.json, `summary` is training_summary.json ({} where there is none)."""
+
+    config: dict[str, Any]
+    summary: dict[str, Any]
+
+    @property
+    def lora(self) -> dict[str, Any]:
+        """LoRA settings; the adapter's own configuration counts more than the training's record of it."""
+        return {**self.section("lora"), **self.config}
+
+    def section(self, name: str) -> dict[str, Any]:
+        """A part of the summary that is itself an object; {} where it is missing."""
+        value = self.summary.get(name)
+        return value if isinstance(value, dict) else {}
+
+
+@dataclass(frozen=True)
+class Base:
+    """The base model. `hub_id` is None if no id is known; `local_name` is set if a local copy was used."""
+
+    hub_id: str | None
+    local_name: str | None = None
+    licence: str | None = None
+
+    @property
+    def title(self) -> str:
+        """A name for a sentence."""
+        return self.hub_id or self.local_name or "an unnamed model in a local folder"
+
+
+@dataclass(frozen=True)
+class Data:
+    """The dataset. `revision` is the commit on the Hub."""
+
+    hub_id: str | None
+    revision: str | None
+    manifest: dict[str, Any]
+
+    @property
+    def configs(self) -> dict[str, dict[str, Any]]:
+        """Config name -> its counts and fingerprint."""
+        return _dicts(self.manifest.get("configs"))
+
+    @property
+    def sources(self) -> dict[str, dict[str, Any]]:
+        """Source -> licence, and the numbers of raw records read, used and left out, as far as the manifest has them."""
+        rejects, licences = _dicts(self.manifest.get("rejects")), self.manifest.get("licences")
+        stated = {name: {"licence": licence} for name, licence in (licences if isinstance(licences, dict) else {}).items()}
+        known = stated | _dicts(self.manifest.get("sources"))
+        return {
+            name: {
+                "licence": _licence_text(known.get(name, {}).get("licence")),
+                "read": known.get(name, {}).get("read"),
+                "used": known.get(name, {}).get("used"),
+                "left_out": sum(count for count in rejects.get(name, {}).values() if isinstance(count, int)),
+            }
+            for name in sorted(known | rejects)
+        }
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the rows were made from generated sample corpora."""
+        return self.manifest.get("synthetic") is True
+
+
+def read_adapter(folder: Path) -> Adapter:
+    """Raises UserError if `folder` holds no adapter. A missing summary is no error: the card then says so."""
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder; give the output folder of training/sft.py")
+    if not (folder / "adapter_config.json").is_file():
+        raise UserError(
+            f"{folder} holds no adapter_config.json, so it is no adapter; give the output folder of training/sft.py"
+        )
+    summary = folder / "training_summary.json"
+    return Adapter(_read_object(folder / "adapter_config.json"), _read_object(summary) if summary.is_file() else {})
+
+
+def read_base(adapter: Adapter) -> Base:
+    """Where the base is a local folder, the README in it says which model on the Hub it is a copy of."""
+    name = adapter.config.get("base_model_name_or_path") or adapter.summary.get("base_model")
+    if not isinstance(name, str):
+        return Base(None)
+    hub_id = as_hub_id(name)
+    if hub_id:
+        return Base(hub_id, licence=_hub_licence(hub_id))
+    readme = Path(name) / "README.md"
+    if not readme.is_file():
+        return Base(None)
+    from huggingface_hub import ModelCard
+
+    text = readme.read_text(encoding="utf-8", errors="replace")
+    try:
+        data = ModelCard(text, ignore_metadata_errors=True).data
+    except Exception:  # a stranger's README: any YAML or card error means that it tells nothing
+        return Base(None)
+    heading = re.search(r"^# +(.+)$", text.split("\n---", 1)[-1], re.MULTILINE)
+    original = data.get("base_model")
+    if isinstance(original, list):
+        original = next(iter(original), None)
+    return Base(as_hub_id(original), heading[1].strip() if heading else "a local copy", _licence_text(data.get("license")))
+
+
+def read_data(name: str, revision: str | None = None) -> Data:
+    """The dataset in a local folder, or on the Hub. Raises UserError."""
+    folder = Path(name)
+    if folder.is_dir():
+        if not (folder / "manifest.json").is_file():
+            raise UserError(f"{folder} holds no manifest.json; give the folder that dataset_builders.build wrote")
+        return Data(None, None, _read_object(folder / "manifest.json"))
+    hub_id = as_hub_id(name)
+    if hub_id is None or "/" not in hub_id:
+        raise UserError(f"{name} is neither a folder nor a Hub id such as org/name; give the dataset with --data")
+    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    from dataset_builders.hub import hub_errors
+
+    with hub_errors(hub_id):
+        try:
+            commit = HfApi().dataset_info(hub_id, revision=revision).sha
+            manifest = hf_hub_download(hub_id, "manifest.json", repo_type="dataset", revision=commit)
+        except EntryNotFoundError as error:
+            raise UserError(f"{hub_id} holds no manifest.json; publish it with dataset_builders.publish") from error
+    return Data(hub_id, commit, _read_object(Path(manifest)))
+
+
+def as_hub_id(name: Any) -> str | None:
+    """`name` if it can be an id on the Hub; None for anything that is, or looks like, a path."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    if not isinstance(name, str) or name.startswith((".", "~", "/")) or Path(name).exists():
+        return None
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return None
+    return name
+
+
+def _hub_licence(hub_id: str) -> str | None:
+    """The base's licence, if the Hub can be asked; a card can be made without a network, and then says that it is unknown."""
+    from httpx import HTTPError
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    try:
+        card = HfApi().model_info(hub_id, timeout=10).card_data
+    except (HfHubHTTPError, OfflineModeIsEnabled, HTTPError, OSError):
+        return None
+    return _licence_text(card.license) if card else NONE_STATED
+
+
+def _licence_text(licence: Any) -> str:
+    if isinstance(licence, list):
+        return ", ".join(map(str, licence)) or NONE_STATED
+    return str(licence or NONE_STATED)
+
+
+def _dicts(value: Any) -> dict[str, dict[str, Any]]:
+    return {str(key): entry for key, entry in value.items() if isinstance(entry, dict)} if isinstance(value, dict) else {}
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise UserError(f"{file} cannot be read as JSON ({error}); write it again") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{file} holds no JSON object; write it again")
+    return value

@@ -1,0 +1,288 @@
+"""`python -m dataset_builders.publish` against the loopback Hub, and what `load_dataset` then finds there."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from dataset_builders.errors import UserError
+from dataset_builders.publish import read_dataset
+from tests.hub import BOB, Hub
+
+ROOT = Path(__file__).parents[2]
+TURN = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+TEXTS = ("task", "family", "answer", "source", "licence", "group", "sample_id")
+SCHEMA = pa.schema([("prompt", TURN), ("completion", TURN), *((name, pa.string()) for name in TEXTS)])
+
+
+def row(task: str, family: str, number: int, answer: Any) -> dict[str, Any]:
+    return {
+        "prompt": [{"role": "user", "content": f"{task}, question {number}: schön, 日本語, 👍?"}],
+        "completion": [{"role": "assistant", "content": str(answer)}],
+        "task": task,
+        "family": family,
+        "answer": json.dumps(answer),
+        "source": "made_here",
+        "licence": "Apache-2.0",
+        "group": f"product-{number}",
+        "sample_id": f"{task}-{number}",
+    }
+
+
+def write_dataset(folder: Path, train: int = 20, test: int = 4, tasks: tuple[str, ...] = ("review_rating", "also_buy")) -> Path:
+    """A folder as a build leaves it: data, card and manifest; an earlier one goes."""
+    shutil.rmtree(folder, ignore_errors=True)
+    answers = {"review_rating": ("multiple_choice", "4"), "also_buy": ("retrieval", [2, 7])}
+    configs = {"default": tasks} | {answers[task][0]: (task,) for task in tasks} | {task: (task,) for task in tasks}
+    for task in tasks:
+        for split, number in (("train", train), ("test", test)):
+            path = folder / data_file(task, split)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            rows = [row(task, answers[task][0], each, answers[task][1]) for each in range(number)]
+            pq.write_table(pa.Table.from_pylist(rows, SCHEMA), path, write_page_checksum=True)
+    card = [
+        {"config_name": config, "data_files": [data_files(split, members) for split in ("train", "test")]}
+        for config, members in configs.items()
+    ]
+    block = yaml.safe_dump({"license": "apache-2.0", "configs": card})
+    (folder / "README.md").write_text(f'---\n{block}---\n\n# Rows\n\n    load_dataset("org/name", "review_rating")\n')
+    counts = {
+        config: {"train": train * len(members), "test": test * len(members), "fingerprint": "0"}
+        for config, members in configs.items()
+    }
+    (folder / "manifest.json").write_text(json.dumps({"configs": counts, "rejects": {}, "seed": 0}))
+    return folder
+
+
+def data_file(task: str, split: str) -> str:
+    return f"data/{task}/{split}-00000-of-00001.parquet"
+
+
+def data_files(split: str, tasks: tuple[str, ...]) -> dict[str, Any]:
+    return {"split": split, "path": [data_file(task, split) for task in tasks]}
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    return write_dataset(tmp_path / "dataset")
+
+
+def publish(folder: Path, repo_id: str, *options: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dataset_builders.publish", "--data", str(folder), "--repo-id", repo_id, *options]
+    return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+
+def run_python(code: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120, check=False)
+
+
+def load(code: str, env: dict[str, str]) -> Any:
+    """What `code` is, through JSON, in a fresh process that has `load_dataset`."""
+    done = run_python(f"import json; from datasets import load_dataset; print(json.dumps({code}))", env)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_published_dataset_loads_elsewhere_as_it_is_here(hub: Hub, dataset: Path) -> None:
+    (dataset / "rejects").mkdir()
+    (dataset / "rejects" / "made_here.jsonl").write_text('{"reviewer": "not for the Hub"}')
+    done = publish(dataset, "org/rows", env=hub.env())
+    assert done.returncode == 0, done.stderr
+    assert hub.commits("org/rows", "dataset") == ["Publish 48 rows of 2 tasks"]
+    assert set(hub.files("org/rows", "dataset")) == {
+        "README.md",
+        "manifest.json",
+        *(data_file(task, split) for task in ("review_rating", "also_buy") for split in ("train", "test")),
+    }
+    assert b'load_dataset("org/rows", "review_rating")' in hub.files("org/rows", "dataset")["README.md"]
+    assert done.stdout.splitlines()[-2:] == [
+        f"published: {hub.endpoint}/datasets/org/rows",
+        'load_dataset("org/rows", "review_rating")',
+    ]
+    code = """{
+        "rows": load_dataset("org/rows", "review_rating", split="train").to_list(),
+        "all": {split: len(rows) for split, rows in load_dataset("org/rows").items()},
+        "streamed": next(iter(load_dataset("org/rows", "retrieval", split="test", streaming=True))),
+    }"""
+    loaded = load(code, hub.env())
+    assert loaded["rows"] == pq.read_table(dataset / data_file("review_rating", "train")).to_pylist()
+    assert loaded["all"] == {"train": 40, "test": 8}
+    assert loaded["streamed"] == row("also_buy", "retrieval", 0, [2, 7])
+
+
+def test_a_private_dataset_loads_for_its_organisation_only(hub: Hub, dataset: Path) -> None:
+    assert publish(dataset, "org/private", "--private", env=hub.env()).returncode == 0
+    assert load('len(load_dataset("org/private", split="test"))', hub.env()) == 8
+    refused = run_python('from datasets import load_dataset; load_dataset("org/private")', hub.env(token=BOB))
+    assert "DatasetNotFoundError" in refused.stderr
+
+
+def test_publishing_twice_changes_nothing(hub: Hub, dataset: Path) -> None:
+    env = hub.env()
+    publish(dataset, "org/twice", env=env)
+    head = hub.head("org/twice", "dataset")
+    again = publish(dataset, "org/twice", env=env)
+    assert again.returncode == 0, again.stderr
+    assert f"nothing to do, it is all there: {hub.endpoint}/datasets/org/twice" in again.stdout
+    assert hub.head("org/twice", "dataset") == head
+
+
+def test_a_changed_dataset_replaces_the_old_one_and_leaves_what_others_put_there(hub: Hub, tmp_path: Path) -> None:
+    env = hub.env()
+    publish(write_dataset(tmp_path / "dataset"), "org/changed", env=env)
+    theirs = "data/theirs/train-00000-of-00001.parquet"
+    upload = f'path_or_fileobj=b"x", path_in_repo="{theirs}", repo_id="org/changed", repo_type="dataset"'
+    run_python(f"import huggingface_hub; huggingface_hub.upload_file({upload})", env).check_returncode()
+    publish(write_dataset(tmp_path / "dataset", train=30, tasks=("review_rating",)), "org/changed", env=env)
+    assert set(hub.files("org/changed", "dataset")) == {
+        "README.md",
+        "manifest.json",
+        theirs,
+        data_file("review_rating", "train"),
+        data_file("review_rating", "test"),
+    }
+    assert len(hub.commits("org/changed", "dataset")) == 3
+    assert load('len(load_dataset("org/changed", split="train"))', hub.env()) == 30
+
+
+def test_a_branch_is_published_beside_main(hub: Hub, dataset: Path) -> None:
+    done = publish(dataset, "org/branched", "--revision", "v2", env=hub.env())
+    assert done.stdout.splitlines()[-1] == 'load_dataset("org/branched", "review_rating", revision="v2")'
+    assert hub.files("org/branched", "dataset") == {}
+    assert "manifest.json" in hub.files("org/branched", "dataset", "v2")
+
+
+def test_a_dry_run_needs_no_token_and_no_hub(hub: Hub, dataset: Path) -> None:
+    before = len(hub.requests)
+    done = publish(dataset, "org/dry", "--dry-run", env=hub.env(token="", HF_HUB_OFFLINE="1"))
+    assert done.returncode == 0, done.stderr
+    assert "would upload 6 files, " in done.stdout
+    assert f"to {hub.endpoint}/datasets/org/dry (branch main):" in done.stdout
+    assert len(hub.requests) == before
+
+
+def test_two_publishers_at_once_leave_one_of_the_two_datasets_whole(hub: Hub, tmp_path: Path) -> None:
+    folders = [write_dataset(tmp_path / str(train), train=train) for train in (5, 6)]
+    command = [sys.executable, "-m", "dataset_builders.publish", "--repo-id", "org/race", "--data"]
+    with hub.hold("POST .*/org/race/commit/main") as held:
+        publishers = [subprocess.Popen([*command, str(folder)], env=hub.env(), cwd=ROOT) for folder in folders]
+        held.wait_for(2)
+        held.release()
+        assert [publisher.wait(timeout=120) for publisher in publishers] == [0, 0]
+    assert len(hub.commits("org/race", "dataset")) == 2
+    published = hub.files("org/race", "dataset")
+    local = [{path: (folder / path).read_bytes() for path in published if path != "README.md"} for folder in folders]
+    del published["README.md"]
+    assert published in local
+
+
+FAULTS = {
+    "unknown token": ({"token": "hf_unknown_to_the_hub"}, "does not accept the token; log in with `hf auth login`"),
+    "someone else's token": ({"token": BOB}, "the token may not write to org/refused; use one with write access to org"),
+    "no token": ({"token": ""}, "publishing needs a token; log in with `hf auth login` or set HF_TOKEN"),
+    "offline mode": ({"HF_HUB_OFFLINE": "1"}, "offline mode is on; unset HF_HUB_OFFLINE"),
+}
+
+
+@pytest.mark.parametrize(("settings", "sentence"), FAULTS.values(), ids=FAULTS.keys())
+def test_a_refusal_is_one_sentence_and_exit_code_2(hub: Hub, dataset: Path, settings: dict[str, str], sentence: str) -> None:
+    done = publish(dataset, "org/refused", env=hub.env(**settings))
+    assert done.returncode == 2
+    (error,) = done.stderr.splitlines()
+    assert error.startswith("error: ")
+    assert sentence in error
+    assert "hf_" not in done.stdout + done.stderr
+    assert not hub.exists("org/refused", "dataset")
+
+
+def edit_manifest(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        change(manifest["configs"])
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+
+    return damage
+
+
+def write_card(text: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        (folder / "README.md").write_text(text)
+
+    return damage
+
+
+def flip_a_page(folder: Path) -> None:
+    path = folder / data_file("review_rating", "train")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 0xFF
+    path.write_bytes(content)
+
+
+def empty_folder(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+TRAIN = data_file("review_rating", "train")
+DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "no folder": (shutil.rmtree, "is not a folder; make it with python -m dataset_builders.build"),
+    "an empty folder": (empty_folder, "is not a built dataset, it has no README.md and no manifest.json"),
+    "no card": (lambda folder: (folder / "README.md").unlink(), "it has no README.md; build it again"),
+    "no manifest": (lambda folder: (folder / "manifest.json").unlink(), "it has no manifest.json; build it again"),
+    "a card without a block": (write_card("# Rows\n"), "does not begin with a YAML block"),
+    "a card without configs": (write_card("---\nlicense: mit\n---\n"), "does not begin with a YAML block"),
+    "a card that is no YAML": (write_card("---\nconfigs: [\n---\n"), "does not begin with a YAML block"),
+    "configs of another shape": (write_card("---\nconfigs: [{config_name: a, data_files: x}]\n---\n"), "does not begin with"),
+    "a card that is no text": (lambda folder: (folder / "README.md").write_bytes(b"\xff\xfe"), "does not begin with"),
+    "a manifest cut short": (lambda folder: (folder / "manifest.json").write_text('{"configs": {'), "not what a build writes"),
+    "a manifest of nothing": (lambda folder: (folder / "manifest.json").write_text("[]"), "not what a build writes"),
+    "a manifest without counts": (edit_manifest(lambda configs: configs["default"].pop("train")), "not what a build writes"),
+    "counts that are no numbers": (edit_manifest(lambda configs: configs["default"].update(train="5")), "not what a build"),
+    "other configs": (edit_manifest(lambda configs: configs.pop("also_buy")), "do not name the same configs (also_buy)"),
+    "other counts": (
+        edit_manifest(lambda configs: configs["review_rating"].update(test=5)),
+        "review_rating has 4 test rows, but 5 in manifest.json",
+    ),
+    "a missing file": (
+        lambda folder: (folder / TRAIN).unlink(),
+        f"half a dataset: config default names {TRAIN}",
+    ),
+    "an empty file": (lambda folder: (folder / TRAIN).write_bytes(b""), f"{TRAIN} cannot be read as Parquet"),
+    "a file cut short": (
+        lambda folder: (folder / TRAIN).write_bytes((folder / TRAIN).read_bytes()[:-100]),
+        f"{TRAIN} cannot be read as Parquet",
+    ),
+    "a flipped byte": (flip_a_page, f"{TRAIN} cannot be read as Parquet"),
+    "a split without rows": (
+        lambda folder: write_dataset(folder, test=0),
+        "review_rating/test-00000-of-00001.parquet has no rows; build it again",
+    ),
+    "no rows": (lambda folder: write_dataset(folder, train=0, test=0), "dataset has no rows"),
+}
+
+
+@pytest.mark.parametrize(("damage", "sentence"), DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_folder_that_is_no_whole_build_is_refused(dataset: Path, damage: Callable[[Path], Any], sentence: str) -> None:
+    damage(dataset)
+    with pytest.raises(UserError) as raised:
+        read_dataset(dataset)
+    assert sentence in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_damaged_folder_reaches_no_hub(hub: Hub, dataset: Path) -> None:
+    (dataset / TRAIN).unlink()
+    before = len(hub.requests)
+    done = publish(dataset, "org/damaged", env=hub.env())
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+    assert len(hub.requests) == before

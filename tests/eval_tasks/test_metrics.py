@@ -1,0 +1,164 @@
+"""Every rule of the ShopBench scorer as a case worked out by hand, and what holds for any text."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataset_builders.tasks import TASKS, Task, gold, render_completion
+from eval_tasks import metrics
+from eval_tasks.metrics import PARSERS, TASK_TYPES, TEXT_METRICS, score_completion
+
+CASES = json.loads((Path(__file__).parent / "cases" / "samples.json").read_text(encoding="utf-8"))
+ANY_TEXT = st.text() | st.text(alphabet="0123456789,. ½²٣[]'\"()-\n", max_size=60)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+def test_a_sample_is_read_and_scored_as_worked_out_by_hand(case: dict[str, Any]) -> None:
+    parsed = PARSERS[case["task_type"]](case["text"])
+    score = TEXT_METRICS[case["metric"]](parsed, case["truth"])
+
+    assert parsed == case["parsed"]
+    assert (list(score) if isinstance(score, tuple) else score) == pytest.approx(case["score"], abs=1e-12)
+
+
+def test_cases_cover_every_metric_but_the_embedding_ones() -> None:
+    assert {case["metric"] for case in CASES} == set(TEXT_METRICS) == set(TASK_TYPES) - set(metrics.SENTENCE_MODELS)
+
+
+@pytest.mark.parametrize(
+    ("task_type", "text", "parsed"),
+    [
+        ("multiple-choice", " " * 5000 + "1", -1),
+        ("retrieval", "x" * 4998 + "1,2", [1]),
+        ("ranking", "x" * 4999 + "12", [1]),
+        ("named_entity_recognition", "a," + "b" * 5000, ["a", "b" * 4998]),
+        ("generation", "a" * 6000, "a" * 5000),
+        ("retrieval", "1" * 5000, []),
+    ],
+)
+def test_only_the_first_5000_characters_count(task_type: str, text: str, parsed: Any) -> None:
+    assert PARSERS[task_type](text) == parsed
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 5000, "(" * 5000, "-" * 4999 + "1", "1+" * 2500, "{[]: 1}", "\0", "lambda: 0", "[0] * 9", "9" * 4999]
+)
+def test_what_breaks_pythons_parser_is_split_at_commas(text: str) -> None:
+    assert metrics.parse_entities(text) == [text.strip()]
+
+
+def test_ndcg_leaves_the_weights_in_their_order() -> None:
+    weights = [0.0, 1.0, 0.1]
+
+    metrics.ndcg([2, 3, 1], weights)
+
+    assert weights == [0.0, 1.0, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("counts", "f1"),
+    [
+        ([(2, 1, 0), (0, 0, 2)], 2 * (2 / 3) * (2 / 4) / (2 / 3 + 2 / 4)),
+        ([(0, 0, 3)], 0.0),
+        ([(0, 3, 0)], 0.0),
+        ([(0, 0, 0)], 0.0),
+    ],
+)
+def test_micro_f1_divides_summed_counts_and_never_by_zero(counts: list[tuple[int, int, int]], f1: float) -> None:
+    assert metrics.micro_f1(counts) == f1
+
+
+def test_a_cosine_is_the_mean_over_references_floored_at_0() -> None:
+    east, north, west = (np.array(vector, dtype=np.float32) for vector in ([2, 0], [0, 3], [-1, 0]))
+
+    assert metrics.cosine(east, [east]) == 1
+    assert metrics.cosine(east, [east, north]) == 0.5
+    assert metrics.cosine(east, [west]) == 0
+    assert metrics.cosine(east, [west, north]) == 0
+
+
+@pytest.mark.parametrize("task_type", PARSERS)
+@given(text=ANY_TEXT)
+def test_no_text_makes_a_parser_raise(task_type: str, text: str) -> None:
+    json.dumps(PARSERS[task_type](text))
+
+
+@given(text=ANY_TEXT, weights=st.lists(st.sampled_from([0, 0.01, 0.1, 1, 1.0]), min_size=1, max_size=7))
+def test_ndcg_of_any_text_lies_between_0_and_1_unless_0_and_5_share_a_weight(text: str, weights: list[float]) -> None:
+    order = metrics.parse_ranking(text)
+
+    score = metrics.ndcg(order, weights)
+
+    assert score >= 0
+    assert score <= 1 + 1e-12 or (0 in order and len(weights) in order)
+
+
+@given(text=ANY_TEXT, truth=st.lists(st.integers(1, 15), min_size=1, unique=True))
+def test_hit_rate_of_any_text_lies_between_0_and_1(text: str, truth: list[int]) -> None:
+    assert 0 <= metrics.hit_rate_at_3(metrics.parse_retrieval(text), truth) <= 1
+
+
+@given(text=ANY_TEXT, truth=st.lists(st.text(max_size=5), unique_by=str.lower))
+def test_entity_counts_add_up_to_what_was_predicted_and_what_was_true(text: str, truth: list[str]) -> None:
+    entities = metrics.parse_entities(text)
+
+    hits, false_positives, false_negatives = metrics.entity_counts(entities, truth)
+
+    assert hits + false_positives == len(entities)
+    assert hits + false_negatives == len(truth)
+    assert min(hits, false_positives, false_negatives) >= 0
+
+
+# --- The twelve tasks ---
+
+LINES = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1)
+
+
+def answers(task: Task) -> st.SearchStrategy[Any]:
+    if task.family == "multiple_choice":
+        return st.sampled_from(task.labels)
+    if task.family == "ranking":
+        return st.lists(st.sampled_from([0.0, 0.01, 0.1, 1.0]), min_size=5, max_size=5).filter(any)
+    if task.family == "retrieval":
+        return st.lists(st.integers(1, 15), min_size=1, max_size=5, unique=True)
+    return LINES | st.lists(LINES, min_size=1).map(" ".join)
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
+@given(data=st.data())
+def test_the_gold_completion_scores_1(task: Task, data: st.DataObject) -> None:
+    answer = data.draw(answers(task))
+
+    assert score_completion(task, render_completion(task, gold(task, answer)), answer) == 1
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
+@given(data=st.data(), text=ANY_TEXT)
+def test_the_score_of_any_text_lies_between_0_and_1(task: Task, data: st.DataObject, text: str) -> None:
+    assert 0 <= score_completion(task, text, data.draw(answers(task))) <= 1 + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "answer", "score"),
+    [
+        ("review_rating", "4 stars", "4", 1.0),
+        ("review_rating", "I would say 4", "4", 0.0),
+        ("answerability", "Yes, they do.", "yes", 1.0),
+        ("query_product_ranking", "1,2,3,4", [1.0, 0.1, 0.1, 0.01, 0.0], 0.0),
+        ("query_product_ranking", "2,1,3,4,5", [1.0, 0.0, 0.0, 0.0, 0.0], 1 / math.log2(3)),
+        ("also_buy", "3, 3, 7, 9", [7, 9], 0.5),
+        ("also_buy", "7", [7, 9], 0.5),
+        ("also_buy", "none of them", [7, 9], 0.0),
+        ("query_generation", "red shoes\nand more", "red running shoe", 0.8),
+        ("query_generation", "\n \n", "red running shoe", 0.0),
+        ("next_title_merrec", "真鍮のランプ", "真鍮のランプ", 1.0),
+    ],
+)
+def test_a_completion_is_scored_by_its_tasks_metric(name: str, text: str, answer: Any, score: float) -> None:
+    assert score_completion(TASKS[name], text, answer) == pytest.approx(score)

@@ -1,0 +1,177 @@
+"""The `shop:` tasks inside lighteval: what is declared, what is asked, how it is scored, and one real run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from dataset_builders.tasks import TASKS
+from tests.eval_tasks.conftest import REPOSITORY, Lighteval
+from tests.eval_tasks.rows import write_dataset
+from tests.hub import Hub
+
+
+def load_tasks(monkeypatch: pytest.MonkeyPatch, dataset: Path | str, argv: list[str] | None = None) -> ModuleType:
+    """The task file as lighteval loads it for the dataset and command line."""
+    from lighteval.tasks.registry import Registry
+
+    monkeypatch.setenv("SHOP_DATASET", str(dataset))
+    monkeypatch.setattr("sys.argv", ["lighteval", *(argv or [])])
+    module = Registry.create_custom_tasks_module(REPOSITORY / "eval_tasks" / "shop.py")
+    assert module is not None
+    return module
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    (file,) = folder.rglob("results_*.json")
+    return dict(json.loads(file.read_text()))
+
+
+def test_a_run_of_the_console_script_scores_every_task_of_the_dataset(shop_run: Path) -> None:
+    results = read_results(shop_run)["results"]
+
+    expected = {
+        "shop:answerability|0": "accuracy",
+        "shop:query_product_ranking|0": "ndcg",
+        "shop:also_buy|0": "hit_rate",
+        "shop:query_generation|0": "rougel",
+    }
+    assert set(results) == {*expected, "shop:_average|0", "all"}
+    for task, metric in expected.items():
+        assert 0 <= results[task][metric] <= 1
+        assert 0 <= results[task]["unparsable"] <= 1
+
+
+def test_all_twelve_tasks_are_declared_for_a_dataset_that_has_them(shop_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = load_tasks(monkeypatch, shop_dataset).TASKS_TABLE
+
+    assert [config.name for config in table] == [f"shop:{name}" for name in TASKS]
+    assert [config.metrics[0].metric_name for config in table] == [task.metric for task in TASKS.values()]
+    assert {config.original_num_docs for config in table} == {3}
+
+
+def test_gold_answers_score_1_and_noise_is_counted_as_unparsable(shop_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lighteval.metrics import apply_metric
+    from lighteval.models.model_output import ModelResponse
+    from lighteval.tasks.lighteval_task import LightevalTask
+
+    for config in load_tasks(monkeypatch, shop_dataset).TASKS_TABLE:
+        metric, unparsable = (metric.metric_name for metric in config.metrics)
+        docs = LightevalTask(config).get_docs()
+        gold = [ModelResponse(text=[doc.get_golds()[0]]) for doc in docs]
+        noise = [ModelResponse(text=[" \n"]) for _ in docs]
+
+        assert len(docs) == 3
+        assert apply_metric(gold, docs, config.metrics) == [{metric: 1.0, unparsable: 0.0}] * 3
+        assert apply_metric(noise, docs, config.metrics) == [{metric: 0.0, unparsable: 1.0}] * 3
+
+
+def test_only_tasks_with_test_rows_are_declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = write_dataset(tmp_path / "dataset", ["also_buy", "answerability"])
+    manifest = json.loads((dataset / "manifest.json").read_text())
+    manifest["configs"]["answerability"]["test"] = 0
+    manifest["configs"]["default"] = {"train": 6, "test": 3, "fingerprint": "0"}
+    (dataset / "manifest.json").write_text(json.dumps(manifest))
+
+    assert [config.name for config in load_tasks(monkeypatch, dataset).TASKS_TABLE] == ["shop:also_buy"]
+
+
+def test_changed_rows_or_weights_give_other_cache_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, model = tmp_path / "dataset", tmp_path / "model"
+    write_dataset(dataset, ["also_buy"])
+    model.mkdir()
+    (model / "model.safetensors").write_bytes(b"first")
+
+    def key() -> str:
+        (config,) = load_tasks(monkeypatch, dataset, ["accelerate", f"model_name={model},batch_size=4"]).TASKS_TABLE
+        return str(config.__str__(lite=True))
+
+    first = key()
+    assert key() == first
+
+    (model / "model.safetensors").write_bytes(b"second")
+    os.utime(model / "model.safetensors", ns=(1, 1))
+    second = key()
+    assert second != first
+
+    manifest = json.loads((dataset / "manifest.json").read_text())
+    manifest["configs"]["also_buy"]["fingerprint"] = "other rows"
+    (dataset / "manifest.json").write_text(json.dumps(manifest))
+    assert key() not in (first, second)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "no manifest.json in this folder"),
+        ("{", "its manifest.json is not JSON"),
+        ("[]", "its manifest.json has no configs"),
+        ('{"configs": {}}', "no task has test rows"),
+    ],
+)
+def test_a_folder_that_is_no_dataset_is_told_in_one_sentence(
+    content: str | None, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is not None:
+        (tmp_path / "manifest.json").write_text(content)
+
+    with pytest.raises(SystemExit) as stopped:
+        load_tasks(monkeypatch, tmp_path)
+
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert error.startswith("error: SHOP_DATASET=")
+    assert sentence in error
+
+
+def test_a_missing_hub_dataset_is_told_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+    with pytest.raises(SystemExit) as stopped:
+        load_tasks(monkeypatch, "org/no-such-dataset")
+
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert error.startswith("error: SHOP_DATASET=org/no-such-dataset is no folder here, and its manifest.json cannot be had")
+    assert error.count("\n") == 1
+
+
+def test_the_console_script_says_that_no_dataset_is_named(lighteval: Lighteval, model: Path) -> None:
+    done = lighteval("accelerate", f"model_name={model}", "shop|0", "--custom-tasks", "eval_tasks/shop.py")
+
+    assert done.returncode == 2
+    assert "error: SHOP_DATASET is not set; set it to the folder" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_dataset_on_the_hub_is_scored_at_the_revision_named(
+    hub: Hub, lighteval: Lighteval, model: Path, tmp_path: Path
+) -> None:
+    dataset = write_dataset(tmp_path / "dataset", ["answerability", "also_buy"], rows=2)
+    environment = hub.env(home=tmp_path / "home")
+    upload = [Path(sys.executable).parent / "hf", "upload", "org/shop-evaluated", dataset, "--repo-type", "dataset"]
+    subprocess.run(upload, env=environment, check=True, capture_output=True)
+    revision = hub.head("org/shop-evaluated", "dataset")
+
+    done = lighteval(
+        "accelerate",
+        f"model_name={model},batch_size=4",
+        "shop|0",
+        "--custom-tasks",
+        "eval_tasks/shop.py",
+        "--output-dir",
+        str(tmp_path / "out"),
+        **environment | {"HF_HUB_OFFLINE": "0", "SHOP_DATASET": "org/shop-evaluated", "SHOP_DATASET_REVISION": revision},
+    )
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    content = read_results(tmp_path / "out")
+    assert {"shop:answerability|0", "shop:also_buy|0"} <= set(content["results"])
+    assert content["config_tasks"]["shop:also_buy|0"]["hf_revision"] == revision

@@ -1,0 +1,114 @@
+"""The `shopbench:` tasks inside lighteval: one real run, the gold answers, and what is left out."""
+
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.eval_tasks.conftest import REPOSITORY, Lighteval
+from tests.eval_tasks.rows import SHOPBENCH_ROWS, shopbench_records, write_lines
+
+
+def load_tasks(monkeypatch: pytest.MonkeyPatch, source: Path, home: Path) -> ModuleType:
+    from lighteval.tasks.registry import Registry
+
+    monkeypatch.setenv("SHOPBENCH_DATA", str(source))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(home))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    module = Registry.create_custom_tasks_module(REPOSITORY / "eval_tasks" / "shopbench.py")
+    assert module is not None
+    return module
+
+
+def test_a_run_of_the_console_script_scores_every_task_of_the_file(
+    lighteval: Lighteval, model: Path, shopbench_file: Path, tmp_path: Path
+) -> None:
+    done = lighteval(
+        "accelerate",
+        f"model_name={model},batch_size=4",
+        "shopbench|0",
+        "--custom-tasks",
+        "eval_tasks/shopbench.py",
+        "--output-dir",
+        str(tmp_path),
+        SHOPBENCH_DATA=str(shopbench_file),
+    )
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    (file,) = tmp_path.rglob("results_*.json")
+    results = json.loads(file.read_text(), parse_constant=pytest.fail)["results"]
+    tasks = {f"shopbench:{task}|0" for task, *_ in SHOPBENCH_ROWS}
+    assert set(results) == {*tasks, "shopbench:_average|0", "all"}
+    assert results["shopbench:_average|0"]["score"] == pytest.approx(sum(results[task]["score"] for task in tasks) / len(tasks))
+
+
+def test_gold_answers_score_1(shopbench_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lighteval.metrics import apply_metric
+    from lighteval.models.model_output import ModelResponse
+    from lighteval.tasks.lighteval_task import LightevalTask
+
+    scores = {}
+    for config in load_tasks(monkeypatch, shopbench_file, tmp_path).TASKS_TABLE:
+        docs = LightevalTask(config).get_docs()
+        outputs = apply_metric([ModelResponse(text=[doc.get_golds()[0]]) for doc in docs], docs, config.metrics)
+        scores[config.name] = config.metrics[0].corpus_level_fn([output["score"] for output in outputs])["score"]
+        assert {output["unparsable"] for output in outputs} == {0.0}
+
+    # The German title has three words, and BLEU of a text without four is 0.
+    assert scores.pop("shopbench:task17") == pytest.approx(0.5)
+    assert set(scores.values()) == {1.0}
+
+
+def test_a_task_whose_model_is_missing_is_left_out_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, generation = shopbench_records()[0], shopbench_records()[5]
+    records = [other, generation | {"metric": "sent-transformer", "task_name": "task1"}]
+    monkeypatch.setenv("SENTENCE_MODEL", str(tmp_path / "nowhere"))
+
+    table = load_tasks(monkeypatch, write_lines(tmp_path / "rows.json", records), tmp_path).TASKS_TABLE
+
+    assert [config.name for config in table] == ["shopbench:task2"]
+    assert "warning: shopbench:task1 is left out: the sentence-embedding model" in capsys.readouterr().err
+
+
+def test_a_dataset_folder_with_the_columns_serves_as_well_as_a_file(
+    shopbench_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = [row | {"output_field": json.dumps(row["output_field"])} for row in shopbench_records()]
+    (tmp_path / "dataset").mkdir()
+    write_lines(tmp_path / "dataset" / "test.jsonl", encoded)
+
+    from_file = load_tasks(monkeypatch, shopbench_file, tmp_path).TASKS_TABLE
+    from_folder = load_tasks(monkeypatch, tmp_path / "dataset", tmp_path).TASKS_TABLE
+
+    assert [str(config) for config in from_folder] == [str(config) for config in from_file]
+
+
+@pytest.mark.parametrize(
+    ("records", "sentence"),
+    [
+        (None, "is no file, and no dataset that can be loaded"),
+        ([], "the file is empty"),
+        ([{"a": 1}], 'line 1: no "output_field"'),
+        ([shopbench_records()[0] | {"input_field": ""}], 'a row has no "input_field"'),
+    ],
+)
+def test_bad_data_is_told_in_one_sentence(
+    records: list[object] | None,
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if records is not None:
+        write_lines(tmp_path / "rows.json", records)
+
+    with pytest.raises(SystemExit) as stopped:
+        load_tasks(monkeypatch, tmp_path / "rows.json", tmp_path)
+
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert error.startswith("error: ")
+    assert sentence in error

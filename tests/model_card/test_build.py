@@ -1,0 +1,417 @@
+"""The command that makes the card: what stands in it, what it refuses, and what it commits."""
+
+import contextlib
+import io
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from huggingface_hub import HfApi, ModelCard
+
+from dataset_builders.tasks import TASKS
+from eval_tasks.cache_key import data_version
+from model_card import card as card_module
+from model_card.build import main
+from tests.hub import ALICE
+from tests.model_card.files import (
+    BASE,
+    FINGERPRINT,
+    TUNED,
+    results_document,
+    table_cells,
+    write_adapter,
+    write_base_model,
+    write_data,
+    write_json,
+    write_results,
+)
+
+
+@pytest.fixture
+def options(tmp_path):
+    """A command line over good files; tests change what they are about."""
+    base_model = write_base_model(tmp_path / "model")
+    return {
+        "--adapter": write_adapter(tmp_path / "adapter", str(base_model)),
+        "--results": write_results(tmp_path / "tuned", TUNED),
+        "--base-results": write_results(tmp_path / "base", BASE, model="model"),
+        "--data": write_data(tmp_path / "data"),
+        "--out": tmp_path / "out" / "README.md",
+        "--repo-id": "org/shop-lora",
+    }
+
+
+def build(options, *flags):
+    """Runs the command and returns the card's whole text."""
+    main([*(str(part) for name, value in options.items() if value is not None for part in (name, value)), *flags])
+    return options["--out"].read_text(encoding="utf-8")
+
+
+def test_metadata_round_trips_with_the_measured_scores(options):
+    build(options)
+    data = ModelCard.load(options["--out"]).data
+    assert data.model_name == "shop-lora"
+    assert {result.dataset_config: result.metric_value for result in data.eval_results} == TUNED
+    assert {result.metric_type for result in data.eval_results} == {"accuracy", "ndcg", "hit_rate", "rouge"}
+    assert {result.dataset_split for result in data.eval_results} == {"test"}
+    assert (data.library_name, data.pipeline_tag, data.language) == ("peft", "text-generation", "en")
+    assert (data.base_model, data.base_model_relation) == ("some-lab/Tiny-1M", "adapter")
+    assert (data.license, data.license_name) == ("other", "see-licences-below")
+    assert data.get("datasets") is None
+
+
+@pytest.mark.parametrize(
+    ("licences", "wanted"),
+    [
+        (["Apache-2.0"], "apache-2.0"),
+        (["Apache-2.0", "CC BY 4.0"], "other"),
+        (["CC-BY-NC-4.0"], "other"),
+        (["none stated"], "other"),
+        ([None], "other"),
+    ],
+)
+def test_the_models_licence_is_that_of_all_its_parts_or_other(options, licences, wanted):
+    sources = {f"source_{number}": {"licence": licence} for number, licence in enumerate(licences)}
+    write_data(options["--data"], sources=sources, rejects={})
+    build(options)
+    assert ModelCard.load(options["--out"]).data.license == wanted
+
+
+def test_a_relative_folder_is_no_id_of_the_hub(options, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_base_model(tmp_path / "outputs" / "model")
+    write_adapter(options["--adapter"], "outputs/model", dataset_name="outputs/model")
+    text = build(options | {"--data": None})
+    assert "outputs/model" not in text
+    assert ModelCard.load(options["--out"]).data.base_model == "some-lab/Tiny-1M"
+
+
+def test_scores_stand_beside_the_bases_with_their_difference(options):
+    text = build(options)
+    assert table_cells(text, "Task") == ["Task", "Metric", "Rows", "Base", "Tuned", "Difference"]
+    assert table_cells(text, TASKS["also_buy"].title) == [
+        "What else will this customer buy?",
+        "Hit rate",
+        "40",
+        "0.100 ± 0.030",
+        "0.500 ± 0.030",
+        "+0.400 ± 0.042",
+    ]
+    assert table_cells(text, "**All tasks, mean**")[2:] == ["160", "0.287 ± 0.015", "0.525 ± 0.015", "+0.238 ± 0.021"]
+    assert "25.0 %" in text
+    assert "0.999" not in text  # lighteval's own averages
+
+
+def test_a_lower_score_is_told(options):
+    assert "**It scores lower than the base on 1: Ranking products for a query (-0.050).**" in build(options)
+
+
+def test_without_a_base_there_is_no_column_for_it(options):
+    text = build(options | {"--base-results": None})
+    assert table_cells(text, "Task") == ["Task", "Metric", "Rows", "Tuned"]
+    assert table_cells(text, TASKS["also_buy"].title)[-1] == "0.500 ± 0.030"
+    assert "nothing can be said about what tuning changed" in text
+    assert "Difference" not in text
+
+
+def test_a_task_that_the_base_was_not_asked_is_not_measured(options, tmp_path):
+    text = build(options | {"--base-results": write_results(tmp_path / "part", {"also_buy": 0.1})})
+    assert table_cells(text, "Rating of a review")[3:] == ["not measured", "0.600 ± 0.030", "not measured"]
+
+
+def test_recipe_and_hardware_come_from_the_training_run(options):
+    text = build(options)
+    cells = {name: table_cells(text, name)[1] for name in ("Time", "Throughput", "Peak memory", "Tokens", "Learning rate")}
+    assert cells == {
+        "Time": "1 min 15 s",
+        "Throughput": "1313 tokens/s",
+        "Peak memory": "1.5 GB",
+        "Tokens": "98,765",
+        "Learning rate": "not measured",
+    }
+    assert table_cells(text, "LoRA target modules")[1] == "q_proj, v_proj"
+    assert "1,234 rows for training, 56 for validation" in text
+
+
+def test_tasks_that_were_not_trained_or_not_measured_are_named(options):
+    rows = {"review_rating": 1000, "also_buy": 234, "next_query": 5}
+    write_adapter(options["--adapter"], str(options["--adapter"].parent / "model"), tasks=rows)
+    text = build(options)
+    assert "no row in its training data: Ranking products for a query; An answer from reviews." in text
+    (unmeasured,) = re.findall(r"Not measured, so nothing is promised: (.*)", text)
+    assert len(unmeasured.split("; ")) == len(TASKS) - len(TUNED)
+
+
+def test_without_a_training_summary_nothing_is_made_up(options):
+    (options["--adapter"] / "training_summary.json").unlink()
+    text = build(options)
+    assert table_cells(text, "Time")[1] == table_cells(text, "Seed")[1] == table_cells(text, "Versions")[1] == "not measured"
+    assert table_cells(text, "LoRA rank r, alpha, dropout")[1] == "16, 32, 0.05"
+    assert "recorded no fingerprint" in text
+
+
+def test_data_is_told_by_fingerprint_source_and_licence(options):
+    text = build(options)
+    assert f"`{FINGERPRINT}`, the one above" in text
+    assert table_cells(text, "default") == ["default", "1,290", "160", f"`{FINGERPRINT[:12]}`"]
+    assert table_cells(text, "esci") == ["esci", "500", "490", "10"]
+    assert table_cells(text, "Source: amazonqa")[1] == "none stated"
+    assert table_cells(text, "Base model: some-lab/Tiny-1M")[1] == "apache-2.0"
+    assert "Shopping Queries Dataset" in text
+
+
+def test_rows_built_again_after_training_are_told(options):
+    write_adapter(options["--adapter"], str(options["--adapter"].parent / "model"), dataset_fingerprint="f" * 64)
+    assert "which is not the one above" in build(options)
+
+
+def test_scores_from_another_build_are_told(options):
+    document = results_document(TUNED)
+    document["versions"]["shop:also_buy|0"] = data_version("a" * 64)  # the manifest's
+    document["versions"]["shop:review_rating|0"] = data_version("another")
+    write_json(options["--results"] / "results" / "merged" / "results_2027.json", document)
+    assert "another build of the dataset than the one below: Rating of a review.**" in build(options)
+
+
+def test_synthetic_rows_are_called_synthetic(options):
+    assert "synthetic" not in build(options)
+    write_data(options["--data"], synthetic=True)
+    assert "**The rows are synthetic:**" in build(options)
+
+
+def test_without_the_dataset_its_licences_are_not_known(options):
+    text = build(options | {"--data": None})
+    assert table_cells(text, "Data")[1] == "not known here"
+    assert ModelCard.load(options["--out"]).data.license == "other"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_no_path_of_this_machine_reaches_the_card(options, tmp_path, known):
+    if not known:
+        (tmp_path / "model" / "README.md").unlink()
+    hardware = {"device": f"cpu {tmp_path}/device", "cores": 2}
+    write_adapter(
+        options["--adapter"], str(tmp_path / "model"), hardware=hardware, dataset_config=str(tmp_path), dataset_fingerprint=None
+    )
+    text = build(options | {"--repo-id": None})
+    assert str(tmp_path) not in text
+    assert not re.search(r"(?<![\w:./])/(tmp|home|root|work|Users)/", text)
+    data = ModelCard.load(options["--out"]).data
+    assert data.base_model == ("some-lab/Tiny-1M" if known else None)
+    assert ("names no base model" in text) is not known
+
+
+def test_names_from_files_cannot_break_the_card(options, tmp_path):
+    evil = "a|b `c` {{ d }} <img src=x>\n---\n# e: [f]("
+    card = f"---\nbase_model: some-lab/Tiny-1M\nlicense: 'x: | {{}} `'\n---\n# {evil.splitlines()[0]}\n"
+    (tmp_path / "model" / "README.md").write_text(card)
+    write_data(
+        options["--data"],
+        configs={evil: {"train": 1, "test": 1, "fingerprint": evil}},
+        sources={evil: {"licence": evil, "read": 1, "used": None}},
+        rejects={evil: {evil: 2}},
+    )
+    write_adapter(
+        options["--adapter"],
+        str(tmp_path / "model"),
+        hardware={"device": evil},
+        versions={evil: evil},
+        dataset_config=evil,
+        dataset_fingerprint=evil,
+    )
+    text = build(options)
+    loaded = ModelCard.load(options["--out"])
+    assert len(loaded.data.eval_results) == 4
+    assert loaded.text.count("\n## ") == 8
+    assert "\n# e" not in text
+    assert not re.search(r"(?<!\\)<img", text)
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    widths = {line: len(re.findall(r"(?<!\\)\|", line)) for line in tables}
+    source = next(line for line in tables if "\\<img" in line and "| 2 |" in line)
+    assert widths[source] == 5
+
+
+def test_the_plot_is_beside_the_card_and_drawn_from_the_scores(options):
+    text = build(options)
+    plot = options["--out"].with_name("scores.png")
+    assert "(scores.png)" in text
+    first = plot.read_bytes()
+    assert first.startswith(b"\x89PNG")
+    write_results(options["--results"], {**TUNED, "also_buy": 0.9}, time="2027")
+    build(options)
+    assert plot.read_bytes() != first
+
+
+def test_without_matplotlib_there_is_no_plot(options, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "scores.png" not in build(options)
+    assert not options["--out"].with_name("scores.png").exists()
+
+
+def test_the_same_files_give_the_same_card(options):
+    first = build(options)
+    plot = options["--out"].with_name("scores.png").read_bytes()
+    assert build(options) == first
+    assert options["--out"].with_name("scores.png").read_bytes() == plot
+
+
+def test_a_card_that_fails_its_check_leaves_the_old_one(options, monkeypatch, capsys):
+    old = build(options)
+    template = options["--out"].parent.parent / "template.md"
+    template.write_text(card_module.TEMPLATE.read_text(encoding="utf-8") + "\n![gone](gone.png)\n", encoding="utf-8")
+    monkeypatch.setattr(card_module, "TEMPLATE", template)
+    with pytest.raises(SystemExit):
+        build(options)
+    assert "gone.png, which is not beside it" in capsys.readouterr().err
+    assert options["--out"].read_text(encoding="utf-8") == old
+    assert sorted(path.name for path in options["--out"].parent.iterdir()) == ["README.md", "scores.png"]
+
+
+BAD = {
+    "adapter is missing": ({"--adapter": "gone"}, "gone is not a folder"),
+    "no adapter": ({"--adapter": "data"}, "holds no adapter_config.json"),
+    "adapter config is corrupt": ({"--adapter": "corrupt"}, "adapter_config.json cannot be read as JSON"),
+    "summary is a list": ({"--adapter": "listed"}, "training_summary.json holds no JSON object"),
+    "results are missing": ({"--results": "gone"}, "gone does not exist"),
+    "base results are missing": ({"--base-results": "gone"}, "gone does not exist"),
+    "no results": ({"--results": "data"}, "holds no results_"),
+    "the same results twice": ({"--base-results": "tuned"}, "are the same"),
+    "no manifest": ({"--data": "adapter"}, "holds no manifest.json"),
+    "neither folder nor id": ({"--data": "./gone"}, "neither a folder nor a Hub id"),
+    "out is a folder": ({"--out": "data"}, "is a folder"),
+    "out is below a file": ({"--out": "data/manifest.json/README.md"}, "cannot write"),
+    "repo id without namespace": ({"--repo-id": "name"}, "give --repo-id org/name"),
+    "repo id is a path": ({"--repo-id": "../x/y"}, "give --repo-id org/name"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), BAD.values(), ids=BAD)
+def test_bad_input_is_a_sentence_and_exit_code_2(options, tmp_path, monkeypatch, capsys, change, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "corrupt").mkdir()
+    (tmp_path / "corrupt" / "adapter_config.json").write_text('{"r": ')
+    write_json(write_adapter(tmp_path / "listed", "x/y") / "training_summary.json", [1])
+    out = options["--out"]
+    with pytest.raises(SystemExit) as stop:
+        build(options | change)
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert not out.exists()
+
+
+def test_push_needs_a_repository(options, capsys):
+    with pytest.raises(SystemExit):
+        build(options | {"--repo-id": None}, "--push")
+    assert "--push needs --repo-id" in capsys.readouterr().err
+
+
+def test_the_quick_start_runs_as_printed(options, tiny_llama, tmp_path, monkeypatch):
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    # Folders of the names that the card gives, below the current one, stand in for the Hub.
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some-lab").mkdir()
+    (tmp_path / "some-lab" / "Tiny-1M").symlink_to(tiny_llama)
+    adapter = tmp_path / "org" / "shop-lora"
+    torch.manual_seed(0)
+    get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_llama), LoraConfig(task_type="CAUSAL_LM")).save_pretrained(adapter)
+    AutoTokenizer.from_pretrained(tiny_llama).save_pretrained(adapter)
+
+    monkeypatch.chdir(tmp_path.parent)  # the ids must not be taken for folders while the card is made
+    text = build(options)
+    monkeypatch.chdir(tmp_path)
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert TASKS["review_rating"].templates[0].splitlines()[0] in program
+    printed, names = io.StringIO(), {}
+    with contextlib.redirect_stdout(printed):
+        exec(compile(program, "quick start", "exec"), names)
+    assert names["model"].peft_config["default"].peft_type == "LORA"
+    generated = names["output"].shape[1] - names["inputs"]["input_ids"].shape[1]
+    assert 1 <= generated <= TASKS["review_rating"].max_new_tokens
+    assert printed.getvalue()
+
+
+def upload(hub, repo_id, repo_type, files):
+    """Puts files on the loopback Hub, one commit each."""
+    api = HfApi(endpoint=hub.endpoint, token=ALICE)
+    api.create_repo(repo_id, repo_type=repo_type)
+    for path, content in files.items():
+        api.upload_file(path_or_fileobj=content, path_in_repo=path, repo_id=repo_id, repo_type=repo_type)
+
+
+def run(hub, options, *flags, **environment):
+    """The command in a process that takes the loopback Hub for the Hub."""
+    arguments = [str(part) for name, value in options.items() if value is not None for part in (name, value)]
+    return subprocess.run(
+        [sys.executable, "-m", "model_card.build", *arguments, *flags],
+        env=hub.env(**environment),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_push_is_one_commit_over_the_trainers_card(hub, options):
+    repo_id = "org/card-push"
+    upload(hub, repo_id, "model", {"README.md": b"trainer", "adapter_config.json": b"trainer"})
+    before = len(hub.commits(repo_id))
+    done = run(hub, options | {"--repo-id": repo_id}, "--push")
+    assert done.returncode == 0, done.stderr
+    files = hub.files(repo_id)
+    assert set(files) == {"README.md", "scores.png", "adapter_config.json"}
+    assert files["README.md"] == options["--out"].read_bytes()
+    assert files["adapter_config.json"] == b"trainer"
+    assert len(hub.commits(repo_id)) == before + 1
+    again = run(hub, options | {"--repo-id": repo_id}, "--push")
+    assert "nothing to do" in again.stdout
+    assert len(hub.commits(repo_id)) == before + 1
+
+
+def test_a_dry_run_commits_nothing(hub, options):
+    done = run(hub, options | {"--repo-id": "org/card-dry"}, "--push", "--dry-run", token="")
+    assert done.returncode == 0, done.stderr
+    assert "would upload 2 files" in done.stdout
+    assert not hub.exists("org/card-dry")
+
+
+def test_a_dataset_on_the_hub_is_named_with_its_commit(hub, options):
+    upload(hub, "org/card-data", "dataset", {"manifest.json": (options["--data"] / "manifest.json").read_bytes()})
+    done = run(hub, options | {"--data": "org/card-data"})
+    assert done.returncode == 0, done.stderr
+    card = ModelCard.load(options["--out"])
+    commit = hub.head("org/card-data", "dataset")
+    assert card.data.datasets == ["org/card-data"]
+    assert {(result.dataset_type, result.dataset_revision) for result in card.data.eval_results} == {("org/card-data", commit)}
+    assert f"(https://huggingface.co/datasets/org/card-data), revision `{commit}`" in card.text
+
+    missing = run(hub, options | {"--data": "org/card-no-data"})
+    assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
+    assert "org/card-no-data is not on" in missing.stderr
+
+
+def test_a_base_on_the_hub_lends_its_licence(hub, options):
+    upload(hub, "org/card-base", "model", {"README.md": b"---\nlicense: mit\n---\n"})
+    write_adapter(options["--adapter"], "org/card-base")
+    done = run(hub, options)
+    assert done.returncode == 0, done.stderr
+    text = options["--out"].read_text(encoding="utf-8")
+    assert table_cells(text, "Base model: org/card-base")[1] == "mit"
+    assert "local copy" not in text
+
+
+def test_a_base_that_cannot_be_asked_for_is_no_obstacle(options):
+    write_adapter(options["--adapter"], "some-lab/Not-Reachable")
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    arguments = [str(part) for pair in options.items() for part in pair]
+    done = subprocess.run(
+        [sys.executable, "-m", "model_card.build", *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    text = options["--out"].read_text(encoding="utf-8")
+    assert table_cells(text, "Base model: some-lab/Not-Reachable")[1] == "not known here"
