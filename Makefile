@@ -96,7 +96,7 @@ format: setup ## let ruff mend what it can
 space: setup ## serve the Space on the demo's models (after make demo)
 	@test -d $(OUT)/adapter || { echo "error: there is no $(OUT)/adapter yet. Run make demo first."; exit 2; }
 	$(BIN)/python -m space.publish --data $(OUT)/dataset --out $(OUT)/space --dry-run
-	cd $(OUT)/space && BASE_MODEL=$(abspath $(BASE_MODEL)) ADAPTER=$(abspath $(OUT)/adapter) HF_HUB_OFFLINE=$(OFFLINE) \
+	cd $(OUT)/space && BASE_MODEL=$(or $(realpath $(BASE_MODEL)),$(BASE_MODEL)) ADAPTER=$(abspath $(OUT)/adapter) HF_HUB_OFFLINE=$(OFFLINE) \
 		GRADIO_ANALYTICS_ENABLED=False $(abspath $(BIN))/python app.py
 
 clean: ## remove .venv and all outputs

@@ -13,8 +13,12 @@ def replaced(out: Path, marker: str) -> Iterator[Path]:
     """A new folder beside `out` to write into; it takes the place of `out` when the block ends well, else it goes.
 
     An `out` that exists is replaced only if it is empty or holds the file `marker`, which says that it came from here.
-    A process killed between the two renames leaves the old folder beside `out`, and the next run puts it back.
+    Where `out` is a link, what it points to is replaced. A process killed between the two renames leaves the old folder
+    beside it, and the next run puts it back.
     """
+    given, out = out, out.resolve()
+    if out in (Path.cwd(), *Path.cwd().parents):
+        raise UserError(f"{given} is the folder that you are in, or one around it. Give another.")
     new, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
     try:
         if old.exists() and not out.exists():
@@ -22,12 +26,12 @@ def replaced(out: Path, marker: str) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
         shutil.rmtree(new, ignore_errors=True)
         if out.exists() and not out.is_dir():
-            raise UserError(f"{out} is a file. Give a folder.")
+            raise UserError(f"{given} is a file. Give a folder.")
         if out.is_dir() and any(out.iterdir()) and not (out / marker).exists():
-            raise UserError(f"{out} exists and holds something else. Give an empty or a new folder.")
+            raise UserError(f"{given} exists and holds something else. Give an empty or a new folder.")
         new.mkdir(parents=True)
     except OSError as error:
-        raise UserError(f"{out} cannot be written: {error.strerror}. Give a folder that you may write to.") from None
+        raise UserError(f"{given} cannot be written: {error.strerror}. Give a folder that you may write to.") from None
     try:
         yield new
         if out.exists():

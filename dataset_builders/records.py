@@ -22,6 +22,11 @@ class Rejected:
 
 Record = dict[str, Any] | Rejected
 
+_BOM = b"\xef\xbb\xbf"
+_MORE: Any = object()
+_LESS: Any = object()
+"""Key of the fields beyond a CSV file's header, and value of those that a row lacks; "" and None may be real ones."""
+
 
 def json_lines(path: Path) -> Iterator[Record]:
     """One JSON object a line, plain or gzip by the file's ending."""
@@ -32,7 +37,7 @@ def json_lines(path: Path) -> Iterator[Record]:
             yield line
             continue
         try:
-            record = orjson.loads(line)
+            record = orjson.loads(line.removeprefix(_BOM))
         except orjson.JSONDecodeError:
             yield Rejected("line is not UTF-8") if _is_not_utf8(line) else Rejected("line is not JSON")
             continue
@@ -50,9 +55,10 @@ def json_document(path: Path) -> Any:
 def csv_rows(path: Path) -> Iterator[Record]:
     """One record a row, all values text; the first row names the columns."""
     csv.field_size_limit(MAX_LINE_BYTES)
+    # Strict, since a stray quote would otherwise swallow the rows behind it without a word.
     # A byte that is not UTF-8 becomes a lone surrogate, which the row check below finds: one bad row is not a bad file.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        reader = csv.DictReader(file, restkey="", restval=None)
+        reader = csv.DictReader(file, restkey=_MORE, restval=_LESS, strict=True)
         while True:
             try:
                 row = next(reader)
@@ -62,7 +68,7 @@ def csv_rows(path: Path) -> Iterator[Record]:
                 yield Rejected(f"row is not CSV: {error}")
                 continue
             values = list(row.values())
-            if "" in row or None in values:
+            if _MORE in row or _LESS in values:
                 yield Rejected("row has another number of fields than the header")
             elif any(not value.isascii() and _has_surrogate(value) for value in values):
                 yield Rejected("row is not UTF-8")
@@ -79,9 +85,20 @@ def parquet_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Record]:
         file = pq.ParquetFile(path)
         present = [name for name in file.schema_arrow.names if name in columns]
         for batch in file.iter_batches(batch_size=8192, columns=present):
-            yield from batch.to_pylist()
-    except (pa.ArrowException, OSError, UnicodeDecodeError):
+            yield from _batch_rows(batch)
+    except (pa.ArrowException, OSError):
         yield Rejected("file is not readable as Parquet from here on")
+
+
+def _batch_rows(batch: Any) -> list[Record]:
+    """The batch's rows. Text that is not UTF-8 or a time beyond the year 9999 spoils its row, not the batch."""
+    try:
+        return list(batch.to_pylist())
+    except (ValueError, OverflowError):
+        if batch.num_rows > 1:
+            middle = batch.num_rows // 2
+            return _batch_rows(batch.slice(0, middle)) + _batch_rows(batch.slice(middle))
+        return [Rejected("row holds a value that cannot be read")]
 
 
 def column_names(path: Path) -> frozenset[str]:

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ def find_corpora(folder: Path, commercial_only: bool) -> tuple[list[RawFile], li
     Files of the sample corpora are named so, and carry the sample's licence: they only look like the real ones.
     """
     sample = (folder / SAMPLE_MARKER).exists()
-    claimed, unclaimed = [], []
+    claimed, unclaimed, barred = [], [], set()
     for path in _files(folder):
         corpus = next((corpus for corpus in corpora() if corpus.claims(path)), None)
         if corpus is None:
@@ -61,9 +62,14 @@ def find_corpora(folder: Path, commercial_only: bool) -> tuple[list[RawFile], li
         source = f"{corpus.NAME}_sample" if sample else corpus.NAME
         licence = "Apache-2.0" if sample else corpus.LICENCE
         if commercial_only and licence not in ("Apache-2.0", "CC-BY-4.0"):
+            barred.add(corpus.NAME)
             continue
-        read, canonical = corpus.read, corpus.canonical
-        claimed.append(RawFile(path, source, licence, lambda p=path, f=read: f(p), lambda r, p=path, f=canonical: f(r, p)))
+        claimed.append(RawFile(path, source, licence, partial(corpus.read, path), partial(corpus.canonical, path=path)))
+    if barred and not claimed:
+        raise UserError(
+            f"{folder} holds only corpora whose licence does not allow commercial use: {', '.join(sorted(barred))}. "
+            "Add others, or leave out --licences commercial."
+        )
     if not claimed:
         raise UserError(
             f"{folder} holds no file of a known corpus. Expected are, for example, Gift_Cards_5.json.gz, "
@@ -87,8 +93,8 @@ def find_tables(folder: Path) -> tuple[list[RawFile], list[Path]]:
                 path,
                 own_tables.NAME,
                 own_tables.LICENCE,
-                lambda p=path, t=table: own_tables.read(p, t),
-                lambda r, t=table: own_tables.canonical(r, t),
+                partial(own_tables.read, path, table),
+                partial(own_tables.canonical, table=table),
             )
         )
     if not claimed:
@@ -100,8 +106,13 @@ def find_tables(folder: Path) -> tuple[list[RawFile], list[Path]]:
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder. Give the folder that holds the input.")
-    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _is_hidden(path.relative_to(folder))]
     return [path for path in found if path.name != SAMPLE_MARKER and path.suffix.lower() not in (".md", ".txt")]
+
+
+def _is_hidden(path: Path) -> bool:
+    """Also in a hidden folder: downloaders and notebooks keep theirs beside the data, copies of it among them."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def stage(files: list[RawFile], folder: Path, out: Path, locales: frozenset[str], ledger: Ledger) -> None:
@@ -111,7 +122,13 @@ def stage(files: list[RawFile], folder: Path, out: Path, locales: frozenset[str]
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("Reading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    columns = (
+        TextColumn("Reading"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
     with Progress(*columns) as progress, ExitStack() as stack:
         writers = {name: _TableWriter(out, name) for name in TABLES}
         for writer in writers.values():
@@ -121,13 +138,13 @@ def stage(files: list[RawFile], folder: Path, out: Path, locales: frozenset[str]
             name = str(file.path.relative_to(folder))
             progress.update(bar, description=name)
             number = -1
-            for number, record in enumerate(file.read()):
+            for number, record in enumerate(_records(file)):
                 ledger.read[file.source] += 1
                 rows = record if isinstance(record, Rejected) else file.canonical(record)
-                if isinstance(rows, Rejected):
-                    reason = rows.reason
-                else:
+                if isinstance(rows, list):
                     reason = _admit(rows, file.source, (file_number << 40) + number, locales, writers)
+                else:
+                    reason = rows.reason
                 if reason:
                     ledger.reject(file.source, reason, f"{name}:{number + 1}")
             if number < 0:
@@ -135,6 +152,13 @@ def stage(files: list[RawFile], folder: Path, out: Path, locales: frozenset[str]
                 ledger.reject(file.source, "file is empty", name)
             progress.advance(bar)
         progress.update(bar, description=f"{sum(ledger.read.values()):,} records")
+
+
+def _records(file: RawFile) -> Iterator[Record]:
+    try:
+        yield from file.read()
+    except OSError as error:
+        raise UserError(f"{file.path} cannot be read: {error.strerror}. Mend it or take it away.") from None
 
 
 def _admit(rows: Rows, source: str, record: int, locales: frozenset[str], writers: dict[str, "_TableWriter"]) -> str | None:

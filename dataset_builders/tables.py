@@ -142,6 +142,7 @@ def _column_reason(column: Column, value: Any) -> str | None:
 
 
 def _text_reason(column: Column, value: Any) -> str | None:
+    reason: str | None = None
     if not isinstance(value, str):
         reason = "is not text"
     elif not value.strip():
@@ -152,8 +153,6 @@ def _text_reason(column: Column, value: Any) -> str | None:
         reason = "is not Unicode text"
     elif column.allowed and value not in column.allowed:
         reason = f"is none of {', '.join(column.allowed)}"
-    else:
-        reason = None
     return reason
 
 

@@ -3,15 +3,22 @@
 import html
 import re
 
-# Markers that chat templates give a meaning to: <|im_end|>, <|eot_id|>, [INST], <<SYS>>, <s>, </s>, <bos>, <start_of_turn> ...
+# Markers that chat templates give a meaning to: <|im_end|>, the same with full-width bars, [INST], <<SYS>>, ... Those that
+# look like a tag, such as </s>, <start_of_turn> or <file_sep>, are tags below.
 _CONTROL_TOKENS = re.compile(
-    r"<\|[^<>|]{0,40}\|>|</?s>|\[/?(?:INST|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|SYSTEM_PROMPT)\]|<</?SYS>>"
-    r"|</?(?:bos|eos|pad|unk|mask|start_of_turn|end_of_turn|think|tool_call|tool_response)>",
+    r"<[|｜][^<>|｜]{0,40}[|｜]>|<</?SYS>>"
+    r"|\[/?(?:INST|THINK|ARGS|CALL_ID|IMG|PREFIX|MIDDLE|SUFFIX|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT"
+    r"|SYSTEM_PROMPT|g?MASK|CLS|SEP|PAD|UNK)\]",
     re.IGNORECASE,
 )
-# A tag begins with a letter straight after its bracket, so that "2 < 3 > 1" stays.
-_TAGS = re.compile(r"<(?:br|/?p|/?li)\s*/?>|</?[a-z][a-z0-9]*(?:\s[^<>]*)?/?>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
-_SPACES = re.compile(r"\s+")
+# A tag begins with a letter straight after its bracket, so that "2 < 3 > 1" stays. Nothing reads across another "<", which
+# would cost quadratic time; tags inside a comment go a pass before it.
+_TAGS = re.compile(r"</?[a-z][\w:.-]*(?:\s[^<>]*)?/?>|<!--[^<]*?-->", re.IGNORECASE)
+_OPENERS = re.compile(r"[<\[&]")
+_SPACES = re.compile(r" +")
+
+_PASSES = 20
+"""Nesting deeper than this is an attack or a dump: what could open one more level goes, since each costs a pass."""
 
 
 def clean(text: str, max_words: int) -> str:
@@ -19,13 +26,13 @@ def clean(text: str, max_words: int) -> str:
 
     Entities are decoded, markup, control characters and chat templates' tokens removed. Cleaning twice changes nothing.
     """
-    while True:
+    for turn in range(_PASSES):
         # Once is not enough: "&amp;lt;b&amp;gt;" and "<|im_<|x|>end|>" each hide a token behind another.
-        smaller = html.unescape(text)
-        smaller = _TAGS.sub(" ", _CONTROL_TOKENS.sub(" ", smaller))
+        smaller = html.unescape(text) if turn < _PASSES - 2 else _OPENERS.sub(" ", text)
         smaller = "".join(char if char.isprintable() else " " for char in smaller)
+        smaller = _SPACES.sub(" ", _TAGS.sub(" ", _CONTROL_TOKENS.sub(" ", smaller))).strip()
         if smaller == text:
             break
         text = smaller
-    words = _SPACES.sub(" ", text).strip().split(" ")
+    words = text.split(" ")
     return " ".join(words) if len(words) <= max_words else " ".join([*words[: max_words - 1], "…"])

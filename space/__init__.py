@@ -1,0 +1,1 @@
+"""The demo: one model, many tasks of an online shop."""
