@@ -17,7 +17,8 @@ LICENCE = "none stated"
 
 _REVIEWS = re.compile(r"(?P<category>.+?)(?:_5)?\.json(?:\.gz)?")
 _META = re.compile(r"meta_(?P<category>.+)\.json(?:\.gz)?")
-_RELATIONS = {"also_buy": "also_buy", "also_view": "also_view"}
+_SIMILAR = re.compile(r"/dp/(\w{10})")
+"""A product's address, in the HTML table that `similar_item` holds."""
 
 
 def claims(path: Path) -> bool:
@@ -69,10 +70,13 @@ def _product(record: dict[str, Any], category: str) -> Rows | Rejected:
         "category": category,
         "color": None,
     }
+    related = {relation: record.get(relation) for relation in ("also_buy", "also_view")}
+    related["similar"] = list(dict.fromkeys(_SIMILAR.findall(str(record.get("similar_item")))))
     links = [
         ("co_purchases", {"product_id": record["asin"], "other_product_id": other, "relation": relation})
-        for key, relation in _RELATIONS.items()
-        if isinstance(record.get(key), list)
-        for other in record[key]
+        for relation, others in related.items()
+        if isinstance(others, list)
+        for other in others
+        if other != record["asin"]
     ]
     return [("products", product), *links]
