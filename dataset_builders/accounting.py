@@ -45,6 +45,8 @@ def settle(
     reasons = reasons.group_by("record").agg(reason=reasons.reason.min())
 
     paths = [path for name in TABLES if (path := staged / f"{name}.parquet").exists()]
+    if not paths:
+        return {}
     everything = union([connection.read_parquet(path).select("record", "source") for path in paths]).distinct()
     used = everything.semi_join(in_a_row, "record").group_by("source").agg(records=lambda table: table.count())
     unused = everything.anti_join(in_a_row, "record").left_join(reasons, "record")

@@ -16,7 +16,7 @@ from dataset_builders.folders import replaced
 from dataset_builders.records import Rejected
 from dataset_builders.rows import Row, make_row
 from dataset_builders.splits import Split, size_of, split
-from dataset_builders.staging import SAMPLE_MARKER, Ledger, find_corpora, find_tables, stage
+from dataset_builders.staging import SAMPLE_MARKER, Ledger, find_corpora, find_tables, readable, stage
 from dataset_builders.tasks import TASKS, Task
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def main() -> None:
         files, unclaimed = find_corpora(folder, arguments.licences == "commercial")
     else:
         files, unclaimed = find_tables(folder)
-    locales = frozenset(arguments.locales.split(","))
+    locales = frozenset(name.strip() for name in arguments.locales.split(","))
     with replaced(arguments.out, MANIFEST) as out:
         ledger = Ledger()
         staged = out / "staged"
@@ -82,7 +82,7 @@ def main() -> None:
                 for file in files
             },
             "not_built": not_built,
-            "unclaimed_files": [str(path.relative_to(folder)) for path in unclaimed],
+            "unclaimed_files": [readable(path.relative_to(folder)) for path in unclaimed],
             "synthetic": (folder / SAMPLE_MARKER).exists(),
             "locales": sorted(locales),
             "size": arguments.size,
@@ -233,7 +233,7 @@ def print_tables(manifest: dict[str, Any], out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(markup=False)  # names of files may look like markup
     rows = Table("config", "train", "test", "fingerprint", title="Rows")
     for name, config in manifest["configs"].items():
         rows.add_row(name, f"{config['train']:,}", f"{config['test']:,}", config["fingerprint"][:12])

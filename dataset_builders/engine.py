@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dataset_builders.errors import UserError
 from dataset_builders.tables import TABLES
 
 if TYPE_CHECKING:
@@ -44,16 +45,27 @@ class Harvest:
 
 def connect(memory_limit: str, threads: int | None, spill: Path) -> Any:
     """DuckDB in memory, spilling to the folder `spill` above `memory_limit` (such as "4GB")."""
+    import duckdb
     import ibis
 
     options: dict[str, Any] = {"memory_limit": memory_limit, "temp_directory": str(spill)}
-    if threads:
+    if threads is not None:
+        if threads < 1:
+            raise UserError(f"--threads {threads} is too few. Give 1 or more.")
         options["threads"] = threads
-    return ibis.duckdb.connect(**options)
+    try:
+        return ibis.duckdb.connect(**options)
+    except duckdb.Error:
+        raise UserError(
+            f"--memory-limit {memory_limit or 'of nothing'} is not a size. Give one such as 4GB or 500MB."
+        ) from None
 
 
 def load_tables(connection: Any, folder: Path) -> tuple[dict[str, "ir.Table"], list["ir.Table"]]:
-    """The staged tables without duplicates, and the records that were duplicates with their reason."""
+    """The staged tables without duplicates, and the records that were duplicates with their reason.
+
+    Sources stay apart, here and in every join of a recipe: a row is of one source, under that source's licence.
+    """
     import ibis
 
     tables, duplicates = {}, []
@@ -66,7 +78,7 @@ def load_tables(connection: Any, folder: Path) -> tuple[dict[str, "ir.Table"], l
         # The record's number follows the order of the input, so it must not decide which of two twins stays.
         content = ibis.literal("").concat(*(part for c in columns for part in ("|", staged[c].cast("string").fill_null(""))))
         order = [content.hexdigest("md5"), staged.record]
-        ranked = staged.mutate(twin=ibis.row_number().over(group_by=list(table.key), order_by=order))
+        ranked = staged.mutate(twin=ibis.row_number().over(group_by=[*table.key, "source"], order_by=order))
         ranked = materialise(connection, ranked, folder / f"unique_{name}.parquet")
         tables[name] = ranked.filter(ranked.twin == 0).drop("twin")
         duplicates.append(unused(ranked.filter(ranked.twin > 0), f"{name}: another record has the same {', '.join(table.key)}"))
@@ -106,19 +118,19 @@ def words(text: "ir.StringValue") -> "ir.ArrayValue":
 
 
 def titles(tables: dict[str, "ir.Table"]) -> "ir.Table":
-    """One title per product id, whatever its locales: `product_id, title, source, record`."""
+    """One title per product id and source, whatever its locales: `product_id, title, source, record`."""
     products = tables["products"]
-    products = products.mutate(place=rank(products.locale, [products.product_id]))
+    products = products.mutate(place=rank(products.locale, [products.product_id, products.source]))
     return products.filter(products.place == 0).select("product_id", "title", "source", "record")
 
 
 def bought_links(tables: dict[str, "ir.Table"], products: "ir.Table") -> "ir.Table":
     """Links of products bought together, with `title, other_title, product_record, other_record`, null where unknown."""
     links = tables["co_purchases"].filter(tables["co_purchases"].relation == "also_buy")
-    first = products.select("product_id", "title", product_record="record")
-    second = products.select(other_product_id="product_id", other_title="title", other_record="record")
-    links = links.left_join(first, "product_id").drop("product_id_right")
-    return links.left_join(second, "other_product_id").drop("other_product_id_right")
+    first = products.select("product_id", "source", "title", product_record="record")
+    second = products.select("source", other_product_id="product_id", other_title="title", other_record="record")
+    links = links.left_join(first, ["product_id", "source"]).drop("product_id_right", "source_right")
+    return links.left_join(second, ["other_product_id", "source"]).drop("other_product_id_right", "source_right")
 
 
 def overlap(text: "ir.StringValue", other: "ir.StringValue") -> "ir.FloatingValue":
@@ -128,9 +140,24 @@ def overlap(text: "ir.StringValue", other: "ir.StringValue") -> "ir.FloatingValu
     return words(text).intersect(words(other)).length() / ibis.least(words(text).length(), words(other).length())
 
 
-def titled_judgments(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", "ir.Table"]:
-    """Judgments with `title` and `product_record` of their product and the query in lower case, and those without one."""
-    products = tables["products"].select("product_id", "locale", "title", product_record="record")
-    judgments = tables["judgments"].left_join(products, ["product_id", "locale"]).drop("product_id_right", "locale_right")
-    judged = judgments.filter(judgments.title.notnull())
-    return judged.mutate(query=judged["query"].strip().lower()), judgments.filter(judgments.title.isnull())
+def judged_once(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", "ir.Table"]:
+    """Judgments with the query in lower case, one per query, product, locale and source, and those that repeat one.
+
+    Spellings of one query are the same query; the first spelling in order of the alphabet stays.
+    """
+    judgments = tables["judgments"]
+    judgments = judgments.mutate(query=judgments["query"].strip().lower(), spelling=judgments["query"])
+    same = ["query", "product_id", "locale", "source"]
+    judgments = judgments.mutate(twin=rank(judgments.spelling, same))
+    repeats = unused(judgments.filter(judgments.twin > 0), "judgment repeats another's query and product")
+    return judgments.filter(judgments.twin == 0).drop("twin", "spelling"), repeats
+
+
+def titled_judgments(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", list["ir.Table"]]:
+    """`judged_once` with `title` and `product_record` of their product, and what was left."""
+    judgments, repeats = judged_once(tables)
+    place = ["product_id", "locale", "source"]
+    products = tables["products"].select(*place, "title", product_record="record")
+    judgments = judgments.left_join(products, place).drop(*(f"{column}_right" for column in place))
+    untitled = unused(judgments.filter(judgments.title.isnull()), "judged product has no title here")
+    return judgments.filter(judgments.title.notnull()), [repeats, untitled]

@@ -1,5 +1,6 @@
 """Raw files in, canonical tables as Parquet out, with every record that yields none counted by its reason."""
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -106,8 +107,22 @@ def find_tables(folder: Path) -> tuple[list[RawFile], list[Path]]:
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder. Give the folder that holds the input.")
-    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _is_hidden(path.relative_to(folder))]
+    found, seen = [], set()
+    # Links to folders are followed, since corpora often lie on another disk, but no folder is entered twice.
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(parent)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        paths = (Path(parent, name) for name in names)
+        found += [path for path in paths if path.is_file() and not _is_hidden(path.relative_to(folder))]
+    found.sort()
     return [path for path in found if path.name != SAMPLE_MARKER and path.suffix.lower() not in (".md", ".txt")]
+
+
+def readable(path: Path) -> str:
+    """A path for people and for JSON, whatever bytes its name is made of."""
+    return os.fsencode(path).decode(errors="replace")
 
 
 def _is_hidden(path: Path) -> bool:
@@ -135,7 +150,8 @@ def stage(files: list[RawFile], folder: Path, out: Path, locales: frozenset[str]
             stack.callback(writer.close)
         bar = progress.add_task("", total=len(files))
         for file_number, file in enumerate(files):
-            name = str(file.path.relative_to(folder))
+            # A name that is not UTF-8 can be opened, but neither printed nor written down.
+            name = readable(file.path.relative_to(folder))
             progress.update(bar, description=name)
             number = -1
             for number, record in enumerate(_records(file)):

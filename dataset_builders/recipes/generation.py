@@ -5,7 +5,7 @@ import ibis
 from dataset_builders.engine import Draw, Harvest, bought_links, overlap, rank, titled_judgments, titles, union, unused
 from dataset_builders.recipes import Tables, sessions
 from dataset_builders.recipes.multiple_choice import MOST_SNIPPETS
-from dataset_builders.recipes.retrieval import MOST_OVERLAP
+from dataset_builders.recipes.retrieval import BASKET, MOST_OVERLAP
 
 MOST_ANSWER_WORDS = 60
 MOST_SHOWN = 2
@@ -14,7 +14,7 @@ MOST_SHOWN = 2
 
 def query_generation(tables: Tables, draw: Draw, limit: int) -> Harvest:
     """A product's title -> a query that it answers exactly."""
-    judged, untitled = titled_judgments(tables)
+    judged, left = titled_judgments(tables)
     exact = judged.filter(judged.label == "exact")
     exact = exact.mutate(draw=draw(exact["query"], exact.locale, exact.product_id))
     exact = exact.mutate(place=rank(exact.draw, [exact.title.lower()]))
@@ -33,7 +33,7 @@ def query_generation(tables: Tables, draw: Draw, limit: int) -> Harvest:
         rows,
         union(
             [
-                unused(untitled, "judged product has no title here"),
+                *left,
                 unused(judged.filter(judged.label != "exact"), "product does not answer the query exactly"),
                 unused(exact.filter(exact.place > 0), "product has a query already"),
                 unused(single.filter(single.turn >= limit), "task has its size"),
@@ -84,21 +84,20 @@ def next_title_amazon(tables: Tables, draw: Draw, limit: int) -> Harvest:
     known = links.filter(links.title.notnull() & links.other_title.notnull())
     unlike = known.filter(overlap(known.title, known.other_title) <= MOST_OVERLAP)
     unlike = unlike.mutate(draw=draw(unlike.product_id, unlike.other_product_id))
-    unlike = unlike.mutate(twin=rank(unlike.draw, [unlike.product_id, unlike.other_title.lower()]))
+    unlike = unlike.mutate(twin=rank(unlike.draw, [*BASKET, unlike.other_title.lower()]))
     single = unlike.filter(unlike.twin == 0)
-    single = single.mutate(place=rank(single.draw, [single.product_id]))
+    single = single.mutate(place=rank(single.draw, BASKET))
     drawn = single.filter(single.place <= MOST_SHOWN)
     fields = ("place", "other_title", "other_record", "record")
     item = ibis.struct({name: drawn[name] for name in fields})
-    baskets = drawn.group_by("product_id").agg(
+    baskets = drawn.group_by(BASKET).agg(
         items=item.collect(),
         length=drawn.count(),
         title=drawn.title.min(),
         product_record=drawn.product_record.min(),
-        source=drawn.source.min(),
     )
     full = baskets.filter(baskets.length > 1)
-    full = full.mutate(items=full["items"].sort(), draw=draw(full.product_id))
+    full = full.mutate(items=full["items"].sort(), draw=draw(full.product_id, full.source))
     full = full.mutate(turn=rank(full.draw))
     chosen = full.filter(full.turn < limit)
     others = chosen["items"].map(lambda item: item["other_title"])
@@ -117,10 +116,10 @@ def next_title_amazon(tables: Tables, draw: Draw, limit: int) -> Harvest:
         union(
             [
                 unused(links.anti_join(known, "record"), "one of the products has no title here"),
-                unused(known.anti_join(single, ["product_id", "other_product_id"]), "titles of both products are alike"),
+                unused(known.anti_join(single, [*BASKET, "other_product_id"]), "titles of both products are alike"),
                 unused(single.filter(single.place > MOST_SHOWN), f"product has {MOST_SHOWN + 1} links"),
-                unused(drawn.semi_join(baskets.filter(baskets.length == 1), "product_id"), "product has only one link"),
-                unused(drawn.semi_join(full.filter(full.turn >= limit), "product_id"), "task has its size"),
+                unused(drawn.semi_join(baskets.filter(baskets.length == 1), BASKET), "product has only one link"),
+                unused(drawn.semi_join(full.filter(full.turn >= limit), BASKET), "task has its size"),
             ]
         ),
     )

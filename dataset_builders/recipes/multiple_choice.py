@@ -3,7 +3,7 @@
 import ibis
 import ibis.expr.types as ir
 
-from dataset_builders.engine import Draw, Harvest, rank, titled_judgments, titles, union, unused
+from dataset_builders.engine import Draw, Harvest, judged_once, rank, titled_judgments, titles, union, unused
 from dataset_builders.recipes import Tables
 from dataset_builders.splits import TEST_BOUND
 
@@ -12,9 +12,11 @@ REVIEWS_PER_CATEGORY = 1000
 RATING_SHARES = (0.2, 0.1, 0.2, 0.2, 0.3)
 """Shares of the ratings 1 to 5 in a category: far from the corpus's own, in which two of three reviews give five stars."""
 
-# A title such as "Five Stars", which the corpus fills in by itself, gives the answer away.
-_STARS = r"(?i)\b(one|two|three|four|five|[1-5])[ -]*(out of (five|5) )?stars?\b"
-
+# A title such as "Five Stars", which the corpus fills in by itself, gives the answer away, as do "5.0 out of 5" and "*****".
+_STARS = (
+    r"(?i)\b(one|two|three|four|five|[0-5](\.[05])?) *(out of|/) *(five|5)\b(\.0)?([ -]*stars?\b)?"
+    r"|\b(one|two|three|four|five|[0-5](\.[05])?)[ -]*stars?\b|\*\*+|[★☆⭐]+"
+)
 
 FEWEST_QUERIES = 6
 """Judgments that a product needs before its queries are set against each other."""
@@ -84,16 +86,13 @@ def _without_stars(text: ir.StringValue) -> ir.StringValue:
 
 def query_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
     """Two queries of one product, exact for the first -> what its label for the second says of the two."""
-    judgments = tables["judgments"]
-    judgments = judgments.mutate(query=judgments["query"].strip().lower())
-    product = ["product_id", "locale"]
-    judgments = judgments.mutate(twin=rank(draw(judgments["query"], *(judgments[c] for c in product)), ["query", *product]))
-    single = judgments.filter(judgments.twin == 0)
+    single, repeats = judged_once(tables)
+    product = ["product_id", "locale", "source"]
     judged = single.group_by(product).agg(queries=single.count())
     often = single.semi_join(judged.filter(judged.queries >= FEWEST_QUERIES), product)
     seldom = single.semi_join(judged.filter(judged.queries < FEWEST_QUERIES), product)
 
-    first = often.filter(often.label == "exact").select(*product, "query", "source", "record")
+    first = often.filter(often.label == "exact").select(*product, "query", "record")
     second = often.select(*product, other_query="query", label="label", other_record="record")
     pairs = first.join(second, product)
     pairs = pairs.filter(pairs["query"] != pairs.other_query)
@@ -129,7 +128,7 @@ def query_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
         rows,
         union(
             [
-                unused(judgments.filter(judgments.twin > 0), "judgment repeats another's query and product"),
+                repeats,
                 unused(seldom, f"product is judged for fewer than {FEWEST_QUERIES} queries"),
                 unused(often, "no pair of the product's queries was drawn, or none has an exact label"),
             ]
@@ -139,7 +138,7 @@ def query_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
 
 def query_product_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
     """A query and a product's title -> the judgment's label."""
-    judged, untitled = titled_judgments(tables)
+    judged, left = titled_judgments(tables)
     judged = judged.mutate(draw=draw(judged["query"], judged.locale, judged.product_id))
     judged = judged.mutate(twin=rank(judged.draw, [judged["query"], judged.locale, judged.title.lower()]))
     single = judged.filter(judged.twin == 0)
@@ -161,7 +160,7 @@ def query_product_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
         rows,
         union(
             [
-                unused(untitled, "judged product has no title here"),
+                *left,
                 unused(judged.filter(judged.twin > 0), "query has a product of the same title"),
                 unused(single.filter(single.turn >= limit), "task has its size"),
             ]
@@ -177,16 +176,16 @@ def product_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
         low=ibis.least(links.product_id, links.other_product_id),
         high=ibis.greatest(links.product_id, links.other_product_id),
     )
-    pair = ["low", "high"]
+    pair = ["low", "high", "source"]
     meanings = links.group_by(pair).agg(relations=links.relation.nunique())
     clear = links.semi_join(meanings.filter(meanings.relations == 1), pair)
     unclear = links.semi_join(meanings.filter(meanings.relations > 1), pair)
     clear = clear.mutate(draw=draw(clear.product_id, clear.other_product_id))
     clear = clear.mutate(twin=rank(clear.draw, pair))
     once = clear.filter(clear.twin == 0)
-    first = products.select("product_id", "title", product_record="record")
-    second = products.select(other_product_id="product_id", other_title="title", other_record="record")
-    known = once.join(first, "product_id").join(second, "other_product_id")
+    first = products.select("product_id", "source", "title", product_record="record")
+    second = products.select("source", other_product_id="product_id", other_title="title", other_record="record")
+    known = once.join(first, ["product_id", "source"]).join(second, ["other_product_id", "source"])
     known = known.filter(known.title.lower() != known.other_title.lower())
     known = known.mutate(place=rank(known.draw, [known.relation]))
     known = known.mutate(turn=ibis.row_number().over(order_by=[known.place, known.draw]))

@@ -10,8 +10,8 @@ from dataset_builders.tasks import GAINS
 
 def query_product_ranking(tables: Tables, draw: Draw, limit: int) -> Harvest:
     """A query and five of its products, one of each label and one more -> their gains."""
-    judged, untitled = titled_judgments(tables)
-    query = ["query", "locale"]
+    judged, left = titled_judgments(tables)
+    query = ["query", "locale", "source"]
     judged = judged.mutate(draw=draw(judged.query, judged.locale, judged.product_id))
     judged = judged.mutate(twin=rank(judged.draw, [*query, judged.title.lower()]))
     single = judged.filter(judged.twin == 0)
@@ -41,7 +41,7 @@ def query_product_ranking(tables: Tables, draw: Draw, limit: int) -> Harvest:
             "product_record": drawn.product_record,
         }
     )
-    lists = drawn.group_by(query).agg(items=item.collect(), source=drawn.source.min())
+    lists = drawn.group_by(query).agg(items=item.collect())
     lists = lists.mutate(items=lists["items"].sort())
     rows = lists.select(
         query=lists["query"],
@@ -49,7 +49,7 @@ def query_product_ranking(tables: Tables, draw: Draw, limit: int) -> Harvest:
         answer=lists["items"].map(lambda item: item["gain"]),
         key=draw(lists["query"], lists.locale),
         group=ibis.literal("query:").concat(lists["query"]),
-        source=lists.source,
+        source="source",
         records=lists["items"].map(lambda item: item["record"]).concat(lists["items"].map(lambda item: item["product_record"])),
     )
     lacking = single.semi_join(counts.filter(~counts.usable), query)
@@ -57,7 +57,7 @@ def query_product_ranking(tables: Tables, draw: Draw, limit: int) -> Harvest:
         rows,
         union(
             [
-                unused(untitled, "judged product has no title here"),
+                *left,
                 unused(judged.filter(judged.twin > 0), "query has a product of the same title"),
                 unused(lacking, "query lacks one of the four labels, or a fifth product"),
                 unused(asked_products.filter(~is_drawn), "product is not among the five drawn"),

@@ -6,6 +6,7 @@ import ibis.expr.types as ir
 from dataset_builders.engine import Draw, Harvest, bought_links, overlap, rank, titles, union, unused, words
 from dataset_builders.recipes import Tables, sessions
 
+BASKET = ["product_id", "source"]
 LIST_LENGTH = 15
 MOST_BOUGHT = 5
 MOST_OVERLAP = 0.65
@@ -28,28 +29,27 @@ def also_buy(tables: Tables, draw: Draw, limit: int) -> Harvest:
     alike = overlap(known.title, known.other_title) > MOST_OVERLAP
     distinct = known.filter(~alike)
     distinct = distinct.mutate(draw=draw(distinct.product_id, distinct.other_product_id))
-    distinct = distinct.mutate(twin=rank(distinct.draw, [distinct.product_id, distinct.other_title.lower()]))
+    distinct = distinct.mutate(twin=rank(distinct.draw, [*BASKET, distinct.other_title.lower()]))
     single = distinct.filter(distinct.twin == 0)
-    single = single.mutate(place=rank(single.draw, [single.product_id]))
+    single = single.mutate(place=rank(single.draw, BASKET))
     chosen = single.filter(single.place < MOST_BOUGHT)
 
-    baskets = chosen.group_by("product_id").agg(
+    baskets = chosen.group_by(BASKET).agg(
         title=chosen.title.min(),
         product_record=chosen.product_record.min(),
-        source=chosen.source.min(),
         number=chosen.count(),
     )
-    baskets = baskets.mutate(turn=rank(draw(baskets.product_id)))
+    baskets = baskets.mutate(turn=rank(draw(*(baskets[name] for name in BASKET))))
     asked = baskets.filter(baskets.turn < limit)
-    true_items = chosen.semi_join(asked, "product_id").select(
-        "product_id", title="other_title", item_record="other_record", link_record="record", true=ibis.literal(True)
+    true_items = chosen.semi_join(asked, BASKET).select(
+        *BASKET, title="other_title", item_record="other_record", link_record="record", true=ibis.literal(True)
     )
     lists = union([true_items, _others(asked, products, links, draw)])
     lists = lists.mutate(order=draw(ibis.literal("order"), lists.product_id, lists.title))
-    lists = lists.mutate(number=rank(lists.order, [lists.product_id]) + 1)
+    lists = lists.mutate(number=rank(lists.order, BASKET) + 1)
     item = ibis.struct({name: lists[name] for name in ("number", "title", "true", "item_record", "link_record")})
-    lists = lists.group_by("product_id").agg(items=item.collect(), length=lists.count())
-    full = lists.filter(lists.length == LIST_LENGTH).join(asked, "product_id")
+    lists = lists.group_by(BASKET).agg(items=item.collect(), length=lists.count())
+    full = lists.filter(lists.length == LIST_LENGTH).join(asked, BASKET)
     full = full.mutate(items=full["items"].sort())
     is_true = full["items"].filter(lambda item: item["true"])
     rows = full.select(
@@ -57,15 +57,15 @@ def also_buy(tables: Tables, draw: Draw, limit: int) -> Harvest:
         number=full.number.cast("string").concat(ibis.ifelse(full.number == 1, " product", " products")),
         products=full["items"].map(lambda item: item["title"]),
         answer=is_true.map(lambda item: item["number"]),
-        key=draw(full.product_id),
+        key=draw(full.product_id, full.source),
         group=ibis.literal("product:").concat(full.product_id),
-        source=full.source,
+        source="source",
         records=full["items"]
         .map(lambda item: item["item_record"])
         .concat(is_true.map(lambda item: item["link_record"]), ibis.array([full.product_record])),
     )
-    over = chosen.anti_join(asked, "product_id")
-    short = chosen.semi_join(asked.anti_join(full, "product_id"), "product_id")
+    over = chosen.anti_join(asked, BASKET)
+    short = chosen.semi_join(asked.anti_join(full, BASKET), BASKET)
     return Harvest(
         rows,
         union(
@@ -92,20 +92,20 @@ def _others(asked: ir.Table, products: ir.Table, links: ir.Table, draw: Draw) ->
     ring = ring.mutate(position=rank(draw(ibis.literal("ring"), ring.other_product_id), [ring.source]))
     sizes = ring.group_by("source").agg(size=ring.count())
     steps = LIST_LENGTH + _SPARE
-    turns = asked.select(
-        "product_id", "source", "turn", own_title="title", true_number="number", step=ibis.range(steps).unnest()
-    ).join(sizes, "source")
+    turns = asked.select(*BASKET, "turn", own_title="title", true_number="number", step=ibis.range(steps).unnest()).join(
+        sizes, "source"
+    )
     turns = turns.filter(turns.step < turns["size"])
     turns = turns.mutate(position=((turns.turn * steps + turns.step) % turns["size"]).cast("int64"))
     met = turns.join(ring, ["source", "position"])
     met = met.filter((met.other_product_id != met.product_id) & (met.title.lower() != met.own_title.lower()))
-    met = met.anti_join(links, ["product_id", "other_product_id"])
-    met = met.mutate(twin=rank(met.step, [met.product_id, met.title.lower()]))
+    met = met.anti_join(links, [*BASKET, "other_product_id"])
+    met = met.mutate(twin=rank(met.step, [*BASKET, met.title.lower()]))
     met = met.filter(met.twin == 0)
-    met = met.mutate(place=rank(met.step, [met.product_id]))
+    met = met.mutate(place=rank(met.step, BASKET))
     met = met.filter(met.place < LIST_LENGTH - met.true_number)
     return met.select(
-        "product_id",
+        *BASKET,
         "title",
         "item_record",
         link_record=ibis.null("int64"),

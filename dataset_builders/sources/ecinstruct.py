@@ -6,6 +6,7 @@ split, setting`), and files of one task each, named after it, with the options f
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ LICENCE = "CC-BY-4.0"
 
 SETTINGS = ("IND_Diverse_Instruction", "OOD_Diverse_Instruction")
 """The settings that make up the dataset proper; the file's other rows repeat them with other wordings and examples."""
+
+_NAME = re.compile(r"[A-Za-z_]{1,60}")
 
 # What an option's text must hold to mean the label; options come in any order.
 _RELEVANCE = {
@@ -54,7 +57,7 @@ def canonical(record: dict[str, Any], path: Path) -> Rows | Rejected:
         return Rejected("setting repeats another one's rows")
     task = str(record.get("task") or path.stem)
     if task not in _TASKS:
-        return Rejected(f"task {task[:40]} has no canonical table")
+        return Rejected(f"task {task} has no canonical table" if _NAME.fullmatch(task) else "task is not a task's name")
     try:
         fields, folded = _input_fields(record["input"])
         options = record.get("options") or folded

@@ -1,0 +1,374 @@
+"""What recipes draw, against the same rules written once more in plain Python over small tables."""
+
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pytest
+
+from dataset_builders.engine import Draw, Harvest, connect, load_tables
+from dataset_builders.recipes import multiple_choice, recipes
+from dataset_builders.tables import LABELS, TABLES, arrow_schema
+from dataset_builders.tasks import GAINS, TASKS, template_fields
+from tests import raw
+
+Rows = list[dict[str, Any]]
+NO_LIMIT = 10**9
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """`rows` in order of their keys; `reasons` of the records that are in none. Each costs a query, so only when asked for."""
+
+    harvest: Harvest
+    duplicates: list[Any]
+
+    @cached_property
+    def rows(self) -> Rows:
+        return self.harvest.rows.order_by("key").to_pyarrow().to_pylist()
+
+    @cached_property
+    def reasons(self) -> dict[int, set[str]]:
+        reasons: dict[int, set[str]] = defaultdict(set)
+        for left in (*self.duplicates, self.harvest.unused):
+            for row in left.to_pyarrow().to_pylist():
+                reasons[row["record"]].add(row["reason"])
+        return reasons
+
+    @property
+    def content(self) -> Rows:
+        """Rows without the numbers of their records, which follow the order of the input."""
+        return [{name: value for name, value in row.items() if name != "records"} for row in self.rows]
+
+    def told(self) -> set[int]:
+        """Records that are in a row or have a reason."""
+        return {record for row in self.rows for record in row["records"]} | set(self.reasons)
+
+
+Harvester = Callable[..., Drawn]
+
+
+@pytest.fixture(scope="module")
+def harvest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harvester]:
+    """`harvest(task, {table: rows}, limit, seed)` loads the tables as a build does and lets the recipe draw from them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    connection = connect("1GB", 2, tmp_path_factory.mktemp("spill"))
+
+    def run(task: str, tables: dict[str, Rows], limit: int = NO_LIMIT, seed: int = 0) -> Drawn:
+        folder = tmp_path_factory.mktemp(task)
+        for number, (name, rows) in enumerate(tables.items()):
+            empty = {column.name: None for column in TABLES[name].columns}
+            full = [{**empty, "source": "shop", **row, "record": number * 10_000 + i} for i, row in enumerate(rows)]
+            pq.write_table(pa.Table.from_pylist(full, arrow_schema(TABLES[name])), folder / f"{name}.parquet")
+        loaded, duplicates = load_tables(connection, folder)
+        return Drawn(recipes()[task](loaded, Draw(seed, task), limit), duplicates)
+
+    yield run
+    connection.disconnect()
+
+
+@pytest.fixture(scope="module")
+def drawn(harvest: Harvester) -> Callable[[str], Drawn]:
+    """All that a task draws from its tables in INPUTS."""
+    known: dict[str, Drawn] = {}
+
+    def of(task: str) -> Drawn:
+        if task not in known:
+            known[task] = harvest(task, INPUTS[task]())
+        return known[task]
+
+    return of
+
+
+def reviews() -> Rows:
+    """Two categories, ratings unevenly spread, with titles and texts that give the rating away or repeat each other."""
+    rows = [
+        {
+            "review_id": f"r{number}",
+            "product_id": f"p{number % 17}",
+            "category": "Home" if number % 3 else "Garden",
+            "rating": (5, 5, 5, 4, 1, 3, 5, 2)[number % 8],
+            "title": ("Five Stars", "four stars", None, "Lovely", "1 star", "FIVE STARS!", "3 Stars")[number % 7],
+            "text": f"Text number {number}" + (" I give it five stars." if number % 5 == 0 else ""),
+        }
+        for number in range(120)
+    ]
+    rows += [{**rows[0], "review_id": "twin", "text": rows[0]["text"].upper()}]
+    rows += [
+        {**rows[0], "review_id": f"silent{number}", "text": text}
+        for number, text in enumerate(("5 stars", "Five Stars", "!!! 10"))
+    ]
+    return rows
+
+
+def test_review_rating_keeps_each_ratings_share_of_a_category(harvest: Harvester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiple_choice, "REVIEWS_PER_CATEGORY", 20)
+    found = harvest("review_rating", {"reviews": reviews()})
+    quota = {"1": 4, "2": 2, "3": 4, "4": 4, "5": 6}
+    distinct = [
+        row for row in reviews() if re.search("[^\\W\\d_]", row["text"]) and not row["review_id"].startswith(("twin", "silent"))
+    ]
+    available = Counter((row["category"], str(row["rating"])) for row in distinct)
+    assert Counter((row["category"], row["answer"]) for row in found.rows) == {
+        key: min(count, quota[key[1]]) for key, count in available.items()
+    }
+    assert found.told() == set(range(len(reviews())))
+
+
+def test_review_rating_takes_out_what_gives_the_rating_away(drawn: Callable[[str], Drawn]) -> None:
+    rows = drawn("review_rating").rows
+    told = [" ".join(row["review"]) if isinstance(row["review"], list) else row["review"] for row in rows]
+    assert not [text for text in told if re.search(r"\bstars?\b", text, re.IGNORECASE)]
+    assert [text for text in told if "Lovely" in text]
+    assert [text for text in told if "I give it" in text], "the rest of the sentence stays"
+
+
+GIVEN_AWAY = ("5.0 out of 5 stars", "4/5 stars", "5 out of 5", "5/5", "*****", "five-star", "Five star rating")
+
+
+def test_review_rating_takes_out_other_ways_to_say_it(harvest: Harvester) -> None:
+    rows = [
+        {"review_id": p, "product_id": "p", "category": "Home", "rating": 5, "title": p, "text": f"Mug {chr(65 + i)}. {p}"}
+        for i, p in enumerate(GIVEN_AWAY)
+    ]
+    told = [" ".join(row["review"]) for row in harvest("review_rating", {"reviews": rows}).rows]
+    assert len(told) == len(GIVEN_AWAY)
+    assert not [text for text in told if re.search(r"\d|five|\*", text, re.IGNORECASE)]
+
+
+def test_review_rating_leaves_numbers_that_say_nothing_of_the_rating(harvest: Harvester) -> None:
+    text = "Holds 5 cups, two lids, 1.5 litre, 4 out of ten arrived; gets 24/7 use. Five friends starred in my film."
+    row = {"review_id": "r", "product_id": "p", "category": "Home", "rating": 5, "title": None, "text": text}
+    [made] = harvest("review_rating", {"reviews": [row]}).rows
+    assert text in made["review"]
+
+
+def test_review_rating_drops_repeated_and_silent_texts(drawn: Callable[[str], Drawn]) -> None:
+    found = drawn("review_rating")
+    texts = [row["review"][-1].lower() for row in found.rows]
+    assert len(set(texts)) == len(texts) == 120
+    assert Counter(reason for told in found.reasons.values() for reason in told) == {
+        "review repeats another's text": 1,
+        "review says nothing but its rating": 3,
+    }
+
+
+def shelf(count: int) -> Rows:
+    return [{"product_id": f"p{number}", "locale": "us", "title": raw.title(number)} for number in range(count)]
+
+
+def judgments(queries: int = 60) -> Rows:
+    """Some queries have all four labels and five products, some lack either; some products have no title."""
+    draw = random.Random(4)
+    return [
+        {
+            "query_id": str(query),
+            "query": f"{'Query' if query % 2 else ' query'} {query}",
+            "product_id": f"p{product}",
+            "locale": "us",
+            "label": draw.choice(LABELS),
+        }
+        for query in range(queries)
+        for product in draw.sample(range(110), draw.randint(3, 12))
+    ]
+
+
+def titled_labels(rows: Rows, titles: dict[str, str]) -> dict[str, dict[str, str]]:
+    """Query -> title -> label, by what the recipes call the same query and the same title."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for row in rows:
+        if row["product_id"] in titles:
+            found[row["query"].strip().lower()][titles[row["product_id"]]] = row["label"]
+    return found
+
+
+def test_ranking_asks_for_each_query_that_has_all_four_labels_and_five_products(drawn: Callable[[str], Drawn]) -> None:
+    rows = drawn("query_product_ranking").rows
+    labels = titled_labels(judgments(), {f"p{number}": raw.title(number) for number in range(100)})
+    usable = {query for query, found in labels.items() if set(found.values()) == set(LABELS) and len(found) >= 5}
+    assert 10 < len(usable) < 60
+    assert {row["query"] for row in rows} == usable
+    assert len(rows) == len(usable)
+    for row in rows:
+        assert len(set(row["products"])) == 5
+        five = [labels[row["query"]][title] for title in row["products"]]
+        assert set(five) == set(LABELS)
+        assert row["answer"] == [GAINS[label] for label in five]
+        assert row["group"] == f"query:{row['query']}"
+    assert drawn("query_product_ranking").told() >= set(range(len(judgments())))
+
+
+def test_ranking_shuffles_its_lists_and_draws_the_label_that_is_there_twice(drawn: Callable[[str], Drawn]) -> None:
+    rows = drawn("query_product_ranking").rows
+    assert {row["answer"].index(1.0) for row in rows} == {0, 1, 2, 3, 4}
+    assert {gain for row in rows for gain, count in Counter(row["answer"]).items() if count == 2} == set(GAINS.values())
+
+
+def also_bought(count: int = 60) -> Rows:
+    draw = random.Random(5)
+    links = [
+        {
+            "product_id": f"p{number}",
+            "other_product_id": f"p{other}",
+            "relation": draw.choice(("also_buy", "also_buy", "also_view")),
+        }
+        for number in range(count)
+        for other in draw.sample(range(count + 5), draw.randint(0, 9))
+    ]
+    return [link for link in links if link["product_id"] != link["other_product_id"]]
+
+
+def alike_shelf(count: int = 60) -> Rows:
+    """Every fourth product is its neighbour in another size."""
+    rows = shelf(count)
+    for number in range(3, count, 4):
+        rows[number]["title"] = f"{rows[number - 1]['title']} size {number}"
+    return rows
+
+
+def words(text: str) -> set[str]:
+    return set(re.sub(r"[^\w]+", " ", text.lower()).split())
+
+
+def test_also_buy_lists_true_titles_among_others_that_are_not_bought(drawn: Callable[[str], Drawn]) -> None:
+    rows = drawn("also_buy").rows
+    titles = {row["product_id"]: row["title"] for row in alike_shelf()}
+    bought: dict[str, set[str]] = defaultdict(set)
+    for link in also_bought():
+        if link["relation"] == "also_buy" and link["product_id"] in titles and link["other_product_id"] in titles:
+            bought[titles[link["product_id"]]].add(titles[link["other_product_id"]])
+
+    def different(title: str, other: str) -> bool:
+        return len(words(title) & words(other)) <= 0.65 * min(len(words(title)), len(words(other)))
+
+    eligible = {title: {other for other in others if different(title, other)} for title, others in bought.items()}
+    assert eligible != bought, "some are alike"
+    assert max(map(len, eligible.values())) > 5
+    assert {row["product"] for row in rows} == {title for title, others in eligible.items() if others}
+    for row in rows:
+        true = {row["products"][number - 1] for number in row["answer"]}
+        assert len(row["products"]) == len({title.lower() for title in row["products"]}) == 15
+        assert row["product"] not in row["products"]
+        assert len(row["answer"]) == len(true) == min(5, len(eligible[row["product"]]))
+        assert true <= eligible[row["product"]]
+        assert not (set(row["products"]) - true) & bought[row["product"]]
+        assert row["number"] == f"{len(true)} product{'s' * (len(true) > 1)}"
+    assert {number for row in rows for number in row["answer"]} == set(range(1, 16)), "true items stand at every place"
+    links = [i for i, link in enumerate(also_bought()) if link["relation"] == "also_buy"]
+    assert set(links) <= drawn("also_buy").told()
+
+
+def test_also_buy_makes_no_list_of_too_few_products(harvest: Harvester) -> None:
+    link = {"product_id": "p0", "other_product_id": "p1", "relation": "also_buy"}
+    found = harvest("also_buy", {"co_purchases": [link], "products": shelf(15)})
+    assert found.rows == []
+    assert found.reasons[0] == {"there are not 15 products to choose from"}
+    [row] = harvest("also_buy", {"co_purchases": [link], "products": shelf(16)}).rows
+    assert [row["products"][number - 1] for number in row["answer"]] == [raw.title(1)]
+
+
+def test_also_buy_needs_the_titles_of_both_products(harvest: Harvester) -> None:
+    links = [{"product_id": a, "other_product_id": b, "relation": "also_buy"} for a, b in (("p0", "gone"), ("gone", "p0"))]
+    found = harvest("also_buy", {"co_purchases": links, "products": shelf(30)})
+    assert found.rows == []
+    assert [found.reasons[0], found.reasons[1]] == [{"bought product has no title here"}, {"product has no title here"}]
+
+
+def questions() -> Rows:
+    return [
+        {
+            "question_id": f"n{number}",
+            "product_id": f"p{number}",
+            "question": f"How tall is {number}?",
+            "snippets": [f"Snippet {place} of {number}." for place in range(number % 9)],
+            "answers": [f" First of {number}. " + "word " * (number * 3 % 100), "Second."][: number % 4],
+            "answerable": number % 5 != 0,
+        }
+        for number in range(80)
+    ]
+
+
+def test_answer_generation_takes_the_first_answer_and_at_most_five_snippets(drawn: Callable[[str], Drawn]) -> None:
+    rows = drawn("answer_generation").rows
+    usable = {
+        row["question"]: row
+        for row in questions()
+        if row["answerable"] and row["answers"] and row["snippets"] and len(row["answers"][0].split()) <= 60
+    }
+    assert {row["question"] for row in rows} == set(usable)
+    for row in rows:
+        question = usable[row["question"]]
+        assert row["answer"] == question["answers"][0].strip()
+        assert row["snippets"] == question["snippets"][:5]
+        assert row["group"] == f"product:{question['product_id']}"
+    assert drawn("answer_generation").told() == set(range(len(questions())))
+
+
+INPUTS: dict[str, Callable[[], dict[str, Rows]]] = {
+    "review_rating": lambda: {"reviews": reviews()},
+    "query_product_ranking": lambda: {"judgments": judgments(), "products": shelf(100)},
+    "also_buy": lambda: {"co_purchases": also_bought(), "products": alike_shelf()},
+    "answer_generation": lambda: {"questions": questions()},
+}
+every_input = pytest.mark.parametrize("task", INPUTS)
+
+
+@every_input
+def test_rows_depend_neither_on_the_order_of_the_input_nor_on_records_that_are_there_twice(
+    harvest: Harvester, drawn: Callable[[str], Drawn], task: str
+) -> None:
+    order = random.Random(1)
+    doubled = {name: order.sample([*table, *table], 2 * len(table)) for name, table in INPUTS[task]().items()}
+    again = harvest(task, doubled)
+    assert again.content == drawn(task).content
+    assert [told for told in again.reasons.values() if any("another record has the same" in reason for reason in told)]
+
+
+@every_input
+def test_the_seed_decides_which_rows_are_made_and_no_more_are_made_than_needed(
+    harvest: Harvester, drawn: Callable[[str], Drawn], task: str
+) -> None:
+    few, other = harvest(task, INPUTS[task](), limit=7), harvest(task, INPUTS[task](), limit=7, seed=1)
+    assert [len(few.rows), len(other.rows)] == [7, 7]
+    assert few.content != other.content
+    assert {row["key"] for row in few.rows} <= {row["key"] for row in drawn(task).rows}
+    assert [told for told in few.reasons.values() if "task has its size" in told]
+
+
+@every_input
+def test_a_row_has_what_its_templates_ask_for(drawn: Callable[[str], Drawn], task: str) -> None:
+    rows = drawn(task).rows
+    needed = set().union(*map(template_fields, TASKS[task].templates)) | {"answer", "key", "group", "source", "records"}
+    assert all(set(row) == needed for row in rows)
+    assert len({row["key"] for row in rows}) == len(rows)
+    assert all(set(row["records"]) - {None} for row in rows)
+
+
+def test_two_spellings_of_a_query_that_disagree_are_settled_by_content_not_by_order(harvest: Harvester) -> None:
+    """Mug and mug are one query to the recipe but two to the table's key, so each product has two labels here."""
+    rows = [
+        {
+            "query_id": "q",
+            "query": f"{spelling} {number}",
+            "product_id": f"p{place}",
+            "locale": "us",
+            "label": LABELS[(place + turn) % 4],
+        }
+        for number in range(40)
+        for turn, spelling in enumerate(("Mug", "mug", " MUG"))
+        for place in range(12)
+    ]
+    orders = [random.Random(turn).sample(rows, len(rows)) for turn in range(6)]
+    found = [harvest("query_product_ranking", {"judgments": order, "products": shelf(12)}).content for order in orders]
+    assert [len(drawn) for drawn in found] == [40] * 6
+    assert all(drawn == found[0] for drawn in found)
+
+
+def test_all_twelve_tasks_have_a_recipe() -> None:
+    assert set(recipes()) == set(TASKS)

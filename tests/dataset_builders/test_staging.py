@@ -1,0 +1,262 @@
+"""Raw files become canonical tables, and every record that yields no row is counted once, with its reason."""
+
+import gzip
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dataset_builders.errors import UserError
+from dataset_builders.staging import SAMPLE_MARKER, SAMPLES, Ledger, find_corpora, find_tables, stage
+from dataset_builders.tables import TABLES
+from tests import raw
+
+US = frozenset({"us"})
+JSON_LINES = (".jsonl", ".json.gz")
+
+
+def staged(folder: Path, out: Path, tables: bool = False, locales: frozenset[str] = US) -> tuple[Ledger, dict[str, list[dict]]]:
+    """The ledger and the rows of each table that was written."""
+    import pyarrow.parquet as pq
+
+    out.mkdir()
+    files, _ = find_tables(folder) if tables else find_corpora(folder, commercial_only=False)
+    ledger = Ledger()
+    stage(files, folder, out, locales, ledger)
+    return ledger, {path.stem: pq.read_table(path).to_pylist() for path in out.glob("*.parquet")}
+
+
+def accounted(ledger: Ledger, tables: dict[str, list[dict]]) -> None:
+    """read = records that a row was made of + sum of rejects, for every source."""
+    used = {(row["source"], row["record"]) for rows in tables.values() for row in rows}
+    counts = Counter(source for source, _ in used)
+    for source, read in ledger.read.items():
+        assert read == counts[source] + sum(ledger.rejects[source].values()), source
+
+
+def test_all_five_corpora_are_staged_and_each_record_is_accounted_for(tmp_path: Path) -> None:
+    files = raw.corpora()
+    ledger, tables = staged(raw.write(tmp_path / "raw", files), tmp_path / "out")
+    accounted(ledger, tables)
+    assert set(tables) == set(TABLES)
+    assert set(ledger.read) == {"amazon_reviews_2018", "esci", "merrec", "amazonqa", "ecinstruct"}
+    ratings = sum(len(entry["ratings"]) - 1 for entry in files["esci/judgments.json"])
+    assert ledger.read.total() == sum(map(len, files.values())) + ratings
+    assert {name: dict(reasons) for name, reasons in ledger.rejects.items() if reasons} == {}
+    assert len(tables["reviews"]) == 40 + 1
+    assert {row["source"] for row in tables["questions"]} == {"amazonqa", "ecinstruct"}
+
+
+def test_nobodys_name_or_id_is_staged(tmp_path: Path) -> None:
+    _, tables = staged(raw.write(tmp_path / "raw", raw.corpora()), tmp_path / "out")
+    told = repr(tables)
+    assert not [secret for secret in (*raw.REVIEWER.values(), raw.USER) if secret in told]
+
+
+BAD_LINES = (b"not json", b"[1]", b'{"asin": "\xff"}', b"\x00", b"{}", b'{"asin": ')
+SPOIL: dict[str, Any] = {
+    "none": None,
+    "empty": "",
+    "blank": "  ",
+    "number": 7,
+    "half": 0.5,
+    "list": ["x"],
+    "long": "x" * 100_001,
+    "surrogate": "\ud83d",
+    "markup": "<span>",
+}
+INPUT = raw.corpora()
+PLACES = [(name, index) for name, rows in INPUT.items() for index in range(min(len(rows), 5))]
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    spoilt=st.lists(
+        st.tuples(st.sampled_from(PLACES), st.integers(0, 30), st.sampled_from([*SPOIL, "gone"])), min_size=5, max_size=20
+    ),
+    lines=st.lists(st.tuples(st.integers(0, 5), st.sampled_from(BAD_LINES)), max_size=6),
+    cut=st.booleans(),
+)
+def test_every_record_is_accounted_for_whatever_is_wrong_with_it(
+    tmp_path_factory: pytest.TempPathFactory, spoilt: list, lines: list, cut: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("messy")
+    files = {name: [dict(row) for row in rows[:5]] for name, rows in INPUT.items()}
+    for (name, index), field, kind in spoilt:
+        row = files[name][index]
+        key = sorted(row)[field % len(row)] if row else None
+        typed = name.endswith((".parquet", ".csv"))  # a column has one type there, and a row all columns
+        if key and kind == "gone" and not typed:
+            del row[key]
+        elif key and kind != "gone" and not (typed and kind in ("number", "half", "list", "surrogate")):
+            row[key] = SPOIL[kind] if kind == "none" or not name.endswith(".parquet") or isinstance(row[key], str) else None
+    raw.write(folder / "raw", files)
+    expected = 0
+    for place, line in lines:
+        path = folder / "raw" / ("amazonqa/train-qar.jsonl" if place % 2 else "amazon/Kitchen_Gadgets_5.json.gz")
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        parts = content.split(b"\n")
+        parts.insert(min(place, len(parts)), line)
+        path.write_bytes(gzip.compress(b"\n".join(parts)) if path.suffix == ".gz" else b"\n".join(parts))
+        expected += 1
+    if cut:
+        for path in (folder / "raw").rglob("meta_*.gz"):
+            path.write_bytes(path.read_bytes()[:-30])
+    ledger, tables = staged(folder / "raw", folder / "out")
+    accounted(ledger, tables)
+    assert sum(map(Counter.total, ledger.rejects.values())) >= expected
+    assert all(reason and "\n" not in reason for reasons in ledger.rejects.values() for reason in reasons)
+
+
+def test_the_places_of_rejected_records_are_kept_but_only_some(tmp_path: Path) -> None:
+    bad = "not json\n" * (SAMPLES + 5)
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "x-qar.jsonl").write_text(json.dumps(INPUT["amazonqa/train-qar.jsonl"][0]) + "\n" + bad)
+    ledger, _ = staged(tmp_path / "raw", tmp_path / "out")
+    assert ledger.rejects["amazonqa"]["line is not JSON"] == SAMPLES + 5
+    places = ledger.places["amazonqa", "line is not JSON"]
+    assert places == [f"x-qar.jsonl:{number}" for number in range(2, SAMPLES + 2)]
+
+
+def test_locales_that_were_not_asked_for_are_rejected(tmp_path: Path) -> None:
+    rows = [row | {"product_locale": locale} for row, locale in zip(raw.esci_judgments(1), ("us", "es", "jp") * 2, strict=True)]
+    folder = raw.write(tmp_path / "raw", {"x.csv": rows})
+    ledger, tables = staged(folder, tmp_path / "us")
+    assert [row["locale"] for row in tables["judgments"]] == ["us", "us"]
+    assert ledger.rejects["esci"] == {"locale was not asked for": 4}
+    ledger, tables = staged(folder, tmp_path / "two", locales=frozenset({"es", "jp"}))
+    assert {row["locale"] for row in tables["judgments"]} == {"es", "jp"}
+    accounted(ledger, tables)
+
+
+def test_an_empty_file_counts_as_one_record(tmp_path: Path) -> None:
+    raw.write(tmp_path / "raw", raw.amazonqa(2))
+    (tmp_path / "raw" / "meta_Empty.json").write_bytes(b"\n")
+    ledger, tables = staged(tmp_path / "raw", tmp_path / "out")
+    assert ledger.rejects["amazon_reviews_2018"] == {"file is empty": 1}
+    accounted(ledger, tables)
+
+
+def test_half_a_download_of_the_queries_is_told_as_such(tmp_path: Path) -> None:
+    raw.write(tmp_path / "raw", raw.esci())
+    path = tmp_path / "raw" / "esci" / "shopping_queries_dataset_products.parquet"
+    path.write_bytes(path.read_bytes()[:1000])
+    ledger, tables = staged(tmp_path / "raw", tmp_path / "out")
+    assert ledger.rejects["esci"] == {"file is not readable as Parquet from here on": 1}
+    accounted(ledger, tables)
+
+
+def test_the_number_of_a_record_tells_it_from_all_others(tmp_path: Path) -> None:
+    files = raw.corpora()
+    _, tables = staged(raw.write(tmp_path / "raw", files), tmp_path / "out")
+    reviews = [row["record"] for row in tables["reviews"]]
+    assert len(set(reviews)) == len(reviews)
+    assert not set(reviews) & {row["record"] for row in tables["questions"] if row["source"] == "amazonqa"}
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_shops_own_tables_are_staged_the_same_from_csv_and_parquet(tmp_path: Path, ending: str) -> None:
+    ledger, tables = staged(raw.write_tables(tmp_path / "raw", raw.own_shop(), ending), tmp_path / "out", tables=True)
+    assert ledger.read == {"own": sum(map(len, raw.own_shop().values()))}
+    assert not ledger.rejects["own"]
+    for name, rows in raw.own_shop().items():
+        for given_row, row in zip(rows, tables[name], strict=True):
+            assert row | {key: value for key, value in given_row.items() if key != "price"} == row
+            assert row["source"] == "own"
+
+
+def test_a_table_may_be_a_folder_of_files(tmp_path: Path) -> None:
+    rows = raw.own_shop()["products"]
+    raw.write(tmp_path / "raw", {"products/a.csv": rows[:20], "products/b.parquet": rows[20:]})
+    _, tables = staged(tmp_path / "raw", tmp_path / "out", tables=True)
+    assert [row["title"] for row in tables["products"]] == [row["title"] for row in rows]
+
+
+def test_ids_are_the_same_whether_pandas_wrote_them_as_int_or_float(tmp_path: Path) -> None:
+    shop = {
+        "products": [{"product_id": float(n), "locale": "us", "title": raw.title(n)} for n in range(3)],
+        "co_purchases": [{"product_id": n, "other_product_id": n + 1.0, "relation": "also_buy"} for n in range(2)],
+    }
+    for ending in ("csv", "parquet"):
+        _, tables = staged(raw.write_tables(tmp_path / ending, shop, ending), tmp_path / f"out_{ending}", tables=True)
+        assert [row["product_id"] for row in tables["products"]] == ["0", "1", "2"]
+        assert [(row["product_id"], row["other_product_id"]) for row in tables["co_purchases"]] == [("0", "1"), ("1", "2")]
+
+
+def test_files_that_no_corpus_has_are_listed_and_helpers_are_not(tmp_path: Path) -> None:
+    raw.write(tmp_path, raw.amazonqa(1))
+    for name in ("notes.pdf", "README.md", ".DS_Store", ".cache/huggingface/x.csv", ".ipynb_checkpoints/train-qar.jsonl"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    files, unclaimed = find_corpora(tmp_path, commercial_only=False)
+    assert [file.path.name for file in files] == ["train-qar.jsonl"]
+    assert [path.name for path in unclaimed] == ["notes.pdf"]
+
+
+def test_commercial_leaves_out_corpora_whose_licence_does_not_allow_it(tmp_path: Path) -> None:
+    files, _ = find_corpora(raw.write(tmp_path, raw.corpora()), commercial_only=True)
+    assert {(file.source, file.licence) for file in files} == {("esci", "Apache-2.0"), ("ecinstruct", "CC-BY-4.0")}
+
+
+def test_sample_corpora_carry_their_own_name_and_licence(tmp_path: Path) -> None:
+    raw.write(tmp_path, raw.corpora())
+    (tmp_path / SAMPLE_MARKER).write_text("{}")
+    files, unclaimed = find_corpora(tmp_path, commercial_only=True)
+    assert {file.licence for file in files} == {"Apache-2.0"}
+    assert all(file.source.endswith("_sample") for file in files)
+    assert len(files) == len(raw.corpora())
+    assert unclaimed == []
+
+
+def spoil_nothing(folder: Path) -> None:
+    folder.mkdir()
+
+
+def spoil_noncommercial(folder: Path) -> None:
+    raw.write(folder, {**raw.merrec(), **raw.amazonqa(1)})
+
+
+def spoil_unreadable(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "x-qar.jsonl").symlink_to("/proc/self/mem")
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda folder: None, "is not a folder"),
+        (lambda folder: folder.write_text("x"), "is not a folder"),
+        (spoil_nothing, "holds no file of a known corpus"),
+        (lambda folder: raw.write(folder, {"x.csv": [{"a": 1}]}), "holds no file of a known corpus"),
+        (spoil_noncommercial, "does not allow commercial use: amazonqa, merrec"),
+    ],
+)
+def test_a_folder_without_corpora_is_told_in_a_sentence(tmp_path: Path, make: Any, sentence: str) -> None:
+    make(tmp_path / "raw")
+    with pytest.raises(UserError, match=sentence):
+        find_corpora(tmp_path / "raw", commercial_only=True)
+
+
+def test_a_file_that_the_system_refuses_to_read_is_told_in_a_sentence(tmp_path: Path) -> None:
+    if not Path("/proc/self/mem").exists():
+        pytest.skip("needs a file whose reading fails, which Linux has")
+    spoil_unreadable(tmp_path / "raw")
+    with pytest.raises(UserError, match=r"x-qar\.jsonl cannot be read: "):
+        staged(tmp_path / "raw", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ({"mugs.csv": [{"a": 1}]}, "holds no canonical table. Expected is at least one of products.parquet"),
+        ({"products.csv": [{"product_id": 1, "locale": "us"}]}, "lacks the column title of table products"),
+        ({"reviews.parquet": [{"text": "x"}]}, "lacks the columns review_id, product_id, category, rating of table reviews"),
+    ],
+)
+def test_tables_that_cannot_be_used_are_told_in_a_sentence(tmp_path: Path, files: raw.Corpora, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        find_tables(raw.write(tmp_path, files))
