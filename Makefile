@@ -10,7 +10,8 @@ SITE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("pur
 # What the demo runs on. `make demo BASE_MODEL=org/name` takes any model of the Hub or a folder.
 OUT ?= outputs/demo
 SCALE ?= 0.01
-SIZE ?= 0.05
+# Rows to train and test on, so few that two cores are done in minutes: also_buy has the longest prompts by far.
+SIZE ?= review_rating=260+40,query_product_ranking=220+40,also_buy=45+40,answer_generation=100+40
 SEED ?= 0
 TASKS ?= review_rating,query_product_ranking,also_buy,answer_generation
 BASE_MODEL ?= $(OUT)/base
@@ -53,13 +54,13 @@ demo: setup ## from sample corpora to dataset, adapter, scores, card and Space, 
 	$(call say,1/8 Sample corpora in the five raw formats)
 	$(BIN)/python -m dataset_builders.sample_corpora --out $(OUT)/raw --scale $(SCALE) --seed $(SEED)
 	$(call say,2/8 Dataset)
-	$(BIN)/python -m dataset_builders.build --raw $(OUT)/raw --out $(OUT)/dataset --tasks $(TASKS) --size $(SIZE) --seed $(SEED)
+	$(BIN)/python -m dataset_builders.build --raw $(OUT)/raw --out $(OUT)/dataset --tasks $(TASKS) --size "$(SIZE)" --seed $(SEED)
 ifeq ($(BASE_MODEL),$(OUT)/base)
 	$(call say,3/8 Base model)
 	$(BIN)/python -m training.embedded_model --out $(BASE_MODEL)
 endif
 	$(call say,4/8 LoRA adapter)
-	$(DEMO_ENV) $(BIN)/accelerate launch --config_file training/accelerate/cpu.yaml training/sft.py --config $(RECIPE) \
+	$(DEMO_ENV) $(BIN)/accelerate launch --quiet --config_file training/accelerate/cpu.yaml training/sft.py --config $(RECIPE) \
 		--model_name_or_path $(BASE_MODEL) --dataset_name $(OUT)/dataset --output_dir $(OUT)/adapter --seed $(SEED) $(TRAIN_ARGS)
 	$(DEMO_ENV) $(BIN)/python -m training.merge --adapter $(OUT)/adapter --out $(OUT)/merged
 	$(call say,5/8 Evaluation of the base model and of the tuned one)

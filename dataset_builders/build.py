@@ -15,7 +15,7 @@ from dataset_builders.errors import UserError, plain_errors
 from dataset_builders.folders import replaced
 from dataset_builders.records import Rejected
 from dataset_builders.rows import Row, make_row
-from dataset_builders.splits import Split, size_of, split
+from dataset_builders.splits import Size, Split, parse_sizes, split
 from dataset_builders.staging import SAMPLE_MARKER, Ledger, find_corpora, find_tables, readable, stage
 from dataset_builders.tasks import TASKS, Task
 
@@ -37,7 +37,13 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tasks", metavar="A,B", help="tasks to build (default: all that the input supports)")
-    parser.add_argument("--size", default="full", metavar="SIZE", help="full, unlimited, or a share of full such as 0.1")
+    parser.add_argument(
+        "--size",
+        default="full",
+        metavar="SIZE",
+        help="full, unlimited, a share of full such as 0.1, or rows such as 900+100; other sizes for some tasks behind it: "
+        "0.1,also_buy=110+40",
+    )
     parser.add_argument("--locales", default="us", metavar="A,B", help="locales of judgments and products (default: us)")
     parser.add_argument("--licences", choices=("all", "commercial"), default="all", help="which corpora may be used")
     parser.add_argument(
@@ -50,7 +56,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    size = parse_size(arguments.size)
+    sizes = parse_sizes(arguments.size)
     asked = parse_tasks(arguments.tasks)
     folder = arguments.raw or arguments.tables
     if arguments.raw:
@@ -63,7 +69,7 @@ def main() -> None:
         staged = out / "staged"
         staged.mkdir()
         stage(files, folder, staged, locales, ledger)
-        built, not_built, used = harvest(arguments, asked, size, staged, {file.source: file.licence for file in files}, ledger)
+        built, not_built, used = harvest(arguments, asked, sizes, staged, {file.source: file.licence for file in files}, ledger)
         if not built:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in not_built.items())
             raise UserError(f"{folder} yields no row of any task. {reasons}")
@@ -92,19 +98,6 @@ def main() -> None:
     print_tables(manifest, arguments.out)
 
 
-def parse_size(text: str) -> float | None:
-    """`full` -> 1.0, `unlimited` -> None, `0.1` -> 0.1. Raises UserError."""
-    if text in ("full", "unlimited"):
-        return 1.0 if text == "full" else None
-    try:
-        size = float(text)
-    except ValueError:
-        size = -1.0
-    if not 0 < size <= 1000:
-        raise UserError(f"--size {text} is not a size. Give full, unlimited, or a share above 0 such as 0.1.")
-    return size
-
-
 def parse_tasks(text: str | None) -> list[str] | None:
     """Names of tasks. Raises UserError for one that there is not."""
     if text is None:
@@ -119,7 +112,7 @@ def parse_tasks(text: str | None) -> list[str] | None:
 def harvest(
     arguments: argparse.Namespace,
     asked: list[str] | None,
-    size: float | None,
+    sizes: dict[str, Size],
     staged: Path,
     licences: dict[str, str],
     ledger: Ledger,
@@ -147,7 +140,7 @@ def harvest(
             elif absent:
                 not_built[name] = f"needs the table{'s' * (len(absent) > 1)} {', '.join(absent)}"
             else:
-                room = size_of(task, size)
+                room = sizes[name]
                 draw = Draw(arguments.seed, name)
                 result = known[name](tables, draw, room.candidates())
                 left.append(accounting.keep(connection, result, name))

@@ -56,6 +56,9 @@ def render_card(manifest: dict[str, Any], examples: dict[str, dict[str, str]], t
             {
                 "config_name": config,
                 **({"default": True} if config == "default" else {}),
+                # `datasets` keys its cache of a local folder by this block and not by the files' content: without it, a
+                # dataset that was built again in the same place would load the old rows.
+                "description": f"fingerprint {manifest['configs'][config]['fingerprint']}",
                 # A split without rows has no file: `load_dataset` cannot read an empty one.
                 "data_files": [
                     {"split": split, "path": [data_file(name, split) for name in names if counts[name][split]]}

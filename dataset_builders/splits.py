@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from dataset_builders.errors import UserError
 from dataset_builders.rows import Row
-from dataset_builders.tasks import Task
+from dataset_builders.tasks import TASKS, Task
 
 TEST_SHARE = 0.11
 """Share of all groups whose rows may only be tested on. A little over the 0.097 that the full sizes ask for, so that a task
@@ -14,8 +15,8 @@ whose corpus is barely large enough still fills its test split."""
 TEST_BOUND = f"{int(TEST_SHARE * 2**32):08x}"
 """The same share as the first eight hexadecimal digits of a draw: a group whose draw sorts below it is tested on."""
 
-SPARE = 1.25
-"""How many more rows than a task's size its recipe makes, for those that cleaning, duplicates and the split take away."""
+SPARE = 1.15
+"""How many more rows than fill both splits a recipe makes, for those that cleaning and duplicates take away."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,39 @@ class Size:
 
     def candidates(self) -> int:
         """Rows that a recipe should make for this size."""
-        return int((self.train + self.test) * SPARE) + 100
+        return int(max(self.train / (1 - TEST_SHARE), self.test / TEST_SHARE) * SPARE) + 100
 
 
-def size_of(task: Task, size: float | None) -> Size:
-    """The task's full size times `size`; None has no bound."""
-    if size is None:
+def parse_sizes(text: str) -> dict[str, Size]:
+    """`0.1,also_buy=110+40` -> the size of every task: one for all, and others for some. Raises UserError."""
+    default, *rest = [part.strip() for part in text.split(",")]
+    if "=" in default:
+        default, rest = "full", [default, *rest]
+    sizes = {task.name: _parse_size(default, task) for task in TASKS.values()}
+    for part in rest:
+        name, size = (word.strip() for word in (part + "=").split("=")[:2])
+        if name not in TASKS:
+            raise UserError(f"--size knows no task {name}. The tasks are {', '.join(TASKS)}.")
+        sizes[name] = _parse_size(size, TASKS[name])
+    return sizes
+
+
+def _parse_size(text: str, task: Task) -> Size:
+    if text == "unlimited":
         return Size(2**40, 2**40)
-    return Size(round(task.train_size * size), max(1, round(task.test_size * size)))
+    train, plus, test = text.partition("+")
+    if plus and train.isdecimal() and test.isdecimal() and len(train) < 12 and len(test) < 12:
+        return Size(int(train), int(test))
+    try:
+        share = 1.0 if text == "full" else float(text if not plus else "nan")
+    except ValueError:
+        share = -1.0
+    if not 0 < share <= 1000:
+        raise UserError(
+            f"--size {text} is not a size. Give full, unlimited, a share above 0 such as 0.1, or rows to train and test on "
+            "such as 900+100."
+        )
+    return Size(round(task.train_size * share), max(1, round(task.test_size * share)))
 
 
 def is_test(group: str, seed: int) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from dataset_builders.build import parse_size, parse_tasks
+from dataset_builders.build import parse_tasks
 from dataset_builders.errors import UserError
 from dataset_builders.splits import is_test
 from dataset_builders.tasks import FAMILIES, TASKS, decode_answer, gold, parse_completion, render_completion
@@ -318,17 +318,6 @@ def test_a_second_build_replaces_the_first(tmp_path: Path, corpora: Path, run_bu
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-@pytest.mark.parametrize(("text", "size"), [("full", 1.0), ("unlimited", None), ("0.1", 0.1), ("2", 2.0), ("1e-3", 0.001)])
-def test_sizes_are_read(text: str, size: float | None) -> None:
-    assert parse_size(text) == size
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "big", "", "nan", "inf", "1e9", "10%"])
-def test_other_sizes_are_refused(text: str) -> None:
-    with pytest.raises(UserError, match="is not a size"):
-        parse_size(text)
-
-
 @pytest.mark.parametrize("text", ["nonsense", "", ",", "also_buy,nonsense", "Also_Buy"])
 def test_unknown_tasks_are_refused_and_the_known_ones_named(text: str) -> None:
     with pytest.raises(UserError, match="The tasks are review_rating, "):
@@ -526,3 +515,18 @@ def test_a_build_killed_at_some_moment_leaves_the_old_dataset_whole(tmp_path: Pa
         shutil.rmtree(new, ignore_errors=True)
     assert run_build("--raw", corpora, "--out", out, "--tasks", "review_rating") == 0
     assert {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_a_dataset_built_again_in_the_same_place_loads_its_new_rows(
+    tmp_path: Path, corpora: Path, run_build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`datasets` caches what it loads; its key must change with the rows."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    found = []
+    for seed in (0, 1):
+        assert run_build("--raw", corpora, "--out", tmp_path / "out", "--tasks", "review_rating", "--seed", seed) == 0
+        rows = datasets.load_dataset(str(tmp_path / "out"), "review_rating", split="train", cache_dir=str(tmp_path / "cache"))
+        found.append(rows["sample_id"][:])
+    assert found[0] != found[1]

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataset_builders.errors import UserError
 from dataset_builders.rows import Row
-from dataset_builders.splits import TEST_SHARE, Size, is_test, size_of, split
+from dataset_builders.splits import TEST_SHARE, Size, is_test, parse_sizes, split
 from dataset_builders.tasks import TASKS
 
 
@@ -42,11 +43,37 @@ def test_the_share_of_test_groups_is_as_stated_and_another_seed_draws_others() -
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 def test_sizes_are_shares_of_the_full_one_with_at_least_one_row_to_test(task) -> None:
-    assert size_of(task, 1.0) == Size(task.train_size, task.test_size)
-    tenth = size_of(task, 0.1)
-    assert abs(tenth.train - task.train_size / 10) <= 0.5
-    assert size_of(task, 1e-6).test == 1
-    assert size_of(task, None).train > 10**12
-    full = size_of(task, 1.0)
+    full = parse_sizes("full")[task.name]
+    assert full == Size(task.train_size, task.test_size) == parse_sizes("1")[task.name]
+    assert abs(parse_sizes("0.1")[task.name].train - task.train_size / 10) <= 0.5
+    assert parse_sizes("1e-6")[task.name].test == 1
+    assert parse_sizes("unlimited")[task.name].train > 10**12
     assert full.candidates() * TEST_SHARE > full.test, "enough candidates for the test split"
     assert full.candidates() * (1 - TEST_SHARE) > full.train, "and for train"
+
+
+@pytest.mark.parametrize(
+    ("text", "also_buy", "other"),
+    [
+        ("0.1,also_buy=110+40", Size(110, 40), Size(899, 96)),
+        ("also_buy=0.5", Size(4604, 494), Size(8994, 965)),
+        ("20+10, also_buy = unlimited", Size(2**40, 2**40), Size(20, 10)),
+    ],
+)
+def test_a_task_may_have_a_size_of_its_own(text: str, also_buy: Size, other: Size) -> None:
+    sizes = parse_sizes(text)
+    assert sizes["also_buy"] == also_buy
+    assert sizes["review_rating"] == other
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "-1", "big", "", "nan", "inf", "1e9", "10%", "5+", "+5", "0.1,also_buy=", "also_buy=many"]
+)
+def test_other_sizes_are_refused(text: str) -> None:
+    with pytest.raises(UserError, match="is not a size"):
+        parse_sizes(text)
+
+
+def test_a_size_for_an_unknown_task_names_the_known_ones() -> None:
+    with pytest.raises(UserError, match="The tasks are review_rating, "):
+        parse_sizes("0.1,nonsense=0.2")
