@@ -1,0 +1,1 @@
+"""LoRA fine-tuning: the recipe, the merge, and a small real model for machines without a network."""
