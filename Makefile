@@ -11,7 +11,7 @@ SITE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("pur
 OUT ?= outputs/demo
 SCALE ?= 0.01
 # Rows to train and test on, so few that two cores are done in minutes: also_buy has the longest prompts by far.
-SIZE ?= review_rating=260+40,query_product_ranking=220+40,also_buy=45+40,answer_generation=100+40
+SIZE ?= review_rating=400+40,query_product_ranking=320+40,also_buy=60+40,answer_generation=130+40
 SEED ?= 0
 TASKS ?= review_rating,query_product_ranking,also_buy,answer_generation
 BASE_MODEL ?= $(OUT)/base
@@ -62,6 +62,7 @@ endif
 	$(call say,4/8 LoRA adapter)
 	$(DEMO_ENV) $(BIN)/accelerate launch --quiet --config_file training/accelerate/cpu.yaml training/sft.py --config $(RECIPE) \
 		--model_name_or_path $(BASE_MODEL) --dataset_name $(OUT)/dataset --output_dir $(OUT)/adapter --seed $(SEED) $(TRAIN_ARGS)
+	rm -rf $(OUT)/merged
 	$(DEMO_ENV) $(BIN)/python -m training.merge --adapter $(OUT)/adapter --out $(OUT)/merged
 	$(call say,5/8 Evaluation of the base model and of the tuned one)
 	rm -rf $(OUT)/results
