@@ -97,3 +97,11 @@ def run(tiny_llama: Path, shop_rows: Path, hub: Hub, tmp_path_factory: pytest.Te
     )
     assert done.returncode == 0, done.stderr
     return Run(folder, done.stdout + done.stderr, repo_id)
+
+
+@pytest.fixture(autouse=True)
+def _gradients() -> None:
+    """lighteval, once imported by another test of this process, has switched them off for good."""
+    import torch
+
+    torch.set_grad_enabled(True)
