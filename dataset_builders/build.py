@@ -7,6 +7,7 @@ python -m dataset_builders.build --tables my_shop --out dataset --tasks review_r
 import argparse
 import hashlib
 import json
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +33,9 @@ def parse_arguments() -> argparse.Namespace:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--raw", type=Path, metavar="DIR", help="folder with files of the raw corpora")
     source.add_argument("--tables", type=Path, metavar="DIR", help="folder with canonical tables as Parquet or CSV")
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="folder of the dataset; an earlier one is replaced"
-    )
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--out", type=Path, metavar="DIR", help="folder of the dataset; an earlier one is replaced")
+    target.add_argument("--explain", action="store_true", help="only print what each task would be built from; write nothing")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tasks", metavar="A,B", help="tasks to build (default: all that the input supports)")
     parser.add_argument(
@@ -56,46 +57,52 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
+    if arguments.explain:
+        with tempfile.TemporaryDirectory(prefix="shop-tables-") as folder:
+            print_explanation(gather(arguments, Path(folder) / "staged")[0])
+        return
+    with replaced(arguments.out, MANIFEST) as out:
+        manifest, built, ledger = gather(arguments, out / "staged")
+        if not built:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in manifest["not_built"].items())
+            raise UserError(f"{arguments.raw or arguments.tables} yields no row of any task. {reasons}")
+        write_dataset(out, manifest, built, ledger, arguments.title)
+    print_tables(manifest, arguments.out)
+
+
+def gather(arguments: argparse.Namespace, staged: Path) -> tuple[dict[str, Any], dict[str, Split], Ledger]:
+    """The manifest, the rows of every task that can be built, and what became of the records. Tables go to `staged`."""
     sizes = parse_sizes(arguments.size)
     asked = parse_tasks(arguments.tasks)
     folder = arguments.raw or arguments.tables
-    if arguments.raw:
-        files, unclaimed = find_corpora(folder, arguments.licences == "commercial")
-    else:
-        files, unclaimed = find_tables(folder)
+    files, unclaimed = find_corpora(folder, arguments.licences == "commercial") if arguments.raw else find_tables(folder)
     locales = frozenset(name.strip() for name in arguments.locales.split(","))
-    with replaced(arguments.out, MANIFEST) as out:
-        ledger = Ledger()
-        staged = out / "staged"
-        staged.mkdir()
-        stage(files, folder, staged, locales, ledger)
-        built, not_built, used = harvest(arguments, asked, sizes, staged, {file.source: file.licence for file in files}, ledger)
-        if not built:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in not_built.items())
-            raise UserError(f"{folder} yields no row of any task. {reasons}")
-        manifest = {
-            "configs": {
-                config: {
-                    "train": sum(len(built[name].train) for name in names),
-                    "test": sum(len(built[name].test) for name in names),
-                    "fingerprint": fingerprint([built[name] for name in names]),
-                }
-                for config, names in config_tasks(list(built)).items()
-            },
-            "rejects": {source: dict(sorted(reasons.items())) for source, reasons in sorted(ledger.rejects.items())},
-            "sources": {
-                file.source: {"licence": file.licence, "read": ledger.read[file.source], "used": used.get(file.source, 0)}
-                for file in files
-            },
-            "not_built": not_built,
-            "unclaimed_files": [readable(path.relative_to(folder)) for path in unclaimed],
-            "synthetic": (folder / SAMPLE_MARKER).exists(),
-            "locales": sorted(locales),
-            "size": arguments.size,
-            "seed": arguments.seed,
-        }
-        write_dataset(out, manifest, built, ledger, arguments.title)
-    print_tables(manifest, arguments.out)
+    ledger = Ledger()
+    staged.mkdir()
+    stage(files, folder, staged, locales, ledger)
+    built, not_built, used = harvest(arguments, asked, sizes, staged, {file.source: file.licence for file in files}, ledger)
+    manifest = {
+        "configs": {
+            config: {
+                "train": sum(len(built[name].train) for name in names),
+                "test": sum(len(built[name].test) for name in names),
+                "fingerprint": fingerprint([built[name] for name in names]),
+            }
+            for config, names in config_tasks(list(built)).items()
+        },
+        "rejects": {source: dict(sorted(reasons.items())) for source, reasons in sorted(ledger.rejects.items())},
+        "sources": {
+            file.source: {"licence": file.licence, "read": ledger.read[file.source], "used": used.get(file.source, 0)}
+            for file in files
+        },
+        "not_built": not_built,
+        "unclaimed_files": [readable(path.relative_to(folder)) for path in unclaimed],
+        "synthetic": (folder / SAMPLE_MARKER).exists(),
+        "locales": sorted(locales),
+        "size": arguments.size,
+        "seed": arguments.seed,
+    }
+    return manifest, built, ledger
 
 
 def parse_tasks(text: str | None) -> list[str] | None:
@@ -220,6 +227,20 @@ def write_dataset(out: Path, manifest: dict[str, Any], built: dict[str, Split], 
     (out / "rejects" / "places.json").write_text(json.dumps(places, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     shutil.rmtree(out / "staged")
     (out / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def print_explanation(manifest: dict[str, Any]) -> None:
+    """Per task: whether it can be built, from which tables, how many rows, or what is missing."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("task", "made from", "train", "test", "what is missing")
+    for name in (*manifest["not_built"], *manifest["configs"]):
+        if name in TASKS:
+            rows = manifest["configs"].get(name, {"train": 0, "test": 0})
+            missing = manifest["not_built"].get(name, "")
+            table.add_row(name, ", ".join(TASKS[name].tables), f"{rows['train']:,}", f"{rows['test']:,}", missing)
+    Console(markup=False).print(table)
 
 
 def print_tables(manifest: dict[str, Any], out: Path) -> None:

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dataset_builders.errors import UserError
@@ -19,6 +19,7 @@ def replaced(out: Path, marker: str) -> Iterator[Path]:
     given, out = out, out.resolve()
     if out in (Path.cwd(), *Path.cwd().parents):
         raise UserError(f"{given} is the folder that you are in, or one around it. Give another.")
+    missing = [parent for parent in out.parents if not parent.exists()]
     new, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
     try:
         if old.exists() and not out.exists():
@@ -40,3 +41,7 @@ def replaced(out: Path, marker: str) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(new, ignore_errors=True)
+        if not out.exists():
+            with suppress(OSError):  # another's file may have come into one of them
+                for parent in missing:
+                    parent.rmdir()

@@ -530,3 +530,17 @@ def test_a_dataset_built_again_in_the_same_place_loads_its_new_rows(
         rows = datasets.load_dataset(str(tmp_path / "out"), "review_rating", split="train", cache_dir=str(tmp_path / "cache"))
         found.append(rows["sample_id"][:])
     assert found[0] != found[1]
+
+
+def test_explain_says_what_each_task_needs_and_writes_nothing(
+    tmp_path: Path, run_build: Build, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    folder = raw.write_tables(tmp_path / "shop", {"reviews": raw.own_shop()["reviews"]}, "csv")
+    before = sorted(tmp_path.rglob("*"))
+    assert run_build("--tables", folder, "--explain") == 0
+    lines = {line.split()[1]: line for line in capsys.readouterr().out.splitlines() if len(line.split()) > 4}
+    assert "needs the tables co_purchases, products" in lines["also_buy"]
+    assert "needs" not in lines["review_rating"]
+    assert any(word.isdecimal() and int(word) > 0 for word in lines["review_rating"].split())
+    assert sorted(tmp_path.rglob("*")) == before

@@ -138,3 +138,9 @@ def test_a_process_killed_at_any_moment_leaves_the_old_folder_or_the_new(tmp_pat
         if out.exists():
             assert entries(out) == [*"abcdefgh", MARKER]
             assert len({path.read_text() for path in out.iterdir()}) == 1
+
+
+def test_a_failure_leaves_no_new_folders_around(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="halfway"), replaced(tmp_path / "a" / "b" / "out", "marker"):
+        raise ValueError("halfway")
+    assert not list(tmp_path.iterdir())
