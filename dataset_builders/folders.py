@@ -1,5 +1,6 @@
 """Folders that appear whole or not at all."""
 
+import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -39,6 +40,10 @@ def replaced(out: Path, marker: str) -> Iterator[Path]:
             out.rename(old)
         new.rename(out)
         shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(f"{given} cannot be written: {error.strerror}. Make room, or give a folder on another disk.") from None
     finally:
         shutil.rmtree(new, ignore_errors=True)
         if not out.exists():

