@@ -36,9 +36,7 @@ def replaced(out: Path, marker: str) -> Iterator[Path]:
         raise UserError(f"{given} cannot be written: {error.strerror}. Give a folder that you may write to.") from None
     try:
         yield new
-        if out.exists():
-            out.rename(old)
-        new.rename(out)
+        _swap(out, new, old)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -50,3 +48,14 @@ def replaced(out: Path, marker: str) -> Iterator[Path]:
             with suppress(OSError):  # another's file may have come into one of them
                 for parent in missing:
                     parent.rmdir()
+
+
+def _swap(out: Path, new: Path, old: Path) -> None:
+    if out.exists():
+        out.rename(old)
+    try:
+        new.rename(out)
+    except BaseException:
+        if old.exists():
+            old.rename(out)
+        raise

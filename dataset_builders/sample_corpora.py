@@ -12,7 +12,6 @@ import math
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_builders.errors import UserError, plain_errors
+from dataset_builders.folders import replaced
 from dataset_builders.samples import amazon, ecinstruct, esci, merrec
 from dataset_builders.samples.catalog import categories
 
@@ -90,7 +90,7 @@ def write_corpora(out: Path, scale: float, seed: int, processes: int) -> dict[st
     out = out.absolute()
     try:
         _refuse_foreign(out)
-        with _replacing(out) as folder:
+        with replaced(out, MARKER) as folder:
             jobs = plan(scale)
             for job in jobs:
                 (folder / job.path).parent.mkdir(parents=True, exist_ok=True)
@@ -155,24 +155,6 @@ def _is_sample_folder(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(marker, dict) and marker.get("generator") == GENERATOR
-
-
-@contextmanager
-def _replacing(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that takes its place when the block ends well, and is removed otherwise."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent, ignore_cleanup_errors=True) as beside:
-        fresh, old = Path(beside) / "new", Path(beside) / "old"
-        fresh.mkdir()
-        yield fresh
-        if out.exists():
-            out.rename(old)
-        try:
-            fresh.rename(out)
-        except BaseException:
-            if old.exists():
-                old.rename(out)
-            raise
 
 
 def _show(out: Path, records: dict[str, int]) -> None:

@@ -245,7 +245,7 @@ class TestBadInput:
         (tmp_path / "raw").write_text("mine")
         with pytest.raises(UserError, match="is not a folder"):
             write_corpora(tmp_path / "raw", SMALLEST_SCALE, seed=0, processes=1)
-        with pytest.raises(UserError, match="cannot write"):
+        with pytest.raises(UserError, match="cannot be written"):
             write_corpora(tmp_path / "raw" / "below", SMALLEST_SCALE, seed=0, processes=1)
 
 
