@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 
-def keep(connection: Any, harvest: Harvest, task: str) -> "ir.Table":
+def keep(harvest: Harvest, task: str) -> "ir.Table":
     """The records that a task left, with the task in front of the reason."""
     import ibis
 

@@ -150,7 +150,7 @@ def harvest(
                 room = sizes[name]
                 draw = Draw(arguments.seed, name)
                 result = known[name](tables, draw, room.candidates())
-                left.append(accounting.keep(connection, result, name))
+                left.append(accounting.keep(result, name))
                 rows = render(task, result, licences, arguments.seed, dropped)
                 parts = split(rows, room, arguments.seed)
                 dropped += [(record, row.source, f"{name}: task has its size") for row in parts.over for record in row.records]

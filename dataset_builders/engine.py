@@ -112,6 +112,14 @@ def rank(draw: "ir.Value", group_by: list[Any] | None = None) -> "ir.IntegerValu
     return ibis.row_number().over(group_by=group_by, order_by=draw)
 
 
+def in_turn(table: "ir.Table", kind: str) -> "ir.Table":
+    """The table with `turn`, from 0: in order of its `draw`, but round robin over the kinds, so that none crowds out others."""
+    import ibis
+
+    placed = table.mutate(place=rank(table.draw, [table[kind]]))
+    return placed.mutate(turn=ibis.row_number().over(order_by=[placed.place, placed.draw]))
+
+
 def words(text: "ir.StringValue") -> "ir.ArrayValue":
     """The distinct words of a text, lower case, letters and digits only."""
     return text.lower().re_replace("[^\\p{L}\\p{N}]+", " ").strip().split(" ").unique()
@@ -125,8 +133,12 @@ def titles(tables: dict[str, "ir.Table"]) -> "ir.Table":
 
 
 def bought_links(tables: dict[str, "ir.Table"], products: "ir.Table") -> "ir.Table":
-    """Links of products bought together, with `title, other_title, product_record, other_record`, null where unknown."""
-    links = tables["co_purchases"].filter(tables["co_purchases"].relation == "also_buy")
+    """`titled_links` of the products bought together."""
+    return titled_links(tables["co_purchases"].filter(lambda link: link.relation == "also_buy"), products)
+
+
+def titled_links(links: "ir.Table", products: "ir.Table") -> "ir.Table":
+    """Links with `title, other_title, product_record, other_record` of their products, null where unknown."""
     first = products.select("product_id", "source", "title", product_record="record")
     second = products.select("source", other_product_id="product_id", other_title="title", other_record="record")
     links = links.left_join(first, ["product_id", "source"]).drop("product_id_right", "source_right")

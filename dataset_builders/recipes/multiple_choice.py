@@ -3,7 +3,18 @@
 import ibis
 import ibis.expr.types as ir
 
-from dataset_builders.engine import Draw, Harvest, judged_once, rank, titled_judgments, titles, union, unused
+from dataset_builders.engine import (
+    Draw,
+    Harvest,
+    in_turn,
+    judged_once,
+    rank,
+    titled_judgments,
+    titled_links,
+    titles,
+    union,
+    unused,
+)
 from dataset_builders.recipes import Tables
 from dataset_builders.splits import TEST_BOUND
 
@@ -107,11 +118,10 @@ def query_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
     split_draw = Draw(draw.seed, "split")
     tested = [split_draw(ibis.literal("query:").concat(once[name]))[:8] < TEST_BOUND for name in ("query", "other_query")]
     within = once.filter(tested[0] | ~tested[1])
-    within = within.mutate(place=rank(within.draw, [within.label]))
-    # Round robin over the relations: most pairs are narrowing, and a model should not learn to say only that.
-    within = within.mutate(turn=ibis.row_number().over(order_by=[within.place, within.draw]))
+    # Most pairs are narrowing, and a model should not learn to say only that.
+    within = in_turn(within, "label")
     chosen = within.filter(within.turn < limit)
-    labels = {RELATION_OF_QUERIES[label]: RELATION_OF_QUERIES[label] for label in RELATION_OF_QUERIES}
+    labels = {relation: relation for relation in RELATION_OF_QUERIES.values()}
     relation = chosen.label.cases(*RELATION_OF_QUERIES.items())
     options, answer = _options(draw, chosen.draw, labels, relation)
     rows = chosen.select(
@@ -142,8 +152,7 @@ def query_product_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
     judged = judged.mutate(draw=draw(judged["query"], judged.locale, judged.product_id))
     judged = judged.mutate(twin=rank(judged.draw, [judged["query"], judged.locale, judged.title.lower()]))
     single = judged.filter(judged.twin == 0)
-    single = single.mutate(place=rank(single.draw, [single.label]))
-    single = single.mutate(turn=ibis.row_number().over(order_by=[single.place, single.draw]))
+    single = in_turn(single, "label")
     chosen = single.filter(single.turn < limit)
     options, answer = _options(draw, chosen.draw, RELEVANCE, chosen.label)
     rows = chosen.select(
@@ -170,7 +179,6 @@ def query_product_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
 
 def product_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
     """Two products' titles -> whether they are bought together, viewed together, or similar."""
-    products = titles(tables)
     links = tables["co_purchases"]
     links = links.mutate(
         low=ibis.least(links.product_id, links.other_product_id),
@@ -183,12 +191,9 @@ def product_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
     clear = clear.mutate(draw=draw(clear.product_id, clear.other_product_id))
     clear = clear.mutate(twin=rank(clear.draw, pair))
     once = clear.filter(clear.twin == 0)
-    first = products.select("product_id", "source", "title", product_record="record")
-    second = products.select("source", other_product_id="product_id", other_title="title", other_record="record")
-    known = once.join(first, ["product_id", "source"]).join(second, ["other_product_id", "source"])
+    known = titled_links(once, titles(tables)).filter(lambda link: link.title.notnull() & link.other_title.notnull())
     known = known.filter(known.title.lower() != known.other_title.lower())
-    known = known.mutate(place=rank(known.draw, [known.relation]))
-    known = known.mutate(turn=ibis.row_number().over(order_by=[known.place, known.draw]))
+    known = in_turn(known, "relation")
     chosen = known.filter(known.turn < limit)
     options, answer = _options(draw, chosen.draw, RELATION_OF_PRODUCTS, chosen.relation)
     rows = chosen.select(
@@ -219,8 +224,7 @@ def answerability(tables: Tables, draw: Draw, limit: int) -> Harvest:
     questions = tables["questions"]
     questions = questions.mutate(draw=draw(questions.question_id))
     shown = questions.filter(questions.snippets.length() > 0)
-    shown = shown.mutate(place=rank(shown.draw, [shown.answerable]))
-    shown = shown.mutate(turn=ibis.row_number().over(order_by=[shown.place, shown.draw]))
+    shown = in_turn(shown, "answerable")
     chosen = shown.filter(shown.turn < limit)
     rows = chosen.select(
         "question",

@@ -128,9 +128,7 @@ def next_query(tables: Tables, draw: Draw, limit: int) -> Harvest:
     long = recent.semi_join(lengths.filter(lengths.length >= sessions.FEWEST_ACTIONS), "session_id")
     labels = long.filter(long.back == 0)
     labels = labels.mutate(turn=rank(draw(labels.session_id)))
-    labels = labels.filter(labels.turn < limit).select(
-        "session_id", "turn", "made", "category", "brand", "what", "color", "size"
-    )
+    labels = labels.filter(labels.turn < limit).select("session_id", "turn", "made", "category", "what", "color", "size")
 
     asked = _candidates(labels, made, draw)
     asked = asked.mutate(order=draw(ibis.literal("order"), asked.session_id, asked.text))
