@@ -2,6 +2,7 @@
 
 import html
 import re
+from unicodedata import category
 
 # Markers that chat templates give a meaning to: <|im_end|>, the same with full-width bars, [INST], <<SYS>>, ... Those that
 # look like a tag, such as </s>, <start_of_turn> or <file_sep>, are tags below.
@@ -29,7 +30,8 @@ def clean(text: str, max_words: int) -> str:
     for turn in range(_PASSES):
         # Once is not enough: "&amp;lt;b&amp;gt;" and "<|im_<|x|>end|>" each hide a token behind another.
         smaller = html.unescape(text) if turn < _PASSES - 2 else _OPENERS.sub(" ", text)
-        smaller = "".join(char if char.isprintable() else " " for char in smaller)
+        # What cannot be seen goes without a gap, since a word or an address may hide behind it.
+        smaller = "".join(char if char.isprintable() else "" if category(char) == "Cf" else " " for char in smaller)
         smaller = _SPACES.sub(" ", _TAGS.sub(" ", _CONTROL_TOKENS.sub(" ", smaller))).strip()
         if smaller == text:
             break
