@@ -1,0 +1,268 @@
+"""Rows to train on that an evaluation set holds: by the whole of their texts, or by 13 words in a row.
+
+"same text": all texts of the row are segments of one and the same evaluation item, and together they have at least 5 words. It
+finds short rows, such as a query and a title, that no run of 13 words can find.
+
+"13-gram": 13 consecutive words of one of the row's texts are consecutive in a segment. 13-grams that stand in more than 10 of
+the rows to train on are boilerplate and do not count. Both numbers are those of Brown et al. 2020, appendix C
+(arXiv:2005.14165).
+"""
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import compress
+from pathlib import Path
+from typing import Any
+
+from dataset_builders.errors import UserError
+from dataset_builders.near_duplicates import Content, normalised
+from dataset_builders.records import Rejected, column_names, csv_rows, json_document, json_lines, parquet_rows
+from dataset_builders.text import clean
+
+GRAM = 13
+"""Words in a row that make a hit."""
+
+MOST_ROWS = 10
+"""A 13-gram in more rows to train on than this is boilerplate."""
+
+LEAST_WORDS = 5
+"""A row of fewer words is too common to be called the same as another."""
+
+ENDINGS = (".json", ".jsonl", ".json.gz", ".jsonl.gz", ".csv", ".parquet")
+
+_CJK = "\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+"""Han characters and kana: no spaces are written between them, so each is a word."""
+
+_WORDS = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")
+_LINE_START = re.compile(r"(?:[-*•]|\(?\w{1,2}[.):])\s+")
+_LABEL = re.compile(r"[^:：]{1,40}(?::\s+|：\s*)")
+_QUOTED = re.compile(r"""(?<!\w)(["'])(.{1,400}?)\1(?!\w)|“(.{1,400}?)”""")
+_TRAIN = re.compile(r"(?<![a-z])train(?:ing)?(?![a-z])", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """What must not be trained on. An item holds the texts of one question; `skipped` records could not be read."""
+
+    name: str
+    items: list[tuple[str, ...]]
+    skipped: int = 0
+
+
+def contaminated(contents: Sequence[Content], sets: Sequence[EvaluationSet]) -> list[tuple[str, str] | None]:
+    """For each row to train on, the name of the first set that holds it and the rule that says so; None for a clean row.
+
+    Hashes of words and 13-grams have 64 bits and are the same on every machine.
+    """
+    rows = [{normalised(text) for texts in content.values() for text in texts} for content in contents]
+    index = _Index.of(sets, {text for row in rows for text in row})
+    by_text = [index.set_with_all(row) for row in rows]
+    result: list[tuple[str, str] | None] = []
+    for same, shared in zip(by_text, index.sets_with_a_gram(rows), strict=True):
+        rule = "same text" if same <= shared else f"{GRAM}-gram"
+        found = min(same, shared)
+        result.append((sets[found].name, rule) if found < len(sets) else None)
+    return result
+
+
+@dataclass(frozen=True)
+class _Index:
+    """`items_with`: a row's text -> the items that have it as a segment. `set_of`: every item's set, by its number.
+    `grams`: uint64 (n,), sorted hashes of the segments' 13-grams; `owners`: int64 (n,), the first set with each.
+    `sets`: how many sets there are, a number that stands for none of them."""
+
+    items_with: dict[str, set[int]]
+    set_of: list[int]
+    grams: Any
+    owners: Any
+    sets: int
+
+    @classmethod
+    def of(cls, sets: Sequence[EvaluationSet], asked: set[str]) -> "_Index":
+        """Of all segments only those that are `asked` for are kept."""
+        import numpy as np
+
+        items_with: defaultdict[str, set[int]] = defaultdict(set)
+        set_of: list[int] = []
+        per_set = [np.empty(0, np.uint64)]
+        for number, evaluation in enumerate(sets):
+            hashes = [np.empty(0, np.uint64)]
+            for item in evaluation.items:
+                texts = {normalised(segment) for text in item for segment in set(segments(text))}
+                for text in texts & asked:
+                    items_with[text].add(len(set_of))
+                set_of.append(number)
+                hashes.append(_grams(texts))
+            per_set.append(np.unique(np.concatenate(hashes)))
+        owners = np.repeat(np.arange(-1, len(sets)), [len(hashes) for hashes in per_set])
+        grams, first = np.unique(np.concatenate(per_set), return_index=True)
+        return cls(items_with, set_of, grams, owners[first], len(sets))
+
+    def set_with_all(self, row: set[str]) -> int:
+        """The first set with an item that has all these texts as segments."""
+        if not row or not all(text in self.items_with for text in row):
+            return self.sets
+        if sum(len(_WORDS.findall(text)) for text in row) < LEAST_WORDS:
+            return self.sets
+        items = set.intersection(*sorted((self.items_with[text] for text in row), key=len))
+        return self.set_of[min(items)] if items else self.sets
+
+    def sets_with_a_gram(self, rows: Sequence[set[str]]) -> list[int]:
+        """Per row the first set that shares a 13-gram with it which is no boilerplate."""
+        import numpy as np
+
+        found = []
+        for row in rows:
+            grams = np.unique(_grams(row))
+            places = np.searchsorted(self.grams, grams)
+            grams, places = grams[places < len(self.grams)], places[places < len(self.grams)]
+            found.append(places[self.grams[places] == grams])
+        rows_with = np.bincount(np.concatenate([*found, np.empty(0, np.int64)]), minlength=len(self.grams))
+        return [int(self.owners[places[rows_with[places] <= MOST_ROWS]].min(initial=self.sets)) for places in found]
+
+
+def _grams(texts: Iterable[str]) -> Any:
+    """uint64 (n,): the hashes of all 13-grams of normalised texts."""
+    import numpy as np
+
+    hashes = [np.empty(0, np.uint64)]
+    for text in texts:
+        words = _WORDS.findall(text) if len(text) >= GRAM else []
+        if len(words) >= GRAM:
+            numbers = np.array([_word_hash(word) for word in words], np.uint64)
+            hashes.append(np.lib.stride_tricks.sliding_window_view(numbers, GRAM) @ _multipliers())
+    return np.concatenate(hashes)
+
+
+@lru_cache(maxsize=1)
+def _multipliers() -> Any:
+    """uint64 (13,): one for each place. A 13-gram's hash is the sum of its words' hashes, each times its place's number."""
+    import numpy as np
+
+    return np.random.RandomState(0).randint(0, 2**64, GRAM, dtype=np.uint64)
+
+
+@lru_cache(maxsize=2**18)
+def _word_hash(word: str) -> int:
+    return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest())
+
+
+def segments(text: str) -> Iterator[str]:
+    """The parts of a prompt that a row's text may equal; one may come more than once.
+
+    They are the whole, every line, a line without its list mark, field label and quotes, and what is quoted in it. Of JSON,
+    which ECInstruct puts into its prompts, they are those of the strings in it.
+    """
+    for part in _without_json(text):
+        lines = [line for line in (clean(line, len(line) + 1) for line in part.splitlines()) if line]
+        yield " ".join(lines)
+        for line in lines:
+            item = line[mark.end() :] if (mark := _LINE_START.match(line)) else line
+            value = item[label.end() :] if (label := _LABEL.match(item)) else item
+            yield from (line, item, value)
+            yield from _without_json(value)
+            yield from (quoted[2] or quoted[3] for quoted in _QUOTED.finditer(line))
+
+
+def _without_json(text: str) -> list[str]:
+    """The strings of the JSON value that the text begins with, then the rest; the text itself where it begins with none."""
+    text = text.strip()
+    if not text.startswith(("{", "[")):
+        return [text]
+    try:
+        value, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return [text]
+    return [*_strings(value), text[end:].strip()]
+
+
+def _strings(value: Any) -> list[str]:
+    """Every string in a record in order, at any depth, without the names of its fields."""
+    found, left = [], [value]
+    while left:
+        part = left.pop()
+        if isinstance(part, str):
+            found.append(part)
+        elif isinstance(part, dict | list | tuple):
+            left.extend(reversed(list(part.values() if isinstance(part, dict) else part)))
+    return found
+
+
+def read_evaluation_sets(folder: Path) -> list[EvaluationSet]:
+    """A set for every file or folder straight below `folder`, in order of their names.
+
+    JSON lists, JSON lines, CSV and Parquet are read; an item is a record, and its texts are all strings in it. That is enough
+    for ShopBench, ECInstruct, Shopping MMLU and this project's datasets. Where records say `split: test`, only those of the
+    file count; where a name says "train", none. In a folder with Parquet files all others are taken for metadata.
+    Raises UserError where there is nothing to read, or a set of which nothing can be read.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder. Give one that holds evaluation sets, each in a file or folder of its own.")
+    try:
+        entries = sorted(path for path in folder.iterdir() if not path.name.startswith((".", "_")))
+        sets = [_read_set(entry, files) for entry in entries if (files := _files(entry))]
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read: {error.strerror}. Make it readable, or remove it.") from None
+    if not sets:
+        raise UserError(
+            f"{folder} holds no evaluation set. Put each into a file or folder of its own there: {', '.join(ENDINGS)}; "
+            'files with "train" in their names are not read.'
+        )
+    for evaluation in sets:
+        if not evaluation.items:
+            raise UserError(
+                f"No record of the evaluation set {evaluation.name} in {folder} can be read. "
+                "Mend it, or take it out of the folder."
+            )
+    return sets
+
+
+def _files(entry: Path) -> list[Path]:
+    paths = sorted(entry.rglob("*")) if entry.is_dir() else [entry]
+    files = [
+        path
+        for path in paths
+        if path.name.endswith(ENDINGS)
+        and path.is_file()
+        and not any(part.startswith((".", "_")) or _TRAIN.search(part) for part in path.relative_to(entry.parent).parts)
+    ]
+    return [path for path in files if path.suffix == ".parquet"] or files
+
+
+def _read_set(entry: Path, files: list[Path]) -> EvaluationSet:
+    ending = next((ending for ending in ENDINGS if entry.is_file() and entry.name.endswith(ending)), "")
+    items: list[tuple[str, ...]] = []
+    skipped = 0
+    for path in files:
+        texts, is_test = [], []
+        for record in _records(path):
+            found = () if isinstance(record, Rejected) else tuple(_strings(record))
+            if found:
+                texts.append(found)
+                is_test.append(isinstance(record, dict) and record.get("split") == "test")
+            else:
+                skipped += 1
+        items += compress(texts, is_test) if any(is_test) else texts
+    return EvaluationSet(entry.name.removesuffix(ending), items, skipped)
+
+
+def _records(path: Path) -> Iterator[Any]:
+    if path.suffix == ".parquet":
+        yield from parquet_rows(path, tuple(column_names(path)))
+    elif path.suffix == ".csv":
+        yield from csv_rows(path)
+    elif _begins_with_a_list(path):
+        records = json_document(path)
+        yield from records if isinstance(records, list) else [records]
+    else:
+        yield from json_lines(path)
+
+
+def _begins_with_a_list(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
