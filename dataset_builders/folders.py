@@ -1,9 +1,11 @@
 """Folders that appear whole or not at all."""
 
 import errno
+import fcntl
+import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from dataset_builders.errors import UserError
@@ -15,39 +17,90 @@ def replaced(out: Path, marker: str) -> Iterator[Path]:
 
     An `out` that exists is replaced only if it is empty or holds the file `marker`, which says that it came from here.
     Where `out` is a link, what it points to is replaced. A process killed between the two renames leaves the old folder
-    beside it, and the next run puts it back.
+    beside it, and the next run puts it back. While one process is in the block, any other gets a UserError.
     """
     given, out = out, out.resolve()
     if out in (Path.cwd(), *Path.cwd().parents):
         raise UserError(f"{given} is the folder that you are in, or one around it. Give another.")
+    if os.path.ismount(out):  # Path.is_mount raises where a name is too long
+        raise UserError(f"{given} is a disk of its own, which cannot be replaced. Give a folder on it.")
     missing = [parent for parent in out.parents if not parent.exists()]
     new, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
-    try:
-        if old.exists() and not out.exists():
-            old.rename(out)
+    with ExitStack() as locks:
+        with _plain_refusals(given):
+            locks.callback(os.close, _lock(new))
+        try:
+            with _plain_refusals(given):
+                if out.is_dir():  # by its new name, the folder of a run that still clears up
+                    locks.callback(os.close, _lock(out))
+                _prepare(given, out, new, old, marker)
+            yield new
+            _swap(out, new, old)
+        except BaseException as error:
+            shutil.rmtree(new, ignore_errors=True)  # only here: after the swap, the name is the next run's
+            if not out.exists():
+                with suppress(OSError):  # another's file may have come into one of them
+                    for parent in missing:
+                        parent.rmdir()
+            if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            told = f"{given} cannot be written: {error.strerror}. Make room, or give a folder on another disk."
+            raise UserError(told) from None
         shutil.rmtree(old, ignore_errors=True)
-        shutil.rmtree(new, ignore_errors=True)
-        if out.exists() and not out.is_dir():
-            raise UserError(f"{given} is a file. Give a folder.")
-        if out.is_dir() and any(out.iterdir()) and not (out / marker).exists():
-            raise UserError(f"{given} exists and holds something else. Give an empty or a new folder.")
-        new.mkdir(parents=True)
+
+
+@contextmanager
+def _plain_refusals(given: Path) -> Iterator[None]:
+    try:
+        yield
+    except BlockingIOError:
+        raise UserError(f"another run is writing to {given}; wait for it, or give another --out.") from None
     except OSError as error:
         raise UserError(f"{given} cannot be written: {error.strerror}. Give a folder that you may write to.") from None
+
+
+def _lock(folder: Path) -> int:
+    """Makes the folder where there is none and locks it until the returned descriptor is closed, which a kill does too.
+
+    Raises BlockingIOError where another process has it.
+    """
+    while True:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError), ExitStack() as opened:  # not found: another run has just removed it
+            with suppress(FileExistsError):
+                folder.mkdir()
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            opened.callback(os.close, descriptor)
+            _flock(descriptor)
+            # Else another run renamed or removed it before it let go.
+            if os.path.samestat(os.fstat(descriptor), folder.stat()):
+                opened.pop_all()
+                return descriptor
+
+
+def _flock(descriptor: int) -> None:
     try:
-        yield new
-        _swap(out, new, old)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise UserError(f"{given} cannot be written: {error.strerror}. Make room, or give a folder on another disk.") from None
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-        if not out.exists():
-            with suppress(OSError):  # another's file may have come into one of them
-                for parent in missing:
-                    parent.rmdir()
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        pass  # some network disks lock no folders; two runs at once are then the user's care
+
+
+def _prepare(given: Path, out: Path, new: Path, old: Path, marker: str) -> None:
+    """Clears up behind a killed run, then refuses an `out` that is not to be replaced."""
+    if old.exists() and not out.exists():
+        old.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+    for left in new.iterdir():  # one by one, since `new` itself is locked
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{given} is a file. Give a folder.")
+    if out.is_dir() and any(out.iterdir()) and not (out / marker).exists():
+        raise UserError(f"{given} exists and holds something else. Give an empty or a new folder.")
 
 
 def _swap(out: Path, new: Path, old: Path) -> None:

@@ -45,9 +45,10 @@ def json_lines(path: Path) -> Iterator[Record]:
 
 
 def json_document(path: Path) -> Any:
-    """The whole of a JSON file, or a Rejected."""
+    """The whole of a JSON file, or a Rejected. A byte that is not UTF-8 becomes a lone surrogate, which no table admits."""
     try:
-        return json.loads(path.read_bytes())
+        # Control characters are let in too: one bad value is not a bad file.
+        return json.loads(path.read_text(encoding="utf-8-sig", errors="surrogateescape"), strict=False)
     except (ValueError, RecursionError):
         return Rejected("file is not JSON")
 
@@ -82,11 +83,11 @@ def parquet_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Record]:
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, page_checksum_verification=True)
         present = [name for name in file.schema_arrow.names if name in columns]
         for batch in file.iter_batches(batch_size=8192, columns=present):
             yield from _batch_rows(batch)
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
         yield Rejected("file is not readable as Parquet from here on")
 
 
@@ -94,7 +95,7 @@ def _batch_rows(batch: Any) -> list[Record]:
     """The batch's rows. Text that is not UTF-8 or a time beyond the year 9999 spoils its row, not the batch."""
     try:
         return list(batch.to_pylist())
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, KeyError):  # the last for a time zone that there is not
         if batch.num_rows > 1:
             middle = batch.num_rows // 2
             return _batch_rows(batch.slice(0, middle)) + _batch_rows(batch.slice(middle))
@@ -102,17 +103,21 @@ def _batch_rows(batch: Any) -> list[Record]:
 
 
 def column_names(path: Path) -> frozenset[str]:
-    """Columns of a CSV or Parquet file; empty where they cannot be read."""
+    """Columns of a CSV or Parquet file; empty where it is not one."""
     if path.suffix == ".parquet":
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         try:
             return frozenset(pq.read_schema(path).names)
-        except (pa.ArrowException, OSError):
+        except (pa.ArrowException, OSError, UnicodeDecodeError):  # the last for a column's name
             return frozenset()
+    csv.field_size_limit(MAX_LINE_BYTES)
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        return frozenset(next(csv.reader([file.readline(MAX_LINE_BYTES)]), []))
+        try:
+            return frozenset(next(csv.reader([file.readline(MAX_LINE_BYTES)]), []))
+        except csv.Error:
+            return frozenset()
 
 
 def _lines(path: Path) -> Iterator[bytes | Rejected]:

@@ -3,7 +3,7 @@
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -56,7 +56,8 @@ def find_corpora(folder: Path, commercial_only: bool) -> tuple[list[RawFile], li
     sample = (folder / SAMPLE_MARKER).exists()
     claimed, unclaimed, barred = [], [], set()
     for path in _files(folder):
-        corpus = next((corpus for corpus in corpora() if corpus.claims(path)), None)
+        with _plain_read_errors(path):
+            corpus = next((corpus for corpus in corpora() if corpus.claims(path)), None)
         if corpus is None:
             unclaimed.append(path)
             continue
@@ -88,7 +89,8 @@ def find_tables(folder: Path) -> tuple[list[RawFile], list[Path]]:
         if table is None:
             unclaimed.append(path)
             continue
-        own_tables.check_columns(path, table)
+        with _plain_read_errors(path):
+            own_tables.check_columns(path, table)
         claimed.append(
             RawFile(
                 path,
@@ -156,7 +158,7 @@ def stage(files: list[RawFile], folder: Path, out: Path, locales: frozenset[str]
             number = -1
             for number, record in enumerate(_records(file)):
                 ledger.read[file.source] += 1
-                rows = record if isinstance(record, Rejected) else file.canonical(record)
+                rows = record if isinstance(record, Rejected) else _canonical(file, record)
                 if isinstance(rows, list):
                     reason = _admit(rows, file.source, (file_number << 40) + number, locales, writers)
                 else:
@@ -171,10 +173,23 @@ def stage(files: list[RawFile], folder: Path, out: Path, locales: frozenset[str]
 
 
 def _records(file: RawFile) -> Iterator[Record]:
-    try:
+    with _plain_read_errors(file.path):
         yield from file.read()
+
+
+@contextmanager
+def _plain_read_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise UserError(f"{file.path} cannot be read: {error.strerror}. Mend it or take it away.") from None
+        raise UserError(f"{readable(path)} cannot be read: {error.strerror}. Mend it or take it away.") from None
+
+
+def _canonical(file: RawFile, record: dict[str, Any]) -> Rows | Rejected:
+    try:
+        return file.canonical(record)
+    except RecursionError:
+        return Rejected("record is nested too deeply")
 
 
 def _admit(rows: Rows, source: str, record: int, locales: frozenset[str], writers: dict[str, "_TableWriter"]) -> str | None:

@@ -24,9 +24,10 @@ def corpora() -> tuple[ModuleType, ...]:
 
 
 def missing(record: dict[str, Any], keys: Iterable[str]) -> Rejected | None:
-    """A Rejected that names the first key that the record lacks."""
+    """A Rejected that names the first key that the record lacks, or has only white space for."""
     for key in keys:
-        if record.get(key) in (None, ""):
+        value = record.get(key)
+        if value is None or (isinstance(value, str) and not value.strip()):
             return Rejected(f"{key} is missing")
     return None
 

@@ -160,7 +160,10 @@ def _question(fields: Any, answers: list[str], answerable: bool) -> Rows | Rejec
 
 
 def _answerability(fields: Any, option: str) -> Rows | Rejected:
-    return _question(fields, [], option.strip().lower() == "yes")
+    answerable = {"yes": True, "no": False}.get(option.strip().lower())
+    if answerable is None:
+        return Rejected("output is not yes or no")
+    return _question(fields, [], answerable)
 
 
 def _answer(fields: Any, option: str) -> Rows | Rejected:

@@ -83,7 +83,7 @@ def canonical(record: dict[str, Any], path: Path) -> Rows | Rejected:
             "color": optional_text(record.get("product_color")),
         }
         rows.append(("products", product))
-    return rows
+    return rows or Rejected("row has neither esci_label nor product_title")
 
 
 def _listed_judgment(record: dict[str, Any]) -> Rows | Rejected:

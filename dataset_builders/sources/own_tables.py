@@ -50,9 +50,11 @@ def canonical(record: dict[str, Any], table: Table) -> Rows | Rejected:
 
 def _typed(column: Column, value: Any) -> Any:
     """CSV knows only text, and Parquet writers differ in how they hold ids: both are brought to the column's type."""
-    if value is None or value == "":
+    if value is None or value == "" or value != value:  # noqa: PLR0124 - only nan, a hole for pandas, is not itself
         return None
     if column.kind == "string":
+        if isinstance(value, list | dict):
+            raise TypeError
         text = value.decode() if isinstance(value, bytes) else value
         return identifier(text) if column.name.endswith("_id") else str(text)
     if column.kind == "int":

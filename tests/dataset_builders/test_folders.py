@@ -1,5 +1,7 @@
 """A folder appears whole or not at all, whatever stood there and whenever the work stops."""
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -82,6 +84,13 @@ def test_a_place_that_cannot_be_written_is_told_and_left_alone(tmp_path: Path, m
     assert not [name for name in entries(tmp_path) if name.startswith(".")]
 
 
+def test_a_disk_of_its_own_is_not_replaced() -> None:
+    if not Path("/proc").is_mount():
+        pytest.skip("needs a place where something is mounted")
+    with pytest.raises(UserError, match="/proc is a disk of its own"):
+        fill(Path("/proc"), "new")
+
+
 @pytest.mark.parametrize("place", [".", "..", "/"])
 def test_the_folder_one_is_in_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     (tmp_path / "in").mkdir()
@@ -103,11 +112,16 @@ def test_what_a_killed_run_left_beside_is_cleared_or_put_back(tmp_path: Path) ->
     fill(tmp_path / "out", "old")
     (tmp_path / ".out.new").mkdir()
     (tmp_path / ".out.new" / "half").write_text("x")
+    (tmp_path / ".out.new" / "folder").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "kept").write_text("x")
+    (tmp_path / ".out.new" / "link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "out").rename(tmp_path / ".out.old")  # killed between the two renames
-    with pytest.raises(ZeroDivisionError), replaced(tmp_path / "out", MARKER):
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError, match=r"\[\]"), replaced(tmp_path / "out", MARKER) as new:
+        raise ZeroDivisionError(entries(new))
     assert (tmp_path / "out" / MARKER).read_text() == "old"
-    assert entries(tmp_path) == ["out"]
+    assert entries(tmp_path) == ["elsewhere", "out"]
+    assert entries(tmp_path / "elsewhere") == ["kept"]
 
 
 def test_a_process_killed_at_any_moment_leaves_the_old_folder_or_the_new(tmp_path: Path) -> None:
@@ -125,6 +139,7 @@ def test_a_process_killed_at_any_moment_leaves_the_old_folder_or_the_new(tmp_pat
                     (new / name).write_text(str(number))
                 (new / "manifest.json").write_text(str(number))
     """
+    ever = False
     for turn in range(12):
         process = subprocess.Popen(
             [sys.executable, "-c", code, str(out)], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": "."}
@@ -134,13 +149,86 @@ def test_a_process_killed_at_any_moment_leaves_the_old_folder_or_the_new(tmp_pat
         process.kill()
         process.communicate()
         whole = [folder for folder in (out, tmp_path / ".out.old") if (folder / MARKER).exists() and len(entries(folder)) == 9]
-        assert whole or turn == 0
+        assert whole or not ever
+        ever = bool(whole)
         if out.exists():
             assert entries(out) == [*"abcdefgh", MARKER]
             assert len({path.read_text() for path in out.iterdir()}) == 1
+    assert ever
 
 
 def test_a_failure_leaves_no_new_folders_around(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="halfway"), replaced(tmp_path / "a" / "b" / "out", "marker"):
         raise ValueError("halfway")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("before", ["nothing", "earlier one"])
+def test_a_second_run_is_refused_and_the_first_ends_well(tmp_path: Path, before: str) -> None:
+    out = tmp_path / "out"
+    if before == "earlier one":
+        fill(out, "old")
+    with replaced(out, MARKER) as new:
+        (new / MARKER).write_text("first")
+        with pytest.raises(UserError, match=f"another run is writing to {out}; wait for it, or give another --out"):
+            fill(out, "second")
+    assert (out / MARKER).read_text() == "first"
+    fill(out, "second")
+    assert (out / MARKER).read_text() == "second"
+    assert entries(tmp_path) == ["out"]
+
+
+def test_a_run_that_still_clears_up_behind_itself_is_waited_for(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    fill(out, "first")
+    descriptor = os.open(out, os.O_RDONLY)  # as the first holds it: what it wrote has its last name by now
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with pytest.raises(UserError, match="another run is writing"):
+        fill(out, "second")
+    assert entries(tmp_path) == ["out"]
+    os.close(descriptor)
+    fill(out, "second")
+    assert (out / MARKER).read_text() == "second"
+
+
+def test_a_disk_that_locks_no_folders_is_written_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")  # as NFS says
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    fill(tmp_path / "out", "new")
+    assert (tmp_path / "out" / MARKER).read_text() == "new"
+
+
+def test_processes_that_race_for_one_folder_each_write_it_whole_or_are_refused(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code = """if True:
+        import pathlib, sys
+        from dataset_builders.errors import UserError
+        from dataset_builders.folders import replaced
+        wrote = refused = 0
+        sys.stdin.readline()
+        for turn in range(60):
+            try:
+                with replaced(pathlib.Path(sys.argv[1]), "manifest.json") as new:
+                    for name in ("a", "b", "manifest.json"):
+                        (new / name).write_text(f"{sys.argv[2]} {turn}")
+                wrote += 1
+            except UserError as error:
+                assert "another run is writing to" in str(error), error
+                refused += 1
+        print(wrote, refused)
+    """
+    command = [sys.executable, "-c", code, str(out)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": {**os.environ, "PYTHONPATH": "."}}
+    racers = [subprocess.Popen([*command, str(number)], **pipes) for number in range(4)]
+    for racer in racers:
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    counts = [racer.communicate(timeout=60)[0].split() for racer in racers]
+    assert [racer.returncode for racer in racers] == [0, 0, 0, 0]
+    assert sum(int(wrote) for wrote, _ in counts) > 0
+    assert sum(int(refused) for _, refused in counts) > 0
+    assert sum(int(wrote) + int(refused) for wrote, refused in counts) == 4 * 60
+    assert len({path.read_text() for path in out.iterdir()}) == 1
+    assert (entries(out), entries(tmp_path)) == (["a", "b", MARKER], ["out"])

@@ -1,5 +1,6 @@
 """Damaged input: the bad record is named, the good ones around it survive, and nothing raises."""
 
+import csv
 import gzip
 import json
 import random
@@ -118,6 +119,11 @@ def test_an_empty_file_yields_nothing(tmp_path: Path, name: str) -> None:
     assert list(csv_rows(tmp_path / name) if name.endswith("csv") else json_lines(tmp_path / name)) == []
 
 
+def test_a_bad_byte_in_a_document_spoils_its_value_alone(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_bytes(b'\xef\xbb\xbf[{"a": "caf\xe9"}, {"a": "\x00"}, {"a": 1}]')
+    assert json_document(tmp_path / "x.json") == [{"a": "caf\udce9"}, {"a": "\x00"}, {"a": 1}]
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 100_000, b'{"a": ' + b"9" * 5000 + b"}"])
 def test_a_document_that_is_not_json_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.json").write_bytes(content)
@@ -168,6 +174,14 @@ def test_a_csv_file_with_pandas_nameless_index_column_is_read(tmp_path: Path) ->
     assert list(csv_rows(tmp_path / "x.csv")) == [{"": "0", "a": "1", "b": "2"}, {"": "1", "a": "3", "b": ""}]
 
 
+@pytest.mark.parametrize("header", [b"a" * 200_000, b'"a"b', b"a\rb\x00,\xff"], ids=["long", "stray_quote", "control"])
+def test_a_csv_header_of_any_form_is_looked_at(tmp_path: Path, header: bytes) -> None:
+    (tmp_path / "x.csv").write_bytes(header + b",b\n1,2\n")
+    csv.field_size_limit(131_072)  # as it is before anything is read
+    assert isinstance(column_names(tmp_path / "x.csv"), frozenset)
+    assert list(csv_rows(tmp_path / "x.csv"))
+
+
 @given(content=st.binary(max_size=200) | st.text('ab,"\n\r\x00é', max_size=60).map(str.encode))
 def test_no_bytes_make_reading_csv_raise(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.csv"
@@ -205,12 +219,31 @@ def test_a_parquet_file_cut_short_or_damaged_is_named(tmp_path: Path) -> None:
     assert "file is not readable as Parquet from here on" in told(parquet_rows(path, ("a",)))
 
 
+def test_a_parquet_column_whose_name_is_not_utf8_is_named(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "x.parquet", nameless=[1, 2])
+    path.write_bytes(path.read_bytes().replace(b"nameless", b"name\xffess"))
+    assert column_names(path) == frozenset()
+    assert told(parquet_rows(path, ("a",))) == ["file is not readable as Parquet from here on"]
+
+
+def test_a_damaged_page_is_told_by_its_checksum(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path, table = tmp_path / "x.parquet", pa.table({"a": ["honest text"]})
+    pq.write_table(table, path, write_page_checksum=True, compression="none", use_dictionary=False, write_statistics=False)
+    path.write_bytes(path.read_bytes().replace(b"honest", b"forged"))
+    assert told(parquet_rows(path, ("a",))) == ["file is not readable as Parquet from here on"]
+
+
 def test_a_value_that_python_cannot_hold_spoils_its_row_alone(tmp_path: Path) -> None:
     import pyarrow as pa
 
     spoilt = "row holds a value that cannot be read"
     times = parquet(tmp_path / "x.parquet", a=pa.array([0, 2**62, 1, 2**62], pa.timestamp("us")), b=list(range(4)))
     assert [row if row == spoilt else row["b"] for row in told(parquet_rows(times, ("a", "b")))] == [0, spoilt, 2, spoilt]
+    nowhere = parquet(tmp_path / "z.parquet", a=pa.array([1], pa.timestamp("us", tz="No/Where")))
+    assert told(parquet_rows(nowhere, ("a",))) == [spoilt]
     offsets = pa.py_buffer(b"".join(n.to_bytes(4, "little") for n in (0, 2, 4)))
     texts = parquet(tmp_path / "y.parquet", a=pa.StringArray.from_buffers(2, offsets, pa.py_buffer(b"\xff\xfeok")))
     assert told(parquet_rows(texts, ("a",))) == [spoilt, {"a": "ok"}]

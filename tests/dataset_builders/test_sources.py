@@ -304,7 +304,7 @@ BAD = [
     (amazon_reviews, REVIEWS, review, {"asin": None}, "asin is missing"),
     (amazon_reviews, REVIEWS, review, {"overall": None}, "overall is missing"),
     (amazon_reviews, REVIEWS, review, {"reviewText": ""}, "reviewText is missing"),
-    (amazon_reviews, REVIEWS, review, {"reviewText": " \n"}, "text is blank"),
+    (amazon_reviews, REVIEWS, review, {"reviewText": " \n"}, "reviewText is missing"),
     (amazon_reviews, REVIEWS, review, {"reviewText": ["x"]}, "text is not text"),
     (amazon_reviews, REVIEWS, review, {"reviewText": LONG}, "text is longer than 100,000 characters"),
     (amazon_reviews, REVIEWS, review, {"reviewText": "\ud83d"}, "text is not Unicode text"),
@@ -331,17 +331,19 @@ BAD = [
     (amazonqa, Path("x-qar.jsonl"), question, {"is_answerable": None}, "is_answerable is not 0 or 1"),
     (amazonqa, Path("x-qar.jsonl"), question, {"is_answerable": 2}, "is_answerable is not 0 or 1"),
     (esci, Path("x.csv"), judgment, {"query": ""}, "query is missing"),
-    (esci, Path("x.csv"), judgment, {"query": "  "}, "query is blank"),
+    (esci, Path("x.csv"), judgment, {"query": "  "}, "query is missing"),
     (esci, Path("x.csv"), judgment, {"product_id": None}, "product_id is missing"),
     (esci, Path("x.csv"), judgment, {"product_locale": None}, "product_locale is missing"),
     (esci, Path("x.csv"), judgment, {"esci_label": ""}, "esci_label is missing"),
     (esci, Path("x.csv"), judgment, {"esci_label": "X"}, "label is none of exact, substitute, complement, irrelevant"),
     (merrec, Path("x.csv"), event, {"session_id": None}, "session_id is missing"),
+    (merrec, Path("x.csv"), event, {"session_id": "  "}, "session_id is missing"),
     (merrec, Path("x.csv"), event, {"stime": "yesterday"}, "stime is not a time"),
     (merrec, Path("x.csv"), event, {"event_id": "item_hide"}, "action is none of view, like, cart, offer, buy, query"),
     (merrec, Path("x.csv"), event, {"item_id": ""}, "item_id is missing"),
     (merrec, Path("x.csv"), event, {"item_id": math.nan}, "item_id is missing"),
     (merrec, Path("x.csv"), event, {"name": None}, "name is missing"),
+    (merrec, Path("x.csv"), event, {"name": "\t"}, "name is missing"),
 ]
 
 
@@ -383,6 +385,10 @@ def test_a_record_that_yields_nothing_says_why(corpus: Any, path: Path, record: 
             "product is no substitute, but may be exact, complement or irrelevant",
         ),
         ({"task": "Sentiment_Analysis", "output": "mixed"}, "output does not say which sentiment it is"),
+        (
+            {"task": "Answerability_Prediction", "input": '{"question": "Loud?", "document": ["It hums."]}', "output": "maybe"},
+            "output is not yes or no",
+        ),
     ],
 )
 def test_an_instruction_that_yields_nothing_says_why(changes: dict[str, Any], reason: str) -> None:
@@ -390,6 +396,11 @@ def test_an_instruction_that_yields_nothing_says_why(changes: dict[str, Any], re
     row = raw.ecinstruct_row("Multiclass_Product_Classification", content, "A")
     assert outcome(ecinstruct.canonical(row, Path("ECInstruct.json"))) is None
     assert outcome(ecinstruct.canonical(row | changes, Path("ECInstruct.json"))) == reason
+
+
+def test_a_row_that_is_neither_judgment_nor_product_says_why() -> None:
+    rows = esci.canonical({"product_id": "B1", "query": "mug"}, Path("shopping_queries_dataset_examples.parquet"))
+    assert outcome(rows) == "row has neither esci_label nor product_title"
 
 
 @pytest.mark.parametrize(
@@ -513,6 +524,8 @@ def test_own_values_are_brought_to_their_columns_type(table: str, column: str, v
     ("table", "column", "value"),
     [
         ("products", "product_id", b"\xff"),
+        ("products", "title", {"text": "Mug"}),
+        ("products", "title", ["Mug"]),
         ("reviews", "rating", "four"),
         ("reviews", "rating", "4.5"),
         ("reviews", "rating", "nan"),

@@ -220,9 +220,9 @@ def spoil_noncommercial(folder: Path) -> None:
     raw.write(folder, {**raw.merrec(), **raw.amazonqa(1)})
 
 
-def spoil_unreadable(folder: Path) -> None:
+def spoil_unreadable(folder: Path, name: str) -> None:
     folder.mkdir()
-    (folder / "x-qar.jsonl").symlink_to("/proc/self/mem")
+    (folder / name).symlink_to("/proc/self/mem")
 
 
 @pytest.mark.parametrize(
@@ -241,12 +241,28 @@ def test_a_folder_without_corpora_is_told_in_a_sentence(tmp_path: Path, make: An
         find_corpora(tmp_path / "raw", commercial_only=True)
 
 
-def test_a_file_that_the_system_refuses_to_read_is_told_in_a_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "tables"), [("x-qar.jsonl", False), ("x.csv", False), ("products.csv", True)])
+def test_a_file_that_the_system_refuses_to_read_is_told_in_a_sentence(tmp_path: Path, name: str, tables: bool) -> None:
     if not Path("/proc/self/mem").exists():
         pytest.skip("needs a file whose reading fails, which Linux has")
-    spoil_unreadable(tmp_path / "raw")
-    with pytest.raises(UserError, match=r"x-qar\.jsonl cannot be read: "):
-        staged(tmp_path / "raw", tmp_path / "out")
+    spoil_unreadable(tmp_path / "raw", name)
+    with pytest.raises(UserError, match=f"{name} cannot be read: "):
+        staged(tmp_path / "raw", tmp_path / "out", tables)
+
+
+@pytest.mark.parametrize("name", ["meta_Mugs.json", "Mugs_5.json", "train-qar.jsonl"])
+def test_a_record_that_is_nested_too_deeply_is_rejected_and_its_neighbours_are_read(tmp_path: Path, name: str) -> None:
+    key = "similar_item" if name.startswith("meta") else "asin"
+    source = raw.amazon_reviews("Mugs", 3) | raw.amazonqa(3)
+    (rows,) = (rows for path, rows in source.items() if Path(path).name.removesuffix(".gz") == name)
+    folder = raw.write(tmp_path / "raw", {name: rows})
+    first, second, third = (folder / name).read_bytes().splitlines()
+    nested = f', "{key}": {"[" * 1000}{"]" * 1000}}}'.encode()
+    (folder / name).write_bytes(b"\n".join((first, second.removesuffix(b"}") + nested, third)))
+    ledger, tables = staged(folder, tmp_path / "out")
+    (reasons,) = ledger.rejects.values()
+    assert reasons == {"record is nested too deeply": 1}
+    accounted(ledger, tables)
 
 
 @pytest.mark.parametrize(
