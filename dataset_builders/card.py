@@ -1,6 +1,9 @@
 """The dataset card: YAML that the Hub and `load_dataset` read, and what a person wants to know."""
 
 import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +20,77 @@ REFERENCES = {
         "Peng et al., eCeLLM: generalizing large language models for e-commerce from large-scale instruction data, 2024"
     ),
 }
+BIBTEX = {
+    "amazon_reviews_2018": """@inproceedings{ni2019justifying,
+  title     = {Justifying Recommendations using Distantly-Labeled Reviews and Fine-Grained Aspects},
+  author    = {Ni, Jianmo and Li, Jiacheng and McAuley, Julian},
+  booktitle = {Proceedings of EMNLP-IJCNLP},
+  pages     = {188--197},
+  year      = {2019}
+}""",
+    "esci": """@article{reddy2022shopping,
+  title   = {Shopping Queries Dataset: A Large-Scale {ESCI} Benchmark for Improving Product Search},
+  author  = {Reddy, Chandan K. and M{\\`a}rquez, Llu{\\'\\i}s and Valero, Fran and Rao, Nikhil and Zaragoza, Hugo
+             and Bandyopadhyay, Sambaran and Biswas, Arnab and Xing, Anlu and Subbian, Karthik},
+  journal = {arXiv preprint arXiv:2206.06588},
+  year    = {2022}
+}""",
+    "merrec": """@article{li2024merrec,
+  title   = {{MerRec}: A Large-scale Multipurpose {Mercari} Dataset for Consumer-to-Consumer Recommendation Systems},
+  author  = {Li, Lichi and Din, Zainul Abi and Tan, Zhen and London, Sam and Chen, Tianlong and Daptardar, Ajay},
+  journal = {arXiv preprint arXiv:2402.14230},
+  year    = {2024}
+}""",
+    "amazonqa": """@article{gupta2019amazonqa,
+  title   = {{AmazonQA}: A Review-Based Question Answering Task},
+  author  = {Gupta, Mansi and Kulkarni, Nitish and Chanda, Raghuveer and Rayasam, Anirudha and Lipton, Zachary C.},
+  journal = {arXiv preprint arXiv:1908.04364},
+  year    = {2019}
+}""",
+    "ecinstruct": """@inproceedings{peng2024ecellm,
+  title     = {{eCeLLM}: Generalizing Large Language Models for E-commerce from Large-scale, High-quality Instruction Data},
+  author    = {Peng, Bo and Ling, Xinyi and Chen, Ziru and Sun, Huan and Ning, Xia},
+  booktitle = {Proceedings of the 41st International Conference on Machine Learning},
+  year      = {2024}
+}""",
+}
+SPLITS = ("train", "test")
+TEXT_COLUMNS = ("task", "family", "answer", "source", "licence", "group", "sample_id")
+"""The columns behind `prompt` and `completion`, which are lists of turns."""
+
 _HUB_LICENCES = {"Apache-2.0": "apache-2.0", "CC-BY-4.0": "cc-by-4.0", "CC-BY-NC-4.0": "cc-by-nc-4.0"}
-_SIZE_STEPS = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B")
+_LANGUAGES = {"us": "en", "uk": "en", "jp": "ja"}
+_CATEGORIES = {"multiple_choice": "text-classification", "ranking": "text-ranking", "retrieval": "text-retrieval"}
 
 
-def data_file(task: str, split: str) -> str:
-    """Path of a task's split inside the dataset folder."""
-    return f"data/{task}/{split}-00000-of-00001.parquet"
+@dataclass(frozen=True)
+class SplitSize:
+    """A split of a task: its rows, its bytes as Arrow holds it in memory, and those of its files."""
+
+    rows: int
+    memory: int
+    files: int
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """What the card tells of a task beyond the manifest: sizes of its splits, rows by licence, and one row."""
+
+    splits: Mapping[str, SplitSize]
+    licences: Mapping[str, int]
+    prompt: str
+    completion: str
+
+
+def data_file(task: str, split: str, shard: int = 0, shards: int = 1) -> str:
+    """Path of one file of a task's split inside the dataset folder."""
+    return f"data/{task}/{split}-{shard:05}-of-{shards:05}.parquet"
+
+
+def data_pattern(task: str, split: str) -> str:
+    """Glob of all files of a task's split inside the dataset folder."""
+    return f"data/{task}/{split}-*-of-*.parquet"
 
 
 def config_tasks(built: list[str]) -> dict[str, list[str]]:
@@ -36,21 +103,62 @@ def config_tasks(built: list[str]) -> dict[str, list[str]]:
     }
 
 
-def render_card(manifest: dict[str, Any], examples: dict[str, dict[str, str]], title: str) -> str:
-    """The card's text from a build's manifest and one example of a prompt and completion per task."""
+def card_text(manifest: dict[str, Any], facts: Mapping[str, TaskFacts], images: Mapping[str, str], title: str) -> str:
+    """The card's text.
+
+    manifest: of a build. The keys decontamination, near_duplicates, masked, short and queries_made_by may be absent.
+    facts: by task, one for each that the manifest counts.
+    images: what a picture shows -> its path in the dataset folder.
+    """
     import jinja2
     import yaml
 
     built = [name for name in TASKS if name in manifest["configs"]]
-    counts = {name: manifest["configs"][name] for name in built}
-    whole = manifest["configs"]["default"]
-    rows = whole["train"] + whole["test"]
-    metadata = {
+    configs = config_tasks(built)
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    environment.filters |= {"fence": fence, "cell": cell, "count": "{:,}".format}
+    template = environment.from_string(Path(__file__).with_name("card.md").read_text(encoding="utf-8"))
+    body = template.render(
+        {name: manifest.get(name) for name in ("decontamination", "near_duplicates", "masked", "short", "queries_made_by")},
+        title=title,
+        synthetic=manifest["synthetic"],
+        tasks=[TASKS[name] for name in built],
+        counts=manifest["configs"],
+        facts=facts,
+        licences={config: _licences([facts[name] for name in names]) for config, names in configs.items()},
+        images=images,
+        seed=manifest["seed"],
+        sources=dict(sorted(manifest["sources"].items())),
+        references=REFERENCES,
+        bibtex=[BIBTEX[name] for name in sorted(manifest["sources"]) if name in BIBTEX],
+        not_built=manifest["not_built"],
+        rejects=[
+            (source, reason, count)
+            for source, reasons in sorted(manifest["rejects"].items())
+            for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+        ],
+    )
+    metadata = _metadata(manifest, configs, facts, title)
+    return f"---\n{yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)}---\n\n{body}"
+
+
+def _metadata(
+    manifest: dict[str, Any], configs: Mapping[str, list[str]], facts: Mapping[str, TaskFacts], title: str
+) -> dict[str, Any]:
+    """The card's YAML (https://github.com/huggingface/hub-docs/blob/main/datasetcard.md)."""
+    built = configs["default"]
+    rows = sum(manifest["configs"]["default"][split] for split in SPLITS)
+    families = {TASKS[name].family for name in built}
+    return {
         "pretty_name": title,
-        "language": sorted({{"us": "en", "jp": "ja"}.get(locale, locale) for locale in manifest["locales"]}),
+        "language": sorted({_LANGUAGES.get(locale, locale) for locale in manifest["locales"]}),
         "license": sorted({_HUB_LICENCES.get(source["licence"], "other") for source in manifest["sources"].values()}),
-        "task_categories": ["text-generation", "text-classification", "text-ranking", "question-answering"],
-        "size_categories": [next((name for bound, name in _SIZE_STEPS if rows < bound), "n>1M")],
+        "task_categories": [
+            "text-generation",
+            *(category for family, category in _CATEGORIES.items() if family in families),
+            *(["question-answering"] if any("questions" in TASKS[name].tables for name in built) else []),
+        ],
+        "size_categories": [_SIZES[min(max(len(str(rows)) - 3, 0), len(_SIZES) - 1)]],
         "tags": ["e-commerce", "instruction-tuning", "trl", "sft", *(["synthetic"] if manifest["synthetic"] else [])],
         "configs": [
             {
@@ -61,63 +169,50 @@ def render_card(manifest: dict[str, Any], examples: dict[str, dict[str, str]], t
                 "description": f"fingerprint {manifest['configs'][config]['fingerprint']}",
                 # A split without rows has no file: `load_dataset` cannot read an empty one.
                 "data_files": [
-                    {"split": split, "path": [data_file(name, split) for name in names if counts[name][split]]}
-                    for split in ("train", "test")
+                    {"split": split, "path": [data_pattern(name, split) for name in names if split in facts[name].splits]}
+                    for split in SPLITS
                     if manifest["configs"][config][split]
                 ],
             }
-            for config, names in config_tasks(built).items()
+            for config, names in configs.items()
         ],
+        "dataset_info": [_dataset_info(config, [facts[name] for name in names]) for config, names in configs.items()],
     }
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
-    environment.filters["fence"] = fence
-    environment.filters["cell"] = cell
-    template = environment.from_string(Path(__file__).with_name("card.md").read_text(encoding="utf-8"))
-    tasks = [
-        {
-            "name": name,
-            "title": task.title,
-            "family": task.family,
-            "metric": task.metric,
-            **counts[name],
-            "example": examples.get(name),
-        }
-        for name, task in TASKS.items()
-        if name in counts
-    ]
-    body = template.render(
-        title=title,
-        synthetic=manifest["synthetic"],
-        repo_id=None,
-        tasks=tasks,
-        train=whole["train"],
-        test=whole["test"],
-        seed=manifest["seed"],
-        sources=[
-            {"name": name, **source, "reference": REFERENCES.get(name)} for name, source in sorted(manifest["sources"].items())
-        ],
-        not_built=manifest["not_built"],
-        rejects=[
-            (source, reason, count)
-            for source, reasons in sorted(manifest["rejects"].items())
-            for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
-        ],
-    )
-    return f"---\n{yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)}---\n\n{body}"
 
 
-def fence(text: str) -> str:
+def _dataset_info(config: str, members: Sequence[TaskFacts]) -> dict[str, Any]:
+    """What `datasets` calls a DatasetInfo, as its `DatasetInfo._to_yaml_dict` writes it: the viewer need not count rows."""
+    sizes = {split: [task.splits[split] for task in members if split in task.splits] for split in SPLITS}
+    turns = [{"name": "role", "dtype": "string"}, {"name": "content", "dtype": "string"}]
+    return {
+        "config_name": config,
+        "features": [
+            *({"name": name, "list": [dict(turn) for turn in turns]} for name in ("prompt", "completion")),
+            *({"name": name, "dtype": "string"} for name in TEXT_COLUMNS),
+        ],
+        "splits": [
+            {"name": split, "num_bytes": sum(part.memory for part in parts), "num_examples": sum(part.rows for part in parts)}
+            for split, parts in sizes.items()
+            if parts
+        ],
+        "download_size": sum(part.files for parts in sizes.values() for part in parts),
+        "dataset_size": sum(part.memory for parts in sizes.values() for part in parts),
+    }
+
+
+def _licences(members: Sequence[TaskFacts]) -> list[tuple[str, int]]:
+    """Licence and rows under it, most rows first."""
+    rows = sum((Counter(task.licences) for task in members), Counter[str]())
+    return sorted(rows.items(), key=lambda item: (-item[1], item[0]))
+
+
+def fence(text: str, language: str = "text") -> str:
     """A Markdown code block whose fence is longer than any run of backticks in the text."""
-    longest = max((len(run) for run in _backtick_runs(text)), default=0)
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
     marks = "`" * max(3, longest + 1)
-    return f"{marks}text\n{text}\n{marks}"
+    return f"{marks}{language}\n{text}\n{marks}"
 
 
 def cell(text: str) -> str:
-    """Text that cannot break out of a Markdown table's cell."""
-    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").split())
-
-
-def _backtick_runs(text: str) -> list[str]:
-
-    return re.findall("`+", text)
+    """Text as one line that Markdown shows as it stands, in a heading or a table's cell too."""
+    return re.sub(r"[\\`*\[\]<>|~$&#]", r"\\\g<0>", " ".join(text.split()))

@@ -10,12 +10,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from dataset_builders.card import SPLITS, data_pattern
+from dataset_builders.dataset_files import CHECKSUMS, MANIFEST, check_checksums
 from dataset_builders.errors import UserError, plain_errors
 from dataset_builders.hub import commit_folder, folder_files
+from dataset_builders.plots import IMAGES
 from dataset_builders.tasks import TASKS
 
-SPLITS = ("train", "test")
-STALE = [f"data/{task}/{split}-?????-of-?????.parquet" for task in TASKS for split in SPLITS]
+CARD = "README.md"
+STALE = [*(data_pattern(task, split) for task in TASKS for split in SPLITS), *IMAGES.values()]
 """Names that only a build gives; what an earlier publish left under them goes, other files stay."""
 
 PLACEHOLDER = "org/name"
@@ -42,36 +45,37 @@ class Dataset:
 
 
 def read_dataset(folder: Path) -> Dataset:
-    """Checks that the folder is a whole build: card, manifest, and every Parquet file that the card names, read to its end.
+    """Checks that the folder is a whole build: card, manifest, checksums, and every file that these name.
 
     Raises UserError with what is wrong. Files beside these (rejected records, say) are no part of the dataset.
     """
     if not folder.is_dir():
         raise UserError(f"--data {folder} is not a folder; make it with python -m dataset_builders.build --out {folder}")
-    if missing := [name for name in ("README.md", "manifest.json") if not (folder / name).is_file()]:
+    if missing := [name for name in (CARD, MANIFEST, CHECKSUMS) if not (folder / name).is_file()]:
         raise UserError(f"{folder} is not a built dataset, it has no {' and no '.join(missing)}; {AGAIN}")
-    expected = _manifest_rows(folder / "manifest.json")
-    patterns = _card_patterns(folder / "README.md")
+    expected = _manifest_rows(folder / MANIFEST)
+    patterns = _card_patterns(folder / CARD)
     if differing := sorted(map(str, expected.keys() ^ patterns.keys())):
         names = ", ".join(differing)
-        raise UserError(f"{folder}: README.md and manifest.json do not name the same configs ({names}); {AGAIN}")
-    present = folder_files(folder)
+        raise UserError(f"{folder}: {CARD} and {MANIFEST} do not name the same configs ({names}); {AGAIN}")
+    whole = check_checksums(folder)
     rows: dict[str, int] = {}
     for config, splits in patterns.items():
         for split in {*expected[config], *splits}:
-            paths = [path for pattern in splits.get(split, ()) for path in _matching(folder, present, config, pattern)]
+            paths = [path for pattern in splits.get(split, ()) for path in _matching(folder, whole, config, pattern)]
             rows |= {path: _count_rows(folder / path) for path in paths if path not in rows}
             counted, number = sum(rows[path] for path in paths), expected[config].get(split, 0)
             if counted != number:
-                raise UserError(f"{folder}: {config} has {counted} {split} rows, but {number} in manifest.json; {AGAIN}")
+                raise UserError(f"{folder}: {config} has {counted} {split} rows, but {number} in {MANIFEST}; {AGAIN}")
     if not any(rows.values()):
         raise UserError(f"{folder} has no rows; {AGAIN} from more data")
     # load_dataset fails on an empty file, and with it every config that has it.
     if empty := [path for path, number in rows.items() if not number]:
         raise UserError(f"{folder}/{empty[0]} has no rows; {AGAIN} from more data, or without this task (--tasks)")
-    licences = [path for path in present if path.startswith("LICENSE")]
+    licences = [path for path in folder_files(folder) if path.startswith("LICENSE")]
+    images = [path for path in IMAGES.values() if path in whole]
     configs = [Config(name, expected[name]) for name in patterns]
-    return Dataset(configs, sum(rows.values()), ["README.md", "manifest.json", *licences, *sorted(rows)])
+    return Dataset(configs, sum(rows.values()), [CARD, MANIFEST, CHECKSUMS, *licences, *images, *sorted(rows)])
 
 
 def _manifest_rows(path: Path) -> dict[str, dict[str, int]]:
@@ -104,21 +108,19 @@ def _split_patterns(data_files: list[dict[str, Any]]) -> dict[str, list[str]]:
     return {part["split"]: [part["path"]] if isinstance(part["path"], str) else [*part["path"]] for part in data_files}
 
 
-def _matching(folder: Path, present: Sequence[str], config: str, pattern: str) -> list[str]:
-    paths = [path for path in present if fnmatchcase(path, pattern)]
+def _matching(folder: Path, whole: Sequence[str], config: str, pattern: str) -> list[str]:
+    paths = [path for path in whole if fnmatchcase(path, pattern)]
     if not paths:
-        raise UserError(f"{folder} is half a dataset: config {config} names {pattern}, which is not there; {AGAIN}")
+        raise UserError(f"{folder} is half a dataset: config {config} names {pattern}, which {CHECKSUMS} does not; {AGAIN}")
     return paths
 
 
 def _count_rows(path: Path) -> int:
-    """Reads the whole file: a footer can be whole where the pages are not."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            return sum(batch.num_rows for batch in file.iter_batches())
+        return int(pq.read_metadata(path).num_rows)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); {AGAIN}") from None
 
@@ -151,11 +153,9 @@ def publish(data: Path, repo_id: str, private: bool = False, revision: str | Non
     """Checks and publishes; prints the configs, the address and how to load them."""
     dataset = read_dataset(data)
     print_configs(dataset.configs)
-    card = (
-        (data / "README.md").read_text(encoding="utf-8").replace(f'load_dataset("{PLACEHOLDER}"', f'load_dataset("{repo_id}"')
-    )
-    card = (data / "README.md").read_text(encoding="utf-8")
-    card = card.replace(f'load_dataset("{PLACEHOLDER}"', f'load_dataset("{repo_id}"')
+    card = (data / CARD).read_text(encoding="utf-8")
+    # Once: further down, the text of a product may read so too.
+    card = card.replace(f'load_dataset("{PLACEHOLDER}"', f'load_dataset("{repo_id}"', 1)
     done = commit_folder(
         data,
         repo_id,
@@ -164,7 +164,7 @@ def publish(data: Path, repo_id: str, private: bool = False, revision: str | Non
         private=private,
         revision=revision,
         files=dataset.files,
-        contents={"README.md": card.encode()},
+        contents={CARD: card.encode()},
         stale_patterns=STALE,
         dry_run=dry_run,
     )

@@ -14,7 +14,7 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.card import data_file
+from dataset_builders.card import data_pattern
 from dataset_builders.errors import UserError, plain_errors
 from dataset_builders.tasks import RANKED, TASKS, Task, decode_answer
 from eval_tasks.metrics import ndcg
@@ -38,13 +38,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m eval_tasks.chance", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of a built dataset")
     folder = parser.parse_args().data
-    files = {name: path for name in TASKS if (path := folder / data_file(name, "test")).is_file()}
+    files = {name: paths for name in TASKS if (paths := sorted(folder.glob(data_pattern(name, "test"))))}
     if not files:
         raise UserError(f"{folder} holds no test rows. Give the --out of python -m dataset_builders.build.")
 
     import pyarrow.parquet as pq
 
-    scores = {name: chance(TASKS[name], pq.read_table(path).to_pylist()) for name, path in files.items()}
+    scores = {
+        name: chance(TASKS[name], [row for path in paths for row in pq.read_table(path).to_pylist()])
+        for name, paths in files.items()
+    }
     for name, score in scores.items():
         print(f"{name:24} {TASKS[name].metric:9} {'no floor' if score is None else f'{score:.3f}'}")
     print(json.dumps(scores))

@@ -1,14 +1,26 @@
 """The card's YAML is what the Hub reads, and no product's text can break out of its place in the Markdown."""
 
 import re
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataset_builders.card import cell, config_tasks, data_file, fence, render_card
+from dataset_builders.card import (
+    BIBTEX,
+    REFERENCES,
+    SplitSize,
+    TaskFacts,
+    card_text,
+    cell,
+    config_tasks,
+    data_file,
+    data_pattern,
+    fence,
+)
 from dataset_builders.tasks import FAMILIES, TASKS
 
 BUILT = ["review_rating", "query_product_ranking", "also_buy", "answer_generation"]
@@ -30,12 +42,16 @@ def manifest(**changes: Any) -> dict[str, Any]:
     return base | changes
 
 
-def render(
-    examples: dict[str, dict[str, str]] | None = None, title: str = "Shop", **changes: Any
-) -> tuple[dict[str, Any], str]:
-    card = render_card(manifest(**changes), examples or {}, title)
-    head, body = re.fullmatch(r"---\n(.*?)\n---\n\n(.*)", card, re.DOTALL).groups()
-    return yaml.safe_load(head), body
+def facts(prompt: str = "p", completion: str = "c", licences: dict[str, int] | None = None) -> dict[str, TaskFacts]:
+    splits = {"train": SplitSize(1234, 5000, 900), "test": SplitSize(56, 300, 90)}
+    return {name: TaskFacts(splits, licences or {"Apache-2.0": 1290}, prompt, completion) for name in BUILT}
+
+
+def render(found: dict[str, TaskFacts] | None = None, title: str = "Shop", **changes: Any) -> tuple[dict[str, Any], str]:
+    card = card_text(manifest(**changes), found or facts(), {"Rows a task": "images/rows.png"}, title)
+    # As huggingface_hub's RepoCard looks for the block.
+    block = re.search(r"^(\s*---[\r\n]+)([\S\s]*?)([\r\n]+---(\r\n|\n|$))", card)
+    return yaml.safe_load(block[2]), card[block.end() :].removeprefix("\n")
 
 
 def test_configs_are_tasks_families_and_default_with_their_files() -> None:
@@ -46,8 +62,65 @@ def test_configs_are_tasks_families_and_default_with_their_files() -> None:
     for name, config in configs.items():
         tasks = BUILT if name == "default" else [task for task in BUILT if name in (task, TASKS[task].family)]
         assert config["data_files"] == [
-            {"split": split, "path": [data_file(task, split) for task in tasks]} for split in ("train", "test")
+            {"split": split, "path": [data_pattern(task, split) for task in tasks]} for split in ("train", "test")
         ]
+
+
+@pytest.mark.parametrize("shards", [1, 3, 12345])
+def test_the_pattern_of_a_split_finds_its_files_only(shards: int) -> None:
+    for split in ("train", "test"):
+        names = [data_file("also_buy", split, shard, shards) for shard in {0, shards - 1}]
+        assert all(fnmatchcase(name, data_pattern("also_buy", split)) for name in names)
+        assert not any(fnmatchcase(name, data_pattern(*other)) for name in names for other in OTHERS[split])
+
+
+OTHERS = {"train": [("also_buy", "test"), ("review_rating", "train")], "test": [("also_buy", "train"), ("next_query", "test")]}
+
+
+def test_a_split_without_rows_is_in_no_config() -> None:
+    found = facts()
+    del found["also_buy"].splits["test"]
+    counts = manifest()["configs"]
+    for name in ("also_buy", "retrieval"):
+        counts[name] = {**counts[name], "test": 0}
+    metadata, _ = render(found, configs=counts)
+    for config in metadata["configs"]:
+        paths = {part["split"]: part["path"] for part in config["data_files"]}
+        assert data_pattern("also_buy", "test") not in paths.get("test", [])
+        assert ("test" in paths) == (config["config_name"] not in ("also_buy", "retrieval"))
+    infos = {info["config_name"]: info for info in metadata["dataset_info"]}
+    assert [split["name"] for split in infos["also_buy"]["splits"]] == ["train"]
+
+
+def test_sizes_of_a_config_are_the_sums_of_its_tasks() -> None:
+    infos = {info["config_name"]: info for info in render()[0]["dataset_info"]}
+    assert infos["default"]["splits"] == [
+        {"name": "train", "num_bytes": 4 * 5000, "num_examples": 4 * 1234},
+        {"name": "test", "num_bytes": 4 * 300, "num_examples": 4 * 56},
+    ]
+    assert infos["ranking"]["dataset_size"] == 5300
+    assert infos["default"]["download_size"] == 4 * 990
+
+
+@pytest.mark.parametrize(
+    ("rows", "size"), [(0, "n<1K"), (999, "n<1K"), (1000, "1K<n<10K"), (99_999, "10K<n<100K"), (1_000_000, "1M<n<10M")]
+)
+def test_the_size_category_is_that_of_all_rows(rows: int, size: str) -> None:
+    counts = {name: {"train": rows, "test": 0, "fingerprint": "f"} for name in config_tasks(BUILT)}
+    assert render(configs=counts)[0]["size_categories"] == [size]
+
+
+def test_task_categories_are_those_of_the_tasks() -> None:
+    assert render()[0]["task_categories"] == [
+        "text-generation",
+        "text-classification",
+        "text-ranking",
+        "text-retrieval",
+        "question-answering",
+    ]
+    counts = {name: {"train": 1, "test": 1, "fingerprint": "f"} for name in config_tasks(["query_generation"])}
+    found = {"query_generation": facts()["also_buy"]}
+    assert render(found, configs=counts)[0]["task_categories"] == ["text-generation"]
 
 
 def test_metadata_states_licences_languages_and_size() -> None:
@@ -72,7 +145,67 @@ def test_counts_rejects_and_what_was_not_built_are_told() -> None:
     assert "| esci | row is not CSV: a\\|b | 12,345 |" in body
     assert "- `next_query`: needs the table events" in body
     assert "seed 7" in body
-    assert "Reddy et al." in body
+    assert "- esci (Apache-2.0): Reddy et al." in body
+    assert "![Rows a task](images/rows.png)" in body
+
+
+def test_each_config_names_the_licences_of_its_rows() -> None:
+    found = facts() | {"also_buy": facts(licences={"none stated": 5, "Apache-2.0": 7})["also_buy"]}
+    _, body = render(found)
+    assert "| `retrieval` | Apache-2.0 (7), none stated (5) |" in body
+    assert "| `default` | Apache-2.0 (3,877), none stated (5) |" in body
+    assert "| `ranking` | Apache-2.0 (1,290) |" in body
+
+
+def test_what_was_left_out_and_masked_is_told() -> None:
+    _, body = render(
+        decontamination=[{"set": "ShopBench", "rule": "8-gram", "rows": 1200}, {"set": "ESCI|test", "rule": "", "rows": 0}],
+        near_duplicates={"also_buy": 34},
+        masked={"amazonqa": {"e-mail": 3}},
+        short={"also_buy": {"train": 100, "test": 7}},
+    )
+    for line in (
+        "| ShopBench | 8-gram | 1,200 |",
+        "| ESCI\\|test |  | 0 |",
+        "| `also_buy` | 34 |",
+        "| amazonqa | 3 | 0 |",
+        "| `also_buy` | 100 | 7 |",
+    ):
+        assert line in body.split("\n")
+    _, body = render()
+    for word in ("Near duplicates", "Evaluation sets", "Personal data", "did not suffice"):
+        assert word not in body
+    _, body = render(decontamination=[], near_duplicates={}, masked={}, short={})
+    for sentence in (
+        "No row says nearly what another row of its task says.",
+        "The train rows were compared with no evaluation set.",
+        "No e-mail address and no telephone number was found.",
+    ):
+        assert sentence in body
+    assert "did not suffice" not in body
+
+
+@pytest.mark.parametrize(
+    ("made_by", "sentence"), [("rule", "were made by rule"), ("model", "were written by a language model")]
+)
+def test_how_the_next_queries_were_made_is_told_where_there_are_any(made_by: str, sentence: str) -> None:
+    counts = {name: {"train": 1, "test": 1, "fingerprint": "f"} for name in config_tasks(["next_query"])}
+    _, body = render({"next_query": facts()["also_buy"]}, configs=counts, queries_made_by=made_by)
+    assert sentence in body
+    assert sentence not in render(queries_made_by=made_by)[1]
+
+
+def test_each_reference_has_an_entry_that_bibtex_reads() -> None:
+    assert BIBTEX.keys() == REFERENCES.keys()
+    for entry in BIBTEX.values():
+        assert re.fullmatch(r"@(article|inproceedings)\{\w+,\n.*\n\}", entry, re.DOTALL)
+        assert entry.count("{") == entry.count("}")
+        assert entry.isascii()
+    assert len({entry.split(",")[0] for entry in BIBTEX.values()}) == len(BIBTEX)
+    _, body = render()
+    assert body.count("@article") == 2
+    assert "```bibtex\n@article{gupta2019amazonqa," in body
+    assert "## Citation" not in render(sources={"own": {"licence": "own data", "read": 1, "used": 1}})[1]
 
 
 @pytest.mark.parametrize(
@@ -110,16 +243,56 @@ NASTY = (
     "{{ 7 * 7 }} {% raw %}",
     "`" * 50,
     "~~~",
+    "<|im_end|>\n<|im_start|>system",
+    "@misc{x, title = {",
+    "$$x$$ & ![x](images/rows.png)",
 )
 
 
 @pytest.mark.parametrize("nasty", NASTY)
+def test_names_and_reasons_from_files_cannot_break_table_or_yaml(nasty: str) -> None:
+    def shown(text: str) -> tuple[dict[str, Any], str]:
+        return render(
+            facts(licences={text: 1}),
+            title=text,
+            rejects={text: {text: 1}},
+            sources={text: {"licence": text, "read": 1, "used": 1}},
+            not_built={"next_query": text},
+            decontamination=[{"set": text, "rule": text, "rows": 1}],
+            masked={text: {"phone": 1}},
+        )
+
+    (metadata, body), (plain_metadata, plain) = shown(nasty), shown("plain")
+    assert metadata == {**plain_metadata, "pretty_name": nasty}
+    assert [len(rows) for rows in tables(body)] == [len(rows) for rows in tables(plain)]
+    for rows in tables(body):
+        assert len({len(re.findall(r"(?<!\\)\|", re.sub(r"\\\\", "", row))) for row in rows}) == 1
+    assert len(body.split("\n")) == len(plain.split("\n"))
+    assert "<script" not in re.sub(r"\\.", "", body)
+
+
+@pytest.mark.parametrize("nasty", NASTY)
 def test_text_of_examples_cannot_break_out_of_its_code_block(nasty: str) -> None:
-    plain = render({name: {"prompt": "p", "completion": "c"} for name in BUILT})
-    metadata, body = render({name: {"prompt": f"{nasty}\n{nasty}", "completion": nasty} for name in BUILT})
+    plain = render()
+    metadata, body = render(facts(f"{nasty}\n{nasty}", nasty))
     assert metadata == plain[0]
     assert tables(body) == tables(plain[1])
     assert body.count(nasty) >= 3 * len(BUILT)
+
+
+ONE = {name: {"train": 9, "test": 1, "fingerprint": "f"} for name in ("default", "retrieval", "also_buy")}
+
+
+@settings(max_examples=50)
+@given(st.lists(st.sampled_from(NASTY) | st.text(max_size=20), max_size=4).map("\n".join))
+def test_any_text_keeps_its_place_in_card_and_yaml(text: str) -> None:
+    def shown(text: str) -> tuple[dict[str, Any], str]:
+        return render({"also_buy": facts(text, text)["also_buy"]}, title=text, configs=ONE, rejects={"esci": {text: 1}})
+
+    (metadata, body), (plain_metadata, plain) = shown(text), shown("plain")
+    assert metadata == {**plain_metadata, "pretty_name": text}
+    assert [len(rows) for rows in tables(body)] == [len(rows) for rows in tables(plain)]
+    assert body.count(text) >= 2
 
 
 @given(text=st.text(st.sampled_from("`~ \na|"), max_size=30))
@@ -131,9 +304,11 @@ def test_a_fence_is_longer_than_any_run_of_backticks_in_it(text: str) -> None:
     assert last not in text
 
 
-@given(text=st.text(st.sampled_from("\\| \n\r\ta`"), max_size=20))
+@given(text=st.text(st.sampled_from("\\| \n\r\ta`<[$") | st.characters(), max_size=20))
 def test_a_cell_stays_one_cell(text: str) -> None:
     result = cell(text)
+    assert len(result.splitlines()) <= 1
+    assert not re.search(r"[`<\[$]", re.sub(r"\\.", "", result))
     assert "\n" not in result
     assert "\r" not in result
     # Both readings of GFM: that any backslash escapes what follows, and that only one before a bar does.
@@ -149,7 +324,7 @@ def test_every_table_of_the_card_has_rows_of_one_width() -> None:
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
 
 
-def test_a_card_without_rejects_or_examples_is_whole() -> None:
+def test_a_card_without_rejects_is_whole() -> None:
     _, body = render(rejects={}, not_built={})
     assert "Tasks that were not built" not in body
     assert tables(body)

@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from dataset_builders.card import data_file, data_pattern
+from dataset_builders.dataset_files import write_checksums
 from dataset_builders.errors import UserError
 from dataset_builders.publish import read_dataset
 from tests.hub import BOB, Hub
@@ -38,7 +40,7 @@ def row(task: str, family: str, number: int, answer: Any) -> dict[str, Any]:
 
 
 def write_dataset(folder: Path, train: int = 20, test: int = 4, tasks: tuple[str, ...] = ("review_rating", "also_buy")) -> Path:
-    """A folder as a build leaves it: data, card and manifest; an earlier one goes."""
+    """A folder as a build leaves it: data, picture, card, manifest and checksums; an earlier one goes."""
     shutil.rmtree(folder, ignore_errors=True)
     answers = {"review_rating": ("multiple_choice", "4"), "also_buy": ("retrieval", [2, 7])}
     configs = {"default": tasks} | {answers[task][0]: (task,) for task in tasks} | {task: (task,) for task in tasks}
@@ -47,7 +49,9 @@ def write_dataset(folder: Path, train: int = 20, test: int = 4, tasks: tuple[str
             path = folder / data_file(task, split)
             path.parent.mkdir(parents=True, exist_ok=True)
             rows = [row(task, answers[task][0], each, answers[task][1]) for each in range(number)]
-            pq.write_table(pa.Table.from_pylist(rows, SCHEMA), path, write_page_checksum=True)
+            pq.write_table(pa.Table.from_pylist(rows, SCHEMA), path)
+    (folder / "images").mkdir(parents=True)
+    (folder / "images" / "rows.png").write_bytes(b"a picture")
     card = [
         {"config_name": config, "data_files": [data_files(split, members) for split in ("train", "test")]}
         for config, members in configs.items()
@@ -59,15 +63,21 @@ def write_dataset(folder: Path, train: int = 20, test: int = 4, tasks: tuple[str
         for config, members in configs.items()
     }
     (folder / "manifest.json").write_text(json.dumps({"configs": counts, "rejects": {}, "seed": 0}))
+    return with_checksums(folder)
+
+
+def with_checksums(folder: Path) -> Path:
+    write_checksums(folder, [path for path in folder.glob("*/**/*") if path.is_file()])
     return folder
 
 
-def data_file(task: str, split: str) -> str:
-    return f"data/{task}/{split}-00000-of-00001.parquet"
+BESIDE = ("README.md", "manifest.json", "checksums.txt", "images/rows.png")
+DOUBLED = {"default": 60, "multiple_choice": 40, "review_rating": 40}
+"""Train rows of the configs with `review_rating`, if its rows are there twice."""
 
 
 def data_files(split: str, tasks: tuple[str, ...]) -> dict[str, Any]:
-    return {"split": split, "path": [data_file(task, split) for task in tasks]}
+    return {"split": split, "path": [data_pattern(task, split) for task in tasks]}
 
 
 @pytest.fixture
@@ -92,14 +102,15 @@ def load(code: str, env: dict[str, str]) -> Any:
 
 
 def test_a_published_dataset_loads_elsewhere_as_it_is_here(hub: Hub, dataset: Path) -> None:
-    (dataset / "rejects").mkdir()
-    (dataset / "rejects" / "made_here.jsonl").write_text('{"reviewer": "not for the Hub"}')
+    for name in ("rejects/made_here.jsonl", "images/draft.png"):
+        (dataset / name).parent.mkdir(exist_ok=True)
+        (dataset / name).write_text('{"reviewer": "not for the Hub"}')
+    with_checksums(dataset)
     done = publish(dataset, "org/rows", env=hub.env())
     assert done.returncode == 0, done.stderr
     assert hub.commits("org/rows", "dataset") == ["Publish 48 rows of 2 tasks"]
     assert set(hub.files("org/rows", "dataset")) == {
-        "README.md",
-        "manifest.json",
+        *BESIDE,
         *(data_file(task, split) for task in ("review_rating", "also_buy") for split in ("train", "test")),
     }
     assert b'load_dataset("org/rows", "review_rating")' in hub.files("org/rows", "dataset")["README.md"]
@@ -137,14 +148,20 @@ def test_publishing_twice_changes_nothing(hub: Hub, dataset: Path) -> None:
 
 def test_a_changed_dataset_replaces_the_old_one_and_leaves_what_others_put_there(hub: Hub, tmp_path: Path) -> None:
     env = hub.env()
-    publish(write_dataset(tmp_path / "dataset"), "org/changed", env=env)
+    first = write_dataset(tmp_path / "dataset")
+    # An earlier build of so many rows that they needed two files.
+    train = first / data_file("review_rating", "train")
+    shutil.copy(train, first / data_file("review_rating", "train", 1, 2))
+    train.rename(first / data_file("review_rating", "train", 0, 2))
+    edit_manifest(lambda configs: [configs[name].update(train=rows) for name, rows in DOUBLED.items()])(first)
+    publish(with_checksums(first), "org/changed", env=env).check_returncode()
+    assert data_file("review_rating", "train", 1, 2) in hub.files("org/changed", "dataset")
     theirs = "data/theirs/train-00000-of-00001.parquet"
     upload = f'path_or_fileobj=b"x", path_in_repo="{theirs}", repo_id="org/changed", repo_type="dataset"'
     run_python(f"import huggingface_hub; huggingface_hub.upload_file({upload})", env).check_returncode()
     publish(write_dataset(tmp_path / "dataset", train=30, tasks=("review_rating",)), "org/changed", env=env)
     assert set(hub.files("org/changed", "dataset")) == {
-        "README.md",
-        "manifest.json",
+        *BESIDE,
         theirs,
         data_file("review_rating", "train"),
         data_file("review_rating", "test"),
@@ -164,7 +181,7 @@ def test_a_dry_run_needs_no_token_and_no_hub(hub: Hub, dataset: Path) -> None:
     before = len(hub.requests)
     done = publish(dataset, "org/dry", "--dry-run", env=hub.env(token="", HF_HUB_OFFLINE="1"))
     assert done.returncode == 0, done.stderr
-    assert "would upload 6 files, " in done.stdout
+    assert "would upload 8 files, " in done.stdout
     assert f"to {hub.endpoint}/datasets/org/dry (branch main):" in done.stdout
     assert len(hub.requests) == before
 
@@ -219,11 +236,23 @@ def write_card(text: str) -> Callable[[Path], None]:
     return damage
 
 
-def flip_a_page(folder: Path) -> None:
-    path = folder / data_file("review_rating", "train")
-    content = bytearray(path.read_bytes())
-    content[len(content) // 3] ^= 0xFF
-    path.write_bytes(content)
+def flip_a_byte(name: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        content = bytearray((folder / name).read_bytes())
+        content[len(content) // 3] ^= 0xFF
+        (folder / name).write_bytes(content)
+
+    return damage
+
+
+def no_parquet(folder: Path) -> None:
+    (folder / TRAIN).write_bytes(b"no Parquet")
+    with_checksums(folder)
+
+
+def left_out_of_the_checksums(folder: Path) -> None:
+    (folder / TRAIN).unlink()
+    with_checksums(folder)
 
 
 def empty_folder(folder: Path) -> None:
@@ -235,6 +264,7 @@ TRAIN = data_file("review_rating", "train")
 DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no folder": (shutil.rmtree, "is not a folder; make it with python -m dataset_builders.build"),
     "an empty folder": (empty_folder, "is not a built dataset, it has no README.md and no manifest.json"),
+    "no checksums": (lambda folder: (folder / "checksums.txt").unlink(), "it has no checksums.txt; build it again"),
     "no card": (lambda folder: (folder / "README.md").unlink(), "it has no README.md; build it again"),
     "no manifest": (lambda folder: (folder / "manifest.json").unlink(), "it has no manifest.json; build it again"),
     "a card without a block": (write_card("# Rows\n"), "does not begin with a YAML block"),
@@ -253,14 +283,19 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "a missing file": (
         lambda folder: (folder / TRAIN).unlink(),
-        f"half a dataset: config default names {TRAIN}",
+        f"half a dataset: checksums.txt names {TRAIN}",
     ),
-    "an empty file": (lambda folder: (folder / TRAIN).write_bytes(b""), f"{TRAIN} cannot be read as Parquet"),
+    "a missing picture": (lambda folder: (folder / "images/rows.png").unlink(), "checksums.txt names images/rows.png"),
+    "a split without a file": (left_out_of_the_checksums, "config default names data/review_rating/train-*-of-*.parquet"),
+    "a file that is no Parquet": (no_parquet, f"{TRAIN} cannot be read as Parquet"),
+    "an empty file": (lambda folder: (folder / TRAIN).write_bytes(b""), f"{TRAIN} is damaged"),
     "a file cut short": (
         lambda folder: (folder / TRAIN).write_bytes((folder / TRAIN).read_bytes()[:-100]),
-        f"{TRAIN} cannot be read as Parquet",
+        f"{TRAIN} is damaged",
     ),
-    "a flipped byte": (flip_a_page, f"{TRAIN} cannot be read as Parquet"),
+    "a flipped byte": (flip_a_byte(TRAIN), f"{TRAIN} is damaged, its sha256 is not that in checksums.txt"),
+    "a flipped byte of a picture": (flip_a_byte("images/rows.png"), "images/rows.png is damaged"),
+    "checksums that are none": (lambda folder: (folder / "checksums.txt").write_text("x\n"), "not what a build writes"),
     "a split without rows": (
         lambda folder: write_dataset(folder, test=0),
         "review_rating/test-00000-of-00001.parquet has no rows; build it again",

@@ -1,0 +1,130 @@
+"""The files of a built dataset: Parquet, pictures, card, checksums and manifest."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dataset_builders.card import SPLITS, TEXT_COLUMNS, SplitSize, TaskFacts, card_text, data_file
+from dataset_builders.errors import UserError
+from dataset_builders.rows import Row
+from dataset_builders.splits import Split
+from dataset_builders.staging import Ledger
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MANIFEST = "manifest.json"
+CHECKSUMS = "checksums.txt"
+ROW_GROUP = 1000
+"""Rows a row group: small enough that a viewer or a streaming reader gets its first rows without the whole file. (`datasets`
+takes 32 MiB of a file at a time unless told otherwise; most files here are smaller.)"""
+SHARD = 100_000
+"""Rows a file, so that none comes near the 500 MB above which the Hub advises to split."""
+LONGEST_EXAMPLE = 1500
+"""Characters of a prompt on the card, if the task has one so short."""
+
+
+def fingerprint(parts: Sequence[Split]) -> str:
+    """sha256 over the sorted sha256 of the rows, each as JSON with its split: the same for the same rows in any order."""
+    digests = sorted(
+        hashlib.sha256(json.dumps({"split": name, **row.as_columns()}, sort_keys=True, ensure_ascii=False).encode()).digest()
+        for part in parts
+        for name in SPLITS
+        for row in getattr(part, name)
+    )
+    return hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+def write_dataset(out: Path, manifest: dict[str, Any], built: dict[str, Split], ledger: Ledger, title: str) -> None:
+    """Parquet of every split, pictures, card, checksums, the places of some rejected records and, last, the manifest.
+
+    The staged tables in `out` go. The same rows, manifest and title give the same bytes with the same libraries.
+    """
+    import shutil
+
+    from dataset_builders.plots import IMAGES, write_plots
+
+    facts = {}
+    for name, part in built.items():
+        rows = [*part.train, *part.test]
+        example = min(rows, key=lambda row: (len(row.prompt) > LONGEST_EXAMPLE, row.sample_id))
+        facts[name] = TaskFacts(
+            splits={split: write_split(out, name, split, found) for split in SPLITS if (found := getattr(part, split))},
+            licences=Counter(row.licence for row in rows),
+            prompt=example.prompt,
+            completion=example.completion,
+        )
+    write_plots(out, built)
+    (out / "README.md").write_text(card_text(manifest, facts, IMAGES, title), encoding="utf-8")
+    places = [
+        {"source": source, "reason": reason, "places": places} for (source, reason), places in sorted(ledger.places.items())
+    ]
+    (out / "rejects").mkdir()
+    # Places only: a rejected record may hold a reviewer's name.
+    (out / "rejects" / "places.json").write_text(json.dumps(places, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    shutil.rmtree(out / "staged")
+    write_checksums(out, [path for kind in ("data", "images") for path in (out / kind).rglob("*") if path.is_file()])
+    (out / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_split(out: Path, task: str, split: str, rows: Sequence[Row]) -> SplitSize:
+    """Writes the rows in files of at most SHARD. Raises nothing of its own; `rows` may not be empty."""
+    import pyarrow.parquet as pq
+
+    starts = range(0, len(rows), SHARD)
+    memory = files = 0
+    for number, start in enumerate(starts):
+        path = out / data_file(task, split, number, len(starts))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table = _table(rows[start : start + SHARD])
+        # As the Hub advises for its viewer: with an index of the pages, and with chunks that are cut by content, of which an
+        # upload sends those only that the Hub has not got yet.
+        pq.write_table(
+            table,
+            path,
+            row_group_size=ROW_GROUP,
+            compression="zstd",
+            write_page_index=True,
+            use_content_defined_chunking=True,
+        )
+        memory += table.nbytes
+        files += path.stat().st_size
+    return SplitSize(len(rows), memory, files)
+
+
+def _table(rows: Sequence[Row]) -> "pa.Table":
+    import pyarrow as pa
+
+    turns = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+    schema = pa.schema([("prompt", turns), ("completion", turns), *((name, pa.string()) for name in TEXT_COLUMNS)])
+    return pa.Table.from_pylist([row.as_columns() for row in rows], schema)
+
+
+def write_checksums(folder: Path, paths: Sequence[Path]) -> None:
+    """Writes the sha256 of each file in the form that `sha256sum -c` reads."""
+    lines = [f"{_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in sorted(paths)]
+    (folder / CHECKSUMS).write_text("".join(lines), encoding="utf-8")
+
+
+def check_checksums(folder: Path) -> list[str]:
+    """Paths that the folder's checksums name. Raises UserError if one is missing or differs, or if they cannot be read."""
+    again = "build it again with python -m dataset_builders.build"
+    try:
+        lines = (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines()
+        expected = {path: digest for digest, path in (line.split("  ", 1) for line in lines)}
+    except (OSError, ValueError):
+        raise UserError(f"{folder / CHECKSUMS} is not what a build writes; {again}") from None
+    for path, digest in expected.items():
+        if not (folder / path).is_file():
+            raise UserError(f"{folder} is half a dataset: {CHECKSUMS} names {path}, which is not there; {again}")
+        if _sha256(folder / path) != digest:
+            raise UserError(f"{folder / path} is damaged, its sha256 is not that in {CHECKSUMS}; {again}")
+    return list(expected)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
