@@ -1,0 +1,115 @@
+"""Seconds and memory of one piece of work, alone in a fresh process.
+
+Peak memory is what the kernel says of that process: the interpreter, its libraries and the pages of mapped files included.
+On Linux it is VmHWM (https://man7.org/linux/man-pages/man5/proc_pid_status.5.html) and not `ru_maxrss`, in which a process
+inherits the peak of the one that started it.
+"""
+
+import importlib
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+
+from dataset_builders.errors import UserError
+
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Wall seconds, CPU seconds of all threads, resident megabytes (10^6 bytes) at the peak, and what the work returned."""
+
+    seconds: float
+    cpu_seconds: float
+    megabytes: float
+    result: Any
+
+    def figures(self) -> dict[str, float]:
+        return {
+            "seconds": round(self.seconds, 2),
+            "cpu_seconds": round(self.cpu_seconds, 2),
+            "mb": round(self.megabytes),
+        }
+
+
+def alone(work: Callable[..., Any], *arguments: Any, modules: Sequence[str] = ()) -> Measured:
+    """`work(*arguments)` in a fresh process, which imports `modules` before the clock starts.
+
+    Raises what the work raises, and UserError where the machine ends the process.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        try:
+            return pool.submit(_measured, work, arguments, modules).result()
+        except BrokenProcessPool:
+            raise UserError(
+                f"{work.__name__} was ended by the machine, probably for want of memory. Give a smaller --scale."
+            ) from None
+
+
+def _measured(work: Callable[..., Any], arguments: Sequence[Any], modules: Sequence[str]) -> Measured:
+    for module in modules:
+        importlib.import_module(module)
+    started, busy = perf_counter(), process_time()
+    result = work(*arguments)
+    return Measured(perf_counter() - started, process_time() - busy, _peak_bytes() / 1e6, result)
+
+
+def _peak_bytes() -> int:
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def command(*arguments: object) -> Measured:
+    """`python -m <arguments>` with all processes that it starts: the largest sum of their resident memory, as polled.
+
+    Pages that several of them share count once for each. Raises UserError with the end of what it wrote if it fails.
+    """
+    import psutil
+
+    with tempfile.TemporaryFile("w+") as said:
+        started, busy = perf_counter(), _children_busy()
+        process = psutil.Popen([sys.executable, "-m", *map(str, arguments)], stdout=said, stderr=subprocess.STDOUT)
+        peak = 0
+        while True:
+            peak = max(peak, _resident(process))
+            try:
+                code = process.wait(POLL_SECONDS)
+                break
+            except psutil.TimeoutExpired:
+                continue
+        seconds, busy = perf_counter() - started, _children_busy() - busy
+        if code:
+            said.seek(0)
+            last = said.read().strip().rpartition("\n")[2] or f"exit code {code}"
+            raise UserError(f"python -m {arguments[0]} failed: {last}")
+    return Measured(seconds, busy, peak / 1e6, None)
+
+
+def _children_busy() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _resident(process: Any) -> int:
+    import psutil
+
+    total = 0
+    try:
+        for part in (process, *process.children(recursive=True)):
+            total += part.memory_info().rss
+    except psutil.Error:  # it ended meanwhile
+        pass
+    return total
