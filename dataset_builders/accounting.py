@@ -1,34 +1,37 @@
 """What became of every raw record: it is in a row, or it has exactly one reason why not."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataset_builders.engine import Harvest, union
+from dataset_builders.engine import once, union
 from dataset_builders.rows import Row
-from dataset_builders.staging import Ledger
 from dataset_builders.tables import TABLES
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 
-def keep(harvest: Harvest, task: str) -> "ir.Table":
-    """The records that a task left, with the task in front of the reason."""
+def keep(connection: Any, unused: list["ir.Table"], path: Path, task: str = "") -> "ir.Table":
+    """Writes the records that a task left to a file, with the task before the reason, so that what they came from may go."""
     import ibis
 
-    return harvest.unused.mutate(reason=ibis.literal(f"{task}: ").concat(harvest.unused.reason))
+    records = union(unused).filter(lambda table: table.record.notnull())
+    records = records.select("record", reason=ibis.literal(task).concat(records.reason))
+    connection.to_parquet(records, path)
+    return connection.read_parquet(path)
 
 
 def settle(
     connection: Any,
     staged: Path,
-    left: list["ir.Table"],
+    left: Sequence["ir.Table"],
     dropped: list[tuple[int, str, str]],
     kept: list[Row],
-    ledger: Ledger,
+    rejects: dict[str, Counter[str]],
 ) -> dict[str, int]:
-    """Adds a reason to `ledger.rejects` for every staged record that is in no row; how many of each source are in one.
+    """Adds a reason to `rejects` for every staged record that is in no row; how many of each source are in one.
 
     A record that several tasks left has the first of their reasons in alphabetical order, so that each is counted once:
     read = in a row + sum of rejects, for every source.
@@ -36,22 +39,24 @@ def settle(
     import ibis
     import pyarrow as pa
 
-    records = pa.array([record for row in kept for record in row.records], pa.int64())
-    in_a_row = ibis.memtable(pa.table({"record": records})).distinct()
-    columns = list(zip(*dropped, strict=True)) or [(), (), ()]
-    schema = pa.schema([("record", pa.int64()), ("source", pa.string()), ("reason", pa.string())])
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-    reasons = union([*left, ibis.memtable(pa.table(arrays, schema=schema))]).filter(lambda table: table.record.notnull())
-    reasons = reasons.group_by("record").agg(reason=reasons.reason.min())
-
     paths = [path for name in TABLES if (path := staged / f"{name}.parquet").exists()]
     if not paths:
         return {}
-    everything = union([connection.read_parquet(path).select("record", "source") for path in paths]).distinct()
+    in_a_row = ibis.memtable(pa.table({"record": pa.array([record for row in kept for record in row.records], pa.int64())}))
+    arrays = {
+        "record": pa.array([record for record, _, _ in dropped], pa.int64()),
+        "reason": pa.array([reason for _, _, reason in dropped], pa.string()),
+    }
+    everything = union([connection.read_parquet(path).select("record", "source") for path in paths]).distinct().pipe(once)
+    reasons = union([*left, ibis.memtable(pa.table(arrays))]).anti_join(in_a_row, "record")
+    # A place in the alphabet instead of the reason itself: millions of records have one of some dozens of reasons.
+    places = reasons.select("reason").distinct()
+    places = places.mutate(place=ibis.row_number().over(order_by=places.reason)).pipe(once)
+    placed = reasons.join(places, "reason")
+    firsts = placed.group_by("record").agg(place=placed.place.min())
+    unused = everything.anti_join(in_a_row, "record").left_join(firsts, "record")
+    counts = unused.group_by("source", "place").agg(records=lambda table: table.count()).left_join(places, "place")
+    for row in connection.to_pyarrow(counts.select("source", "reason", "records")).to_pylist():
+        rejects.setdefault(row["source"], Counter())[row["reason"] or "no task asked for it"] += row["records"]
     used = everything.semi_join(in_a_row, "record").group_by("source").agg(records=lambda table: table.count())
-    unused = everything.anti_join(in_a_row, "record").left_join(reasons, "record")
-    unused = unused.mutate(reason=unused.reason.fill_null("no task asked for it"))
-    counts = unused.group_by("source", "reason").agg(records=lambda table: table.count())
-    for row in connection.to_pyarrow(counts).to_pylist():
-        ledger.rejects.setdefault(row["source"], Counter())[row["reason"]] += row["records"]
     return {row["source"]: row["records"] for row in connection.to_pyarrow(used).to_pylist()}

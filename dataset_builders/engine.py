@@ -1,5 +1,6 @@
-"""The engine that carries out the recipes' Ibis expressions, and the few expressions that all recipes share."""
+"""The engine that carries out the recipes' Ibis expressions: DuckDB on this machine, or Spark here or on a cluster."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,8 @@ from dataset_builders.tables import TABLES
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
+
+_MASTER = re.compile(r"pyspark://([\w.-]+|\[[0-9A-Fa-f:]+\]):(\d+)")
 
 
 @dataclass(frozen=True)
@@ -43,22 +46,83 @@ class Harvest:
     unused: "ir.Table"
 
 
-def connect(memory_limit: str, threads: int | None, spill: Path) -> Any:
-    """DuckDB in memory, spilling to the folder `spill` above `memory_limit` (such as "4GB")."""
+def connect(memory_limit: str, threads: int | None, spill: Path, engine: str = "duckdb") -> Any:
+    """An Ibis connection. `engine` is `duckdb`, `pyspark` (in this process's machine) or `pyspark://host:port` (a cluster).
+
+    `memory_limit` (such as "4GB") is what DuckDB holds before it spills to the folder `spill`, and the memory of Spark's
+    driver, or of each executor of a cluster. Raises UserError where the engine cannot be had.
+    """
+    if threads is not None and threads < 1:
+        raise UserError(f"--threads {threads} is too few. Give 1 or more.")
+    if not re.fullmatch(r"\d+(\.\d+)? ?[KMGT]i?B", memory_limit, re.IGNORECASE):
+        raise UserError(f"--memory-limit {memory_limit or 'of nothing'} is not a size. Give one such as 4GB or 500MB.")
+    if engine == "duckdb":
+        return _duckdb(memory_limit, threads, spill)
+    if engine == "pyspark":
+        return _spark(f"local[{threads or '*'}]", memory_limit, spill)
+    if match := _MASTER.fullmatch(engine):
+        return _spark(f"spark://{match[1]}:{match[2]}", memory_limit, spill)
+    raise UserError(f"--engine {engine} is none. Give duckdb, pyspark, or a cluster's address such as pyspark://host:7077.")
+
+
+def _duckdb(memory_limit: str, threads: int | None, spill: Path) -> Any:
     import duckdb
     import ibis
 
-    options: dict[str, Any] = {"memory_limit": memory_limit, "temp_directory": str(spill)}
+    options: dict[str, Any] = {
+        "memory_limit": memory_limit,
+        "temp_directory": str(spill),
+        "preserve_insertion_order": False,
+        # In DuckDB 2.0.0 it loses rows where a ranked table is joined to a ranked part of itself.
+        "disabled_optimizers": "top_n_window_elimination",
+        "lambda_syntax": "ENABLE_SINGLE_ARROW",  # what sqlglot writes, as requirements.txt holds it
+    }
     if threads is not None:
-        if threads < 1:
-            raise UserError(f"--threads {threads} is too few. Give 1 or more.")
         options["threads"] = threads
     try:
         return ibis.duckdb.connect(**options)
-    except duckdb.Error:
-        raise UserError(
-            f"--memory-limit {memory_limit or 'of nothing'} is not a size. Give one such as 4GB or 500MB."
-        ) from None
+    except duckdb.Error as error:
+        raise UserError(f"DuckDB does not start: {str(error).splitlines()[0]}. Try another --memory-limit.") from None
+
+
+def _spark(master: str, memory_limit: str, spill: Path) -> Any:
+    import ibis
+
+    try:
+        from pyspark.errors import PySparkException
+        from pyspark.sql import SparkSession
+    except ImportError:
+        raise UserError("--engine pyspark needs PySpark: pip install 'pyspark==4.0.*', and Java 17 or newer.") from None
+    megabytes = f"{max(512, _megabytes(memory_limit))}m"
+    builder = SparkSession.builder.master(master).appName("dataset_builders")
+    options = {
+        "spark.driver.memory": megabytes,
+        "spark.executor.memory": megabytes,
+        "spark.local.dir": str(spill),
+        "spark.sql.warehouse.dir": str(spill / "warehouse"),
+        # DuckDB gives null for the item of a list that has none; so does Spark without ANSI mode, which raises.
+        "spark.sql.ansi.enabled": "false",
+        # Above this many rows a sort, since a heap of them is allocated whole.
+        "spark.sql.execution.topKSortFallbackThreshold": "100000",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.log.level": "OFF",
+        **({"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"} if master.startswith("local") else {}),
+    }
+    for name, value in options.items():
+        builder = builder.config(name, value)
+    try:
+        return ibis.pyspark.connect(builder.getOrCreate())
+    except PySparkException as error:
+        if "JAVA" in str(error):
+            raise UserError("Spark does not start. It needs Java 17 or newer: install a JRE, or set JAVA_HOME.") from None
+        raise UserError(f"Spark at {master} cannot be used: {str(error).splitlines()[0]}") from None
+
+
+def _megabytes(size: str) -> int:
+    number, unit = float(re.sub(r"[^\d.]", "", size)), size.strip().upper().lstrip("0123456789. ")[0]
+    return int(number * {"K": 2**-10, "M": 1, "G": 2**10, "T": 2**20}[unit])
 
 
 def load_tables(connection: Any, folder: Path) -> tuple[dict[str, "ir.Table"], list["ir.Table"]]:
@@ -66,29 +130,44 @@ def load_tables(connection: Any, folder: Path) -> tuple[dict[str, "ir.Table"], l
 
     Sources stay apart, here and in every join of a recipe: a row is of one source, under that source's licence.
     """
-    import ibis
-
     tables, duplicates = {}, []
     for name, table in TABLES.items():
         path = folder / f"{name}.parquet"
         if not path.exists():
             continue
         staged = connection.read_parquet(path)
-        columns = [column.name for column in table.columns] + ["source"]
         # The record's number follows the order of the input, so it must not decide which of two twins stays.
-        content = ibis.literal("").concat(*(part for c in columns for part in ("|", staged[c].cast("string").fill_null(""))))
-        order = [content.hexdigest("md5"), staged.record]
-        ranked = staged.mutate(twin=ibis.row_number().over(group_by=[*table.key, "source"], order_by=order))
-        ranked = materialise(connection, ranked, folder / f"unique_{name}.parquet")
-        tables[name] = ranked.filter(ranked.twin == 0).drop("twin")
-        duplicates.append(unused(ranked.filter(ranked.twin > 0), f"{name}: another record has the same {', '.join(table.key)}"))
+        order = [*(staged[column.name] for column in table.columns), staged.record]
+        tables[name], repeats = firsts(staged, [*table.key, "source"], order)
+        duplicates.append(unused(repeats, f"{name}: another record has the same {', '.join(table.key)}"))
     return tables, duplicates
 
 
-def materialise(connection: Any, table: "ir.Table", path: Path) -> "ir.Table":
-    """Computes a table once, into a Parquet file, so that what is built on it does not compute it again."""
-    connection.to_parquet(table, path)
-    return connection.read_parquet(path)
+def firsts(table: "ir.Table", key: list[str], order: list["ir.Value"]) -> tuple["ir.Table", "ir.Table"]:
+    """The first row of each key in the given order, and the others. Only rows that have a twin are sorted: few have."""
+    import ibis
+
+    counts = table.group_by(key).agg(twins=table.count())
+    shared = once(counts.filter(counts.twins > 1).drop("twins"))
+    same = [table[column].identical_to(shared[column]) for column in key]
+    twins = table.mutate(**{f"order_{number}": value for number, value in enumerate(order)}).semi_join(shared, same)
+    columns = [f"order_{number}" for number in range(len(order))]
+    twins = once(twins.mutate(twin=ibis.row_number().over(group_by=key, order_by=columns)).drop(*columns))
+    return union([table.anti_join(shared, same), twins.filter(twins.twin == 0).drop("twin")]), twins.filter(twins.twin > 0)
+
+
+def once(table: "ir.Table") -> "ir.Table":
+    """The table, computed now and not again for each expression that is built on it.
+
+    DuckDB holds it as a temporary table while something refers to it. Spark writes it to its warehouse: what it caches keeps
+    its whole plan, and plans upon plans outgrow the driver's memory.
+    """
+    import ibis
+
+    connection = table.get_backend()
+    if connection.name == "duckdb":
+        return table.cache()
+    return connection.create_table(ibis.util.gen_name("once"), table, format="parquet")
 
 
 def unused(records: "ir.Table", reason: str) -> "ir.Table":
@@ -103,73 +182,3 @@ def union(tables: list["ir.Table"]) -> "ir.Table":
     import ibis
 
     return ibis.union(tables[0], *tables[1:]) if len(tables) > 1 else tables[0]
-
-
-def rank(draw: "ir.Value", group_by: list[Any] | None = None) -> "ir.IntegerValue":
-    """The place of each row in order of its draw, from 0, within its group."""
-    import ibis
-
-    return ibis.row_number().over(group_by=group_by, order_by=draw)
-
-
-def in_turn(table: "ir.Table", kind: str) -> "ir.Table":
-    """The table with `turn`, from 0: in order of its `draw`, but round robin over the kinds, so that none crowds out others."""
-    import ibis
-
-    placed = table.mutate(place=rank(table.draw, [table[kind]]))
-    return placed.mutate(turn=ibis.row_number().over(order_by=[placed.place, placed.draw]))
-
-
-def words(text: "ir.StringValue") -> "ir.ArrayValue":
-    """The distinct words of a text, lower case, letters and digits only."""
-    return text.lower().re_replace("[^\\p{L}\\p{N}]+", " ").strip().split(" ").unique()
-
-
-def titles(tables: dict[str, "ir.Table"]) -> "ir.Table":
-    """One title per product id and source, whatever its locales: `product_id, title, source, record`."""
-    products = tables["products"]
-    products = products.mutate(place=rank(products.locale, [products.product_id, products.source]))
-    return products.filter(products.place == 0).select("product_id", "title", "source", "record")
-
-
-def bought_links(tables: dict[str, "ir.Table"], products: "ir.Table") -> "ir.Table":
-    """`titled_links` of the products bought together."""
-    return titled_links(tables["co_purchases"].filter(lambda link: link.relation == "also_buy"), products)
-
-
-def titled_links(links: "ir.Table", products: "ir.Table") -> "ir.Table":
-    """Links with `title, other_title, product_record, other_record` of their products, null where unknown."""
-    first = products.select("product_id", "source", "title", product_record="record")
-    second = products.select("source", other_product_id="product_id", other_title="title", other_record="record")
-    links = links.left_join(first, ["product_id", "source"]).drop("product_id_right", "source_right")
-    return links.left_join(second, ["other_product_id", "source"]).drop("other_product_id_right", "source_right")
-
-
-def overlap(text: "ir.StringValue", other: "ir.StringValue") -> "ir.FloatingValue":
-    """Share of the shorter text's distinct words that the other has too."""
-    import ibis
-
-    return words(text).intersect(words(other)).length() / ibis.least(words(text).length(), words(other).length())
-
-
-def judged_once(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", "ir.Table"]:
-    """Judgments with the query in lower case, one per query, product, locale and source, and those that repeat one.
-
-    Spellings of one query are the same query; the first spelling in order of the alphabet stays.
-    """
-    judgments = tables["judgments"]
-    judgments = judgments.mutate(query=judgments["query"].strip().lower(), spelling=judgments["query"])
-    same = ["query", "product_id", "locale", "source"]
-    judgments = judgments.mutate(twin=rank(judgments.spelling, same))
-    repeats = unused(judgments.filter(judgments.twin > 0), "judgment repeats another's query and product")
-    return judgments.filter(judgments.twin == 0).drop("twin", "spelling"), repeats
-
-
-def titled_judgments(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", list["ir.Table"]]:
-    """`judged_once` with `title` and `product_record` of their product, and what was left."""
-    judgments, repeats = judged_once(tables)
-    place = ["product_id", "locale", "source"]
-    products = tables["products"].select(*place, "title", product_record="record")
-    judgments = judgments.left_join(products, place).drop(*(f"{column}_right" for column in place))
-    untitled = unused(judgments.filter(judgments.title.isnull()), "judged product has no title here")
-    return judgments.filter(judgments.title.notnull()), [repeats, untitled]

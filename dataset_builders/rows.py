@@ -2,9 +2,11 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
+from dataset_builders.privacy import mask
 from dataset_builders.records import Rejected
 from dataset_builders.tasks import Task, gold, parse_completion, render_completion, render_prompt
 from dataset_builders.text import clean
@@ -12,15 +14,21 @@ from dataset_builders.text import clean
 MAX_WORDS = {"review": 150, "snippets": 50, "answer": 60}
 """Longest text of a field in words; 30 for every other, which is more than most titles have."""
 
-CHOICES = ("products", "queries", "options")
+CHOICES = ("products", "candidates", "queries", "options")
 """Lists to choose from: the same text twice would have two right numbers, or a right and a wrong one."""
+
+NOT_CONTENT = ("candidates", "queries", "options", "number")
+"""Fields that do not tell what a row is about: what may be chosen was drawn at random, or stands in every row of the task."""
 
 NOT_FIELDS = ("answer", "key", "group", "source", "records")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row. `answer` is JSON text in the shape that the task's metric needs; `records` are its raw records' numbers."""
+    """One row. `answer` is JSON text in the shape that the task's metric needs; `records` are its raw records' numbers.
+
+    `content` holds the texts that tell what the row is about, by field; `masked` how many of each kind were masked in it.
+    """
 
     prompt: str
     completion: str
@@ -31,6 +39,13 @@ class Row:
     licence: str
     group: str
     records: tuple[int, ...]
+    content: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    masked: tuple[tuple[str, int], ...] = ()
+
+    def texts(self) -> tuple[str, ...]:
+        """What an evaluation on this row asks about, and its answer where that is a text."""
+        answer = (self.completion,) if self.family == "generation" else ()
+        return (*(text for texts in self.content.values() for text in texts), *answer)
 
     @property
     def sample_id(self) -> str:
@@ -56,13 +71,14 @@ def make_row(task: Task, harvested: dict[str, Any], licences: dict[str, str], se
 
     The template is chosen by draw, so that a model learns the task and not one wording of it.
     """
-    fields = {name: _clean_field(name, value) for name, value in harvested.items() if name not in NOT_FIELDS}
+    masked: Counter[str] = Counter()
+    fields = {name: _clean_field(name, value, masked) for name, value in harvested.items() if name not in NOT_FIELDS}
     reason = next((reason for name, value in fields.items() if (reason := _unfit(name, value))), None)
     if reason:
         return Rejected(reason)
     answer = harvested["answer"]
     if isinstance(answer, str):
-        answer = clean(answer, MAX_WORDS["answer"])
+        answer = _clean_text(answer, MAX_WORDS["answer"], masked)
     value = gold(task, answer)
     completion = render_completion(task, value)
     if parse_completion(task, completion) != value:
@@ -79,14 +95,27 @@ def make_row(task: Task, harvested: dict[str, Any], licences: dict[str, str], se
         licence=licences[harvested["source"]],
         group=harvested["group"],
         records=tuple(record for record in harvested["records"] if record is not None),
+        content={
+            name: tuple(value) if isinstance(value, list) else (value,)
+            for name, value in fields.items()
+            if name not in NOT_CONTENT
+        },
+        masked=tuple(sorted(masked.items())),
     )
 
 
-def _clean_field(name: str, value: Any) -> Any:
+def _clean_field(name: str, value: Any, masked: Counter[str]) -> Any:
     most = MAX_WORDS.get(name, 30)
     if isinstance(value, list):
-        return [clean(item, most) for item in value]
-    return clean(value, most)
+        return [_clean_text(item, most, masked) for item in value]
+    return _clean_text(value, most, masked)
+
+
+def _clean_text(text: str, max_words: int, masked: Counter[str]) -> str:
+    """Cleaned first, so that no markup or invisible character inside an address hides it."""
+    plain, found = mask(clean(text, max_words))
+    masked += found
+    return plain
 
 
 def _unfit(name: str, value: Any) -> str | None:

@@ -1,7 +1,6 @@
 """Group-wise train and test: what belongs together is in one split, in every task alike."""
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dataset_builders.errors import UserError
@@ -17,6 +16,10 @@ TEST_BOUND = f"{int(TEST_SHARE * 2**32):08x}"
 
 SPARE = 1.15
 """How many more rows than fill both splits a recipe makes, for those that cleaning and duplicates take away."""
+
+
+UNLIMITED = 2**40
+"""A size that no corpus reaches."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def parse_sizes(text: str) -> dict[str, Size]:
 
 def _parse_size(text: str, task: Task) -> Size:
     if text == "unlimited":
-        return Size(2**40, 2**40)
+        return Size(UNLIMITED, UNLIMITED)
     train, plus, test = text.partition("+")
     if plus and train.isdecimal() and test.isdecimal() and len(train) < 12 and len(test) < 12:
         return Size(int(train), int(test))
@@ -76,12 +79,3 @@ class Split:
     train: list[Row]
     test: list[Row]
     over: list[Row]
-
-
-def split(rows: Iterable[Row], size: Size, seed: int) -> Split:
-    """The first rows in the given order that fit into either split."""
-    result = Split([], [], [])
-    for row in rows:
-        target, room = (result.test, size.test) if is_test(row.group, seed) else (result.train, size.train)
-        (target if len(target) < room else result.over).append(row)
-    return result

@@ -143,9 +143,9 @@ TASKS: dict[str, Task] = {
             templates=(
                 "A user on an online shopping website has just purchased the product '{product}'. The following numbered list "
                 "contains 15 products. Please select {number} from the list that the user may also purchase.\n"
-                "Product List:\n{products:1}\nOutput only the numbers, separated by commas.\nOutput: ",
+                "Product List:\n{candidates:1}\nOutput only the numbers, separated by commas.\nOutput: ",
                 "You are a helpful shop assistant. A user would like to buy the product '{product}'. Please select the products "
-                "that the user may also buy from the following numbered list.\nProduct List:\n{products:1}\n"
+                "that the user may also buy from the following numbered list.\nProduct List:\n{candidates:1}\n"
                 "Output only the numbers, separated by commas.\nOutput: ",
             ),
             metric="hit_rate",

@@ -3,20 +3,21 @@
 import ibis
 import ibis.expr.types as ir
 
-from dataset_builders.engine import (
-    Draw,
-    Harvest,
+from dataset_builders.engine import Draw, Harvest, firsts, once, union, unused
+from dataset_builders.expressions import (
+    first,
     in_turn,
     judged_once,
+    lower,
     rank,
     titled_judgments,
     titled_links,
     titles,
-    union,
-    unused,
+    without,
 )
 from dataset_builders.recipes import Tables
 from dataset_builders.splits import TEST_BOUND
+from dataset_builders.tables import LABELS, RELATIONS
 
 MOST_SNIPPETS = 5
 REVIEWS_PER_CATEGORY = 1000
@@ -25,8 +26,8 @@ RATING_SHARES = (0.2, 0.1, 0.2, 0.2, 0.3)
 
 # A title such as "Five Stars", which the corpus fills in by itself, gives the answer away, as do "5.0 out of 5" and "*****".
 _STARS = (
-    r"(?i)\b(one|two|three|four|five|[0-5](\.[05])?) *(out of|/) *(five|5)\b(\.0)?([ -]*stars?\b)?"
-    r"|\b(one|two|three|four|five|[0-5](\.[05])?)[ -]*stars?\b|\*\*+|[★☆⭐]+"
+    r"\b(one|two|three|four|five|[0-5](\.[05])?( 1/2)?) *(out of|of|/) *(five|5)\b(\.0)?([ -]*stars?\b)?"
+    r"|\b(one|two|three|four|five|[0-5](\.[05])?)( 1/2| and a half)?[ -]*stars?\b|\*\*+|[★☆⭐]\x{FE0F}?"
 )
 
 FEWEST_QUERIES = 6
@@ -49,26 +50,32 @@ RELATION_OF_PRODUCTS = {
 def review_rating(tables: Tables, draw: Draw, limit: int) -> Harvest:
     """Text of a review -> its rating."""
     reviews = tables["reviews"]
-    reviews = reviews.mutate(
-        text=_without_stars(reviews.text),
-        title=_without_stars(reviews.title.fill_null("")),
-        draw=draw(reviews.review_id),
-    )
-    told = reviews.filter(reviews.text.re_search(r"\p{L}"))
-    silent = reviews.filter(~reviews.text.re_search(r"\p{L}"))
-    told = told.mutate(twin=rank(told.draw, [told.text.lower()]))
-    single = told.filter(told.twin == 0)
-    single = single.mutate(place=rank(single.draw, [single.category, single.rating]))
+    text = without(reviews.text, _STARS)
+    # Decided on few and short columns; the texts are fetched at the end, for the reviews that are drawn.
+    looks = reviews.select(
+        "review_id",
+        "source",
+        "category",
+        "rating",
+        "record",
+        draw=draw(reviews.review_id, reviews.source),
+        look=lower(text).hexdigest("md5"),
+        told=text.re_search(r"\p{L}"),
+    ).pipe(once)
+    told, silent = looks.filter(looks.told), looks.filter(~looks.told)
+    single, twins = firsts(told, ["look"], [told.draw])
+    single = single.mutate(place=rank(single.draw, [single.category, single.rating])).pipe(once)
     quota = ibis.cases(
         *((single.rating == rating, int(REVIEWS_PER_CATEGORY * share)) for rating, share in enumerate(RATING_SHARES, 1))
     )
     asked = single.filter(single.place < quota)
-    asked = asked.mutate(turn=rank(asked.draw))
-    chosen = asked.filter(asked.turn < limit)
+    drawn = first(asked, limit).select("review_id", "source", "draw").pipe(once)
+    chosen = reviews.join(drawn, ["review_id", "source"])
+    chosen = chosen.mutate(text=without(chosen.text, _STARS), title=without(chosen.title.fill_null(""), _STARS))
     rows = chosen.select(
         category=chosen.category,
         review=ibis.ifelse(
-            (chosen.title == "") | (chosen.title.lower() == chosen.text.lower()),
+            (chosen.title == "") | (lower(chosen.title) == lower(chosen.text)),
             ibis.array([chosen.text]),
             ibis.array([chosen.title, chosen.text]),
         ),
@@ -83,16 +90,12 @@ def review_rating(tables: Tables, draw: Draw, limit: int) -> Harvest:
         union(
             [
                 unused(silent, "review says nothing but its rating"),
-                unused(told.filter(told.twin > 0), "review repeats another's text"),
+                unused(twins, "review repeats another's text"),
                 unused(single.filter(single.place >= quota), "rating has its share in the category"),
-                unused(asked.filter(asked.turn >= limit), "task has its size"),
+                unused(asked.anti_join(drawn, ["review_id", "source"]), "task has its size"),
             ]
         ),
     )
-
-
-def _without_stars(text: ir.StringValue) -> ir.StringValue:
-    return text.re_replace(_STARS, "").strip()
 
 
 def query_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
@@ -101,26 +104,23 @@ def query_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
     product = ["product_id", "locale", "source"]
     judged = single.group_by(product).agg(queries=single.count())
     often = single.semi_join(judged.filter(judged.queries >= FEWEST_QUERIES), product)
-    seldom = single.semi_join(judged.filter(judged.queries < FEWEST_QUERIES), product)
-
-    first = often.filter(often.label == "exact").select(*product, "query", "record")
-    second = often.select(*product, other_query="query", label="label", other_record="record")
-    pairs = first.join(second, product)
-    pairs = pairs.filter(pairs["query"] != pairs.other_query)
-    pairs = pairs.mutate(
-        draw=draw(pairs["query"], pairs.other_query, pairs.product_id),
-        low=ibis.least(pairs["query"], pairs.other_query),
-        high=ibis.greatest(pairs["query"], pairs.other_query),
-    )
-    once = pairs.mutate(twin=rank(pairs.draw, [pairs.low, pairs.high, pairs.locale]))
-    once = once.filter(once.twin == 0)
     # A row's split hangs on its first query, so a query that is tested on must not be the other one of a row to train on.
-    split_draw = Draw(draw.seed, "split")
-    tested = [split_draw(ibis.literal("query:").concat(once[name]))[:8] < TEST_BOUND for name in ("query", "other_query")]
-    within = once.filter(tested[0] | ~tested[1])
+    tested = Draw(draw.seed, "split")(ibis.literal("query:").concat(often["query"]))[:8] < TEST_BOUND
+    often = often.mutate(tested=tested).pipe(once)
+
+    one = often.filter(often.label == "exact").select(*product, "query", "record", "tested")
+    other = often.select(*product, other_query="query", label="label", other_record="record", other_tested="tested")
+    pairs = one.join(other, product)
+    pairs = pairs.filter(pairs["query"] != pairs.other_query)
+    pairs = pairs.mutate(draw=draw(pairs["query"], pairs.other_query, *(pairs[name] for name in product))).pipe(once)
+    pair = [
+        ibis.least(pairs["query"], pairs.other_query).name("low"),
+        ibis.greatest(pairs["query"], pairs.other_query).name("high"),
+    ]
+    drawn = pairs.semi_join(pairs.group_by([*pair, "locale"]).agg(draw=pairs.draw.min()), "draw")
+    within = drawn.filter(drawn.tested | ~drawn.other_tested).pipe(once)
     # Most pairs are narrowing, and a model should not learn to say only that.
-    within = in_turn(within, "label")
-    chosen = within.filter(within.turn < limit)
+    chosen = in_turn(within, "label", LABELS, limit)
     labels = {relation: relation for relation in RELATION_OF_QUERIES.values()}
     relation = chosen.label.cases(*RELATION_OF_QUERIES.items())
     options, answer = _options(draw, chosen.draw, labels, relation)
@@ -139,7 +139,7 @@ def query_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
         union(
             [
                 repeats,
-                unused(seldom, f"product is judged for fewer than {FEWEST_QUERIES} queries"),
+                unused(single.anti_join(often, product), f"product is judged for fewer than {FEWEST_QUERIES} queries"),
                 unused(often, "no pair of the product's queries was drawn, or none has an exact label"),
             ]
         ),
@@ -149,11 +149,9 @@ def query_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
 def query_product_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
     """A query and a product's title -> the judgment's label."""
     judged, left = titled_judgments(tables)
-    judged = judged.mutate(draw=draw(judged["query"], judged.locale, judged.product_id))
-    judged = judged.mutate(twin=rank(judged.draw, [judged["query"], judged.locale, judged.title.lower()]))
-    single = judged.filter(judged.twin == 0)
-    single = in_turn(single, "label")
-    chosen = single.filter(single.turn < limit)
+    judged = judged.mutate(draw=draw(judged["query"], judged.locale, judged.product_id, judged.source)).pipe(once)
+    single, twins = firsts(judged, ["query", "locale", "look"], [judged.draw])
+    chosen = in_turn(single, "label", LABELS, limit).pipe(once)
     options, answer = _options(draw, chosen.draw, RELEVANCE, chosen.label)
     rows = chosen.select(
         "query",
@@ -170,8 +168,8 @@ def query_product_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
         union(
             [
                 *left,
-                unused(judged.filter(judged.twin > 0), "query has a product of the same title"),
-                unused(single.filter(single.turn >= limit), "task has its size"),
+                unused(twins, "query has a product of the same title"),
+                unused(single.anti_join(chosen, "draw"), "task has its size"),
             ]
         ),
     )
@@ -180,40 +178,50 @@ def query_product_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
 def product_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
     """Two products' titles -> whether they are bought together, viewed together, or similar."""
     links = tables["co_purchases"]
-    links = links.mutate(
+    pair = ["low", "high", "source"]
+    links = links.select(
+        "product_id",
+        "other_product_id",
+        "relation",
+        "source",
+        "record",
         low=ibis.least(links.product_id, links.other_product_id),
         high=ibis.greatest(links.product_id, links.other_product_id),
     )
-    pair = ["low", "high", "source"]
-    meanings = links.group_by(pair).agg(relations=links.relation.nunique())
-    clear = links.semi_join(meanings.filter(meanings.relations == 1), pair)
-    unclear = links.semi_join(meanings.filter(meanings.relations > 1), pair)
-    clear = clear.mutate(draw=draw(clear.product_id, clear.other_product_id))
-    clear = clear.mutate(twin=rank(clear.draw, pair))
-    once = clear.filter(clear.twin == 0)
-    known = titled_links(once, titles(tables)).filter(lambda link: link.title.notnull() & link.other_title.notnull())
-    known = known.filter(known.title.lower() != known.other_title.lower())
-    known = in_turn(known, "relation")
-    chosen = known.filter(known.turn < limit)
+    drawn = links.mutate(draw=draw(links.product_id, links.other_product_id, links.source))
+    pairs = drawn.group_by(pair).agg(draw=drawn.draw.min(), relation=drawn.relation.min(), most=drawn.relation.max())
+    forth = pairs.draw == draw(pairs.low, pairs.high, pairs.source)
+    pairs = pairs.mutate(
+        product_id=ibis.ifelse(forth, pairs.low, pairs.high), other_product_id=ibis.ifelse(forth, pairs.high, pairs.low)
+    ).pipe(once)
+    clear = pairs.filter(pairs.relation == pairs.most).drop("most")
+    products = titles(tables)
+    known = titled_links(clear, products, "look")
+    known = known.filter(known.own_look != known.other_look).pipe(once)
+    asked = in_turn(known, "relation", RELATIONS, limit).pipe(once)
+    ends = ["product_id", "other_product_id", "source"]
+    chosen = titled_links(asked, products, "title", "record").join(links.select(*ends, "record"), ends)
     options, answer = _options(draw, chosen.draw, RELATION_OF_PRODUCTS, chosen.relation)
     rows = chosen.select(
-        product=chosen.title,
+        product=chosen.own_title,
         other_product=chosen.other_title,
         options=options,
         answer=answer,
         key=chosen.draw,
         group=ibis.literal("product:").concat(chosen.product_id),
         source=chosen.source,
-        records=ibis.array([chosen.record, chosen.product_record, chosen.other_record]),
+        records=ibis.array([chosen.record, chosen.own_record, chosen.other_record]),
     )
     return Harvest(
         rows,
         union(
             [
-                unused(unclear, "products have more than one relation"),
-                unused(clear.filter(clear.twin > 0), "the same two products the other way round"),
-                unused(once.anti_join(known, pair), "one of the products has no title here, or the other's"),
-                unused(known.filter(known.turn >= limit), "task has its size"),
+                unused(links.anti_join(clear, pair), "products have more than one relation"),
+                unused(links.semi_join(clear, pair).anti_join(clear, ends), "the same two products the other way round"),
+                unused(
+                    links.semi_join(clear, ends).anti_join(known, ends), "one of the products has no title here, or the other's"
+                ),
+                unused(links.semi_join(known, ends).anti_join(asked, ends), "task has its size"),
             ]
         ),
     )
@@ -222,10 +230,9 @@ def product_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
 def answerability(tables: Tables, draw: Draw, limit: int) -> Harvest:
     """A question and snippets of reviews -> whether they answer it."""
     questions = tables["questions"]
-    questions = questions.mutate(draw=draw(questions.question_id))
+    questions = questions.mutate(draw=draw(questions.question_id, questions.source))
     shown = questions.filter(questions.snippets.length() > 0)
-    shown = in_turn(shown, "answerable")
-    chosen = shown.filter(shown.turn < limit)
+    chosen = in_turn(shown, "answerable", (True, False), limit).pipe(once)
     rows = chosen.select(
         "question",
         snippets=chosen.snippets[:MOST_SNIPPETS],
@@ -240,7 +247,7 @@ def answerability(tables: Tables, draw: Draw, limit: int) -> Harvest:
         union(
             [
                 unused(questions.filter(questions.snippets.length() == 0), "question has no snippets"),
-                unused(shown.filter(shown.turn >= limit), "task has its size"),
+                unused(shown.anti_join(chosen, "draw"), "task has its size"),
             ]
         ),
     )

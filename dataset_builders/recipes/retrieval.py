@@ -3,7 +3,8 @@
 import ibis
 import ibis.expr.types as ir
 
-from dataset_builders.engine import Draw, Harvest, bought_links, overlap, rank, titles, union, unused, words
+from dataset_builders.engine import Draw, Harvest, firsts, once, union, unused
+from dataset_builders.expressions import bought_links, first, lower, rank, titled_links, titles, words
 from dataset_builders.recipes import Tables, sessions
 
 BASKET = ["product_id", "source"]
@@ -24,24 +25,20 @@ _SEARCHES = "4"
 def also_buy(tables: Tables, draw: Draw, limit: int) -> Harvest:
     """A product's title -> which of 15 titles are bought with it, one to five of them."""
     products = titles(tables)
-    links = bought_links(tables, products)
-    known = links.filter(links.title.notnull() & links.other_title.notnull())
-    alike = overlap(known.title, known.other_title) > MOST_OVERLAP
-    distinct = known.filter(~alike)
-    distinct = distinct.mutate(draw=draw(distinct.product_id, distinct.other_product_id))
-    distinct = distinct.mutate(twin=rank(distinct.draw, [*BASKET, distinct.other_title.lower()]))
-    single = distinct.filter(distinct.twin == 0)
-    single = single.mutate(place=rank(single.draw, BASKET))
+    links = bought_links(tables)
+    known = links.filter(links.own_look.notnull() & links.other_look.notnull())
+    distinct = known.filter(known.overlap <= MOST_OVERLAP)
+    distinct = distinct.mutate(draw=draw(distinct.product_id, distinct.other_product_id)).pipe(once)
+    single, twins = firsts(distinct, [*BASKET, "other_look"], [distinct.draw])
+    single = single.mutate(place=rank(single.draw, BASKET)).pipe(once)
     chosen = single.filter(single.place < MOST_BOUGHT)
 
-    baskets = chosen.group_by(BASKET).agg(
-        title=chosen.title.min(),
-        product_record=chosen.product_record.min(),
-        number=chosen.count(),
-    )
-    baskets = baskets.mutate(turn=rank(draw(*(baskets[name] for name in BASKET))))
-    asked = baskets.filter(baskets.turn < limit)
-    true_items = chosen.semi_join(asked, BASKET).select(
+    baskets = chosen.group_by(BASKET).agg(number=chosen.count(), own_record=chosen.own_record.min())
+    baskets = baskets.mutate(draw=draw(*(baskets[name] for name in BASKET)))
+    asked = first(baskets, limit)
+    asked = asked.mutate(turn=rank(asked.draw)).join(products.select(*BASKET, "title", "look"), BASKET).pipe(once)
+    true_items = titled_links(chosen.semi_join(asked, BASKET), products, "title")
+    true_items = true_items.select(
         *BASKET, title="other_title", item_record="other_record", link_record="record", true=ibis.literal(True)
     )
     lists = union([true_items, _others(asked, products, links, draw)])
@@ -50,19 +47,19 @@ def also_buy(tables: Tables, draw: Draw, limit: int) -> Harvest:
     item = ibis.struct({name: lists[name] for name in ("number", "title", "true", "item_record", "link_record")})
     lists = lists.group_by(BASKET).agg(items=item.collect(), length=lists.count())
     full = lists.filter(lists.length == LIST_LENGTH).join(asked, BASKET)
-    full = full.mutate(items=full["items"].sort())
+    full = full.mutate(items=full["items"].sort()).pipe(once)
     is_true = full["items"].filter(lambda item: item["true"])
     rows = full.select(
         product=full.title,
         number=full.number.cast("string").concat(ibis.ifelse(full.number == 1, " product", " products")),
-        products=full["items"].map(lambda item: item["title"]),
+        candidates=full["items"].map(lambda item: item["title"]),
         answer=is_true.map(lambda item: item["number"]),
-        key=draw(full.product_id, full.source),
+        key=full.draw,
         group=ibis.literal("product:").concat(full.product_id),
         source="source",
         records=full["items"]
         .map(lambda item: item["item_record"])
-        .concat(is_true.map(lambda item: item["link_record"]), ibis.array([full.product_record])),
+        .concat(is_true.map(lambda item: item["link_record"]), ibis.array([full.own_record])),
     )
     over = chosen.anti_join(asked, BASKET)
     short = chosen.semi_join(asked.anti_join(full, BASKET), BASKET)
@@ -70,10 +67,10 @@ def also_buy(tables: Tables, draw: Draw, limit: int) -> Harvest:
         rows,
         union(
             [
-                unused(links.filter(links.title.isnull()), "product has no title here"),
-                unused(links.filter(links.title.notnull() & links.other_title.isnull()), "bought product has no title here"),
-                unused(known.filter(alike), "titles of both products are alike"),
-                unused(distinct.filter(distinct.twin > 0), "product has a link to the same title"),
+                unused(links.filter(links.own_look.isnull()), "product has no title here"),
+                unused(links.filter(links.own_look.notnull() & links.other_look.isnull()), "bought product has no title here"),
+                unused(known.filter(known.overlap > MOST_OVERLAP), "titles of both products are alike"),
+                unused(twins, "product has a link to the same title"),
                 unused(single.filter(single.place >= MOST_BOUGHT), f"product has {MOST_BOUGHT} links"),
                 unused(over, "task has its size"),
                 unused(short, f"there are not {LIST_LENGTH} products to choose from"),
@@ -88,19 +85,20 @@ def _others(asked: ir.Table, products: ir.Table, links: ir.Table, draw: Draw) ->
     A ring gives every list its own random products by an equality join, where ordering all products anew for every list
     would cost lists times products. Products of other sources would be told apart by their style alone.
     """
-    ring = products.rename(other_product_id="product_id", item_record="record")
+    ring = products.select("source", "title", "look", other_product_id="product_id", item_record="record")
     ring = ring.mutate(position=rank(draw(ibis.literal("ring"), ring.other_product_id), [ring.source]))
     sizes = ring.group_by("source").agg(size=ring.count())
     steps = LIST_LENGTH + _SPARE
-    turns = asked.select(*BASKET, "turn", own_title="title", true_number="number", step=ibis.range(steps).unnest()).join(
+    turns = asked.select(*BASKET, "turn", own_look="look", true_number="number", step=ibis.range(steps).unnest()).join(
         sizes, "source"
     )
     turns = turns.filter(turns.step < turns["size"])
     turns = turns.mutate(position=((turns.turn * steps + turns.step) % turns["size"]).cast("int64"))
     met = turns.join(ring, ["source", "position"])
-    met = met.filter((met.other_product_id != met.product_id) & (met.title.lower() != met.own_title.lower()))
+    met = met.filter((met.other_product_id != met.product_id) & (met.look != met.own_look))
     met = met.anti_join(links, [*BASKET, "other_product_id"])
-    met = met.mutate(twin=rank(met.step, [*BASKET, met.title.lower()]))
+    met = met.anti_join(links.select(*BASKET, look="other_look"), [*BASKET, "look"])
+    met = met.mutate(twin=rank(met.step, [*BASKET, "look"]))
     met = met.filter(met.twin == 0)
     met = met.mutate(place=rank(met.step, BASKET))
     met = met.filter(met.place < LIST_LENGTH - met.true_number)
@@ -119,23 +117,24 @@ def next_query(tables: Tables, draw: Draw, limit: int) -> Harvest:
     Queries are made by rule of brand and category; a search that the events hold stays as it was typed.
     """
     told, left = sessions.steps(tables["events"], draw)
-    told = told.mutate(made=sessions.rule_query(told))
+    told = told.mutate(made=sessions.rule_query(told)).pipe(once)
     made = told.filter(told.made.notnull())
     made = made.mutate(turn=rank(made.step, [made.session_id, made.made]))
     new = made.filter((made.turn == 0) & made.category.notnull())
-    recent = sessions.until(told, new.group_by("session_id").agg(target=new.step.max()))
+    recent = sessions.until(told, new.group_by("session_id").agg(target=new.step.max())).pipe(once)
     lengths = recent.group_by("session_id").agg(length=recent.count())
     long = recent.semi_join(lengths.filter(lengths.length >= sessions.FEWEST_ACTIONS), "session_id")
     labels = long.filter(long.back == 0)
-    labels = labels.mutate(turn=rank(draw(labels.session_id)))
-    labels = labels.filter(labels.turn < limit).select("session_id", "turn", "made", "category", "what", "color", "size")
+    labels = first(labels.mutate(draw=draw(labels.session_id)), limit)
+    labels = labels.mutate(turn=rank(labels.draw))
+    labels = labels.select("session_id", "turn", "made", "category", "what", "color", "size").pipe(once)
 
     asked = _candidates(labels, made, draw)
     asked = asked.mutate(order=draw(ibis.literal("order"), asked.session_id, asked.text))
     asked = asked.mutate(number=rank(asked.order, [asked.session_id]) + 1)
     entry = ibis.struct({name: asked[name] for name in ("number", "text", "true")})
     lists = asked.group_by("session_id").agg(queries=entry.collect(), length=asked.count())
-    full = lists.filter(lists.length == QUERIES)
+    full = lists.filter(lists.length == QUERIES).pipe(once)
 
     before = long.filter(long.back > 0)
     searched = (before.action == "view") & before.made.notnull() & (draw(before.session_id, before.what)[:1] < _SEARCHES)
@@ -174,7 +173,7 @@ def next_query(tables: Tables, draw: Draw, limit: int) -> Harvest:
 def _candidates(labels: ir.Table, made: ir.Table, draw: Draw) -> ir.Table:
     """`session_id, text, true`: the label, narrower ones, a substitute, complements, strangers; each text once a session."""
     # Narrower: the label and one more word of its product, such as its colour, its size, or a word of its title.
-    own = ibis.array([labels.color.lower(), labels["size"].lower()]).concat(words(labels.what))
+    own = ibis.array([lower(labels.color), lower(labels["size"])]).concat(words(labels.what))
     narrow = labels.select("session_id", "made", word=own.unnest())
     narrow = narrow.filter(
         narrow.word.notnull() & (narrow.word.length() > 2) & ~words(narrow.made).contains(narrow.word)
@@ -211,7 +210,8 @@ def _candidates(labels: ir.Table, made: ir.Table, draw: Draw) -> ir.Table:
 
 def _next_on_ring(labels: ir.Table, queries: ir.Table, draw: Draw) -> ir.Table:
     """Queries of each label's category, the next ones on a ring of them in the order of their draw."""
-    ring = queries.mutate(position=rank(draw(ibis.literal("ring"), queries.category, queries.text), [queries.category]))
+    told = [queries[name] for name in ("category", "text", "own") if name in queries.columns]
+    ring = queries.mutate(position=rank(draw(ibis.literal("ring"), *told), [queries.category]))
     sizes = ring.group_by("category").agg(ring_size=ring.count())
     turns = labels.join(sizes, "category")
     turns = turns.mutate(place=ibis.range(QUERIES).unnest()).filter(lambda table: table.place < table.ring_size)

@@ -3,11 +3,15 @@
 import ibis
 import ibis.expr.types as ir
 
-from dataset_builders.engine import Draw, unused
+from dataset_builders.engine import Draw, once, unused
+from dataset_builders.expressions import lower, spaced
 
 MOST_ACTIONS = 12
 """Actions of a row, the one that is asked for among them."""
 FEWEST_ACTIONS = 3
+
+KIND = ("brand", "category", "color", "size")
+"""What tells products of one title apart."""
 
 ACTION_WORDS = {
     "view": "Looked at",
@@ -21,8 +25,8 @@ ACTION_WORDS = {
 
 def rule_query(events: ir.Table) -> ir.StringValue:
     """The query that an event's own words make: a search as it was typed, else brand and category; null without either."""
-    made = ibis.literal(" ").join([events.brand, events.category])
-    return ibis.ifelse(events.action == "query", events["query"], ibis.coalesce(made, events.category)).strip().lower()
+    made = ibis.literal(" ").join([events.brand, events.category]).nullif("")
+    return lower(spaced(ibis.ifelse(events.action == "query", events["query"], ibis.coalesce(made, events.category))))
 
 
 def steps(events: ir.Table, draw: Draw) -> tuple[ir.Table, list[ir.Table]]:
@@ -33,12 +37,12 @@ def steps(events: ir.Table, draw: Draw) -> tuple[ir.Table, list[ir.Table]]:
     events = events.mutate(what=ibis.ifelse(events.action == "query", events["query"], events.title))
     named = events.filter(events.what.notnull())
     said = ibis.literal("|").join([named.action, named.what])
-    order = [named.position, draw(named.session_id, said)]
+    order = [named.position, draw(named.session_id, said), *(named[name] for name in ("product_id", *KIND))]
     named = named.mutate(
         said=said,
         before=said.lag().over(group_by="session_id", order_by=order),
         step=ibis.row_number().over(group_by="session_id", order_by=order),
-    )
+    ).pipe(once)
     repeats = (named.before == named.said).fill_null(False)
     left = [
         unused(events.filter(events.what.isnull()), "event names no product and no query"),

@@ -15,7 +15,7 @@ RANKING = {
     "products": ["Kettle A", "Kettle B", "Kettle C", "Kettle D", "Kettle E"],
     "answer": [0.1, 1.0, 0.0, 0.01, 1.0],
 }
-BUY = {"product": "Kettle", "number": "2 products", "products": [f"Item {n}" for n in range(15)], "answer": [3, 15]}
+BUY = {"product": "Kettle", "number": "2 products", "candidates": [f"Item {n}" for n in range(15)], "answer": [3, 15]}
 QUESTION = {"question": "Is it loud?", "snippets": ["It hums.", "It sings."], "answer": "It hums a little."}
 
 

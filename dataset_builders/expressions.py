@@ -1,0 +1,115 @@
+"""The Ibis expressions that the recipes share. Each gives the same rows on DuckDB and on Spark."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from dataset_builders.engine import firsts, once, union, unused
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+MOST = 2**31 - 1
+"""Rows that an engine can be asked for; a larger limit is none."""
+
+
+def rank(draw: "ir.Value", group_by: list[Any] | None = None) -> "ir.IntegerValue":
+    """The place of each row in order of its draw, from 0, within its group."""
+    import ibis
+
+    return ibis.row_number().over(group_by=group_by, order_by=draw)
+
+
+def first(table: "ir.Table", limit: int) -> "ir.Table":
+    """The first rows in order of their `draw`: a heap of that many rows, where a rank would sort them all."""
+    return table.order_by("draw").limit(limit) if limit < MOST else table
+
+
+def in_turn(table: "ir.Table", column: str, kinds: Sequence[Any], limit: int) -> "ir.Table":
+    """The first rows in order of their `draw`, but round robin over the kinds, so that none crowds out others."""
+    import ibis
+
+    most = union([first(table.filter(table[column] == kind), limit) for kind in kinds])
+    placed = most.mutate(place=rank(most.draw, [most[column]]))
+    placed = placed.mutate(turn=ibis.row_number().over(order_by=[placed.place, placed.draw]))
+    return placed.filter(placed.turn < limit).drop("place", "turn")
+
+
+def lower(text: "ir.StringValue") -> "ir.StringValue":
+    """The text in lower case. Two letters are taken by hand, since Java makes a dotted i of two characters of the one, and
+    of the other another letter at the end of a word. (What Unicode 14 or a later one added follows each engine's tables.)
+    """
+    return text.replace("İ", "i").replace("Σ", "σ").lower()
+
+
+def spaced(text: "ir.StringValue") -> "ir.StringValue":
+    """The text in one line, with single spaces, and none at its ends.
+
+    Not `strip`: what Ibis 12 writes for Spark takes the letters v and f off as well.
+    """
+    # Not \s, to which Java adds the vertical tab.
+    return text.re_replace(r"[\x{9}-\x{D} \x{A0}\x{3000}]+", " ").re_replace("^ | $", "")
+
+
+def without(text: "ir.StringValue", pattern: str) -> "ir.StringValue":
+    r"""The text without what matches, in any case, `spaced`. A boundary `\b` is one of ASCII words, as in RE2, on Spark too."""
+    if text.get_backend().name == "pyspark":
+        word = "[A-Za-z0-9_]"
+        boundary = f"(?:(?<!{word})(?={word})|(?<={word})(?!{word}))"
+        return spaced(text.re_replace("(?iu)" + pattern.replace(r"\b", boundary), ""))
+    return spaced(text.re_replace("(?i)" + pattern, ""))
+
+
+def words(text: "ir.StringValue") -> "ir.ArrayValue":
+    """The distinct words of a text, lower case, letters and digits only."""
+    return lower(text).re_replace("[^\\p{L}\\p{N}]+", " ").re_replace("^ | $", "").split(" ").unique()
+
+
+def titles(tables: dict[str, "ir.Table"]) -> "ir.Table":
+    """One title per product id and source, whatever its locales: `product_id, title, source, record`, `look` (the same for
+    titles that differ in case only) and `words` (its distinct words)."""
+    products = tables["products"]
+    single, _ = firsts(products, ["product_id", "source"], [products.locale])
+    look = lower(single.title).hexdigest("md5")
+    return single.select("product_id", "source", "title", "record", look=look, words=words(single.title)).pipe(once)
+
+
+def titled_links(links: "ir.Table", products: "ir.Table", *columns: str) -> "ir.Table":
+    """Links with these columns of both products, named `<column>` and `other_<column>`, null where a product is unknown."""
+    first = products.select("product_id", "source", **{f"own_{column}": column for column in columns})
+    second = products.select("source", other_product_id="product_id", **{f"other_{column}": column for column in columns})
+    links = links.left_join(first, ["product_id", "source"]).drop("product_id_right", "source_right")
+    return links.left_join(second, ["other_product_id", "source"]).drop("other_product_id_right", "source_right")
+
+
+def bought_links(tables: dict[str, "ir.Table"]) -> "ir.Table":
+    """Links of products bought together with `own_record, own_look, other_record, other_look`, null where a product is
+    unknown, and `overlap`: the share of the shorter title's distinct words that the other title has too."""
+    import ibis
+
+    links = tables["co_purchases"]
+    links = titled_links(links.filter(links.relation == "also_buy"), titles(tables), "record", "look", "words")
+    fewer = ibis.least(links.own_words.length(), links.other_words.length())
+    overlap = links.own_words.intersect(links.other_words).length() / fewer
+    return links.mutate(overlap=overlap).drop("own_words", "other_words", "relation").pipe(once)
+
+
+def judged_once(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", "ir.Table"]:
+    """Judgments with the query in lower case, one per query, product, locale and source, and those that repeat one.
+
+    Spellings of one query are the same query; the first spelling in order of the alphabet stays.
+    """
+    judgments = tables["judgments"]
+    spelled = judgments.mutate(query=lower(spaced(judgments["query"])), spelling=judgments["query"])
+    once, others = firsts(spelled, ["query", "product_id", "locale", "source"], [spelled.spelling])
+    return once.drop("spelling"), unused(others, "judgment repeats another's query and product")
+
+
+def titled_judgments(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", list["ir.Table"]]:
+    """`judged_once` with `title`, `look` (as in `titles`) and `product_record` of their product, and what was left."""
+    judgments, repeats = judged_once(tables)
+    place = ["product_id", "locale", "source"]
+    products = tables["products"]
+    products = products.select(*place, "title", look=lower(products.title), product_record="record")
+    judgments = judgments.left_join(products, place).drop(*(f"{column}_right" for column in place)).pipe(once)
+    untitled = unused(judgments.filter(judgments.title.isnull()), "judged product has no title here")
+    return judgments.filter(judgments.title.notnull()), [repeats, untitled]

@@ -1,0 +1,210 @@
+"""Both engines give the same rows for the same tables; an engine that cannot be had is told in a sentence."""
+
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unicodedata import ucd_3_2_0
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dataset_builders.engine import Draw, connect, firsts, load_tables
+from dataset_builders.errors import UserError
+from dataset_builders.expressions import lower, spaced, without, words
+from dataset_builders.recipes import recipes
+from dataset_builders.recipes.multiple_choice import _STARS
+from dataset_builders.tables import TABLES, arrow_schema
+from tests import raw
+from tests.dataset_builders import recipe_tables
+
+needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java 17 or newer")
+
+TEXTS = st.text(
+    st.one_of(
+        st.sampled_from("fvFVsSkK 5/*-\n\t\u00a0\u3000İΣςßéＡ★|'"), st.characters(codec="ascii"), st.sampled_from("日本語キー")
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def duckdb(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return connect("1GB", 2, tmp_path_factory.mktemp("spill"))
+
+
+@pytest.fixture(scope="module")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    connection = connect("1GB", 2, tmp_path_factory.mktemp("spark"), "pyspark")
+    connection._session.conf.set("spark.sql.shuffle.partitions", "3")
+    yield connection
+    connection._session.stop()
+
+
+def write(folder: Path, name: str, rows: list[dict[str, Any]]) -> None:
+    folder.mkdir(exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, arrow_schema(TABLES[name])), folder / f"{name}.parquet")
+
+
+def rows_of(connection: Any, folder: Path, task: str) -> list[dict[str, Any]]:
+    tables, _ = load_tables(connection, folder)
+    return recipes()[task](tables, Draw(0, task), 40).rows.order_by("key").to_pyarrow().to_pylist()
+
+
+TABLES_OF = {
+    "review_rating": recipe_tables.reviews,
+    "query_relation": recipe_tables.judgments,
+    "query_product_relation": recipe_tables.judgments,
+    "query_product_ranking": recipe_tables.judgments,
+    "query_generation": recipe_tables.judgments,
+    "product_relation": recipe_tables.links,
+    "also_buy": recipe_tables.links,
+    "next_title_amazon": recipe_tables.links,
+    "next_query": recipe_tables.events,
+    "next_title_merrec": recipe_tables.events,
+    "answerability": recipe_tables.questions,
+    "answer_generation": recipe_tables.questions,
+}
+
+
+@needs_java
+@pytest.mark.parametrize("task", TABLES_OF)
+def test_spark_gives_the_rows_of_duckdb_for_shuffled_records(duckdb: Any, spark: Any, tmp_path: Path, task: str) -> None:
+    tables = TABLES_OF[task](random.Random(7))
+    shuffler = random.Random(1)
+    for number, (name, rows) in enumerate(tables.items()):
+        empty = {column.name: None for column in TABLES[name].columns}
+        full = [{**empty, **row, "record": number * 10_000 + place} for place, row in enumerate(rows)]
+        write(tmp_path / "one", name, full)
+        write(tmp_path / "other", name, shuffler.sample(full, len(full)))
+    expected = rows_of(duckdb, tmp_path / "one", task)
+    assert expected
+    assert rows_of(spark, tmp_path / "other", task) == expected
+
+
+@needs_java
+def test_text_reads_the_same_on_both(duckdb: Any, spark: Any, tmp_path: Path) -> None:
+    drawn: list[str] = ["", "five stars", "é5/5", "4 1/2 stars!", "Vitamin f  v", "ΟΔΟΣ", "İstanbul", "⭐️⭐️ 5 of 5 stars"]
+
+    @settings(max_examples=400, suppress_health_check=list(HealthCheck), database=None, derandomize=True)
+    @given(TEXTS)
+    def collect(text: str) -> None:
+        drawn.append(text)
+
+    collect()
+    # Of Unicode 3.2, since Java 17 does not know the letters of Unicode 14.
+    drawn += [chr(code) for code in range(1, 0x2FFF) if ucd_3_2_0.category(chr(code)) not in ("Cn", "Cc")]
+    pq.write_table(pa.table({"place": list(range(len(drawn))), "text": drawn}), tmp_path / "texts.parquet")
+    read = []
+    for connection in (duckdb, spark):
+        table = connection.read_parquet(tmp_path / "texts.parquet")
+        table = table.select(
+            "place",
+            low=lower(table.text),
+            plain=spaced(table.text),
+            said=without(table.text, _STARS),
+            words=words(table.text).sort(),
+        )
+        read.append(table.order_by("place").to_pyarrow().to_pylist())
+    differing = [
+        (drawn[one["place"]], name, one[name], other[name])
+        for one, other in zip(*read, strict=True)
+        for name in one
+        if one[name] != other[name]
+    ]
+    assert not differing
+
+
+def test_the_first_of_each_key_is_the_least_in_order_and_the_others_are_told(duckdb: Any, tmp_path: Path) -> None:
+    rng = random.Random(3)
+    rows = [{"key": rng.choice(["a", "b", None, "c"]), "part": n % 2, "order": rng.random(), "n": n} for n in range(60)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    table = duckdb.read_parquet(tmp_path / "rows.parquet")
+    once, others = (found.to_pyarrow().to_pylist() for found in firsts(table, ["key", "part"], [table.order]))
+    keys = {(row["key"], row["part"]) for row in rows}
+    best = {key: min((row for row in rows if (row["key"], row["part"]) == key), key=lambda row: row["order"]) for key in keys}
+    assert sorted(row["n"] for row in once) == sorted(row["n"] for row in best.values())
+    assert sorted(row["n"] for row in (*once, *others)) == list(range(60))
+
+
+@pytest.mark.parametrize(
+    ("engine", "memory_limit", "threads", "sentence"),
+    [
+        ("sqlite", "1GB", None, "--engine sqlite is none"),
+        ("pyspark://nowhere", "1GB", None, "an address such as|cluster's address such as"),
+        ("duckdb", "lots", None, "--memory-limit lots is not a size"),
+        ("duckdb", "", None, "of nothing is not a size"),
+        ("duckdb", "1GB", 0, "--threads 0 is too few"),
+    ],
+)
+def test_what_is_no_engine_is_told(tmp_path: Path, engine: str, memory_limit: str, threads: int | None, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        connect(memory_limit, threads, tmp_path, engine)
+
+
+@needs_java
+def test_without_java_spark_says_what_it_needs(tmp_path: Path) -> None:
+    """In a process of its own: a session that runs already would be taken."""
+    code = (
+        "from pathlib import Path\n"
+        "from dataset_builders.engine import connect\n"
+        "from dataset_builders.errors import plain_errors\n"
+        f"with plain_errors(): connect('1GB', 1, Path({str(tmp_path)!r}), 'pyspark')"
+    )
+    environment = {"PATH": str(tmp_path), "JAVA_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, cwd=Path.cwd()
+    )
+    assert done.returncode == 2
+    assert "needs Java 17 or newer" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@needs_java
+def test_a_cluster_builds_the_dataset_of_one_machine(tmp_path: Path) -> None:
+    """A Spark master and a worker of their own processes on loopback, and the build as a user runs it."""
+    import socket
+
+    import pyspark
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    raw.write(tmp_path / "raw", raw.corpora())
+    launcher = Path(pyspark.__file__).parent / "bin" / "spark-class"
+    deploy = "org.apache.spark.deploy"
+    address = f"127.0.0.1:{port}"
+    commands = (
+        [f"{deploy}.master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", "0"],
+        [
+            f"{deploy}.worker.Worker",
+            "--host",
+            "127.0.0.1",
+            "--webui-port",
+            "0",
+            "--memory",
+            "1g",
+            "--work-dir",
+            str(tmp_path / "work"),
+            f"spark://{address}",
+        ],
+    )
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    daemons = [subprocess.Popen([launcher, *command], **quiet) for command in commands]  # type: ignore[call-overload]
+    try:
+        manifests = []
+        for name, engine in (("here", "duckdb"), ("there", f"pyspark://{address}")):
+            command = [sys.executable, "-m", "dataset_builders.build", "--raw", tmp_path / "raw", "--out", tmp_path / name]
+            options = ["--tasks", "review_rating,answerability", "--memory-limit", "600MB", "--engine", engine]
+            done = subprocess.run([*command, *options], capture_output=True, text=True, check=False, timeout=300)
+            assert done.returncode == 0, done.stderr[-2000:]
+            manifests.append((tmp_path / name / "manifest.json").read_bytes())
+        assert manifests[0] == manifests[1]
+    finally:
+        for daemon in daemons:
+            daemon.kill()
