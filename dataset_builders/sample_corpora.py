@@ -15,8 +15,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from dataset_builders.errors import UserError, plain_errors
@@ -126,13 +127,15 @@ def _workers(processes: int) -> Iterator[Callable[..., Any]]:
         yield map
         return
     # Spawned and not forked, since a caller may have threads. Leaving the block ends the workers, done or not.
-    with get_context("spawn").Pool(processes, _ignore_interrupt) as pool:
+    with get_context("spawn").Pool(processes, _start_worker) as pool:
         yield pool.imap_unordered
 
 
-def _ignore_interrupt() -> None:
-    """Ctrl-C reaches the whole process group; the parent alone answers it."""
+def _start_worker() -> None:
+    """Ctrl-C reaches the whole process group, and the parent alone answers it. A worker whose parent was killed ends too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if parent := parent_process():
+        Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def _write(task: tuple[Path, int, Job]) -> tuple[str, int]:
