@@ -1,12 +1,14 @@
 """The engine that carries out the recipes' Ibis expressions: DuckDB on this machine, or Spark here or on a cluster."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataset_builders.errors import UserError
-from dataset_builders.tables import TABLES
+from dataset_builders.tables import TABLES, Table
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -136,23 +138,25 @@ def load_tables(connection: Any, folder: Path) -> tuple[dict[str, "ir.Table"], l
         if not path.exists():
             continue
         staged = connection.read_parquet(path)
-        # The record's number follows the order of the input, so it must not decide which of two twins stays.
-        order = [*(staged[column.name] for column in table.columns), staged.record]
-        tables[name], repeats = firsts(staged, [*table.key, "source"], order)
+        tables[name], repeats = firsts(staged, [*table.key, "source"], partial(_by_content, table))
         duplicates.append(unused(repeats, f"{name}: another record has the same {', '.join(table.key)}"))
     return tables, duplicates
 
 
-def firsts(table: "ir.Table", key: list[str], order: list["ir.Value"]) -> tuple["ir.Table", "ir.Table"]:
-    """The first row of each key in the given order, and the others. Only rows that have a twin are sorted: few have."""
+def _by_content(table: Table, rows: "ir.Table") -> list["ir.Value"]:
+    """The record's number follows the order of the input, so it must not decide which of two twins stays."""
+    return [*(rows[column.name] for column in table.columns), rows.record]
+
+
+def firsts(table: "ir.Table", key: list[str], order: Callable[["ir.Table"], list["ir.Value"]]) -> tuple["ir.Table", "ir.Table"]:
+    """The first row of each key in the order given, and the others. Only rows that have a twin are ordered: few have."""
     import ibis
 
     counts = table.group_by(key).agg(twins=table.count())
     shared = once(counts.filter(counts.twins > 1).drop("twins"))
     same = [table[column].identical_to(shared[column]) for column in key]
-    twins = table.mutate(**{f"order_{number}": value for number, value in enumerate(order)}).semi_join(shared, same)
-    columns = [f"order_{number}" for number in range(len(order))]
-    twins = once(twins.mutate(twin=ibis.row_number().over(group_by=key, order_by=columns)).drop(*columns))
+    twins = table.semi_join(shared, same)
+    twins = once(twins.mutate(twin=ibis.row_number().over(group_by=key, order_by=order(twins))))
     return union([table.anti_join(shared, same), twins.filter(twins.twin == 0).drop("twin")]), twins.filter(twins.twin > 0)
 
 

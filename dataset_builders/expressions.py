@@ -8,6 +8,8 @@ from dataset_builders.engine import firsts, once, union, unused
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
+UNTITLED = "judged product has no title here"
+
 MOST = 2**31 - 1
 """Rows that an engine can be asked for; a larger limit is none."""
 
@@ -68,7 +70,7 @@ def titles(tables: dict[str, "ir.Table"]) -> "ir.Table":
     """One title per product id and source, whatever its locales: `product_id, title, source, record`, `look` (the same for
     titles that differ in case only) and `words` (its distinct words)."""
     products = tables["products"]
-    single, _ = firsts(products, ["product_id", "source"], [products.locale])
+    single, _ = firsts(products, ["product_id", "source"], lambda product: [product.locale])
     look = lower(single.title).hexdigest("md5")
     return single.select("product_id", "source", "title", "record", look=look, words=words(single.title)).pipe(once)
 
@@ -94,22 +96,37 @@ def bought_links(tables: dict[str, "ir.Table"]) -> "ir.Table":
 
 
 def judged_once(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", "ir.Table"]:
-    """Judgments with the query in lower case, one per query, product, locale and source, and those that repeat one.
+    """Judgments with the query in lower case and its `number`, one per query, product, locale and source, and the repeats.
 
-    Spellings of one query are the same query; the first spelling in order of the alphabet stays.
+    Spellings of one query are the same query; the first spelling in order of the alphabet stays. Only queries with more
+    than one are looked at twice. The number tells queries apart, and says no more: it hangs on what other queries there are.
     """
-    judgments = tables["judgments"]
-    spelled = judgments.mutate(query=lower(spaced(judgments["query"])), spelling=judgments["query"])
-    once, others = firsts(spelled, ["query", "product_id", "locale", "source"], [spelled.spelling])
-    return once.drop("spelling"), unused(others, "judgment repeats another's query and product")
+    import ibis
+
+    judgments = tables["judgments"].rename(spelling="query")
+    spellings = judgments.select("spelling").distinct()
+    spellings = spellings.mutate(query=lower(spaced(spellings.spelling)))
+    spellings = once(spellings.mutate(number=ibis.dense_rank().over(order_by=spellings["query"])))
+    counts = spellings.group_by("number").agg(spellings=spellings.count())
+    several = counts.filter(counts.spellings > 1)
+    named = judgments.join(spellings, "spelling")
+    key = ["number", "product_id", "locale", "source"]
+    single, others = firsts(named.semi_join(several, "number"), key, lambda judgment: [judgment.spelling])
+    repeats = unused(others, "judgment repeats another's query and product")
+    return union([named.anti_join(several, "number"), single]).drop("spelling"), repeats
 
 
-def titled_judgments(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", list["ir.Table"]]:
-    """`judged_once` with `title`, `look` (as in `titles`) and `product_record` of their product, and what was left."""
-    judgments, repeats = judged_once(tables)
+def titled(judgments: "ir.Table", tables: dict[str, "ir.Table"]) -> "ir.Table":
+    """Judgments with `title`, `look` (as in `titles`) and `product_record` of their product, null where it is unknown."""
     place = ["product_id", "locale", "source"]
     products = tables["products"]
     products = products.select(*place, "title", look=lower(products.title), product_record="record")
-    judgments = judgments.left_join(products, place).drop(*(f"{column}_right" for column in place)).pipe(once)
-    untitled = unused(judgments.filter(judgments.title.isnull()), "judged product has no title here")
-    return judgments.filter(judgments.title.notnull()), [repeats, untitled]
+    return judgments.left_join(products, place).drop(*(f"{column}_right" for column in place))
+
+
+def titled_judgments(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", list["ir.Table"]]:
+    """`judged_once` and `titled` where the product is known, and what was left."""
+    judgments, repeats = judged_once(tables)
+    judgments = titled(judgments, tables).pipe(once)
+    known = judgments.filter(judgments.title.notnull())
+    return known, [repeats, unused(judgments.filter(judgments.title.isnull()), UNTITLED)]

@@ -18,7 +18,7 @@ def query_generation(tables: Tables, draw: Draw, limit: int) -> Harvest:
     judged, left = titled_judgments(tables)
     exact = judged.filter(judged.label == "exact")
     exact = exact.mutate(draw=draw(exact["query"], exact.locale, exact.product_id, exact.source)).pipe(once)
-    single, twins = firsts(exact, ["look"], [exact.draw])
+    single, twins = firsts(exact, ["look"], lambda judgment: [judgment.draw])
     chosen = first(single, limit).pipe(once)
     rows = chosen.select(
         product=chosen.title,
@@ -83,7 +83,7 @@ def next_title_amazon(tables: Tables, draw: Draw, limit: int) -> Harvest:
     known = links.filter(links.own_look.notnull() & links.other_look.notnull())
     unlike = known.filter(known.overlap <= MOST_OVERLAP)
     unlike = unlike.mutate(draw=draw(unlike.product_id, unlike.other_product_id)).pipe(once)
-    single, twins = firsts(unlike, [*BASKET, "other_look"], [unlike.draw])
+    single, twins = firsts(unlike, [*BASKET, "other_look"], lambda link: [link.draw])
     single = single.mutate(place=rank(single.draw, BASKET)).pipe(once)
     shown = single.filter(single.place <= MOST_SHOWN)
     lengths = shown.group_by(BASKET).agg(length=shown.count(), own_record=shown.own_record.min())

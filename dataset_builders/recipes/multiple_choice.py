@@ -63,7 +63,7 @@ def review_rating(tables: Tables, draw: Draw, limit: int) -> Harvest:
         told=text.re_search(r"\p{L}"),
     ).pipe(once)
     told, silent = looks.filter(looks.told), looks.filter(~looks.told)
-    single, twins = firsts(told, ["look"], [told.draw])
+    single, twins = firsts(told, ["look"], lambda review: [review.draw])
     single = single.mutate(place=rank(single.draw, [single.category, single.rating])).pipe(once)
     quota = ibis.cases(
         *((single.rating == rating, int(REVIEWS_PER_CATEGORY * share)) for rating, share in enumerate(RATING_SHARES, 1))
@@ -108,19 +108,22 @@ def query_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
     tested = Draw(draw.seed, "split")(ibis.literal("query:").concat(often["query"]))[:8] < TEST_BOUND
     often = often.mutate(tested=tested).pipe(once)
 
-    one = often.filter(often.label == "exact").select(*product, "query", "record", "tested")
-    other = often.select(*product, other_query="query", label="label", other_record="record", other_tested="tested")
+    one = often.filter(often.label == "exact").select(*product, "query", "number", "record", "tested")
+    names = ("query", "number", "record", "tested")
+    other = often.select(*product, "label", **{f"other_{name}": name for name in names})
     pairs = one.join(other, product)
-    pairs = pairs.filter(pairs["query"] != pairs.other_query)
-    pairs = pairs.mutate(draw=draw(pairs["query"], pairs.other_query, *(pairs[name] for name in product))).pipe(once)
-    pair = [
-        ibis.least(pairs["query"], pairs.other_query).name("low"),
-        ibis.greatest(pairs["query"], pairs.other_query).name("high"),
-    ]
-    drawn = pairs.semi_join(pairs.group_by([*pair, "locale"]).agg(draw=pairs.draw.min()), "draw")
+    pairs = pairs.filter(pairs.number != pairs.other_number)
+    pairs = pairs.mutate(draw=draw(pairs["query"], pairs.other_query, *(pairs[name] for name in product)))
+    # Millions of pairs are told apart by numbers, and the texts fetched for the few that are drawn.
+    pairs = pairs.drop("query", "other_query", "product_id").pipe(once)
+    low, high = (end(pairs.number, pairs.other_number) for end in (ibis.least, ibis.greatest))
+    firsts_of_pairs = pairs.group_by([low.name("low"), high.name("high"), "locale"]).agg(draw=pairs.draw.min())
+    drawn = pairs.semi_join(firsts_of_pairs, "draw")
     within = drawn.filter(drawn.tested | ~drawn.other_tested).pipe(once)
     # Most pairs are narrowing, and a model should not learn to say only that.
     chosen = in_turn(within, "label", LABELS, limit)
+    texts = often.select("number", "query").distinct()
+    chosen = chosen.join(texts, "number").join(texts.rename(other_number="number", other_query="query"), "other_number")
     labels = {relation: relation for relation in RELATION_OF_QUERIES.values()}
     relation = chosen.label.cases(*RELATION_OF_QUERIES.items())
     options, answer = _options(draw, chosen.draw, labels, relation)
@@ -150,7 +153,7 @@ def query_product_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
     """A query and a product's title -> the judgment's label."""
     judged, left = titled_judgments(tables)
     judged = judged.mutate(draw=draw(judged["query"], judged.locale, judged.product_id, judged.source)).pipe(once)
-    single, twins = firsts(judged, ["query", "locale", "look"], [judged.draw])
+    single, twins = firsts(judged, ["number", "locale", "look"], lambda judgment: [judgment.draw])
     chosen = in_turn(single, "label", LABELS, limit).pipe(once)
     options, answer = _options(draw, chosen.draw, RELEVANCE, chosen.label)
     rows = chosen.select(

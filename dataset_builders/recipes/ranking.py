@@ -1,9 +1,10 @@
 """Recipe of the ranking task."""
 
 import ibis
+import ibis.expr.types as ir
 
 from dataset_builders.engine import Draw, Harvest, firsts, once, union, unused
-from dataset_builders.expressions import first, rank, titled_judgments
+from dataset_builders.expressions import UNTITLED, first, judged_once, rank, titled
 from dataset_builders.recipes import Tables
 from dataset_builders.tables import LABELS
 from dataset_builders.tasks import GAINS
@@ -11,18 +12,23 @@ from dataset_builders.tasks import GAINS
 
 def query_product_ranking(tables: Tables, draw: Draw, limit: int) -> Harvest:
     """A query and five of its products, one of each label and one more -> their gains."""
-    judged, left = titled_judgments(tables)
-    query = ["query", "locale", "source"]
-    judged = judged.mutate(draw=draw(judged["query"], judged.locale, judged.product_id, judged.source)).pipe(once)
-    single, twins = firsts(judged, [*query, "look"], [judged.draw])
+    judged, repeats = judged_once(tables)
+    query = ["number", "locale", "source"]
+    # Titles are fetched only for queries that may have what is needed.
+    hopeful = _usable(judged, query)
+    known = titled(judged.semi_join(hopeful, query), tables).pipe(once)
 
-    counts = single.group_by(query).agg(labels=single.label.nunique(), products=single.count())
-    counts = counts.mutate(usable=(counts.labels == len(LABELS)) & (counts.products > len(LABELS))).pipe(once)
-    usable = counts.filter(counts.usable)
-    usable = usable.mutate(draw=draw(*(usable[name] for name in query)))
-    asked = first(usable, limit).select(*query).pipe(once)
+    def order(judgments: ir.Table) -> ir.StringValue:
+        return draw(judgments["query"], judgments.locale, judgments.product_id, judgments.source)
+
+    single, twins = firsts(known.filter(known.title.notnull()), [*query, "look"], lambda judgment: [order(judgment)])
+    single = single.pipe(once)
+    usable = _usable(single, query)
+    usable = usable.mutate(draw=draw(usable["query"], usable.locale, usable.source)).pipe(once)
+    asked = first(usable, limit).pipe(once)
 
     asked_products = single.semi_join(asked, query)
+    asked_products = asked_products.mutate(draw=order(asked_products))
     asked_products = asked_products.mutate(place=rank(asked_products.draw, [*query, asked_products.label]))
     # The fifth product is the one among the second of each label whose draw comes first.
     asked_products = asked_products.mutate(
@@ -40,27 +46,42 @@ def query_product_ranking(tables: Tables, draw: Draw, limit: int) -> Harvest:
             "product_record": drawn.product_record,
         }
     )
-    lists = drawn.group_by(query).agg(items=item.collect())
+    lists = drawn.group_by(["query", *query]).agg(items=item.collect())
     lists = lists.mutate(items=lists["items"].sort())
     rows = lists.select(
         query=lists["query"],
         products=lists["items"].map(lambda item: item["title"]),
         answer=lists["items"].map(lambda item: item["gain"]),
-        key=draw(*(lists[name] for name in query)),
+        key=draw(lists["query"], lists.locale, lists.source),
         group=ibis.literal("query:").concat(lists["query"]),
         source="source",
         records=lists["items"].map(lambda item: item["record"]).concat(lists["items"].map(lambda item: item["product_record"])),
     )
-    lacking = single.semi_join(counts.filter(~counts.usable), query)
+    titles = tables["products"].select("product_id", "locale", "source")
     return Harvest(
         rows,
         union(
             [
-                *left,
-                unused(twins, "query has a product of the same title"),
-                unused(lacking, "query lacks one of the four labels, or a fifth product"),
-                unused(single.semi_join(asked, query).anti_join(drawn, "draw"), "product is not among the five drawn"),
+                repeats,
+                unused(judged.anti_join(titles, ["product_id", "locale", "source"]), UNTITLED),
+                unused(twins.semi_join(usable, query), "query has a product of the same title"),
+                unused(
+                    judged.semi_join(titles, ["product_id", "locale", "source"]).anti_join(usable, query),
+                    "query lacks one of the four labels, or a fifth product",
+                ),
+                unused(
+                    single.semi_join(asked, query).anti_join(drawn, [*query, "product_id"]),
+                    "product is not among the five drawn",
+                ),
                 unused(single.semi_join(usable, query).anti_join(asked, query), "task has its size"),
             ]
         ),
     )
+
+
+def _usable(judgments: ir.Table, query: list[str]) -> ir.Table:
+    """The queries that have all four labels, and one product more."""
+    counts = judgments.group_by(query).agg(
+        query=judgments["query"].min(), labels=judgments.label.nunique(), products=judgments.count()
+    )
+    return counts.filter((counts.labels == len(LABELS)) & (counts.products > len(LABELS))).select("query", *query)

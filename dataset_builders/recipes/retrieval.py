@@ -29,7 +29,7 @@ def also_buy(tables: Tables, draw: Draw, limit: int) -> Harvest:
     known = links.filter(links.own_look.notnull() & links.other_look.notnull())
     distinct = known.filter(known.overlap <= MOST_OVERLAP)
     distinct = distinct.mutate(draw=draw(distinct.product_id, distinct.other_product_id)).pipe(once)
-    single, twins = firsts(distinct, [*BASKET, "other_look"], [distinct.draw])
+    single, twins = firsts(distinct, [*BASKET, "other_look"], lambda link: [link.draw])
     single = single.mutate(place=rank(single.draw, BASKET)).pipe(once)
     chosen = single.filter(single.place < MOST_BOUGHT)
 

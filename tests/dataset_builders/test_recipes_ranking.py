@@ -21,16 +21,18 @@ def harvest(tmp_path_factory: pytest.TempPathFactory) -> Harvester:
 
 def query_product_ranking(case: Case) -> Rows:
     queries: dict[Any, dict[str, dict[str, Any]]] = defaultdict(dict)
+    twins: dict[Any, Rows] = defaultdict(list)
     for judgment in sorted(judged_products(case), key=lambda judgment: judgment["draw"]):
         shelf = queries[judgment["query"], judgment["locale"], judgment["source"]]
         if shelf.setdefault(judgment["title"].lower(), judgment) is not judgment:
-            case.leave("query has a product of the same title", judgment)
+            twins[judgment["query"], judgment["locale"], judgment["source"]].append(judgment)
     rows: Rows = []
     for (query, locale, source), shelf in sorted(queries.items(), key=lambda item: case.draw(*item[0])):
         products = list(shelf.values())
         if {product["label"] for product in products} != set(LABELS) or len(products) < 5:
-            case.leave("query lacks one of the four labels, or a fifth product", *products)
+            case.leave("query lacks one of the four labels, or a fifth product", *products, *twins[query, locale, source])
             continue
+        case.leave("query has a product of the same title", *twins[query, locale, source])
         if len(rows) == case.limit:
             case.leave("task has its size", *products)
             continue
