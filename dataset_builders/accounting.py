@@ -13,14 +13,21 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 
-def keep(connection: Any, unused: list["ir.Table"], path: Path, task: str = "") -> "ir.Table":
-    """Writes the records that a task left to a file, with the task before the reason, so that what they came from may go."""
+def keep(connection: Any, unused: Sequence["ir.Table"], folder: Path, task: str = "") -> list["ir.Table"]:
+    """The records that a task left, in files, with the task before the reason, so that what they came from may go.
+
+    One reason at a time: the joins of all of them at once would not fit into the engine's memory.
+    """
     import ibis
 
-    records = union(unused).filter(lambda table: table.record.notnull())
-    records = records.select("record", reason=ibis.literal(task).concat(records.reason))
-    connection.to_parquet(records, path)
-    return connection.read_parquet(path)
+    folder.mkdir(exist_ok=True)
+    kept = []
+    for number, records in enumerate(unused):
+        told = records.filter(records.record.notnull())
+        path = folder / f"{number}.parquet"
+        connection.to_parquet(told.select("record", reason=ibis.literal(task).concat(told.reason)), path)
+        kept.append(connection.read_parquet(path))
+    return kept
 
 
 def settle(

@@ -40,12 +40,12 @@ class Harvest:
     """What a recipe makes of the canonical tables.
 
     `rows` has the fields of the task's templates, `answer`, `key` (unique, orders the rows by draw), `group` (what the split
-    keeps together), `source` and `records` (the numbers of the raw records that the row was made of). `unused` has
-    `record`, `source` and `reason`, for the records that the recipe looked at and left.
+    keeps together), `source` and `records` (the numbers of the raw records that the row was made of). The tables of `unused`
+    have `record`, `source` and `reason`, for the records that the recipe looked at and left.
     """
 
     rows: "ir.Table"
-    unused: "ir.Table"
+    unused: list["ir.Table"]
 
 
 def connect(memory_limit: str, threads: int | None, spill: Path, engine: str = "duckdb") -> Any:

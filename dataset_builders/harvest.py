@@ -72,12 +72,12 @@ def gather_rows(
 
     crop, found, known = Crop(), {}, recipes()
     tables, repeats = load_tables(connection, staged)
-    left = {"": accounting.keep(connection, repeats, staged / "left_.parquet")} if repeats else {}
+    left = {"": accounting.keep(connection, repeats, staged / "left")}
 
     def draw_rows(name: str, limit: int) -> Found:
         result = known[name](tables, Draw(seed, name), limit)
         harvested = result.rows.order_by("key").to_pyarrow().to_pylist()
-        left[name] = accounting.keep(connection, [result.unused], staged / f"left_{name}.parquet", f"{name}: ")
+        left[name] = accounting.keep(connection, result.unused, staged / f"left_{name}", f"{name}: ")
         return render(TASKS[name], harvested, licences, seed, limit)
 
     with Progress() as progress:
@@ -105,7 +105,9 @@ def gather_rows(
         kept = [row for parts in crop.built.values() for row in (*parts.train, *parts.test)]
         for row in kept:
             crop.masked[row.source] += Counter(dict(row.masked))
-        crop.used = accounting.settle(connection, staged, list(left.values()), crop.dropped, kept, rejects)
+        crop.used = accounting.settle(
+            connection, staged, [table for tables in left.values() for table in tables], crop.dropped, kept, rejects
+        )
     return crop
 
 

@@ -134,8 +134,13 @@ def _workers(processes: int) -> Iterator[Callable[..., Any]]:
 def _start_worker() -> None:
     """Ctrl-C reaches the whole process group, and the parent alone answers it. A worker whose parent was killed ends too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
     if parent := parent_process():
-        Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+        parent.join()
+        os._exit(1)
 
 
 def _write(task: tuple[Path, int, Job]) -> tuple[str, int]:

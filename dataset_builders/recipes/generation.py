@@ -2,7 +2,7 @@
 
 import ibis
 
-from dataset_builders.engine import Draw, Harvest, firsts, once, union, unused
+from dataset_builders.engine import Draw, Harvest, firsts, once, unused
 from dataset_builders.expressions import bought_links, first, lower, rank, spaced, titled_judgments, titled_links, titles
 from dataset_builders.recipes import Tables, sessions
 from dataset_builders.recipes.multiple_choice import MOST_SNIPPETS
@@ -30,14 +30,12 @@ def query_generation(tables: Tables, draw: Draw, limit: int) -> Harvest:
     )
     return Harvest(
         rows,
-        union(
-            [
-                *left,
-                unused(judged.filter(judged.label != "exact"), "product does not answer the query exactly"),
-                unused(twins, "product has a query already"),
-                unused(single.anti_join(chosen, "draw"), "task has its size"),
-            ]
-        ),
+        [
+            *left,
+            unused(judged.filter(judged.label != "exact"), "product does not answer the query exactly"),
+            unused(twins, "product has a query already"),
+            unused(single.anti_join(chosen, "draw"), "task has its size"),
+        ],
     )
 
 
@@ -63,17 +61,15 @@ def next_title_merrec(tables: Tables, draw: Draw, limit: int) -> Harvest:
     )
     return Harvest(
         rows,
-        union(
-            [
-                *left,
-                unused(told.anti_join(recent, "record"), "event is not among the last before its session's last new product"),
-                unused(
-                    recent.semi_join(lists.filter(lists.length < sessions.FEWEST_ACTIONS), "session_id"),
-                    f"session has fewer than {sessions.FEWEST_ACTIONS} actions",
-                ),
-                unused(recent.semi_join(long.anti_join(chosen, "session_id"), "session_id"), "task has its size"),
-            ]
-        ),
+        [
+            *left,
+            unused(told.anti_join(recent, "record"), "event is not among the last before its session's last new product"),
+            unused(
+                recent.semi_join(lists.filter(lists.length < sessions.FEWEST_ACTIONS), "session_id"),
+                f"session has fewer than {sessions.FEWEST_ACTIONS} actions",
+            ),
+            unused(recent.semi_join(long.anti_join(chosen, "session_id"), "session_id"), "task has its size"),
+        ],
     )
 
 
@@ -107,18 +103,14 @@ def next_title_amazon(tables: Tables, draw: Draw, limit: int) -> Harvest:
     )
     return Harvest(
         rows,
-        union(
-            [
-                unused(
-                    links.filter(links.own_look.isnull() | links.other_look.isnull()), "one of the products has no title here"
-                ),
-                unused(known.filter(known.overlap > MOST_OVERLAP), "titles of both products are alike"),
-                unused(twins, "product has a link to the same title"),
-                unused(single.filter(single.place > MOST_SHOWN), f"product has {MOST_SHOWN + 1} links"),
-                unused(shown.semi_join(lengths.filter(lengths.length == 1), BASKET), "product has only one link"),
-                unused(shown.semi_join(full, BASKET).anti_join(asked, BASKET), "task has its size"),
-            ]
-        ),
+        [
+            unused(links.filter(links.own_look.isnull() | links.other_look.isnull()), "one of the products has no title here"),
+            unused(known.filter(known.overlap > MOST_OVERLAP), "titles of both products are alike"),
+            unused(twins, "product has a link to the same title"),
+            unused(single.filter(single.place > MOST_SHOWN), f"product has {MOST_SHOWN + 1} links"),
+            unused(shown.semi_join(lengths.filter(lengths.length == 1), BASKET), "product has only one link"),
+            unused(shown.semi_join(full, BASKET).anti_join(asked, BASKET), "task has its size"),
+        ],
     )
 
 
@@ -146,11 +138,9 @@ def answer_generation(tables: Tables, draw: Draw, limit: int) -> Harvest:
     )
     return Harvest(
         rows,
-        union(
-            [
-                unused(questions.filter(~told), "question has no answer or no snippets"),
-                unused(answered.filter(~short), f"answer is longer than {MOST_ANSWER_WORDS} words"),
-                unused(brief.anti_join(chosen, "draw"), "task has its size"),
-            ]
-        ),
+        [
+            unused(questions.filter(~told), "question has no answer or no snippets"),
+            unused(answered.filter(~short), f"answer is longer than {MOST_ANSWER_WORDS} words"),
+            unused(brief.anti_join(chosen, "draw"), "task has its size"),
+        ],
     )

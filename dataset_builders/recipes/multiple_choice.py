@@ -3,7 +3,7 @@
 import ibis
 import ibis.expr.types as ir
 
-from dataset_builders.engine import Draw, Harvest, firsts, once, union, unused
+from dataset_builders.engine import Draw, Harvest, firsts, once, unused
 from dataset_builders.expressions import (
     first,
     in_turn,
@@ -87,14 +87,12 @@ def review_rating(tables: Tables, draw: Draw, limit: int) -> Harvest:
     )
     return Harvest(
         rows,
-        union(
-            [
-                unused(silent, "review says nothing but its rating"),
-                unused(twins, "review repeats another's text"),
-                unused(single.filter(single.place >= quota), "rating has its share in the category"),
-                unused(asked.anti_join(drawn, ["review_id", "source"]), "task has its size"),
-            ]
-        ),
+        [
+            unused(silent, "review says nothing but its rating"),
+            unused(twins, "review repeats another's text"),
+            unused(single.filter(single.place >= quota), "rating has its share in the category"),
+            unused(asked.anti_join(drawn, ["review_id", "source"]), "task has its size"),
+        ],
     )
 
 
@@ -139,13 +137,11 @@ def query_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
     )
     return Harvest(
         rows,
-        union(
-            [
-                repeats,
-                unused(single.anti_join(often, product), f"product is judged for fewer than {FEWEST_QUERIES} queries"),
-                unused(often, "no pair of the product's queries was drawn, or none has an exact label"),
-            ]
-        ),
+        [
+            repeats,
+            unused(single.anti_join(often, product), f"product is judged for fewer than {FEWEST_QUERIES} queries"),
+            unused(often, "no pair of the product's queries was drawn, or none has an exact label"),
+        ],
     )
 
 
@@ -168,13 +164,11 @@ def query_product_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
     )
     return Harvest(
         rows,
-        union(
-            [
-                *left,
-                unused(twins, "query has a product of the same title"),
-                unused(single.anti_join(chosen, "draw"), "task has its size"),
-            ]
-        ),
+        [
+            *left,
+            unused(twins, "query has a product of the same title"),
+            unused(single.anti_join(chosen, "draw"), "task has its size"),
+        ],
     )
 
 
@@ -217,16 +211,14 @@ def product_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
     )
     return Harvest(
         rows,
-        union(
-            [
-                unused(links.anti_join(clear, pair), "products have more than one relation"),
-                unused(links.semi_join(clear, pair).anti_join(clear, ends), "the same two products the other way round"),
-                unused(
-                    links.semi_join(clear, ends).anti_join(known, ends), "one of the products has no title here, or the other's"
-                ),
-                unused(links.semi_join(known, ends).anti_join(asked, ends), "task has its size"),
-            ]
-        ),
+        [
+            unused(links.anti_join(clear, pair), "products have more than one relation"),
+            unused(links.semi_join(clear, pair).anti_join(clear, ends), "the same two products the other way round"),
+            unused(
+                links.semi_join(clear, ends).anti_join(known, ends), "one of the products has no title here, or the other's"
+            ),
+            unused(links.semi_join(known, ends).anti_join(asked, ends), "task has its size"),
+        ],
     )
 
 
@@ -247,12 +239,10 @@ def answerability(tables: Tables, draw: Draw, limit: int) -> Harvest:
     )
     return Harvest(
         rows,
-        union(
-            [
-                unused(questions.filter(questions.snippets.length() == 0), "question has no snippets"),
-                unused(shown.anti_join(chosen, "draw"), "task has its size"),
-            ]
-        ),
+        [
+            unused(questions.filter(questions.snippets.length() == 0), "question has no snippets"),
+            unused(shown.anti_join(chosen, "draw"), "task has its size"),
+        ],
     )
 
 

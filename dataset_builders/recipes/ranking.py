@@ -3,7 +3,7 @@
 import ibis
 import ibis.expr.types as ir
 
-from dataset_builders.engine import Draw, Harvest, firsts, once, union, unused
+from dataset_builders.engine import Draw, Harvest, firsts, once, unused
 from dataset_builders.expressions import UNTITLED, first, judged_once, rank, titled
 from dataset_builders.recipes import Tables
 from dataset_builders.tables import LABELS
@@ -60,22 +60,20 @@ def query_product_ranking(tables: Tables, draw: Draw, limit: int) -> Harvest:
     titles = tables["products"].select("product_id", "locale", "source")
     return Harvest(
         rows,
-        union(
-            [
-                repeats,
-                unused(judged.anti_join(titles, ["product_id", "locale", "source"]), UNTITLED),
-                unused(twins.semi_join(usable, query), "query has a product of the same title"),
-                unused(
-                    judged.semi_join(titles, ["product_id", "locale", "source"]).anti_join(usable, query),
-                    "query lacks one of the four labels, or a fifth product",
-                ),
-                unused(
-                    single.semi_join(asked, query).anti_join(drawn, [*query, "product_id"]),
-                    "product is not among the five drawn",
-                ),
-                unused(single.semi_join(usable, query).anti_join(asked, query), "task has its size"),
-            ]
-        ),
+        [
+            repeats,
+            unused(judged.anti_join(titles, ["product_id", "locale", "source"]), UNTITLED),
+            unused(twins.semi_join(usable, query), "query has a product of the same title"),
+            unused(
+                judged.semi_join(titles, ["product_id", "locale", "source"]).anti_join(usable, query),
+                "query lacks one of the four labels, or a fifth product",
+            ),
+            unused(
+                single.semi_join(asked, query).anti_join(drawn, [*query, "product_id"]),
+                "product is not among the five drawn",
+            ),
+            unused(single.semi_join(usable, query).anti_join(asked, query), "task has its size"),
+        ],
     )
 
 

@@ -65,17 +65,15 @@ def also_buy(tables: Tables, draw: Draw, limit: int) -> Harvest:
     short = chosen.semi_join(asked.anti_join(full, BASKET), BASKET)
     return Harvest(
         rows,
-        union(
-            [
-                unused(links.filter(links.own_look.isnull()), "product has no title here"),
-                unused(links.filter(links.own_look.notnull() & links.other_look.isnull()), "bought product has no title here"),
-                unused(known.filter(known.overlap > MOST_OVERLAP), "titles of both products are alike"),
-                unused(twins, "product has a link to the same title"),
-                unused(single.filter(single.place >= MOST_BOUGHT), f"product has {MOST_BOUGHT} links"),
-                unused(over, "task has its size"),
-                unused(short, f"there are not {LIST_LENGTH} products to choose from"),
-            ]
-        ),
+        [
+            unused(links.filter(links.own_look.isnull()), "product has no title here"),
+            unused(links.filter(links.own_look.notnull() & links.other_look.isnull()), "bought product has no title here"),
+            unused(known.filter(known.overlap > MOST_OVERLAP), "titles of both products are alike"),
+            unused(twins, "product has a link to the same title"),
+            unused(single.filter(single.place >= MOST_BOUGHT), f"product has {MOST_BOUGHT} links"),
+            unused(over, "task has its size"),
+            unused(short, f"there are not {LIST_LENGTH} products to choose from"),
+        ],
     )
 
 
@@ -155,18 +153,16 @@ def next_query(tables: Tables, draw: Draw, limit: int) -> Harvest:
     )
     return Harvest(
         rows,
-        union(
-            [
-                *left,
-                unused(told.anti_join(recent, "record"), "event is not among the last before its session's last new query"),
-                unused(recent.anti_join(long, "session_id"), f"session has fewer than {sessions.FEWEST_ACTIONS} actions"),
-                unused(long.anti_join(labels, "session_id"), "task has its size"),
-                unused(
-                    long.semi_join(labels.anti_join(full, "session_id"), "session_id"),
-                    f"there are not {QUERIES} different queries",
-                ),
-            ]
-        ),
+        [
+            *left,
+            unused(told.anti_join(recent, "record"), "event is not among the last before its session's last new query"),
+            unused(recent.anti_join(long, "session_id"), f"session has fewer than {sessions.FEWEST_ACTIONS} actions"),
+            unused(long.anti_join(labels, "session_id"), "task has its size"),
+            unused(
+                long.semi_join(labels.anti_join(full, "session_id"), "session_id"),
+                f"there are not {QUERIES} different queries",
+            ),
+        ],
     )
 
 

@@ -34,7 +34,7 @@ class Drawn:
     @cached_property
     def reasons(self) -> dict[int, set[str]]:
         reasons: dict[int, set[str]] = defaultdict(set)
-        for row in union([*self.duplicates, self.harvest.unused]).to_pyarrow().to_pylist():
+        for row in union([*self.duplicates, *self.harvest.unused]).to_pyarrow().to_pylist():
             reasons[row["record"]].add(row["reason"])
         return reasons
 

@@ -11,6 +11,7 @@ import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -207,6 +208,19 @@ class TestFolder:
         assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[polite]
         assert list(tmp_path.iterdir()) == []
         assert "Traceback" not in output
+
+    def test_workers_end_when_their_parent_is_killed(self, tmp_path):
+        """One that went on would write into the folder of the next run."""
+        command = [sys.executable, "-m", "dataset_builders.sample_corpora", "--out", tmp_path / "raw", "--processes", "2"]
+        process = subprocess.Popen([*command, "--scale", "1"], cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while not any(path.stat().st_size for path in tmp_path.rglob("*.parquet")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        workers = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        process.wait()
+        assert len(workers) >= 2
+        assert psutil.wait_procs(workers, timeout=20)[1] == []
 
 
 class TestBadInput:
