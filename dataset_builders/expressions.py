@@ -26,6 +26,15 @@ def first(table: "ir.Table", limit: int) -> "ir.Table":
     return table.order_by("draw").limit(limit) if limit < MOST else table
 
 
+def redrawn(draw: "ir.StringValue") -> "ir.StringValue":
+    """Another draw, for rows that were taken kind by kind in order of the first one.
+
+    As many from a large kind as from a small one have the lower draws of the two: in that order, whatever takes only the
+    first rows would take those of the large kind.
+    """
+    return draw.hexdigest("md5")
+
+
 def in_turn(table: "ir.Table", column: str, kinds: Sequence[Any], limit: int) -> "ir.Table":
     """The first rows in order of their `draw`, but round robin over the kinds, so that none crowds out others."""
     import ibis

@@ -10,6 +10,7 @@ from dataset_builders.expressions import (
     judged_once,
     lower,
     rank,
+    redrawn,
     titled_judgments,
     titled_links,
     titles,
@@ -69,6 +70,7 @@ def review_rating(tables: Tables, draw: Draw, limit: int) -> Harvest:
         *((single.rating == rating, int(REVIEWS_PER_CATEGORY * share)) for rating, share in enumerate(RATING_SHARES, 1))
     )
     asked = single.filter(single.place < quota)
+    asked = asked.mutate(draw=redrawn(asked.draw))
     drawn = first(asked, limit).select("review_id", "source", "draw").pipe(once)
     chosen = reviews.join(drawn, ["review_id", "source"])
     chosen = chosen.mutate(text=without(chosen.text, _STARS), title=without(chosen.title.fill_null(""), _STARS))
@@ -130,7 +132,7 @@ def query_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
         "other_query",
         options=options,
         answer=answer,
-        key=chosen.draw,
+        key=redrawn(chosen.draw),
         group=ibis.literal("query:").concat(chosen["query"]),
         source=chosen.source,
         records=ibis.array([chosen.record, chosen.other_record]),
@@ -157,7 +159,7 @@ def query_product_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
         product=chosen.title,
         options=options,
         answer=answer,
-        key=chosen.draw,
+        key=redrawn(chosen.draw),
         group=ibis.literal("query:").concat(chosen["query"]),
         source=chosen.source,
         records=ibis.array([chosen.record, chosen.product_record]),
@@ -204,7 +206,7 @@ def product_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
         other_product=chosen.other_title,
         options=options,
         answer=answer,
-        key=chosen.draw,
+        key=redrawn(chosen.draw),
         group=ibis.literal("product:").concat(chosen.product_id),
         source=chosen.source,
         records=ibis.array([chosen.record, chosen.own_record, chosen.other_record]),
@@ -232,7 +234,7 @@ def answerability(tables: Tables, draw: Draw, limit: int) -> Harvest:
         "question",
         snippets=chosen.snippets[:MOST_SNIPPETS],
         answer=ibis.ifelse(chosen.answerable, "yes", "no"),
-        key=chosen.draw,
+        key=redrawn(chosen.draw),
         group=ibis.literal("product:").concat(chosen.product_id),
         source=chosen.source,
         records=ibis.array([chosen.record]),

@@ -224,6 +224,11 @@ def words(text: str) -> set[str]:
     return {"".join(run) for is_word, run in runs if is_word}
 
 
+def redrawn(draw: str) -> str:
+    """A draw of the draw, so that which kind a row is of does not tell where it stands."""
+    return hashlib.md5(draw.encode()).hexdigest()
+
+
 def dealt(items: Iterable[Any], kind: Callable[[Any], Any], draw: Callable[[Any], str]) -> list[Any]:
     """Round after round one item of every kind, both in order of draw."""
     queues = defaultdict(list)

@@ -68,6 +68,32 @@ def test_review_rating_keeps_each_ratings_share_of_a_category(harvest: Harvester
     assert found.told() == set(range(len(reviews())))
 
 
+def test_review_rating_keeps_the_shares_where_only_some_of_the_reviews_are_needed(harvest: Harvester) -> None:
+    """Most reviews give five stars, and their lowest draws are lower than those of the few that give two."""
+    rows = [
+        {"review_id": f"r{n}", "product_id": "p", "category": "Home", "rating": (5, 5, 5, 5, 5, 4, 3, 2, 1, 5)[n % 10]}
+        for n in range(9000)
+    ]
+    rows = [{**row, "title": None, "text": f"Text of number {n}"} for n, row in enumerate(rows)]
+    answers = [row["answer"] for row in harvest("review_rating", {"reviews": rows}, limit=600).rows]
+    assert len(answers) == 600
+    for part in (answers, answers[:300]):
+        shares = [part.count(str(rating)) / len(part) for rating in range(1, 6)]
+        assert shares == pytest.approx(multiple_choice.RATING_SHARES, abs=0.06)
+
+
+@pytest.mark.parametrize("task", ["answerability"])
+def test_the_first_rows_of_two_kinds_are_of_both_alike(harvest: Harvester, task: str) -> None:
+    questions = [
+        {"question_id": f"q{n}", "product_id": f"p{n}", "question": f"Does number {n} fit?", "answerable": n % 12 == 0}
+        for n in range(3600)
+    ]
+    questions = [{**question, "snippets": ["It fits."], "answers": ["Yes."]} for question in questions]
+    answers = [row["answer"] for row in harvest(task, {"questions": questions}, limit=400).rows]
+    assert [answers.count(answer) for answer in ("yes", "no")] == [200, 200]
+    assert answers[:200].count("yes") == pytest.approx(100, abs=25)
+
+
 def test_review_rating_takes_out_what_gives_the_rating_away(drawn: Callable[[str], Drawn]) -> None:
     rows = drawn("review_rating").rows
     told = [" ".join(row["review"]) if isinstance(row["review"], list) else row["review"] for row in rows]

@@ -20,6 +20,7 @@ from tests.dataset_builders.recipe_runs import (
     judged_products,
     judgments_once,
     outcomes,
+    redrawn,
     titles,
 )
 
@@ -51,21 +52,21 @@ def review_rating(case: Case) -> Rows:
         given[place] += 1
         if given[place] > RATINGS[review["rating"]]:
             case.leave("rating has its share in the category", review)
-        elif len(rows) == case.limit:
-            case.leave("task has its size", review)
-        else:
-            rows.append(
-                {
-                    "category": review["category"],
-                    "review": [title, text] if title and title.lower() != text.lower() else [text],
-                    "answer": str(review["rating"]),
-                    "key": case.draw(review["review_id"], review["source"]),
-                    "group": f"product:{review['product_id']}",
-                    "source": review["source"],
-                    "records": [review["record"]],
-                }
-            )
-    return rows
+            continue
+        rows.append(
+            {
+                "category": review["category"],
+                "review": [title, text] if title and title.lower() != text.lower() else [text],
+                "answer": str(review["rating"]),
+                "key": redrawn(case.draw(review["review_id"], review["source"])),
+                "group": f"product:{review['product_id']}",
+                "source": review["source"],
+                "records": [review["record"]],
+            }
+        )
+    rows.sort(key=lambda row: row["key"])
+    case.leave("task has its size", *({"record": row["records"][0]} for row in rows[case.limit :]))
+    return rows[: case.limit]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -106,7 +107,7 @@ def query_relation(case: Case) -> Rows:
             "query": first["query"],
             "other_query": second["query"],
             **shuffled_options(case, key, {name: name for name in QUERY_RELATIONS}, relations[second["label"]]),
-            "key": key,
+            "key": redrawn(key),
             "group": f"query:{first['query']}",
             "source": first["source"],
             "records": [first["record"], second["record"]],
@@ -142,7 +143,7 @@ def query_product_relation(case: Case) -> Rows:
             "query": judgment["query"],
             "product": judgment["title"],
             **shuffled_options(case, judgment["draw"], RELEVANCE, judgment["label"]),
-            "key": judgment["draw"],
+            "key": redrawn(judgment["draw"]),
             "group": f"query:{judgment['query']}",
             "source": judgment["source"],
             "records": [judgment["record"], judgment["product_record"]],
@@ -182,7 +183,7 @@ def product_relation(case: Case) -> Rows:
             "product": first["title"],
             "other_product": second["title"],
             **shuffled_options(case, key, RELATION_OF_PRODUCTS, link["relation"]),
-            "key": key,
+            "key": redrawn(key),
             "group": f"product:{link['product_id']}",
             "source": link["source"],
             "records": [link["record"], first["record"], second["record"]],
@@ -212,7 +213,7 @@ def answerability(case: Case) -> Rows:
             "question": question["question"],
             "snippets": question["snippets"][:5],
             "answer": "yes" if question["answerable"] else "no",
-            "key": case.draw(question["question_id"], question["source"]),
+            "key": redrawn(case.draw(question["question_id"], question["source"])),
             "group": f"product:{question['product_id']}",
             "source": question["source"],
             "records": [question["record"]],
