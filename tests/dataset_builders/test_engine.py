@@ -125,7 +125,7 @@ def test_the_first_of_each_key_is_the_least_in_order_and_the_others_are_told(duc
     rows = [{"key": rng.choice(["a", "b", None, "c"]), "part": n % 2, "order": rng.random(), "n": n} for n in range(60)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
     table = duckdb.read_parquet(tmp_path / "rows.parquet")
-    once, others = (found.to_pyarrow().to_pylist() for found in firsts(table, ["key", "part"], [table.order]))
+    once, others = (found.to_pyarrow().to_pylist() for found in firsts(table, ["key", "part"], lambda row: [row.order]))
     keys = {(row["key"], row["part"]) for row in rows}
     best = {key: min((row for row in rows if (row["key"], row["part"]) == key), key=lambda row: row["order"]) for key in keys}
     assert sorted(row["n"] for row in once) == sorted(row["n"] for row in best.values())

@@ -20,6 +20,7 @@ GENERIC_FIELDS = {
     "question": "Is a bulb in the box?",
     "snippets": ["The bulb was in the box.", "Bright enough to read by."],
     "products": ["Brass lamp", "Green lamp", "Bulb", "Teapot", "Clamp lamp"],
+    "candidates": ["Brass lamp", "Green lamp", "Bulb", "Teapot", "Clamp lamp"],
     "number": "2",
     "actions": ["searched for lamp", "viewed Brass desk lamp"],
     "queries": ["brass lamp", "bulb", "teapot", "clamp"],
