@@ -109,6 +109,7 @@ def gather(arguments: argparse.Namespace, staged: Path) -> tuple[dict[str, Any],
         "short": crop.short,
         "near_duplicates": crop.near_duplicates,
         "decontamination": decontamination(crop.contaminated, [OWN_TEST, *(found.name for found in sets)]),
+        "skipped_evaluation_records": {found.name: found.skipped for found in sets if found.skipped},
         "masked": {source: dict(sorted(kinds.items())) for source, kinds in sorted(crop.masked.items()) if kinds},
         **({"queries_made_by": "rule"} if "next_query" in built else {}),
         "unclaimed_files": [readable(path.relative_to(folder)) for path in unclaimed],
@@ -163,8 +164,19 @@ def print_tables(manifest: dict[str, Any], out: Path) -> None:
     for source, reasons in manifest["rejects"].items():
         for reason, count in sorted(reasons.items(), key=lambda item: -item[1]):
             rejects.add_row(source, reason, f"{count:,}")
+    leaks = Table("evaluation set", "rule", "rows", title="Rows taken out of train")
+    for hit in manifest["decontamination"]:
+        leaks.add_row(hit["set"], hit["rule"], f"{hit['rows']:,}")
     console.print(rejects)
+    console.print(leaks)
     console.print(rows)
+    for name, missing in manifest["short"].items():
+        console.print(
+            f"short: {name}: {missing['train']:,} rows to train and {missing['test']:,} to test on fewer than asked for",
+            highlight=False,
+        )
+    for name, count in manifest["skipped_evaluation_records"].items():
+        console.print(f"not read, {count:,} records of the evaluation set {name} are not sound", highlight=False)
     for name, reason in manifest["not_built"].items():
         console.print(f"not built: {name}: {reason}", highlight=False)
     for name in manifest["unclaimed_files"]:

@@ -17,8 +17,9 @@ MAX_WORDS = {"review": 150, "snippets": 50, "answer": 60}
 CHOICES = ("products", "candidates", "queries", "options")
 """Lists to choose from: the same text twice would have two right numbers, or a right and a wrong one."""
 
-NOT_CONTENT = ("candidates", "queries", "options", "number")
-"""Fields that do not tell what a row is about: what may be chosen was drawn at random, or stands in every row of the task."""
+NOT_CONTENT = ("candidates", "queries", "options", "number", "category")
+"""Fields that do not tell what a row is about: what may be chosen was drawn at random, the rest
+stands in many rows of the task."""
 
 NOT_FIELDS = ("answer", "key", "group", "source", "records")
 

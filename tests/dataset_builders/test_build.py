@@ -526,3 +526,29 @@ def test_explain_says_what_each_task_needs_and_writes_nothing(
     assert "needs" not in lines["review_rating"]
     assert any(word.isdecimal() and int(word) > 0 for word in lines["review_rating"].split())
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_build_says_where_the_corpora_fall_short_and_what_evaluation_sets_took(
+    tmp_path: Path, corpora: Path, run_build: Build, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_build("--raw", corpora, "--out", tmp_path / "first", "--tasks", "review_rating", "--size", "unlimited") == 0
+    made = manifest(tmp_path / "first")["configs"]["review_rating"]
+    assert "short:" not in capsys.readouterr().out
+    [train] = (tmp_path / "first" / "data" / "review_rating").glob("train-*")
+    import pyarrow.parquet as pq
+
+    asked = pq.read_table(train).to_pylist()[0]["prompt"][0]["content"]
+    (tmp_path / "sets").mkdir()
+    lines = [json.dumps({"input_field": asked, "output_field": "4"}), "not JSON"]
+    (tmp_path / "sets" / "bench.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    options = ("--tasks", "review_rating", "--evaluation-sets", tmp_path / "sets")
+    assert run_build("--raw", corpora, "--out", tmp_path / "second", *options) == 0
+    told, found = " ".join(capsys.readouterr().out.split()), manifest(tmp_path / "second")
+    task = TASKS["review_rating"]
+    assert sum(hit["rows"] for hit in found["decontamination"] if hit["set"] == "bench") == 1
+    assert found["configs"]["review_rating"]["train"] == made["train"] - 1
+    missing = {"train": task.train_size - made["train"] + 1, "test": task.test_size - made["test"]}
+    assert found["short"] == {"review_rating": missing}
+    assert f"short: review_rating: {missing['train']:,} rows to train" in told
+    assert "1 records of the evaluation set bench are not sound" in told
+    assert "bench" in told
