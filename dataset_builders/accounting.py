@@ -1,5 +1,6 @@
 """What became of every raw record: it is in a row, or it has exactly one reason why not."""
 
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,13 +15,14 @@ if TYPE_CHECKING:
 
 
 def keep(connection: Any, unused: Sequence["ir.Table"], folder: Path, task: str = "") -> list["ir.Table"]:
-    """The records that a task left, in files, with the task before the reason, so that what they came from may go.
+    """The records that a task left, in a new folder, with the task before the reason, so that what they came from may go.
 
     One reason at a time: the joins of all of them at once would not fit into the engine's memory.
     """
     import ibis
 
-    folder.mkdir(exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # Spark writes over nothing, and a task may be asked for more
+    folder.mkdir()
     kept = []
     for number, records in enumerate(unused):
         told = records.filter(records.record.notnull())

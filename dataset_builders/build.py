@@ -10,9 +10,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.card import config_tasks
 from dataset_builders.contamination import read_evaluation_sets
-from dataset_builders.dataset_files import MANIFEST, fingerprint, write_dataset
+from dataset_builders.dataset_files import MANIFEST, config_facts, write_dataset
 from dataset_builders.engine import connect
 from dataset_builders.errors import UserError, plain_errors
 from dataset_builders.folders import replaced
@@ -92,14 +91,7 @@ def gather(arguments: argparse.Namespace, staged: Path) -> tuple[dict[str, Any],
     crop = gather_rows(connection, staged, asked or list(TASKS), sizes, licences, arguments.seed, sets, ledger.rejects)
     built = crop.built
     manifest = {
-        "configs": {
-            config: {
-                "train": sum(len(built[name].train) for name in names),
-                "test": sum(len(built[name].test) for name in names),
-                "fingerprint": fingerprint([built[name] for name in names]),
-            }
-            for config, names in config_tasks(list(built)).items()
-        },
+        "configs": config_facts(built),
         "rejects": {source: dict(sorted(reasons.items())) for source, reasons in sorted(ledger.rejects.items())},
         "sources": {
             file.source: {"licence": file.licence, "read": ledger.read[file.source], "used": crop.used.get(file.source, 0)}

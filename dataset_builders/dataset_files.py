@@ -3,12 +3,13 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataset_builders.card import SPLITS, TEXT_COLUMNS, SplitSize, TaskFacts, card_text, data_file
+from dataset_builders.card import SPLITS, TEXT_COLUMNS, SplitSize, TaskFacts, card_text, config_tasks, data_file
 from dataset_builders.errors import UserError
+from dataset_builders.fetch import sha256_of
 from dataset_builders.rows import Row
 from dataset_builders.splits import Split
 from dataset_builders.staging import Ledger
@@ -36,6 +37,17 @@ def fingerprint(parts: Sequence[Split]) -> str:
         for row in getattr(part, name)
     )
     return hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+def config_facts(built: Mapping[str, Split]) -> dict[str, dict[str, Any]]:
+    """Rows of each split and fingerprint of every config, as the manifest tells them."""
+    return {
+        config: {
+            **{split: sum(len(getattr(built[name], split)) for name in names) for split in SPLITS},
+            "fingerprint": fingerprint([built[name] for name in names]),
+        }
+        for config, names in config_tasks(list(built)).items()
+    }
 
 
 def write_dataset(out: Path, manifest: dict[str, Any], built: dict[str, Split], ledger: Ledger, title: str) -> None:
@@ -105,7 +117,7 @@ def _table(rows: Sequence[Row]) -> "pa.Table":
 
 def write_checksums(folder: Path, paths: Sequence[Path]) -> None:
     """Writes the sha256 of each file in the form that `sha256sum -c` reads."""
-    lines = [f"{_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in sorted(paths)]
+    lines = [f"{sha256_of(path)}  {path.relative_to(folder).as_posix()}\n" for path in sorted(paths)]
     (folder / CHECKSUMS).write_text("".join(lines), encoding="utf-8")
 
 
@@ -120,11 +132,6 @@ def check_checksums(folder: Path) -> list[str]:
     for path, digest in expected.items():
         if not (folder / path).is_file():
             raise UserError(f"{folder} is half a dataset: {CHECKSUMS} names {path}, which is not there; {again}")
-        if _sha256(folder / path) != digest:
+        if sha256_of(folder / path) != digest:
             raise UserError(f"{folder / path} is damaged, its sha256 is not that in {CHECKSUMS}; {again}")
     return list(expected)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,6 +8,9 @@ from dataset_builders.engine import firsts, once, union, unused
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
+PRODUCT = ["product_id", "locale", "source"]
+"""What tells products, and what was judged of them, apart."""
+
 UNTITLED = "judged product has no title here"
 
 MOST = 2**31 - 1
@@ -119,18 +122,16 @@ def judged_once(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", "ir.Table"]:
     counts = spellings.group_by("number").agg(spellings=spellings.count())
     several = counts.filter(counts.spellings > 1)
     named = judgments.join(spellings, "spelling")
-    key = ["number", "product_id", "locale", "source"]
-    single, others = firsts(named.semi_join(several, "number"), key, lambda judgment: [judgment.spelling])
+    single, others = firsts(named.semi_join(several, "number"), ["number", *PRODUCT], lambda judgment: [judgment.spelling])
     repeats = unused(others, "judgment repeats another's query and product")
     return union([named.anti_join(several, "number"), single]).drop("spelling"), repeats
 
 
 def titled(judgments: "ir.Table", tables: dict[str, "ir.Table"]) -> "ir.Table":
-    """Judgments with `title`, `look` (as in `titles`) and `product_record` of their product, null where it is unknown."""
-    place = ["product_id", "locale", "source"]
+    """Judgments with `title`, `look` (the title in lower case) and `product_record` of their product, null where unknown."""
     products = tables["products"]
-    products = products.select(*place, "title", look=lower(products.title), product_record="record")
-    return judgments.left_join(products, place).drop(*(f"{column}_right" for column in place))
+    products = products.select(*PRODUCT, "title", look=lower(products.title), product_record="record")
+    return judgments.left_join(products, PRODUCT).drop(*(f"{column}_right" for column in PRODUCT))
 
 
 def titled_judgments(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", list["ir.Table"]]:

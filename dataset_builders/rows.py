@@ -18,8 +18,7 @@ CHOICES = ("products", "candidates", "queries", "options")
 """Lists to choose from: the same text twice would have two right numbers, or a right and a wrong one."""
 
 NOT_CONTENT = ("candidates", "queries", "options", "number", "category")
-"""Fields that do not tell what a row is about: what may be chosen was drawn at random, the rest
-stands in many rows of the task."""
+"""Fields that do not tell what a row is about: what may be chosen was drawn at random, the rest stands in many rows."""
 
 NOT_FIELDS = ("answer", "key", "group", "source", "records")
 

@@ -6,7 +6,7 @@ from dataset_builders.engine import Draw, Harvest, firsts, once, unused
 from dataset_builders.expressions import bought_links, first, lower, rank, spaced, titled_judgments, titled_links, titles
 from dataset_builders.recipes import Tables, sessions
 from dataset_builders.recipes.multiple_choice import MOST_SNIPPETS
-from dataset_builders.recipes.retrieval import BASKET, MOST_OVERLAP
+from dataset_builders.recipes.retrieval import BASKET, unlike_links
 
 MOST_ANSWER_WORDS = 60
 MOST_SHOWN = 2
@@ -77,10 +77,7 @@ def next_title_amazon(tables: Tables, draw: Draw, limit: int) -> Harvest:
     """A product and up to two that were bought with it -> the title of one more."""
     links = bought_links(tables)
     known = links.filter(links.own_look.notnull() & links.other_look.notnull())
-    unlike = known.filter(known.overlap <= MOST_OVERLAP)
-    unlike = unlike.mutate(draw=draw(unlike.product_id, unlike.other_product_id)).pipe(once)
-    single, twins = firsts(unlike, [*BASKET, "other_look"], lambda link: [link.draw])
-    single = single.mutate(place=rank(single.draw, BASKET)).pipe(once)
+    single, left = unlike_links(known, draw)
     shown = single.filter(single.place <= MOST_SHOWN)
     lengths = shown.group_by(BASKET).agg(length=shown.count(), own_record=shown.own_record.min())
     full = lengths.filter(lengths.length > 1)
@@ -105,8 +102,7 @@ def next_title_amazon(tables: Tables, draw: Draw, limit: int) -> Harvest:
         rows,
         [
             unused(links.filter(links.own_look.isnull() | links.other_look.isnull()), "one of the products has no title here"),
-            unused(known.filter(known.overlap > MOST_OVERLAP), "titles of both products are alike"),
-            unused(twins, "product has a link to the same title"),
+            *left,
             unused(single.filter(single.place > MOST_SHOWN), f"product has {MOST_SHOWN + 1} links"),
             unused(shown.semi_join(lengths.filter(lengths.length == 1), BASKET), "product has only one link"),
             unused(shown.semi_join(full, BASKET).anti_join(asked, BASKET), "task has its size"),

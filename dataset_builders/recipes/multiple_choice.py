@@ -5,6 +5,7 @@ import ibis.expr.types as ir
 
 from dataset_builders.engine import Draw, Harvest, firsts, once, unused
 from dataset_builders.expressions import (
+    PRODUCT,
     first,
     in_turn,
     judged_once,
@@ -101,19 +102,18 @@ def review_rating(tables: Tables, draw: Draw, limit: int) -> Harvest:
 def query_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
     """Two queries of one product, exact for the first -> what its label for the second says of the two."""
     single, repeats = judged_once(tables)
-    product = ["product_id", "locale", "source"]
-    judged = single.group_by(product).agg(queries=single.count())
-    often = single.semi_join(judged.filter(judged.queries >= FEWEST_QUERIES), product)
+    judged = single.group_by(PRODUCT).agg(queries=single.count())
+    often = single.semi_join(judged.filter(judged.queries >= FEWEST_QUERIES), PRODUCT)
     # A row's split hangs on its first query, so a query that is tested on must not be the other one of a row to train on.
     tested = Draw(draw.seed, "split")(ibis.literal("query:").concat(often["query"]))[:8] < TEST_BOUND
     often = often.mutate(tested=tested).pipe(once)
 
-    one = often.filter(often.label == "exact").select(*product, "query", "number", "record", "tested")
+    one = often.filter(often.label == "exact").select(*PRODUCT, "query", "number", "record", "tested")
     names = ("query", "number", "record", "tested")
-    other = often.select(*product, "label", **{f"other_{name}": name for name in names})
-    pairs = one.join(other, product)
+    other = often.select(*PRODUCT, "label", **{f"other_{name}": name for name in names})
+    pairs = one.join(other, PRODUCT)
     pairs = pairs.filter(pairs.number != pairs.other_number)
-    pairs = pairs.mutate(draw=draw(pairs["query"], pairs.other_query, *(pairs[name] for name in product)))
+    pairs = pairs.mutate(draw=draw(pairs["query"], pairs.other_query, *(pairs[name] for name in PRODUCT)))
     # Millions of pairs are told apart by numbers, and the texts fetched for the few that are drawn.
     pairs = pairs.drop("query", "other_query", "product_id").pipe(once)
     low, high = (end(pairs.number, pairs.other_number) for end in (ibis.least, ibis.greatest))
@@ -141,7 +141,7 @@ def query_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
         rows,
         [
             repeats,
-            unused(single.anti_join(often, product), f"product is judged for fewer than {FEWEST_QUERIES} queries"),
+            unused(single.anti_join(often, PRODUCT), f"product is judged for fewer than {FEWEST_QUERIES} queries"),
             unused(often, "no pair of the product's queries was drawn, or none has an exact label"),
         ],
     )

@@ -4,7 +4,7 @@ import ibis
 import ibis.expr.types as ir
 
 from dataset_builders.engine import Draw, Harvest, firsts, once, unused
-from dataset_builders.expressions import UNTITLED, first, judged_once, rank, titled
+from dataset_builders.expressions import PRODUCT, UNTITLED, first, judged_once, rank, titled
 from dataset_builders.recipes import Tables
 from dataset_builders.tables import LABELS
 from dataset_builders.tasks import GAINS
@@ -57,15 +57,15 @@ def query_product_ranking(tables: Tables, draw: Draw, limit: int) -> Harvest:
         source="source",
         records=lists["items"].map(lambda item: item["record"]).concat(lists["items"].map(lambda item: item["product_record"])),
     )
-    titles = tables["products"].select("product_id", "locale", "source")
+    titles = tables["products"].select(*PRODUCT)
     return Harvest(
         rows,
         [
             repeats,
-            unused(judged.anti_join(titles, ["product_id", "locale", "source"]), UNTITLED),
+            unused(judged.anti_join(titles, PRODUCT), UNTITLED),
             unused(twins.semi_join(usable, query), "query has a product of the same title"),
             unused(
-                judged.semi_join(titles, ["product_id", "locale", "source"]).anti_join(usable, query),
+                judged.semi_join(titles, PRODUCT).anti_join(usable, query),
                 "query lacks one of the four labels, or a fifth product",
             ),
             unused(

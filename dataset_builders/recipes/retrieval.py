@@ -27,10 +27,7 @@ def also_buy(tables: Tables, draw: Draw, limit: int) -> Harvest:
     products = titles(tables)
     links = bought_links(tables)
     known = links.filter(links.own_look.notnull() & links.other_look.notnull())
-    distinct = known.filter(known.overlap <= MOST_OVERLAP)
-    distinct = distinct.mutate(draw=draw(distinct.product_id, distinct.other_product_id)).pipe(once)
-    single, twins = firsts(distinct, [*BASKET, "other_look"], lambda link: [link.draw])
-    single = single.mutate(place=rank(single.draw, BASKET)).pipe(once)
+    single, left = unlike_links(known, draw)
     chosen = single.filter(single.place < MOST_BOUGHT)
 
     baskets = chosen.group_by(BASKET).agg(number=chosen.count(), own_record=chosen.own_record.min())
@@ -68,13 +65,25 @@ def also_buy(tables: Tables, draw: Draw, limit: int) -> Harvest:
         [
             unused(links.filter(links.own_look.isnull()), "product has no title here"),
             unused(links.filter(links.own_look.notnull() & links.other_look.isnull()), "bought product has no title here"),
-            unused(known.filter(known.overlap > MOST_OVERLAP), "titles of both products are alike"),
-            unused(twins, "product has a link to the same title"),
+            *left,
             unused(single.filter(single.place >= MOST_BOUGHT), f"product has {MOST_BOUGHT} links"),
             unused(over, "task has its size"),
             unused(short, f"there are not {LIST_LENGTH} products to choose from"),
         ],
     )
+
+
+def unlike_links(known: ir.Table, draw: Draw) -> tuple[ir.Table, list[ir.Table]]:
+    """Of links with known titles those to titles unlike the product's own, each title once, with `draw` and with `place`, from
+    0 in order of the draw, among the product's; and what was left."""
+    unlike = known.filter(known.overlap <= MOST_OVERLAP)
+    unlike = unlike.mutate(draw=draw(unlike.product_id, unlike.other_product_id)).pipe(once)
+    single, twins = firsts(unlike, [*BASKET, "other_look"], lambda link: [link.draw])
+    left = [
+        unused(known.filter(known.overlap > MOST_OVERLAP), "titles of both products are alike"),
+        unused(twins, "product has a link to the same title"),
+    ]
+    return single.mutate(place=rank(single.draw, BASKET)).pipe(once), left
 
 
 def _others(asked: ir.Table, products: ir.Table, links: ir.Table, draw: Draw) -> ir.Table:

@@ -3,11 +3,15 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from tests import raw
+
+if TYPE_CHECKING:
+    from tests.dataset_builders.recipe_runs import Harvester
 
 settings.register_profile("builder", deadline=None, derandomize=True)
 settings.load_profile("builder")
@@ -37,6 +41,14 @@ def _run_build() -> Callable[..., int]:
 def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with all five raw corpora. Not to be written to."""
     return raw.write(tmp_path_factory.mktemp("corpora"), raw.corpora())
+
+
+@pytest.fixture(scope="module")
+def harvest(tmp_path_factory: pytest.TempPathFactory) -> "Harvester":
+    """Lets a recipe draw from small tables: see recipe_runs."""
+    from tests.dataset_builders.recipe_runs import harvester
+
+    return harvester(tmp_path_factory.mktemp("harvest"))
 
 
 @pytest.fixture(scope="session")

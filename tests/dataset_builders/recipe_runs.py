@@ -17,6 +17,8 @@ from dataset_builders.tables import TABLES, arrow_schema
 Rows = list[dict[str, Any]]
 Tables = dict[str, Rows]
 NO_LIMIT = 10**9
+SEEDS = range(16)
+"""Of the random tables that each task is recomputed on."""
 
 
 @dataclass(frozen=True)

@@ -85,17 +85,16 @@ def title(rng: random.Random, details: int = 2) -> str:
     return ", ".join([f"{rng.choice(KINDS)} {rng.choice(NOUNS)}", *rng.sample(DETAILS, details)])
 
 
-def judgments(rng: random.Random, queries_of_one_source: bool = False) -> Tables:
-    """No product is judged for one query in two locales; on request no query is there in two sources."""
+def judgments(rng: random.Random) -> Tables:
+    """No product is judged for one query in two locales; queries are the same in all sources."""
     products: Rows = []
     judged: Rows = []
     texts = [f"{kind} {noun}" for kind in rng.sample(KINDS, 2) for noun in rng.sample(NOUNS, 5)]
     for source in SOURCES:
-        mark = f" {source}" if queries_of_one_source else ""
         for locale in LOCALES:
-            local = [f"{text} {locale}{mark}" for text in texts]
+            local = [f"{text} {locale}" for text in texts]
             asked = {f"{source[0]}{number}": local for number in range(7)}
-            asked |= {f"{source[0]}{locale}{number}": [*local, *(f"{text}{mark}" for text in texts)] for number in range(7)}
+            asked |= {f"{source[0]}{locale}{number}": [*local, *texts] for number in range(7)}
             titles = [title(rng, 0) for _ in range(10)]
             for product, queries in asked.items():
                 if rng.random() < 0.9:

@@ -15,7 +15,14 @@ import yaml
 
 from dataset_builders import dataset_files
 from dataset_builders.card import config_tasks, data_file
-from dataset_builders.dataset_files import check_checksums, fingerprint, write_checksums, write_dataset, write_split
+from dataset_builders.dataset_files import (
+    check_checksums,
+    config_facts,
+    fingerprint,
+    write_checksums,
+    write_dataset,
+    write_split,
+)
 from dataset_builders.errors import UserError
 from dataset_builders.rows import Row
 from dataset_builders.splits import Split
@@ -53,14 +60,7 @@ def parts(train: int = 20, test: int = 4) -> dict[str, Split]:
 
 def manifest(built: dict[str, Split]) -> dict[str, Any]:
     return {
-        "configs": {
-            config: {
-                "train": sum(len(built[name].train) for name in names),
-                "test": sum(len(built[name].test) for name in names),
-                "fingerprint": fingerprint([built[name] for name in names]),
-            }
-            for config, names in config_tasks(list(built)).items()
-        },
+        "configs": config_facts(built),
         "rejects": {},
         "sources": {
             "esci": {"licence": "Apache-2.0", "read": 100, "used": 90},

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dataset_builders.accounting import keep
 from dataset_builders.engine import Draw, connect, firsts, load_tables
 from dataset_builders.errors import UserError
 from dataset_builders.expressions import lower, spaced, without, words
@@ -85,6 +86,16 @@ def test_spark_gives_the_rows_of_duckdb_for_shuffled_records(duckdb: Any, spark:
     expected = rows_of(duckdb, tmp_path / "one", task)
     assert expected
     assert rows_of(spark, tmp_path / "other", task) == expected
+
+
+@needs_java
+def test_what_a_task_left_is_told_anew_when_it_is_asked_for_more(duckdb: Any, spark: Any, tmp_path: Path) -> None:
+    for connection in (duckdb, spark):
+        pq.write_table(pa.table({"record": [1, 2], "reason": ["a", "b"]}), tmp_path / "left.parquet")
+        left = connection.read_parquet(tmp_path / "left.parquet")
+        keep(connection, [left, left], tmp_path / connection.name, "task: ")
+        [kept] = keep(connection, [left.filter(left.record == 2)], tmp_path / connection.name, "task: ")
+        assert kept.to_pyarrow().to_pylist() == [{"record": 2, "reason": "task: b"}]
 
 
 @needs_java

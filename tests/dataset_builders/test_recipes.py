@@ -12,12 +12,7 @@ from dataset_builders.tables import LABELS
 from dataset_builders.tasks import GAINS, TASKS, template_fields
 from tests import raw
 from tests.dataset_builders import recipe_tables
-from tests.dataset_builders.recipe_runs import Drawn, Harvester, Rows, Tables, harvester
-
-
-@pytest.fixture(scope="module")
-def harvest(tmp_path_factory: pytest.TempPathFactory) -> Harvester:
-    return harvester(tmp_path_factory.mktemp("harvest"))
+from tests.dataset_builders.recipe_runs import Drawn, Harvester, Rows, Tables
 
 
 @pytest.fixture(scope="module")

@@ -8,23 +8,16 @@ import pytest
 
 from tests.dataset_builders import recipe_tables
 from tests.dataset_builders.recipe_runs import (
+    SEEDS,
     Case,
     Harvester,
     Rows,
     bought_links,
-    harvester,
     judged_products,
     outcomes,
     sessions,
     told,
 )
-
-SEEDS = range(16)
-
-
-@pytest.fixture(scope="module")
-def harvest(tmp_path_factory: pytest.TempPathFactory) -> Harvester:
-    return harvester(tmp_path_factory.mktemp("harvest"))
 
 
 def query_generation(case: Case) -> Rows:

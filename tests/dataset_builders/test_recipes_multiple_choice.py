@@ -12,11 +12,11 @@ from dataset_builders.splits import is_test
 from dataset_builders.tasks import QUERY_RELATIONS
 from tests.dataset_builders import recipe_tables
 from tests.dataset_builders.recipe_runs import (
+    SEEDS,
     Case,
     Harvester,
     Rows,
     dealt,
-    harvester,
     judged_products,
     judgments_once,
     outcomes,
@@ -24,14 +24,8 @@ from tests.dataset_builders.recipe_runs import (
     titles,
 )
 
-SEEDS = range(16)
 RATINGS = {1: 2, 2: 1, 3: 2, 4: 2, 5: 3}
 """How many reviews of each rating a category of ten may give."""
-
-
-@pytest.fixture(scope="module")
-def harvest(tmp_path_factory: pytest.TempPathFactory) -> Harvester:
-    return harvester(tmp_path_factory.mktemp("harvest"))
 
 
 def review_rating(case: Case) -> Rows:

@@ -9,14 +9,7 @@ import pytest
 from dataset_builders.tables import LABELS
 from dataset_builders.tasks import GAINS
 from tests.dataset_builders import recipe_tables
-from tests.dataset_builders.recipe_runs import Case, Harvester, Rows, harvester, judged_products, outcomes
-
-SEEDS = range(16)
-
-
-@pytest.fixture(scope="module")
-def harvest(tmp_path_factory: pytest.TempPathFactory) -> Harvester:
-    return harvester(tmp_path_factory.mktemp("harvest"))
+from tests.dataset_builders.recipe_runs import SEEDS, Case, Harvester, Rows, judged_products, outcomes
 
 
 def query_product_ranking(case: Case) -> Rows:

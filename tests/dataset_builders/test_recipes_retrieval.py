@@ -9,25 +9,18 @@ import pytest
 
 from tests.dataset_builders import recipe_tables
 from tests.dataset_builders.recipe_runs import (
+    SEEDS,
     Case,
     Harvester,
     Outcome,
     Rows,
     bought_links,
-    harvester,
     outcomes,
     sessions,
     titles,
     told,
     words,
 )
-
-SEEDS = range(16)
-
-
-@pytest.fixture(scope="module")
-def harvest(tmp_path_factory: pytest.TempPathFactory) -> Harvester:
-    return harvester(tmp_path_factory.mktemp("harvest"))
 
 
 def ring(case: Case, items: list[Any], kind: str, name: Callable[[Any], str], start: int, steps: int) -> list[Any]:
