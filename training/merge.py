@@ -1,90 +1,192 @@
-"""Merges a LoRA adapter into its base model: an ordinary transformers folder that any engine loads."""
+"""Merges LoRA adapters into their base model: an ordinary transformers folder that any engine loads.
+
+    python -m training.merge --adapter A --out M                                 what the adapter's training ended with
+    python -m training.merge --adapter A --weight 0.7 --out M                    base + 0.7 of what it changed
+    python -m training.merge --adapter A --adapter B --weights 0.7,0.3 --out M   base + 0.7 of A's change + 0.3 of B's
+
+--weight goes from the base (0) to the tuned model (1) on a straight line between their weights, as WiSE-FT does (Wortsman et
+al. 2022, arXiv:2109.01903): a little less of what was learnt may keep more of what the base knew. Above 1 it goes beyond.
+
+Several adapters of one base are combined by PEFT, by one of its --method:
+  cat              the weighted sum of the changes, exactly; ranks and target modules may differ (the default)
+  svd              the same sum, cut to the largest rank among the adapters
+  linear           sums the matrices A and B apart, so that products of one adapter's A with another's B come in: no weighted
+                   sum (two equal adapters at 0.5 and 0.5 give twice their change); the ranks must be equal
+  ties             keeps the largest entries (--density) and of those the ones with the majority's sign, then averages the
+                   weighted ones, so that weights are near 1 each (Yadav et al. 2023, arXiv:2306.01708)
+  dare_linear      drops entries by chance (--density stay, --seed) and scales up the rest (Yu et al. 2023, arXiv:2311.03099);
+  dare_ties        after it linear or ties
+  magnitude_prune  keeps the largest entries, then linear
+  *_svd            as the name without it, but on the whole change, A times B, then cut to the largest rank: ranks may differ
+
+An adapter that was trained on a quantised base (QLoRA) is merged into the unquantised one. Beside the model stand merge.json,
+which says what was merged, and a short README.md.
+"""
 
 import argparse
 import json
+import math
+import re
+from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataset_builders.errors import UserError, plain_errors
 from dataset_builders.folders import replaced
+from training.adapters import METHODS, Adapter, Mix, base_of, check_mix, first_line, parse_weights, public_name, read_adapter
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-ADAPTER_CONFIG = "adapter_config.json"
 MARKER = ".merged"
 """A file that says that a folder was written here and may be replaced; any other model's folder may not."""
 
 
-def read_adapter_config(adapter: str, revision: str | None) -> dict[str, Any]:
-    """The adapter's configuration, from its folder or from the Hub. Raises UserError if there is none."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HFValidationError
-
-    folder = Path(adapter)
-    try:
-        path = folder / ADAPTER_CONFIG if folder.exists() else Path(hf_hub_download(adapter, ADAPTER_CONFIG, revision=revision))
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, EntryNotFoundError):
-        raise UserError(f"{adapter} holds no {ADAPTER_CONFIG}; give --adapter the output folder of a LoRA training") from None
-    except HFValidationError:
-        raise UserError(f"there is no adapter folder {adapter}; check --adapter") from None
-    except ValueError:
-        raise UserError(f"{ADAPTER_CONFIG} of {adapter} is not JSON; train or fetch the adapter again") from None
-    except OSError as error:
-        raise UserError(f"cannot read the adapter {adapter}: {_first_line(error)}; check --adapter and --revision") from None
-    return config
-
-
-def load_merged(adapter: str, base: str, revision: str | None) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
-    """The base with the adapter's weights added, in the base's own dtype, and the tokenizer that it was trained with."""
+def load_merged(
+    adapters: Sequence[Adapter], base: str, weight: float = 1.0, mix: Mix | None = None
+) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """The base with the adapters' weights added, in the base's own dtype, and the tokenizer that the first was trained with."""
     from peft import PeftModel
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+    first, names = adapters[0], " and ".join(adapter.name for adapter in adapters)
     try:
+        if getattr(AutoConfig.from_pretrained(base), "quantization_config", None):
+            raise UserError(f"the base model {base} is quantised; give the one that it was made from as --base")
         model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
     except (OSError, ValueError, SafetensorError) as error:
         raise UserError(
-            f"cannot load the base model {base}: {_first_line(error)}; give its folder or Hub id as --base"
+            f"cannot load the base model {base}: {first_line(error)}; give its folder or Hub id as --base"
         ) from None
+    # A copy, since what PEFT merges in place differs from one kind of adapter to the next.
+    before = {} if weight == 1 else {name: tensor.clone() for name, tensor in model.state_dict().items()}
     try:
-        merged = PeftModel.from_pretrained(model, adapter, revision=revision).merge_and_unload(safe_merge=True)
+        tuned = PeftModel.from_pretrained(model, first.name, revision=first.revision)
+        if tuned.active_peft_config.is_prompt_learning:
+            raise UserError(f"{first.name} is a prompt that was learnt, which has no weights to merge")
+        if mix:
+            _combine(tuned, adapters, mix)
+        merged = tuned.merge_and_unload(safe_merge=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"the adapter {adapter} does not go with the base {base}: {_first_line(error)}") from None
+        which = f"adapters {names} do" if len(adapters) > 1 else f"adapter {names} does"
+        raise UserError(f"the {which} not go with the base {base}: {first_line(error)}") from None
+    for name, parameter in merged.named_parameters() if before else ():
+        start = before[name].float()
+        parameter.data = (start + weight * (parameter.data.float() - start)).to(parameter.dtype)
+        if not parameter.isfinite().all():
+            raise UserError(f"at --weight {weight:g} the weights grow beyond what their type can hold; give a smaller one")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(adapter, revision=revision)
+        tokenizer = AutoTokenizer.from_pretrained(first.name, revision=first.revision)
     except (OSError, ValueError):  # an adapter need not bring a tokenizer along
         tokenizer = AutoTokenizer.from_pretrained(base)
     return merged, tokenizer
 
 
-def _first_line(error: Exception) -> str:
-    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def _combine(tuned: "PeftModel", adapters: Sequence[Adapter], mix: Mix) -> None:
+    """Makes the mix the active adapter of a model that has the first one."""
+    import torch
+
+    names = ["default", *(f"adapter{number}" for number in range(1, len(adapters)))]
+    for name, adapter in zip(names[1:], adapters[1:], strict=True):
+        tuned.load_adapter(adapter.name, name, revision=adapter.revision)
+    # The mix takes its settings from the first adapter. It holds the scale of each already: rsLoRA would scale it once more.
+    settings: Any = tuned.peft_config["default"]
+    settings.use_rslora = False
+    lora: Any = tuned.base_model
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(mix.seed)
+        lora.add_weighted_adapter(names, list(mix.weights), "mix", mix.method, density=mix.density, svd_full_matrices=False)
+    tuned.set_adapter("mix")
 
 
-def merge(adapter: str, out: Path, base: str | None = None, revision: str | None = None) -> str:
-    """Writes the merged model to `out`, in place of an earlier one, and returns the base's name."""
-    base = base or read_adapter_config(adapter, revision).get("base_model_name_or_path")
-    if not base:
-        raise UserError(f"the adapter {adapter} does not say what its base model is; give --base")
+def merge_adapters(
+    adapters: Sequence[Adapter], out: Path, base: str | None = None, weight: float = 1.0, mix: Mix | None = None
+) -> str:
+    """Writes the merged model to `out`, in place of an earlier one, and returns the base's name.
+
+    More than one adapter need a mix. A weight other than 1 needs memory for the base's weights twice.
+    """
+    if not (math.isfinite(weight) and weight >= 0):
+        raise UserError(f"--weight {weight} is none; give 0 for the base, 1 for the tuned model, or what lies between")
+    base = base or base_of(adapters)
+    if mix:
+        check_mix(adapters, mix)
     with replaced(out, MARKER) as building:
-        model, tokenizer = load_merged(adapter, base, revision)
+        model, tokenizer = load_merged(adapters, base, weight, mix)
         model.save_pretrained(building)
         tokenizer.save_pretrained(building)
+        told = provenance(adapters, base, weight, mix)
+        (building / "merge.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        (building / "README.md").write_text(card(told, base), encoding="utf-8")
         (building / MARKER).touch()
     return base
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m training.merge", description=__doc__)
-    parser.add_argument("--adapter", required=True, help="adapter folder or Hub id")
+def merge(adapter: str, out: Path, base: str | None = None, revision: str | None = None, weight: float = 1.0) -> str:
+    """Writes one adapter's merged model; see merge_adapters."""
+    return merge_adapters([read_adapter(adapter, revision)], out, base, weight)
+
+
+def provenance(adapters: Sequence[Adapter], base: str, weight: float, mix: Mix | None) -> dict[str, Any]:
+    """What was merged, as merge.json has it."""
+    weights = mix.weights if mix else (1.0,)
+    return {
+        "base": public_name(base),
+        "weight": weight,
+        "adapters": [
+            {"name": public_name(adapter.name), "revision": adapter.revision, "sha256": adapter.sha256, "weight": own}
+            for adapter, own in zip(adapters, weights, strict=True)
+        ],
+        "method": mix and mix.method,
+        "density": mix and mix.density,
+        "seed": mix.seed if mix and mix.method.startswith("dare") else None,
+        "peft": version("peft"),
+    }
+
+
+def card(told: dict[str, Any], base: str) -> str:
+    """A README.md for the Hub, which takes no folder for a base model."""
+    on_hub = [f"base_model: {base}"] if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", base) and not Path(base).exists() else []
+    parts = [
+        f"{adapter['weight']:g} x {adapter['name']}" if told["method"] else adapter["name"] for adapter in told["adapters"]
+    ]
+    how = f", combined by PEFT's `{told['method']}`" if told["method"] else ""
+    change = parts[0] if len(parts) == 1 else f"({' + '.join(parts)})"
+    return "\n".join(
+        ["---", *on_hub, "library_name: transformers", "tags: [merge, lora]", "---", "", "# A merged model", "",
+         f"{told['base']} + {told['weight']:g} x {change}{how}. [merge.json](merge.json) has the details.", ""]
+    )  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.merge", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--adapter", required=True, action="append", help="adapter folder, Hub id, or org/name@revision; once for each adapter"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to write the merged model to")
-    parser.add_argument("--base", help="base model folder or Hub id (default: the one that the adapter names)")
-    parser.add_argument("--revision", help="branch, tag or commit of an adapter on the Hub")
-    args = parser.parse_args()
-    base = merge(args.adapter, args.out, args.base, args.revision)
-    print(f"{args.adapter} is merged into {base}; the model is in {args.out}")
+    parser.add_argument("--base", help="base model folder or Hub id (default: the one that the adapters name)")
+    parser.add_argument("--revision", help="branch, tag or commit of a single adapter on the Hub")
+    parser.add_argument("--weight", type=float, default=1.0, help="how far from base (0) to tuned model (1) (default: 1)")
+    parser.add_argument("--weights", help="of several adapters, one each, separated by commas (default: equal ones of sum 1)")
+    parser.add_argument("--method", choices=METHODS, help="how several adapters become one, see above (default: cat)")
+    parser.add_argument("--density", type=float, help="share of entries that ties, dare and magnitude_prune keep")
+    parser.add_argument("--seed", type=int, default=0, help="of what dare drops (default: 0)")
+    args = parser.parse_args(argv)
+    several = len(args.adapter) > 1
+    if several and args.revision:
+        raise UserError("--revision is for a single adapter; write org/name@revision for each of several")
+    if not several and (args.weights or args.method or args.density is not None):
+        raise UserError("--weights, --method and --density are for several adapters; give --adapter again, or --weight")
+    count = len(args.adapter)
+    weights = parse_weights(args.weights, "--weights") if args.weights else (1 / count,) * count
+    mix = Mix(weights, args.method or "cat", args.density, args.seed) if several else None
+    base = merge_adapters([read_adapter(name, args.revision) for name in args.adapter], args.out, args.base, args.weight, mix)
+    print(f"{' and '.join(args.adapter)} {'are' if several else 'is'} merged into {base}; the model is in {args.out}")
 
 
 if __name__ == "__main__":

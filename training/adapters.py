@@ -1,0 +1,135 @@
+"""Adapters that are to be merged: what they are, and whether PEFT can make one of several."""
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dataset_builders.errors import UserError
+from dataset_builders.fetch import sha256_of
+
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+SAME_RANK = ("linear", "ties", "dare_linear", "dare_ties", "magnitude_prune")
+METHODS = ("cat", "svd", *SAME_RANK, "ties_svd", "dare_linear_svd", "dare_ties_svd", "magnitude_prune_svd")
+NOT_COMBINED = ("use_dora", "modules_to_save", "trainable_token_indices", "target_parameters", "lora_bias")
+"""Fields of an adapter's configuration for what PEFT leaves out of a combination or refuses."""
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter that is there. `revision` is its commit on the Hub, None for a folder; `sha256` is that of its weights."""
+
+    name: str
+    revision: str | None
+    sha256: str
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How several adapters become one; `weights` has one for each."""
+
+    weights: tuple[float, ...]
+    method: str = "cat"
+    density: float | None = None
+    seed: int = 0
+
+
+def split_revision(name: str) -> tuple[str, str | None]:
+    """`org/name@revision` -> the two; a folder's name, or one without a revision, as it is."""
+    found = None if Path(name).exists() else re.fullmatch(r"([\w.-]+/[\w.-]+)@(.+)", name)
+    return (found[1], found[2]) if found else (name, None)
+
+
+def read_adapter(name: str, revision: str | None = None) -> Adapter:
+    """The adapter in a folder or on the Hub (`org/name`, `org/name@revision`). Raises UserError if there is none."""
+    name, own = split_revision(name)
+    if own and revision:
+        raise UserError(f"{name} has a revision after its @ and one in --revision; give one of them")
+    path = _file(name, ADAPTER_CONFIG, own or revision)
+    commit = None if Path(name).exists() else path.parent.name  # the cache keeps a folder for each commit
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        config = None
+    if not isinstance(config, dict):
+        raise UserError(f"{ADAPTER_CONFIG} of {name} is not JSON; train or fetch the adapter again")
+    return Adapter(name, commit, sha256_of(_file(name, ADAPTER_WEIGHTS, commit)), config)
+
+
+def _file(adapter: str, file: str, revision: str | None) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        path = Path(adapter, file) if Path(adapter).exists() else Path(hf_hub_download(adapter, file, revision=revision))
+        path.stat()
+    except LocalEntryNotFoundError:
+        raise UserError(f"cannot fetch the adapter {adapter}, which is not in the cache either; check the network") from None
+    except (FileNotFoundError, NotADirectoryError, EntryNotFoundError):
+        raise UserError(f"{adapter} holds no {file}; give --adapter the output folder of a LoRA training") from None
+    except HFValidationError:
+        raise UserError(f"there is no adapter folder {adapter}; check --adapter") from None
+    except OSError as error:
+        raise UserError(f"cannot read the adapter {adapter}: {first_line(error)}; check --adapter and --revision") from None
+    return path
+
+
+def base_of(adapters: Sequence[Adapter]) -> str:
+    """The one base that the adapters name. Raises UserError if there is none, or more than one."""
+    names = {adapter.name: adapter.config.get("base_model_name_or_path") for adapter in adapters}
+    if missing := [name for name, base in names.items() if not base]:
+        raise UserError(f"the adapter {missing[0]} does not say what its base model is; give --base")
+    if len(bases := sorted(set(map(str, names.values())))) > 1:
+        raise UserError(
+            f"the adapters were trained on different bases, {' and '.join(bases)}; if these are one, give it as --base"
+        )
+    return bases[0]
+
+
+def check_mix(adapters: Sequence[Adapter], mix: Mix) -> None:
+    """Raises UserError for a mix that PEFT would refuse, or silently make less of than it seems."""
+    if len(mix.weights) != len(adapters):
+        raise UserError(f"--weights has {len(mix.weights)} for {len(adapters)} adapters; give one for each")
+    if (prunes := mix.method not in ("cat", "svd", "linear")) != (mix.density is not None):
+        raise UserError(f"--method {mix.method} " + ("needs --density, such as 0.5" if prunes else "takes no --density"))
+    if mix.density is not None and not 0 < mix.density <= 1:
+        raise UserError(f"--density {mix.density} is no share of entries to keep; give one above 0 and at most 1")
+    for adapter in adapters:
+        if (kind := adapter.config.get("peft_type")) != "LORA":
+            raise UserError(f"{adapter.name} is no LoRA adapter but {kind}; only LoRA adapters can be combined")
+        special = [field for field in NOT_COMBINED if adapter.config.get(field)]
+        if adapter.config.get("bias", "none") != "none":
+            special.append("bias")
+        if special:
+            raise UserError(f"{adapter.name} was trained with {', '.join(special)}, which PEFT cannot combine; merge it alone")
+    ranks = [max(adapter.config["r"], *(adapter.config.get("rank_pattern") or {"": 0}).values()) for adapter in adapters]
+    if mix.method in SAME_RANK and len(set(ranks)) > 1:
+        other = "svd or cat" if mix.method == "linear" else f"{mix.method}_svd"
+        raise UserError(
+            f"--method {mix.method} needs adapters of one rank, not of {' and '.join(map(str, ranks))}; give {other}"
+        )
+
+
+def parse_weights(text: str, option: str) -> tuple[float, ...]:
+    """`0.7,0.3` -> numbers. Raises UserError."""
+    try:
+        weights = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        weights = (math.nan,)
+    if not all(map(math.isfinite, weights)):
+        raise UserError(f"{option} {text!r} is not a list of numbers; give them separated by commas, such as 0.7,0.3")
+    return weights
+
+
+def public_name(name: str) -> str:
+    """A Hub id as it is; a folder by its last name, since the path to it says nothing elsewhere."""
+    return Path(name).resolve().name if Path(name).exists() else name
+
+
+def first_line(error: Exception) -> str:
+    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)
