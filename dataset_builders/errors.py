@@ -9,6 +9,11 @@ class UserError(Exception):
     """Something that the user can mend. The message says what is wrong and what to do."""
 
 
+def first_line(error: BaseException) -> str:
+    """What a library's error says, without what it says behind that; its name where it says nothing."""
+    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Wraps a command line's `main`: prints a UserError as `error: ...` and exits with code 2; Ctrl-C exits with 130."""

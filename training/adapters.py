@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.errors import UserError
+from dataset_builders.errors import UserError, first_line
 from dataset_builders.fetch import sha256_of
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -129,7 +129,3 @@ def parse_weights(text: str, option: str) -> tuple[float, ...]:
 def public_name(name: str) -> str:
     """A Hub id as it is; a folder by its last name, since the path to it says nothing elsewhere."""
     return Path(name).resolve().name if Path(name).exists() else name
-
-
-def first_line(error: Exception) -> str:
-    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataset_builders.card import data_file, data_pattern
-from dataset_builders.errors import UserError
+from dataset_builders.errors import UserError, first_line
 from dataset_builders.tasks import TASKS
 from eval_tasks.score import write_json
-from training.adapters import first_line, split_revision
+from training.adapters import split_revision
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -32,9 +32,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataset_builders.errors import UserError, plain_errors
+from dataset_builders.errors import UserError, first_line, plain_errors
 from dataset_builders.folders import replaced
-from training.adapters import METHODS, Adapter, Mix, base_of, check_mix, first_line, parse_weights, public_name, read_adapter
+from training.adapters import METHODS, Adapter, Mix, base_of, check_mix, parse_weights, public_name, read_adapter
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -31,12 +31,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.errors import UserError, plain_errors
+from dataset_builders.errors import UserError, first_line, plain_errors
 from dataset_builders.fetch import sha256_of
 from dataset_builders.tasks import TASKS
 from eval_tasks.report import Run, read_run
 from eval_tasks.score import write_json, write_whole
-from training.adapters import Adapter, base_of, first_line, parse_weights, public_name, read_adapter
+from training.adapters import Adapter, base_of, parse_weights, public_name, read_adapter
 from training.halves import CHOICE, REPORT, Rows, fingerprint, halves, read_test_rows, write_rows
 from training.merge import merge_adapters
 

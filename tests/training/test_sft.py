@@ -1,18 +1,19 @@
 """training/sft.py: a real run of two steps, what is supervised, and what a user's mistakes lead to."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from dataset_builders.errors import UserError
 from tests.hub import Hub
-from tests.training.conftest import COMPLETIONS, RECIPE, ROOT, ROWS, Run, make_row
+from tests.training.conftest import COMPLETIONS, RECIPE, ROOT, ROWS, Run
 from training import sft
 
 SUMMARY_KEYS = {
@@ -20,6 +21,8 @@ SUMMARY_KEYS = {
     "dataset_name",
     "dataset_config",
     "dataset_fingerprint",
+    "task_weights",
+    "tasks",
     "train_rows",
     "validation_rows",
     "epochs",
@@ -31,6 +34,12 @@ SUMMARY_KEYS = {
     "train_loss",
     "validation_loss",
     "seed",
+    "learning_rate",
+    "rows_per_step",
+    "max_length",
+    "processes",
+    "resumed_from_step",
+    "best_checkpoint_step",
     "hardware",
     "lora",
     "versions",
@@ -45,17 +54,79 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("datasets"))
 
 
+PADDED = {"tokens_per_batch": 0, "per_device_train_batch_size": 4}
+Prepare = Callable[..., Any]
+
+
 @pytest.fixture
-def prepared(tiny_llama: Path, shop_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A trainer over the rows, as main makes it, not yet trained."""
+def prepare(tiny_llama: Path, shop_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
+    """Makes a trainer over the rows, as a run makes it, not yet trained."""
     import trl.trainer.utils as trl_utils
 
     monkeypatch.setattr(trl_utils, "_use_triton", trl_utils._use_triton)  # put back after the test
-    options = {"model_name_or_path": tiny_llama, "dataset_name": shop_rows, "output_dir": tmp_path, "bf16": "false"}
-    argv = ["--config", str(RECIPE), *(word for key, value in options.items() for word in (f"--{key}", str(value)))]
-    script, args, model, data = sft.parse_arguments([*argv, "--dtype", "float32"])
-    train, validation = sft.split_validation(sft.load_rows(script, data), 5, seed=0)
-    return sft.make_trainer(args, model, sft.load_tokenizer(model, args), train, validation)
+
+    def make(**more: object) -> Any:
+        options = {"model_name_or_path": tiny_llama, "dataset_name": shop_rows, "output_dir": tmp_path, "bf16": "false"}
+        options |= {"dtype": "float32", "validation_samples": 5} | more
+        argv = ["--config", str(RECIPE), *(word for key, value in options.items() for word in (f"--{key}", str(value)))]
+        script, args, model, data = sft.parse_arguments(argv)
+        train, validation, _ = sft.choose_rows(script, args, data)
+        return sft.make_trainer(args, model, sft.load_tokenizer(model, args), train, validation, data.tokens_per_batch)
+
+    return make
+
+
+@pytest.fixture(params=[{}, PADDED], ids=["without padding", "padded"])
+def prepared(prepare: Prepare, request: pytest.FixtureRequest) -> Any:
+    return prepare(**request.param)
+
+
+def rows_of(batch: dict[str, Any]) -> list[tuple[Any, Any]]:
+    """Token ids and labels of each row of a collated batch."""
+    if "cu_seq_lens_q" not in batch:
+        return [(ids[mask == 1], labels[mask == 1]) for ids, labels, mask in zip(*map(batch.get, COLUMNS), strict=True)]
+    lengths = batch["cu_seq_lens_q"].diff().tolist()
+    return list(zip(batch["input_ids"][0].split(lengths), batch["labels"][0].split(lengths), strict=True))
+
+
+COLUMNS = ("input_ids", "labels", "attention_mask")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: its exit code, the sentence that it ended with (empty if there is none), and all it printed."""
+
+    code: int
+    error: str
+    printed: str
+
+
+Call = Callable[..., Ended]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    """Runs main with a command line, in this process."""
+    import trl.trainer.utils as trl_utils
+
+    monkeypatch.setattr(trl_utils, "_use_triton", trl_utils._use_triton)
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # else main sets it for good
+
+    def run_main(*argv: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["sft.py", *map(str, argv), "--report_to", "none", "--cpu_threads", "1"])
+        capsys.readouterr()
+        code = 0
+        try:
+            sft.main()
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
+        printed, errors = capsys.readouterr()
+        sentences = [line for line in re.split(r"[\r\n]", errors) if line.startswith("error: ")]
+        assert len(sentences) == (1 if code else 0), errors
+        assert "Traceback" not in errors
+        return Ended(code, "".join(sentences), printed + errors)
+
+    return run_main
 
 
 def test_a_run_writes_a_changed_adapter_and_no_pickles(run: Run) -> None:
@@ -98,11 +169,41 @@ def test_a_run_shows_the_composition_the_loss_and_the_result(run: Run) -> None:
     assert "validation loss" in run.printed
 
 
-def test_a_pushed_adapter_is_one_commit_and_loads_in_a_fresh_process(run: Run, hub: Hub, tiny_llama: Path) -> None:
-    assert len(hub.commits(run.repo_id)) == 1
+def test_the_log_holds_every_step_and_the_validation(run: Run) -> None:
+    logs = [json.loads(line) for line in (run.folder / "training_log.jsonl").read_text().splitlines()]
+    assert [log["step"] for log in logs if "loss" in log] == [1, 2]
+    assert all(log["loss"] > 0 and log["grad_norm"] > 0 for log in logs if "loss" in log)
+    summary = json.loads((run.folder / "training_summary.json").read_text())
+    assert [log["eval_loss"] for log in logs if "eval_loss" in log] == [summary["validation_loss"]]
+
+
+def test_a_run_keeps_its_last_checkpoint_whole(run: Run) -> None:
+    from training.checkpoints import checkpoints, read_mark
+
+    assert checkpoints(run.folder) == [run.folder / "checkpoint-2"]
+    mark = read_mark(run.folder / "checkpoint-2")
+    assert mark is not None
+    assert mark["run"].keys() == {"rows", "seed", "tokens per batch", "batches a step"}
+
+
+def test_a_run_is_pushed_while_it_goes_on_one_commit_a_checkpoint(run: Run, hub: Hub) -> None:
+    newest, *steps, oldest = hub.commits(run.repo_id)
+    assert (newest, oldest) == ("Adapter", "Card")
+    assert steps in (["Step 2", "Step 1"], ["Step 1"]), "a checkpoint is skipped while the push of another is under way"
+
+
+def test_a_pushed_run_has_its_interim_card_and_log_and_no_checkpoint(run: Run, hub: Hub, tiny_llama: Path) -> None:
     files = hub.files(run.repo_id)
     assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "training_summary.json"} <= set(files)
-    assert not [path for path in files if "checkpoint" in path or path.endswith((".bin", ".pt"))]
+    assert files["training_log.jsonl"] == (run.folder / "training_log.jsonl").read_bytes()
+    assert not [path for path in files if "checkpoint" in path or path.endswith((".bin", ".pt", ".pth"))]
+    card = files["README.md"].decode()
+    assert "# An adapter in training" in card
+    assert str(tiny_llama) not in card
+    assert not (run.folder / "README.md").exists()
+
+
+def test_a_pushed_adapter_loads_in_a_fresh_process(run: Run, hub: Hub, tiny_llama: Path) -> None:
     code = (
         "import sys, torch; from peft import PeftModel; from transformers import AutoModelForCausalLM, AutoTokenizer\n"
         "base = AutoModelForCausalLM.from_pretrained(sys.argv[1]); ids = torch.arange(9)[None]\n"
@@ -118,29 +219,80 @@ def test_a_pushed_adapter_is_one_commit_and_loads_in_a_fresh_process(run: Run, h
     assert end == "<|im_end|>"
 
 
-def test_a_run_goes_on_from_its_last_checkpoint(run: Run, tiny_llama: Path, shop_rows: Path, call: Callable[..., str]) -> None:
+def test_a_run_goes_on_from_its_last_checkpoint(run: Run, tiny_llama: Path, shop_rows: Path, call: Call) -> None:
     checkpoint = run.folder / "checkpoint-2"
-    options = ["--config", RECIPE, "--model_name_or_path", tiny_llama, "--dataset_name", shop_rows, "--cpu_threads", "1"]
+    options = ["--config", RECIPE, "--model_name_or_path", tiny_llama, "--dataset_name", shop_rows]
+    options += ["--validation_samples", "5", "--resume_from_checkpoint", checkpoint]
     folder = run.folder.with_name("resumed")
-    call(*options, "--output_dir", folder, "--max_steps", 3, "--resume_from_checkpoint", checkpoint)
+    assert call(*options, "--output_dir", folder, "--max_steps", 3).code == 0
     summary = json.loads((folder / "training_summary.json").read_text())
     assert summary["steps"] == 3
+    assert summary["resumed_from_step"] == 2
     assert summary["tokens"] > 0
+    said = call(*options, "--output_dir", folder, "--max_steps", 3, "--seed", 1)
+    assert said.code == 2
+    assert said.error.startswith(f"error: {checkpoint} is of a run with other seed (0, now 1); resume with the same dataset")
 
 
 def test_supervised_tokens_are_the_completion_and_the_end_of_turn(prepared: Any) -> None:
     tokenizer, dataset = prepared.processing_class, prepared.train_dataset
     expected = {completion + "<|im_end|>" for _, _, completion in COMPLETIONS.values()}
-    batch = prepared.data_collator([dataset[index] for index in range(len(dataset))])
-    supervised = {
-        tokenizer.decode(ids[labels != -100]) for ids, labels in zip(batch["input_ids"], batch["labels"], strict=True)
-    }
-    assert supervised == expected
+    rows = [row for index in range(len(dataset)) for row in rows_of(prepared.data_collator([dataset[index]]))]
+    assert len(rows) == prepared.rows == ROWS * len(COMPLETIONS) - 4
+    assert {tokenizer.decode(ids[labels != -100]) for ids, labels in rows} == expected
+    assert all(labels[-1] == tokenizer.eos_token_id for _, labels in rows)
     assert all(row["labels"][-1] == tokenizer.eos_token_id for row in prepared.eval_dataset)
 
 
+def test_an_epoch_has_every_row_once(prepared: Any) -> None:
+    rows = [row for batch in prepared.get_train_dataloader() for row in rows_of(batch)]
+    texts = [prepared.processing_class.decode(ids) for ids, _ in rows]
+    assert len(texts) == len(set(texts)) == prepared.rows
+
+
+def test_rows_without_padding_stay_within_the_budget(prepare: Prepare) -> None:
+    trainer = prepare(tokens_per_batch=300)
+    batches = list(trainer.get_train_dataloader())
+    assert all(batch["input_ids"].shape[0] == 1 and batch["input_ids"].shape[1] <= 300 for batch in batches)
+    assert all("attention_mask" not in batch for batch in batches)
+    assert trainer.rows_per_step == pytest.approx(trainer.rows / len(batches) * trainer.args.gradient_accumulation_steps)
+
+
+def test_validation_has_the_same_loss_with_and_without_padding(prepare: Prepare) -> None:
+    losses = [prepare(**options).evaluate()["eval_loss"] for options in ({}, PADDED)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, PADDED], ids=["without padding", "padded"])
+def test_rows_that_are_too_long_are_left_out_whole(prepare: Prepare, options: dict[str, int]) -> None:
+    def texts(trainer: Any) -> dict[str, int]:
+        rows = [row for batch in trainer.get_train_dataloader() for row in rows_of(batch)]
+        return {trainer.processing_class.decode(ids): len(ids) for ids, _ in rows}
+
+    lengths = texts(prepare(**options))
+    limit = sorted(lengths.values())[len(lengths) // 2]
+    trainer = prepare(max_length=limit, **options)
+    kept = {text for text, length in lengths.items() if length <= limit}
+    assert texts(trainer).keys() == kept
+    assert 0 < trainer.rows == len(kept) < len(lengths)
+    assert all(len(row["input_ids"]) <= limit for row in trainer.eval_dataset)
+
+
+def test_a_run_says_how_many_rows_it_left_out(tiny_llama: Path, shop_rows: Path, tmp_path: Path, call: Call) -> None:
+    words = ["--config", RECIPE, "--model_name_or_path", tiny_llama, "--dataset_name", shop_rows]
+    words += ["--output_dir", tmp_path / "out", "--max_steps", 1, "--max_length", 50, "--validation_samples", 0]
+    ended = call(*words)
+    assert ended.code == 0
+    summary = json.loads((tmp_path / "out" / "training_summary.json").read_text())
+    left_out = ROWS * len(COMPLETIONS) - summary["train_rows"]
+    assert 0 < left_out < ROWS * len(COMPLETIONS)
+    assert f"{left_out} rows are left out: they are longer than --max_length 50 tokens" in ended.printed
+    assert summary["validation_loss"] is None
+    assert summary["max_length"] == 50
+
+
 def test_prompt_and_completion_are_what_the_chat_template_makes_of_them(prepared: Any) -> None:
-    text = prepared.processing_class.decode(prepared.train_dataset[0]["input_ids"])
+    text = prepared.processing_class.decode(rows_of(prepared.data_collator([prepared.train_dataset[0]]))[0][0])
     assert text.startswith("<|im_start|>user\n")
     assert text.count("<|im_start|>assistant\n") == 1
 
@@ -157,7 +309,8 @@ def test_scoring_supervised_positions_only_gives_the_same_loss_and_gradients(
     monkeypatch.setattr(
         trl_utils._ChunkedLogProbFunction, "apply", lambda *args: scored.append(len(args[0])) or project(*args), raising=True
     )
-    batch = prepared.data_collator([prepared.train_dataset[index] for index in (0, 15, 30)])
+    padded = "cu_seq_lens_q" not in prepared.data_collator([prepared.train_dataset[0]])
+    batch = prepared.data_collator([prepared.train_dataset[index] for index in ((0, 15, 30) if padded else (0,))])
     losses, gradients = [], []
     for switch in (trl_utils._use_triton, _use_triton):  # the patched one, TRL's own
         monkeypatch.setattr(trl_utils, "_use_triton", switch)
@@ -172,95 +325,12 @@ def test_scoring_supervised_positions_only_gives_the_same_loss_and_gradients(
     assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*gradients, strict=True))
 
 
-@pytest.mark.parametrize("samples", [1, 2, 7, 24, 1000])
-def test_a_group_is_on_one_side_of_the_validation_split(samples: int) -> None:
-    from datasets import Dataset
-
-    rows = Dataset.from_dict({"group": [f"g{index % 9}" for index in range(40)], "row": list(range(40))})
-    train, validation = sft.split_validation(rows, samples, seed=3)
-    held = validation["row"][:] if validation else []
-    assert sorted(train["row"][:] + held) == list(range(40))
-    assert len(held) <= samples
-    assert len(train) > 0
-    assert not {row % 9 for row in train["row"]} & {row % 9 for row in held}
-    assert bool(held) == (samples >= 4), "the smallest group has four rows"
-
-
-def test_the_validation_split_follows_the_seed_and_not_the_order_of_rows() -> None:
-    from datasets import Dataset
-
-    groups = [f"g{index}" for index in range(50)]
-    rows, backwards = Dataset.from_dict({"group": groups}), Dataset.from_dict({"group": groups[::-1]})
-
-    def held(dataset: Dataset, seed: int) -> set[str]:
-        return set(sft.split_validation(dataset, 10, seed)[1]["group"])
-
-    assert held(rows, 1) == held(backwards, 1)
-    assert held(rows, 1) != held(rows, 2)
-
-
-def test_a_cap_on_rows_per_task_keeps_the_same_rows_in_any_order() -> None:
-    from datasets import Dataset
-
-    rows = [make_row(task, number) for task in ("also_buy", "review_rating") for number in range(20)]
-    rows = rows[:23]  # three rows of the second task
-    capped = sft.cap_tasks(Dataset.from_list(rows), 5, seed=0)
-    assert sft.task_counts(capped) == {"also_buy": 5, "review_rating": 3}
-    assert capped["sample_id"][:] == sorted(capped["sample_id"], key=[row["sample_id"] for row in rows].index)
-    assert set(capped["sample_id"]) == set(sft.cap_tasks(Dataset.from_list(rows[::-1]), 5, seed=0)["sample_id"])
-    assert set(capped["sample_id"]) != set(sft.cap_tasks(Dataset.from_list(rows), 5, seed=1)["sample_id"])
-    assert len(sft.cap_tasks(Dataset.from_list(rows), 0, seed=0)) == 23
-
-
-@given(
-    lengths=st.lists(st.integers(1, 400), min_size=1, max_size=60),
-    size=st.integers(1, 8),
-    seed=st.integers(0, 3),
-)
-def test_batches_by_length_hold_every_row_once_and_no_more_padding_than_sorted_rows(
-    lengths: list[int], size: int, seed: int
-) -> None:
-    order = sft.batches_by_length(lengths, size, seed)
-    assert sorted(order) == list(range(len(lengths)))
-
-    def padded(indices: list[int]) -> int:
-        batches = [indices[start : start + size] for start in range(0, len(indices), size)]
-        return sum(len(batch) * max(lengths[index] for index in batch) for batch in batches)
-
-    longest_first = sorted(range(len(lengths)), key=lambda index: -lengths[index])
-    assert padded(order) == padded(longest_first)
-
-
-def test_batches_by_length_come_in_no_order_of_length() -> None:
-    lengths = [100] * 40 + [400] * 40
-    first_half = [lengths[index] for index in sft.batches_by_length(lengths, 4, seed=0)[:40]]
-    assert 8 <= first_half.count(100) <= 32
-
-
 def test_help_is_printed_without_loading_torch() -> None:
     code = "import runpy, sys; sys.argv = ['sft.py', '--help']; runpy.run_path('training/sft.py', run_name='__main__')"
     code += "; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "--push_to_hub" in done.stdout
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Runs main with a command line and returns the sentence that it ends with, empty if there is none."""
-    import trl.trainer.utils as trl_utils
-
-    monkeypatch.setattr(trl_utils, "_use_triton", trl_utils._use_triton)
-
-    def run_main(*argv: object) -> str:
-        monkeypatch.setattr(sys, "argv", ["sft.py", *map(str, argv)])
-        try:
-            sft.main()
-        except SystemExit as exit_:
-            return str(exit_.code)
-        return ""
-
-    return run_main
 
 
 def write(path: Path, text: str) -> Path:
@@ -342,7 +412,23 @@ MISTAKES: dict[str, Case] = {
     ),
     "nothing to resume": (
         lambda base, rows, tmp: ["--model_name_or_path", base, "--dataset_name", rows, "--resume_from_checkpoint", "last"],
-        "there is no checkpoint to resume from",
+        "there is no whole checkpoint to resume from in",
+    ),
+    "mixture that is none": (
+        lambda base, rows, tmp: ["--model_name_or_path", base, "--dataset_name", rows, "--task_weights", "also_buy=-1"],
+        "--task_weights takes proportional, uniform, temperature=2 or task=weight,task=weight",
+    ),
+    "number of rows that is none": (
+        lambda base, rows, tmp: ["--model_name_or_path", base, "--dataset_name", rows, "--validation_samples", "ten"],
+        "--validation_samples takes a number of rows such as 500 or 10k, not 'ten'",
+    ),
+    "streamed rows": (
+        lambda base, rows, tmp: ["--model_name_or_path", base, "--dataset_name", rows, "--dataset_streaming", "true"],
+        "dataset_streaming is not supported",
+    ),
+    "packed batches by tokens": (
+        lambda base, rows, tmp: ["--model_name_or_path", base, "--dataset_name", rows, "--packing", "true"],
+        "tokens_per_batch and packing are two ways to the same end",
     ),
     "every row too long": (
         lambda base, rows, tmp: ["--model_name_or_path", base, "--dataset_name", rows, "--max_length", "4"],
@@ -351,47 +437,48 @@ MISTAKES: dict[str, Case] = {
 }
 
 
+def test_a_mistake_is_raised_as_one_that_the_user_can_mend(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^no dataset; give --dataset_name with a dataset folder or a Hub id$"):
+        sft.run(["--config", str(RECIPE), "--model_name_or_path", "base", "--output_dir", str(tmp_path)])
+
+
 @pytest.mark.parametrize("case", MISTAKES.values(), ids=MISTAKES.keys())
-def test_a_mistake_is_told_in_one_sentence(
-    case: Case, tiny_llama: Path, shop_rows: Path, tmp_path: Path, call: Callable[..., str]
-) -> None:
+def test_a_mistake_is_told_in_one_sentence(case: Case, tiny_llama: Path, shop_rows: Path, tmp_path: Path, call: Call) -> None:
     arguments, sentence = case
     place = tmp_path / "input"
     place.mkdir()
     words = arguments(tiny_llama, shop_rows, place)
     recipe = [] if "--config" in words else ["--config", RECIPE]
-    said = call(*recipe, "--output_dir", tmp_path / "out", "--cpu_threads", 1, *words)
-    assert said.startswith("error: ")
-    assert sentence in said
-    assert "\n" not in said
+    ended = call(*recipe, "--output_dir", tmp_path / "out", *words)
+    assert ended.code == 2
+    assert sentence in ended.error
     assert not list((tmp_path / "out").glob("adapter*"))
 
 
-def test_a_base_without_a_chat_template_is_refused(
-    tiny_llama: Path, shop_rows: Path, tmp_path: Path, call: Callable[..., str]
-) -> None:
+def test_a_base_without_a_chat_template_is_refused(tiny_llama: Path, shop_rows: Path, tmp_path: Path, call: Call) -> None:
     base = tmp_path / "base"
     base.mkdir()
     for path in tiny_llama.iterdir():
         if path.name != "chat_template.jinja":
             (base / path.name).symlink_to(path)
     said = call("--config", RECIPE, "--model_name_or_path", base, "--dataset_name", shop_rows, "--output_dir", tmp_path / "out")
-    assert said == f"error: the model {base} has no chat template; take its instruct version or give --chat_template_path"
+    assert said.code == 2
+    assert said.error == f"error: the model {base} has no chat template; take its instruct version or give --chat_template_path"
 
 
-def test_an_output_folder_that_cannot_be_written_is_found_out_first(tmp_path: Path, call: Callable[..., str]) -> None:
+def test_an_output_folder_that_cannot_be_written_is_found_out_first(tmp_path: Path, call: Call) -> None:
     taken = write(tmp_path / "out", "a file")
     said = call("--config", RECIPE, "--dataset_name", tmp_path / "none", "--output_dir", taken)
-    assert said == f"error: cannot write to --output_dir {taken}: File exists"
+    assert said.code == 2
+    assert said.error == f"error: cannot write to --output_dir {taken}: File exists"
 
 
 def test_what_the_hub_refuses_is_told_in_one_sentence(hub: Hub, tiny_llama: Path, shop_rows: Path, tmp_path: Path) -> None:
     code = (
-        "import json, sys; from training import sft\n"
+        "import json, sys; from dataset_builders.errors import UserError; from training import sft\n"
         "for argv in json.loads(sys.argv[1]):\n"
-        "    sys.argv = ['sft.py', *argv]\n"
-        "    try: sft.main()\n"
-        "    except SystemExit as exit_: print('SAID', exit_.code)\n"
+        "    try: sft.run(argv)\n"
+        "    except UserError as error: print('SAID', error)\n"
     )
     common = ["--config", str(RECIPE), "--output_dir", str(tmp_path), "--cpu_threads", "1"]
     base, rows = ["--model_name_or_path", str(tiny_llama)], ["--dataset_name", str(shop_rows)]
@@ -413,5 +500,5 @@ def test_what_the_hub_refuses_is_told_in_one_sentence(hub: Hub, tiny_llama: Path
     said = [line.removeprefix("SAID ") for line in done.stdout.splitlines() if line.startswith("SAID ")]
     assert len(said) == len(cases), done.stderr
     for sentence, answer in zip(cases, said, strict=True):
-        assert answer.startswith(f"error: {sentence}")
+        assert answer.startswith(sentence)
     assert "Traceback" not in done.stderr

@@ -1,0 +1,225 @@
+"""training/attention.py: rows behind one another attend as each would alone, alone in the function and in a whole model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from training.attention import NAME, QUERIES_AT_A_TIME, register, sdpa_varlen
+
+ROWS = [
+    [1],
+    [7],
+    [1, 5, 2, 1],
+    [QUERIES_AT_A_TIME - 1, 3, QUERIES_AT_A_TIME],
+    [QUERIES_AT_A_TIME + 1, 1, 40],
+    [2 * QUERIES_AT_A_TIME + 17],
+]
+HEADS = [(4, 4), (6, 2), (5, 1)]
+"""Of queries, and of keys and values."""
+
+
+def drawn(lengths: Sequence[int], heads: tuple[int, int], size: int = 8) -> "tuple[Any, Any, Any]":
+    """Query, key and value of rows of these lengths, laid out as the model does it."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    shapes = (heads[0], heads[1], heads[1])
+    query, key, value = (
+        torch.randn(1, sum(lengths), heads, size, generator=generator).transpose(1, 2).requires_grad_() for heads in shapes
+    )
+    return query, key, value
+
+
+def ends(lengths: Sequence[int]) -> Any:
+    import torch
+
+    return torch.tensor([0, *lengths]).cumsum(0).to(torch.int32)
+
+
+def row_by_row(query: Any, key: Any, value: Any, lengths: Sequence[int], scale: float | None = None) -> Any:
+    """The same by torch's own attention, one call a row, each key's head repeated for its queries' heads."""
+    import torch
+    from torch.nn.functional import scaled_dot_product_attention
+
+    groups = query.size(1) // key.size(1)
+    rows, start = [], 0
+    for length in lengths:
+        asked, keys, values = (tensor[:, :, start : start + length] for tensor in (query, key, value))
+        keys, values = (tensor.repeat_interleave(groups, dim=1) for tensor in (keys, values))
+        rows.append(scaled_dot_product_attention(asked, keys, values, is_causal=True, scale=scale))
+        start += length
+    return torch.cat(rows, dim=2).transpose(1, 2)
+
+
+@pytest.mark.parametrize("heads", HEADS, ids=str)
+@pytest.mark.parametrize("lengths", ROWS, ids=str)
+def test_rows_attend_as_torch_lets_each_of_them_attend_alone(lengths: list[int], heads: tuple[int, int]) -> None:
+    import torch
+
+    tensors = drawn(lengths, heads)
+    expected = row_by_row(*tensors, lengths)
+    attended, weights = sdpa_varlen(torch.nn.Module(), *tensors, None, cu_seq_lens_q=ends(lengths))
+    assert weights is None
+    assert attended.shape == (1, sum(lengths), heads[0], 8)
+    torch.testing.assert_close(attended, expected, atol=1e-5, rtol=1e-5)
+    into = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
+    for one, other in zip(
+        torch.autograd.grad(attended, tensors, into), torch.autograd.grad(expected, tensors, into), strict=True
+    ):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+def test_the_scaling_is_the_one_asked_for() -> None:
+    import torch
+
+    tensors = drawn([5, 3], (4, 2))
+    attended, _ = sdpa_varlen(torch.nn.Module(), *tensors, None, scaling=0.7, cu_seq_lens_q=ends([5, 3]))
+    torch.testing.assert_close(attended, row_by_row(*tensors, [5, 3], scale=0.7), atol=1e-5, rtol=1e-5)
+
+
+def test_without_boundaries_there_is_one_row() -> None:
+    import torch
+
+    tensors = drawn([300], (4, 2))
+    attended, _ = sdpa_varlen(torch.nn.Module(), *tensors, None)
+    torch.testing.assert_close(attended, row_by_row(*tensors, [300]), atol=1e-5, rtol=1e-5)
+
+
+def test_in_bfloat16_the_result_is_in_bfloat16_and_as_near_as_it_can_be() -> None:
+    import torch
+
+    lengths = [QUERIES_AT_A_TIME + 10, 30]
+    tensors = tuple(tensor.detach().bfloat16() for tensor in drawn(lengths, (4, 2)))
+    attended, _ = sdpa_varlen(torch.nn.Module(), *tensors, None, cu_seq_lens_q=ends(lengths))
+    assert attended.dtype == torch.bfloat16
+    exact = row_by_row(*(tensor.float() for tensor in tensors), lengths)
+    torch.testing.assert_close(attended.float(), exact, atol=2e-2, rtol=2e-2)
+
+
+def test_several_rows_that_do_not_lie_behind_one_another_are_refused() -> None:
+    import torch
+
+    query = torch.zeros(2, 1, 3, 8)
+    with pytest.raises(ValueError, match=rf"^attn_implementation {NAME} needs padding_free: true$"):
+        sdpa_varlen(torch.nn.Module(), query, query, query, None)
+
+
+def test_a_sliding_window_that_is_shorter_than_a_row_is_refused() -> None:
+    import torch
+
+    tensors = drawn([6, 3], (2, 2))
+    boundaries = ends([6, 3])
+    expected = row_by_row(*tensors, [6, 3])
+    attended, _ = sdpa_varlen(torch.nn.Module(), *tensors, None, cu_seq_lens_q=boundaries, sliding_window=6)
+    torch.testing.assert_close(attended, expected, atol=1e-5, rtol=1e-5)
+    with pytest.raises(ValueError, match="knows no sliding window; lower max_length to 5, or use sdpa"):
+        sdpa_varlen(torch.nn.Module(), *tensors, None, cu_seq_lens_q=boundaries, sliding_window=5)
+
+
+# In a whole model
+
+
+LENGTHS = [3, 41, 1, QUERIES_AT_A_TIME + 30, 17]
+
+
+@pytest.fixture(scope="module")
+def examples() -> list[dict[str, list[int]]]:
+    """Rows of which the last two thirds are supervised."""
+    import torch
+
+    torch.manual_seed(1)
+    rows = [torch.randint(3, 390, (length,)).tolist() for length in LENGTHS]
+    return [{"input_ids": row, "labels": [-100] * (len(row) // 3) + row[len(row) // 3 :]} for row in rows]
+
+
+def load(folder: Path, attention: str, **changes: Any) -> Any:
+    """The tiny model in float32 with an adapter whose weights are none of them zero."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    register()
+    model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation=attention, dtype=torch.float32, **changes)
+    torch.manual_seed(0)
+    return get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False))
+
+
+def collated(examples: list[dict[str, list[int]]], padding_free: bool) -> dict[str, Any]:
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    batch: dict[str, Any] = DataCollatorForLanguageModeling(pad_token_id=0, padding_free=padding_free)(examples)
+    return batch
+
+
+def loss_and_gradients(model: Any, batch: dict[str, Any]) -> "tuple[Any, dict[str, Any]]":
+    loss = model(**batch).loss
+    loss.backward()
+    return loss, {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+
+
+def test_a_model_learns_from_rows_without_padding_what_it_learns_from_padded_ones(
+    tiny_llama: Path, examples: list[dict[str, list[int]]]
+) -> None:
+    import torch
+
+    padded_loss, padded = loss_and_gradients(load(tiny_llama, "sdpa"), collated(examples, padding_free=False))
+    loss, gradients = loss_and_gradients(load(tiny_llama, NAME), collated(examples, padding_free=True))
+    torch.testing.assert_close(loss, padded_loss, atol=1e-6, rtol=1e-6)
+    assert len(gradients) == 2 * 2 * 7, "two layers, two matrices for each of seven projections"
+    assert gradients.keys() == padded.keys()
+    for name, gradient in gradients.items():
+        assert gradient.abs().max() > 0, name
+        torch.testing.assert_close(gradient, padded[name], atol=1e-5, rtol=1e-4)
+
+
+def test_rows_do_not_see_each_other(tiny_llama: Path, examples: list[dict[str, list[int]]]) -> None:
+    import torch
+
+    model = load(tiny_llama, NAME)
+    with torch.no_grad():
+        before = model(**collated(examples, padding_free=True)).logits[0].split(LENGTHS)
+        for changed in range(len(examples)):
+            other = [dict(row) for row in examples]
+            other[changed]["input_ids"] = [(token + 1) % 390 for token in other[changed]["input_ids"]]
+            after = model(**collated(other, padding_free=True)).logits[0].split(LENGTHS)
+            for row, (one, two) in enumerate(zip(before, after, strict=True)):
+                assert torch.equal(one, two) == (row != changed)
+
+
+def test_a_row_has_the_logits_that_it_has_alone_wherever_it_lies(
+    tiny_llama: Path, examples: list[dict[str, list[int]]]
+) -> None:
+    import torch
+
+    model = load(tiny_llama, NAME)
+    with torch.no_grad():
+        alone = [model(**collated([row], padding_free=True)).logits[0] for row in examples]
+        together = model(**collated(examples[::-1], padding_free=True)).logits[0].split(LENGTHS[::-1])
+    for one, two in zip(alone, together[::-1], strict=True):
+        torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-5)
+
+
+def test_a_model_is_refused_padded_rows(tiny_llama: Path, examples: list[dict[str, list[int]]]) -> None:
+    with pytest.raises(ValueError, match="needs padding_free: true"):
+        load(tiny_llama, NAME)(**collated(examples, padding_free=False))
+
+
+def test_a_model_with_a_sliding_window_trains_on_rows_within_it_only(tmp_path: Path) -> None:
+    import torch
+    from transformers import MistralConfig, MistralForCausalLM
+
+    register()
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "vocab_size": 32}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    torch.manual_seed(0)
+    MistralForCausalLM(MistralConfig(**sizes, **heads, sliding_window=8)).save_pretrained(tmp_path)
+    rows = [{"input_ids": list(range(1, length + 1))} for length in (8, 4)]
+    model = MistralForCausalLM.from_pretrained(tmp_path, attn_implementation=NAME)
+    padded = MistralForCausalLM.from_pretrained(tmp_path, attn_implementation="sdpa")
+    with torch.no_grad():
+        loss = model(**collated(rows, padding_free=True)).loss
+        torch.testing.assert_close(loss, padded(**collated(rows, padding_free=False)).loss)
+        with pytest.raises(ValueError, match="lower max_length to 8, or use sdpa"):
+            model(**collated([{"input_ids": list(range(9))}], padding_free=True))

@@ -1,0 +1,129 @@
+"""training/batches.py: which rows share a batch, what a batch holds, and what TRL's collator makes of it."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.training.conftest import make_row
+from training.batches import SAMPLED, Batches, cut, rows_in_a_batch, sampled_lengths
+
+LENGTHS = st.lists(st.integers(1, 400), max_size=80)
+TOKENISED = st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=9), min_size=1, max_size=12)
+
+
+def dataset(rows: list[list[int]]) -> Any:
+    """Rows whose labels are their tokens plus 100, all supervised."""
+    from datasets import Dataset
+
+    return Dataset.from_dict({"input_ids": rows, "labels": [[token + 100 for token in row] for row in rows]})
+
+
+@given(lengths=LENGTHS, budget=st.integers(1, 1000), seed=st.integers(0, 3))
+def test_every_row_is_in_one_batch_and_no_batch_of_several_is_over_budget(lengths: list[int], budget: int, seed: int) -> None:
+    batches = cut(lengths, budget, seed)
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    assert all(batches)
+    for batch in batches:
+        assert len(batch) == 1 or sum(lengths[row] for row in batch) <= budget
+
+
+@given(lengths=LENGTHS, budget=st.integers(1, 1000), seed=st.integers(0, 3))
+def test_a_batch_is_closed_only_when_the_next_row_does_not_fit(lengths: list[int], budget: int, seed: int) -> None:
+    batches = cut(lengths, budget, seed)
+    for batch, following in pairwise(batches):
+        assert sum(lengths[row] for row in batch) + lengths[following[0]] > budget
+
+
+@given(lengths=LENGTHS, budget=st.integers(1, 1000), seed=st.integers(0, 3))
+def test_the_same_seed_cuts_the_same(lengths: list[int], budget: int, seed: int) -> None:
+    assert cut(lengths, budget, seed) == cut(tuple(lengths), budget, seed)
+
+
+def test_another_seed_cuts_otherwise() -> None:
+    assert cut([10] * 50, 100, seed=0) != cut([10] * 50, 100, seed=1)
+
+
+def test_rows_of_all_lengths_share_batches() -> None:
+    lengths = [10] * 100 + [50] * 100
+    batches = cut(lengths, 300, seed=0)
+    mixed = [batch for batch in batches if len({lengths[row] for row in batch}) == 2]
+    assert len(mixed) > 0.9 * len(batches)
+
+
+def test_rows_in_a_batch_are_told_on_average() -> None:
+    assert rows_in_a_batch([10] * 100, 100) == 10
+    assert rows_in_a_batch([10] * 100, 109) == 10
+    assert rows_in_a_batch([200] * 7, 100) == 1
+
+
+def test_sampled_lengths_are_those_that_the_rows_have_when_tokenised(tiny_llama: Path) -> None:
+    from datasets import Dataset
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
+    rows = [make_row(task, number) for task in ("also_buy", "answer_generation") for number in range(5)]
+    expected = [len(tokenizer.apply_chat_template(row["prompt"] + row["completion"])["input_ids"]) for row in rows]
+    assert sorted(sampled_lengths(Dataset.from_list(rows), tokenizer, seed=0)) == sorted(expected)
+
+
+def test_of_many_rows_only_some_are_measured_and_those_are_drawn_by_the_seed() -> None:
+    from datasets import Dataset
+
+    class Words:
+        """Takes every chat for the number in its prompt."""
+
+        def apply_chat_template(self, chats: list[str], **options: Any) -> dict[str, list[range]]:
+            return {"input_ids": [range(int(chat)) for chat in chats]}
+
+    count = SAMPLED + 200
+    rows = Dataset.from_dict({"prompt": [str(number) for number in range(count)], "completion": [""] * count})
+    measured = sampled_lengths(rows, Words(), seed=0)
+    assert len(set(measured)) == SAMPLED
+    assert measured == sampled_lengths(rows, Words(), seed=0)
+    assert set(measured) != set(sampled_lengths(rows, Words(), seed=1))
+
+
+@settings(deadline=None)  # the first example waits for imports
+@given(rows=TOKENISED, budget=st.integers(1, 40), seed=st.integers(0, 3))
+def test_a_batch_holds_its_rows_behind_one_another(rows: list[list[int]], budget: int, seed: int) -> None:
+    batches = Batches(dataset(rows), budget, seed)
+    assert len(batches) == len(batches.batches)
+    for number, members in enumerate(batches.batches):
+        batch = batches[number]
+        assert batch["input_ids"] == [token for row in members for token in rows[row]]
+        assert batch["labels"] == [token + 100 for row in members for token in rows[row]]
+        assert batch["seq_lengths"] == [len(rows[row]) for row in members]
+
+
+@settings(deadline=None)  # the first example waits for imports
+@given(rows=TOKENISED, budget=st.integers(1, 40), together=st.integers(1, 3))
+def test_collated_rows_have_their_own_positions_and_no_supervised_first_token(
+    rows: list[list[int]], budget: int, together: int
+) -> None:
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    batches = Batches(dataset(rows), budget, seed=0)
+    numbers = range(min(together, len(batches)))
+    collated = DataCollatorForLanguageModeling(pad_token_id=0, padding_free=True)([batches[number] for number in numbers])
+    lying = [rows[row] for number in numbers for row in batches.batches[number]]
+    assert "attention_mask" not in collated
+    assert collated["input_ids"].tolist() == [[token for row in lying for token in row]]
+    assert collated["position_ids"].tolist() == [[place for row in lying for place in range(len(row))]]
+    assert collated["labels"].tolist() == [[token for row in lying for token in (-100, *(token + 100 for token in row[1:]))]]
+    ends = [sum(len(row) for row in lying[:number]) for number in range(len(lying) + 1)]
+    assert collated["cu_seq_lens_q"].tolist() == ends
+
+
+def test_batches_are_counted_and_read_as_torch_does_it() -> None:
+    from torch.utils.data import DataLoader
+
+    batches = Batches(dataset([[number] * 5 for number in range(7)]), budget=12, seed=0)
+    loaded = list(DataLoader(batches, batch_size=1, collate_fn=lambda items: items[0]))
+    assert len(loaded) == 4
+    assert sorted({token for batch in loaded for token in batch["input_ids"]}) == list(range(7))
+    with pytest.raises(IndexError):
+        batches[4]

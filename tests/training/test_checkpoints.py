@@ -1,0 +1,398 @@
+"""training/checkpoints.py: which checkpoints are whole, which one a run goes on from, and the way to the Hub and back."""
+
+import json
+import math
+import os
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataset_builders.errors import UserError
+from training.checkpoints import (
+    MARK,
+    STATE,
+    check_same_run,
+    checkpoints,
+    drop_unfinished,
+    from_plain,
+    last_whole,
+    mark_complete,
+    pack,
+    read_mark,
+    resolve,
+    step_of,
+    to_plain,
+    unpack,
+)
+
+FACTS = {"rows": "abc", "seed": 0, "tokens per batch": 1024}
+
+
+def make(output: Path, step: int, saved_at: float | None = None, mark: bool = True) -> Path:
+    """A checkpoint of a step, as far as this module looks into it."""
+    folder = output / f"checkpoint-{step}"
+    (folder / "deep").mkdir(parents=True)
+    state = {"global_step": step, "best_model_checkpoint": str(folder), "best_metric": 1.5, "best_global_step": step}
+    (folder / STATE).write_text(json.dumps(state))
+    (folder / "adapter_model.safetensors").write_bytes(b"weights" * step)
+    (folder / "deep" / "shard").write_bytes(b"shard")
+    if mark:
+        mark_complete(folder, FACTS)
+    if saved_at is not None:
+        written = json.loads((folder / MARK).read_text())
+        (folder / MARK).write_text(json.dumps(written | {"saved_at": saved_at}))
+    return folder
+
+
+# The mark
+
+
+def test_a_marked_checkpoint_is_whole_and_tells_of_what_run_it_is(tmp_path: Path) -> None:
+    mark = read_mark(make(tmp_path, 3))
+    assert mark is not None
+    assert mark["run"] == FACTS
+    assert mark["files"].keys() == {STATE, "adapter_model.safetensors", "deep/shard"}
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "not marked": lambda folder: (folder / MARK).unlink(),
+    "a missing file": lambda folder: (folder / "adapter_model.safetensors").unlink(),
+    "a missing file further down": lambda folder: (folder / "deep" / "shard").unlink(),
+    "a missing folder": lambda folder: shutil.rmtree(folder / "deep"),
+    "a truncated file": lambda folder: os.truncate(folder / "adapter_model.safetensors", 5),
+    "an empty file": lambda folder: (folder / STATE).write_bytes(b""),
+    "a grown file": lambda folder: (folder / "deep" / "shard").write_bytes(b"shards"),
+    "a truncated mark": lambda folder: os.truncate(folder / MARK, 20),
+    "an empty mark": lambda folder: (folder / MARK).write_bytes(b""),
+    "a mark that is no mapping": lambda folder: (folder / MARK).write_text("[]"),
+    "a mark of other content": lambda folder: (folder / MARK).write_text('{"files": 3}'),
+    "a mark that is no text": lambda folder: (folder / MARK).write_bytes(b"\xff\xfe"),
+    "a mark without the trainer's state": lambda folder: (folder / MARK).write_text('{"files": {}, "run": {}}'),
+    "no folder": lambda folder: shutil.rmtree(folder),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_damaged_checkpoint_is_not_whole_and_not_gone_on_from(damage: Callable[[Path], object], tmp_path: Path) -> None:
+    good, folder = make(tmp_path, 3), make(tmp_path, 4)
+    assert last_whole(tmp_path) == folder
+    damage(folder)
+    assert read_mark(folder) is None
+    assert last_whole(tmp_path) == good
+
+
+def test_a_file_that_came_later_leaves_a_checkpoint_whole(tmp_path: Path) -> None:
+    folder = make(tmp_path, 3)
+    (folder / "notes").write_text("mine")
+    assert read_mark(folder)
+
+
+def test_marking_removes_the_pickled_arguments_and_can_be_done_again(tmp_path: Path) -> None:
+    folder = make(tmp_path, 3, mark=False)
+    (folder / "training_args.bin").write_bytes(b"\x80")
+    (folder / f".{MARK}").write_text("of a run that was killed while it marked")
+    for _ in range(2):
+        mark_complete(folder, FACTS)
+        mark = read_mark(folder)
+        assert mark is not None
+        assert mark["files"].keys() == {STATE, "adapter_model.safetensors", "deep/shard"}
+    assert {path.name for path in folder.iterdir()} == {STATE, "adapter_model.safetensors", "deep", MARK}
+
+
+# Which one
+
+
+def test_checkpoints_are_told_by_name_and_ordered_by_step(tmp_path: Path) -> None:
+    for step in (10, 9, 100):
+        make(tmp_path, step, mark=False)
+    for name in ("checkpoint-best", "checkpoint-", "my-checkpoint-3", "checkpoint-3.old", "trackio"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "checkpoint-7").write_text("a file")
+    assert [step_of(folder) for folder in checkpoints(tmp_path)] == [9, 10, 100]
+    assert checkpoints(tmp_path / "none") == []
+    assert step_of(Path("last-checkpoint")) == -1
+
+
+def test_the_last_one_is_the_one_saved_last_whatever_its_step(tmp_path: Path) -> None:
+    make(tmp_path, 900, saved_at=1000.0)
+    make(tmp_path, 20, saved_at=2000.0)
+    make(tmp_path, 10, saved_at=1999.0)
+    assert last_whole(tmp_path) == tmp_path / "checkpoint-20"
+    make(tmp_path, 30, mark=False)
+    assert last_whole(tmp_path) == tmp_path / "checkpoint-20"
+
+
+def test_of_those_saved_at_the_same_time_the_last_is_of_the_highest_step(tmp_path: Path) -> None:
+    for step in (9, 100, 20):
+        make(tmp_path, step, saved_at=5.0)
+    assert last_whole(tmp_path) == tmp_path / "checkpoint-100"
+
+
+def test_where_nothing_is_whole_there_is_no_last_one(tmp_path: Path) -> None:
+    make(tmp_path, 3, mark=False)
+    assert last_whole(tmp_path) is None
+    assert last_whole(tmp_path / "none") is None
+
+
+def test_what_a_killed_run_left_is_dropped_and_named(tmp_path: Path) -> None:
+    good = make(tmp_path, 3)
+    make(tmp_path, 4, mark=False)
+    make(tmp_path, 11, mark=False)
+    (tmp_path / "trackio").mkdir()
+    assert drop_unfinished(tmp_path) == ["checkpoint-4", "checkpoint-11"]
+    assert {path.name for path in tmp_path.iterdir()} == {good.name, "trackio"}
+    assert drop_unfinished(tmp_path) == []
+
+
+@pytest.mark.parametrize("wanted", [None, "", "false", "False"])
+def test_without_a_wish_a_run_begins_anew(wanted: str | None, tmp_path: Path) -> None:
+    make(tmp_path, 3)
+    assert resolve(wanted, tmp_path) is None
+
+
+@pytest.mark.parametrize("wanted", ["last", "Last", "true", "True"])
+def test_the_last_whole_one_of_the_output_folder_is_found(wanted: str, tmp_path: Path) -> None:
+    make(tmp_path, 3)
+    make(tmp_path, 4, mark=False)
+    assert resolve(wanted, tmp_path) == tmp_path / "checkpoint-3"
+
+
+def test_a_checkpoint_or_the_last_whole_one_of_a_run_can_be_named(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    make(run, 3)
+    make(run, 4)
+    make(run, 5, mark=False)
+    assert resolve(str(run / "checkpoint-3"), tmp_path / "out") == run / "checkpoint-3"
+    assert resolve(str(run), tmp_path / "out") == run / "checkpoint-4"
+
+
+@pytest.mark.parametrize("wanted", ["last", "{output}", "{output}/checkpoint-4", "{output}/checkpoint-9", "./none/x", "none"])
+def test_a_wish_that_cannot_be_met_is_refused_and_not_taken_for_a_fresh_start(wanted: str, tmp_path: Path) -> None:
+    make(tmp_path, 4, mark=False)
+    wanted = wanted.format(output=tmp_path)
+    with pytest.raises(UserError) as refused:
+        resolve(wanted, tmp_path)
+    place = tmp_path if wanted == "last" else wanted
+    assert str(refused.value) == (f"there is no whole checkpoint to resume from in {place}; leave --resume_from_checkpoint out")
+
+
+def test_a_run_of_the_same_rows_and_steps_may_go_on(tmp_path: Path) -> None:
+    check_same_run(make(tmp_path, 3), FACTS)
+    check_same_run(tmp_path / "checkpoint-3", FACTS | {"something newer": 1})
+    check_same_run(tmp_path / "checkpoint-3", {})
+
+
+@pytest.mark.parametrize(
+    ("changed", "shown"),
+    [
+        ({"rows": "abd"}, "rows"),
+        ({"seed": 1}, "seed (0, now 1)"),
+        ({"tokens per batch": 512}, "tokens per batch (1024, now 512)"),
+    ],
+)
+def test_a_run_of_other_rows_or_steps_is_refused(changed: dict[str, Any], shown: str, tmp_path: Path) -> None:
+    folder = make(tmp_path, 3)
+    with pytest.raises(UserError) as refused:
+        check_same_run(folder, FACTS | changed)
+    assert str(refused.value) == (
+        f"{folder} is of a run with other {shown}; resume with the same dataset, tasks, weights, seed and batch, "
+        "or leave --resume_from_checkpoint out"
+    )
+
+
+# To the Hub and back
+
+
+def tensors() -> st.SearchStrategy[Any]:
+    import torch
+
+    kinds = [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.int32, torch.uint8, torch.bool]
+    shapes = st.lists(st.integers(0, 3), max_size=3)
+    return st.builds(
+        lambda kind, shape, seed: (torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * 9).to(kind),
+        st.sampled_from(kinds),
+        shapes,
+        st.integers(0, 9),
+    )
+
+
+def arrays() -> st.SearchStrategy[Any]:
+    import numpy as np
+
+    kinds = ["float32", "float64", "int64", "int8", "uint8", "uint16", "uint32", "uint64", "bool"]
+
+    def build(kind: str, shape: list[int], seed: int, order: str) -> Any:
+        numbers = np.frombuffer(np.random.default_rng(seed).bytes(8 * math.prod(shape)), dtype=np.uint64).reshape(shape)
+        array = np.asarray(numbers % 2 == 0 if kind == "bool" else numbers.astype(kind))
+        return array.T if order == "turned" else array
+
+    return st.builds(
+        build,
+        st.sampled_from(kinds),
+        st.lists(st.integers(0, 3), max_size=3),
+        st.integers(0, 9),
+        st.sampled_from(["as it is", "turned"]),
+    )
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=5)
+
+
+def trees() -> st.SearchStrategy[Any]:
+    return st.recursive(
+        SCALARS | tensors() | arrays(),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.lists(inner, max_size=4).map(tuple)
+            | st.dictionaries(st.integers(0, 99) | st.text(max_size=3) | st.booleans(), inner, max_size=4)
+        ),
+        max_leaves=12,
+    )
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are of the same types all the way down, and equal bit by bit."""
+    import numpy as np
+    import torch
+
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, torch.Tensor):
+        return bool(one.dtype == other.dtype and torch.equal(one, other))
+    if isinstance(one, np.ndarray):
+        return bool(one.dtype == other.dtype and np.array_equal(one, other))
+    if isinstance(one, dict):
+        keys = [(type(key), key) for key in one]
+        return keys == [(type(key), key) for key in other] and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+@settings(deadline=None)
+@given(value=st.deferred(trees))
+def test_what_is_made_plain_comes_back_the_same(value: Any) -> None:
+    from safetensors.torch import load, save
+
+    stored: dict[str, Any] = {}
+    tree = json.dumps(to_plain(value, stored))
+    assert same(from_plain(json.loads(tree), load(save(stored))), value)
+
+
+@pytest.mark.parametrize("value", [object(), {1: {2, 3}}, [b"bytes"], (1j,), Path("a")], ids=repr)
+def test_what_has_no_plain_form_is_refused(value: Any) -> None:
+    with pytest.raises(TypeError, match="has no place in a checkpoint on the Hub"):
+        to_plain(value, {})
+
+
+def test_numbers_that_are_none_come_back_too() -> None:
+    back = from_plain(json.loads(json.dumps(to_plain([math.inf, -math.inf, math.nan], {}))), {})
+    assert back[:2] == [math.inf, -math.inf]
+    assert math.isnan(back[2])
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A checkpoint with states of a real optimizer, scheduler and the generators, saved as transformers does it."""
+    import numpy as np
+    import torch
+    from transformers import get_cosine_schedule_with_warmup
+
+    folder = make(tmp_path / "run", 3, mark=False)
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Linear(3, 2).bfloat16().float())
+    groups = [{"params": model[0].parameters(), "weight_decay": 0.1}, {"params": model[1].parameters(), "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=0.1, betas=(0.9, 0.95))
+    scheduler = get_cosine_schedule_with_warmup(optimizer, 2, 10)
+    for _ in range(3):
+        model(torch.randn(5, 4)).square().sum().backward()
+        optimizer.step()
+        scheduler.step()
+    torch.save(optimizer.state_dict(), folder / "optimizer.pt")
+    torch.save(scheduler.state_dict(), folder / "scheduler.pt")
+    generators = {"python": random.getstate(), "numpy": np.random.get_state(), "cpu": torch.random.get_rng_state()}
+    torch.save(generators, folder / "rng_state.pth")
+    (folder / "training_args.bin").write_bytes(b"\x80")
+    (folder / "adapter_config.json").write_text("{}")
+    mark_complete(folder, FACTS)
+    return folder
+
+
+def load_pickled(path: Path) -> Any:
+    import torch
+    from transformers.trainer_pt_utils import safe_globals
+
+    with safe_globals():
+        return torch.load(path, weights_only=True)
+
+
+def test_a_packed_checkpoint_holds_no_pickle_and_no_path_of_this_machine(saved: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "packed"
+    (saved / "pytorch_model.bin").write_bytes(b"\x80")
+    pack(saved, packed)
+    names = {path.name for path in packed.iterdir()}
+    assert {"optimizer.pt.safetensors", "scheduler.pt.safetensors", "rng_state.pth.safetensors", STATE, "run.json"} <= names
+    assert {"adapter_model.safetensors", "adapter_config.json"} <= names
+    assert not [name for name in names if name.endswith((".pt", ".pth", ".bin", ".pkl"))]
+    assert MARK not in names, "sizes are others now"
+    assert not [path.name for path in packed.iterdir() if str(tmp_path).encode() in path.read_bytes()]
+    state = json.loads((packed / STATE).read_text())
+    assert state["best_model_checkpoint"] is None
+    assert state["global_step"] == 3
+
+
+def test_an_unpacked_checkpoint_is_whole_and_its_states_are_the_same(saved: Path, tmp_path: Path) -> None:
+    pack(saved, tmp_path / "packed")
+    back = tmp_path / "back"
+    unpack(tmp_path / "packed", back)
+    mark = read_mark(back)
+    assert mark is not None
+    assert mark["run"] == FACTS
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        assert same(load_pickled(back / name), load_pickled(saved / name)), name
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        assert (back / name).read_bytes() == (saved / name).read_bytes()
+    assert {path.name for path in back.iterdir()} == {path.name for path in saved.iterdir()} - {"deep"}
+
+
+def test_what_was_unpacked_is_taken_by_optimizer_scheduler_and_generators(saved: Path, tmp_path: Path) -> None:
+    import numpy as np
+    import torch
+    from transformers import get_cosine_schedule_with_warmup
+
+    pack(saved, tmp_path / "packed")
+    back = tmp_path / "back"
+    unpack(tmp_path / "packed", back)
+    drawn = []
+    for folder in (saved, back):
+        states = load_pickled(folder / "rng_state.pth")
+        random.setstate(states["python"])
+        np.random.set_state(states["numpy"])
+        torch.random.set_rng_state(states["cpu"])
+        model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Linear(3, 2))
+        groups = [{"params": layer.parameters()} for layer in model]
+        optimizer = torch.optim.AdamW(groups)
+        scheduler = get_cosine_schedule_with_warmup(optimizer, 2, 10)
+        optimizer.load_state_dict(load_pickled(folder / "optimizer.pt"))
+        scheduler.load_state_dict(load_pickled(folder / "scheduler.pt"))
+        model(torch.randn(5, 4)).square().sum().backward()
+        optimizer.step()
+        scheduler.step()
+        weights = [weight.tolist() for weight in model.parameters()]
+        drawn.append((random.random(), np.random.rand(), scheduler.get_last_lr(), weights))
+    assert drawn[0] == drawn[1]
+
+
+def test_pickles_that_someone_else_put_beside_a_packed_checkpoint_are_left_there(saved: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "packed"
+    pack(saved, packed)
+    for name in ("rng_state_1.pth", "scheduler2.pt", "adapter_model.bin"):
+        (packed / name).write_bytes(b"\x80\x04.")
+    unpack(packed, tmp_path / "back")
+    assert not {"rng_state_1.pth", "scheduler2.pt", "adapter_model.bin"} & {path.name for path in (tmp_path / "back").iterdir()}

@@ -1,0 +1,112 @@
+"""Recipe and command line: TRL's own argument classes, and which rows are trained on."""
+
+import difflib
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from dataset_builders.errors import UserError, first_line
+
+if TYPE_CHECKING:
+    from trl import ModelConfig, ScriptArguments, SFTConfig
+
+
+@dataclass
+class DataArguments:
+    """Which rows are trained on, and how many at once."""
+
+    tasks: str | None = field(default=None, metadata={"help": "Comma-separated tasks to train on; default all."})
+    task_weights: str = field(
+        default="proportional",
+        metadata={"help": "An epoch's mixture: proportional, uniform, temperature=T, or task=weight,task=weight."},
+    )
+    max_rows_per_task: int = field(
+        default=0, metadata={"help": "At most so many rows of a task, by a seeded draw, validation included; 0 = all."}
+    )
+    validation_samples: str = field(
+        default="0",
+        metadata={"help": "At most so many rows of the train split are held out, whole groups only; 10k will do."},
+    )
+    tokens_per_batch: int = field(
+        default=0,
+        metadata={
+            "help": "Rows of a micro-batch lie behind one another without padding, up to so many tokens, in place of "
+            "per_device_train_batch_size rows; 0 = not so."
+        },
+    )
+    rows_per_step: int = field(
+        default=0,
+        metadata={
+            "help": "Rows of an optimiser step on average, of all processes; gradient_accumulation_steps follows from it. "
+            "0 = as that one says."
+        },
+    )
+    dataset_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of a Hub dataset."})
+    cpu_threads: int = field(
+        default=0, metadata={"help": "Threads on a CPU; 0 = all cores (accelerate's own default is often one)."}
+    )
+
+
+Arguments = tuple["ScriptArguments", "SFTConfig", "ModelConfig", DataArguments]
+
+
+def parse_arguments(argv: list[str]) -> Arguments:
+    """Recipe and command line together. Raises UserError."""
+    import torch
+    import yaml
+    from trl import ModelConfig, ScriptArguments, SFTConfig, TrlParser
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(message)
+
+    classes: Any = (ScriptArguments, SFTConfig, ModelConfig, DataArguments)
+    parser = TrlParser(classes, allow_abbrev=False)
+    parser.set_defaults(use_cpu=not torch.accelerator.is_available())  # else bf16 is refused where there is no GPU
+    if "--help-all" in argv:
+        parser.print_help()
+        sys.exit()
+    parser.error = refuse  # type: ignore[method-assign]  # argparse would print the usage of some 200 options first
+    try:
+        *parsed, rest = parser.parse_args_and_config(argv, return_remaining_strings=True)
+    except OSError as error:
+        raise UserError(f"cannot read the recipe {error.filename}: {error.strerror}") from None
+    except IndexError:
+        raise UserError("--config needs the path of a recipe; those that come along are in training/recipes") from None
+    except (ValueError, TypeError, yaml.YAMLError) as error:
+        if "support bf16" in str(error):
+            raise UserError("this device has no bfloat16; give --bf16 false --fp16 true --dtype float16") from None
+        raise UserError(f"the recipe or an option is wrong: {first_line(error)}") from None
+    if rest:
+        known = [option for action in parser._actions for option in action.option_strings]
+        unknown = next((word for word in rest if word.startswith("--")), rest[0])
+        close = difflib.get_close_matches(unknown, known, n=1)
+        raise UserError(f"unknown field {unknown.lstrip('-')}" + (f"; did you mean {close[0].lstrip('-')}?" if close else ""))
+    script, args, model, data = parsed
+    use_float32_where_bfloat16_is_emulated(args, model)
+    if data.tokens_per_batch < 0:
+        raise UserError(f"tokens_per_batch takes a number of tokens, or 0 for none, not {data.tokens_per_batch}")
+    if data.tokens_per_batch:
+        lay_without_padding(args, model)
+    return script, args, model, data
+
+
+def use_float32_where_bfloat16_is_emulated(args: "SFTConfig", model: "ModelConfig") -> None:
+    """A CPU without bfloat16 instructions computes it many times more slowly than float32."""
+    import torch
+
+    if args.use_cpu and args.bf16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        print("this CPU has no bfloat16 instructions; training in float32", file=sys.stderr)
+        args.bf16, model.dtype = False, "float32"
+
+
+def lay_without_padding(args: "SFTConfig", model: "ModelConfig") -> None:
+    """Raises UserError where the recipe asks for something that does not go with batches by tokens."""
+    from training import attention
+
+    if args.packing:
+        raise UserError("tokens_per_batch and packing are two ways to the same end; leave packing out")
+    if model.attn_implementation in (None, "sdpa"):
+        model.attn_implementation = attention.NAME
+    if model.attn_implementation == "eager":
+        raise UserError("tokens_per_batch needs attn_implementation sdpa or flash_attention_2, not eager")
+    args.padding_free, args.per_device_train_batch_size = True, 1
