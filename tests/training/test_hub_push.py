@@ -1,0 +1,241 @@
+"""Pushes to the Hub while a run trains, what the Hub holds if they fail, and going on from what was pushed."""
+
+import io
+import json
+import pickletools
+import signal
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hub import Hub
+from tests.training.runs import PADDED, Ended, Runs, read_log, steps_on_disk
+
+ALL_STEPS = ["Adapter", "Step 8", "Step 6", "Step 4", "Step 2", "Card"]
+WAITED_FOR = ("wait_for_pushes",)
+COMMIT = "POST .*/commit/"
+
+
+def pushing(repo: str, strategy: str = "checkpoint") -> list[object]:
+    return [*PADDED, "--push_to_hub", "--hub_model_id", repo, "--hub_strategy", strategy]
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_llama: Path, shop_rows: Path, hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    home = tmp_path_factory.mktemp("pushes")
+    runs = Runs(hub.env(home=home / "hf"), home, {"model_name_or_path": tiny_llama, "dataset_name": shop_rows})
+    yield runs
+    runs.close()
+
+
+@pytest.fixture(scope="module")
+def pushed(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """A run that pushed each of its four checkpoints to org/pushed, and then its adapter."""
+    return runs.done(tmp_path_factory.mktemp("pushed") / "out", *pushing("org/pushed"), faults=[WAITED_FOR])
+
+
+def commit_of(hub: Hub, repo: str, title: str) -> str:
+    return next(commit.oid for commit in hub.repo(repo).history("main") if commit.title == title)
+
+
+def step_on_the_hub(hub: Hub, repo: str, revision: str = "main") -> int:
+    """The step of the checkpoint there; the test fails if some of its files, or the log, are of another step."""
+    files = hub.files(repo, revision=revision)
+    state = json.loads(files["last-checkpoint/trainer_state.json"])
+    step: int = state["global_step"]
+    assert files["last-checkpoint/adapter_model.safetensors"] == files["adapter_model.safetensors"]
+    assert max(read_log(files["training_log.jsonl"].decode())) == step
+    return step
+
+
+def is_pickled(content: bytes) -> bool:
+    if zipfile.is_zipfile(io.BytesIO(content)) or content[:2] == b"PK":
+        return True
+    try:
+        return content[:1] == b"\x80" and bool(list(pickletools.genops(content)))
+    except ValueError:
+        return False
+
+
+def test_each_checkpoint_is_a_commit_and_the_adapter_the_last_one(pushed: Ended, hub: Hub) -> None:
+    assert hub.commits("org/pushed") == ALL_STEPS
+    for step in (2, 4, 6, 8):
+        assert step_on_the_hub(hub, "org/pushed", commit_of(hub, "org/pushed", f"Step {step}")) == step
+    files = hub.files("org/pushed")
+    assert files["adapter_model.safetensors"] == pushed.adapter
+    assert {"adapter_config.json", "tokenizer.json", "training_log.jsonl", "training_summary.json", "loss.png"} <= set(files)
+    assert "pushed to " in pushed.stdout
+
+
+def test_no_pickle_is_on_the_hub_in_any_commit(pushed: Ended, hub: Hub) -> None:
+    checkpoint = pushed.folder / "checkpoint-8"
+    assert is_pickled((checkpoint / "optimizer.pt").read_bytes()), "as it is on the disk"
+    names = set()
+    for commit in hub.repo("org/pushed").history("main"):
+        for path, content in hub.files("org/pushed", revision=commit.oid).items():
+            assert not path.endswith((".pt", ".pth", ".bin", ".pkl"))
+            assert not is_pickled(content), path
+            names.add(path)
+    assert {"last-checkpoint/optimizer.pt.safetensors", "last-checkpoint/rng_state.pth.safetensors"} <= names
+
+
+def test_a_checkpoint_on_the_hub_names_no_path_of_the_machine(pushed: Ended, hub: Hub) -> None:
+    for path, content in hub.files("org/pushed").items():
+        if path.startswith("last-checkpoint/") and not path.endswith("adapter_config.json"):  # PEFT's, with the base's folder
+            assert str(pushed.folder.parent).encode() not in content, path
+            assert b"/tmp/" not in content, path
+
+
+@pytest.mark.parametrize("step", [2, 4, 6, None])
+def test_a_run_goes_on_from_the_hub_in_a_fresh_folder(
+    runs: Runs, pushed: Ended, hub: Hub, tmp_path: Path, step: int | None
+) -> None:
+    wanted = f"org/pushed@{commit_of(hub, 'org/pushed', f'Step {step}')}" if step else "org/pushed"
+    resumed = runs.done(tmp_path, *PADDED, "--resume_from_checkpoint", wanted)
+    assert resumed.summary["resumed_from_step"] == step or 8
+    assert resumed.adapter == pushed.adapter
+    assert resumed.log == pushed.log
+
+
+def test_a_repository_without_a_checkpoint_is_told(runs: Runs, pushed: Ended, hub: Hub, tmp_path: Path) -> None:
+    card = commit_of(hub, "org/pushed", "Card")
+    for wanted, said in {
+        f"org/pushed@{card}": "org/pushed holds no last-checkpoint",
+        "org/pushed@no-such-branch": "cannot fetch the checkpoint of org/pushed",
+        "org/no-such-run": "cannot fetch the checkpoint of org/no-such-run",
+    }.items():
+        refused = runs(tmp_path, *PADDED, "--resume_from_checkpoint", wanted)
+        assert refused.code == 2
+        assert refused.error.startswith(f"error: {said}")
+        assert steps_on_disk(tmp_path) == []
+
+
+def test_every_save_pushes_what_can_be_used_and_no_checkpoint(runs: Runs, hub: Hub, tmp_path: Path) -> None:
+    runs.done(tmp_path, *pushing("org/every-save", "every_save"), faults=[WAITED_FOR])
+    assert hub.commits("org/every-save") == ALL_STEPS
+    files = hub.files("org/every-save", revision=commit_of(hub, "org/every-save", "Step 4"))
+    assert set(files) == {
+        *("README.md", "adapter_config.json", "adapter_model.safetensors"),
+        *("chat_template.jinja", "tokenizer.json", "tokenizer_config.json", "training_log.jsonl"),
+    }
+    assert sorted(read_log(files["training_log.jsonl"].decode())) == [1, 2, 3, 4]
+
+
+def test_pushes_that_fail_are_told_and_the_training_goes_on(runs: Runs, pushed: Ended, hub: Hub, tmp_path: Path) -> None:
+    repo, marker = "org/failing", tmp_path / "marker"
+    faults = [("impatient",), WAITED_FOR, ("pause_in_micro_batch", 1, str(marker))]
+    going = runs.start(tmp_path / "out", *pushing(repo), faults=faults)
+    going.wait_for(marker)
+    with hub.fail(COMMIT, 500, times=10):  # five tries each of the pushes of two checkpoints
+        marker.unlink()
+        ended = going.wait()
+    assert ended.code == 0, ended.stderr
+    assert hub.commits(repo) == ["Adapter", "Step 8", "Step 6", "Card"]
+    for step in (2, 4):
+        assert f"\nStep {step}: {hub.endpoint} is in trouble (500); what it holds is whole" in ended.stderr
+    assert ended.stderr.count("; the training goes on\n") == 2
+    assert ended.adapter == pushed.adapter
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_connection_that_is_cut_is_tried_again(runs: Runs, pushed: Ended, hub: Hub, tmp_path: Path, after: bool) -> None:
+    repo = f"org/cut-{after}".lower()
+    runs.done(tmp_path / "made", *pushing(repo, "end"))
+    with hub.cut(COMMIT, times=1, after=after) as fault:
+        ended = runs.done(tmp_path / "out", *pushing(repo), faults=[("impatient",), WAITED_FOR])
+    assert fault.hits >= 1
+    assert "the Hub did not answer; trying again" in ended.stderr
+    assert hub.commits(repo) == [*ALL_STEPS[:-1], "Adapter", "Card"]
+    assert hub.files(repo)["adapter_model.safetensors"] == pushed.adapter
+
+
+def test_a_last_push_that_fails_leaves_the_adapter_and_can_be_had_without_another_step(
+    runs: Runs, hub: Hub, tmp_path: Path
+) -> None:
+    repo = "org/last-push"
+    runs.done(tmp_path / "made", *pushing(repo, "end"))
+    with hub.fail(COMMIT, 503):
+        ended = runs(tmp_path / "out", *pushing(repo, "end"), faults=[("impatient",)])
+    assert ended.code == 2
+    assert ended.error.endswith(
+        f"; the adapter is in {ended.folder}, and --resume_from_checkpoint last pushes it without another step"
+    )
+    adapter = ended.adapter
+    again = runs.done(tmp_path / "out", *pushing(repo, "end"), "--learning_rate", 0.02, "--resume_from_checkpoint", "last")
+    assert again.summary["steps"] == 8
+    assert hub.files(repo)["adapter_model.safetensors"] == adapter
+
+
+@pytest.mark.parametrize("request_line", [COMMIT, "PUT /_lfs/"], ids=["commit", "upload"])
+def test_a_run_killed_in_a_push_leaves_the_state_of_before_and_goes_on(
+    runs: Runs, pushed: Ended, hub: Hub, tmp_path: Path, request_line: str
+) -> None:
+    repo = f"org/killed-in-{request_line[:3].lower()}"
+    marker = tmp_path / "marker"
+    # Other adapters than those of other tests, which the Hub has already.
+    options = [*pushing(repo), "--weight_decay", 0.01 if request_line == COMMIT else 0.02]
+    going = runs.start(tmp_path / "out", *options, faults=[WAITED_FOR, ("pause_in_micro_batch", 5, str(marker))])
+    going.wait_for(marker)
+    with hub.hold(request_line) as held:
+        marker.unlink()
+        held.wait_for(1)  # of the push of step 4
+        going.send(signal.SIGKILL)
+        assert going.wait().code == -signal.SIGKILL
+        assert step_on_the_hub(hub, repo) == 2
+    assert step_on_the_hub(hub, repo) in (2, 4)  # the Hub may yet serve the commit, or not
+    resumed = runs.done(tmp_path / "out", *options, "--resume_from_checkpoint", "last", faults=[WAITED_FOR])
+    assert resumed.summary["resumed_from_step"] == 4
+    assert hub.commits(repo)[:3] == ["Adapter", "Step 8", "Step 6"]
+    assert step_on_the_hub(hub, repo) == 8
+    assert sorted(resumed.log) == [*range(1, 9)]
+
+
+def test_a_push_that_takes_long_holds_up_no_step_and_the_checkpoints_meanwhile_are_left_out(
+    runs: Runs, pushed: Ended, hub: Hub, tmp_path: Path
+) -> None:
+    repo, marker = "org/slow", tmp_path / "marker"
+    going = runs.start(tmp_path / "out", *pushing(repo), faults=[("pause_in_micro_batch", 1, str(marker))])
+    going.wait_for(marker)
+    with hub.hold(COMMIT) as held:
+        marker.unlink()
+        held.wait_for(1)
+        going.wait_for(tmp_path / "out" / "checkpoint-8" / "complete.json")
+        assert hub.commits(repo) == ["Card"]
+        held.release()
+        ended = going.wait()
+    assert ended.code == 0, ended.stderr
+    assert hub.commits(repo) == ["Adapter", "Step 2", "Card"]
+    assert ended.adapter == pushed.adapter
+    assert not (tmp_path / "out" / ".pushing").exists()
+
+
+def test_a_second_ctrl_c_does_not_wait_for_a_push(runs: Runs, hub: Hub, tmp_path: Path) -> None:
+    begin, middle = tmp_path / "begin", tmp_path / "middle"
+    faults = [("pause_in_micro_batch", 1, str(begin)), ("pause_in_micro_batch", 5, str(middle))]
+    going = runs.start(tmp_path / "out", *pushing("org/impatient"), faults=faults)
+    going.wait_for(begin)
+    with hub.hold(COMMIT) as held:
+        begin.unlink()
+        held.wait_for(1)
+        going.wait_for(middle)
+        going.send(signal.SIGINT)
+        going.send(signal.SIGINT)
+        assert going.wait(30).code == 130
+    assert steps_on_disk(tmp_path / "out") == [2]
+
+
+def test_ctrl_c_does_not_wait_for_a_push_when_the_training_is_through(runs: Runs, hub: Hub, tmp_path: Path) -> None:
+    begin = tmp_path / "begin"
+    faults = [("pause_in_micro_batch", 1, str(begin))]
+    going = runs.start(tmp_path / "out", *pushing("org/through"), faults=faults)
+    going.wait_for(begin)
+    with hub.hold(COMMIT) as held:
+        begin.unlink()
+        held.wait_for(1)
+        going.wait_for(tmp_path / "out" / "checkpoint-8" / "complete.json")
+        time.sleep(0.5)
+        going.send(signal.SIGINT)
+        assert going.wait(30).code == 130
