@@ -1,0 +1,117 @@
+"""The rows of a dataset folder, and a folder like it whose test split was held out of train.
+
+Recipes are tuned on the second, so that the test split is looked at once, at the end.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.questions import question
+from dataset_builders.card import TEXT_COLUMNS, config_tasks, data_pattern
+from dataset_builders.contamination import EvaluationSet, contaminated
+from dataset_builders.dataset_files import MANIFEST, config_facts, write_split
+from dataset_builders.errors import UserError
+from dataset_builders.folders import replaced
+from dataset_builders.rows import Row
+from dataset_builders.splits import Split
+from dataset_builders.tasks import TASKS
+
+VALIDATION_SHARE = 0.15
+"""Share of the groups to train on that are held out."""
+
+Rows = dict[str, list[dict[str, Any]]]
+"""Task -> rows as the files hold them, in the order of the tasks' declaration."""
+
+
+def read_split(folder: Path, split: str) -> Rows:
+    """Every task's rows of a split; tasks without any are left out."""
+    import pyarrow.parquet as pq
+
+    files = {name: sorted(folder.glob(data_pattern(name, split))) for name in TASKS}
+    found = {name: [row for path in paths for row in pq.read_table(path).to_pylist()] for name, paths in files.items()}
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def capped(rows: Rows, most: int | None) -> Rows:
+    """At most so many rows of each task: the same ones in whatever order they come."""
+    if most is None:
+        return rows
+    return {name: sorted(found, key=lambda row: _draw(row["sample_id"]))[:most] for name, found in rows.items()}
+
+
+def hold_out(train: Rows, seed: int, share: float = VALIDATION_SHARE) -> tuple[Rows, Rows]:
+    """Rows to train on and rows held out, as the builder parts train and test.
+
+    A group is on one side in all tasks, and no row to train on is left whose texts stand in a held-out one or share 13 words
+    in a row with it.
+    """
+    held = {name: [row for row in rows if _is_held(row["group"], seed, share)] for name, rows in train.items()}
+    kept = [row for rows in train.values() for row in rows if not _is_held(row["group"], seed, share)]
+    items = EvaluationSet("validation", [_texts(row) for rows in held.values() for row in rows])
+    hits = contaminated([question(row).content() for row in kept], [items])
+    clean: Rows = {name: [] for name in train}
+    for row, hit in zip(kept, hits, strict=True):
+        if not hit:
+            clean[row["task"]].append(row)
+    return clean, {name: rows for name, rows in held.items() if rows}
+
+
+def _is_held(group: str, seed: int, share: float) -> bool:
+    return int(_draw(f"{seed}|validation|{group}")[:8], 16) < share * 2**32
+
+
+def _draw(key: str) -> str:
+    return hashlib.md5(key.encode()).hexdigest()
+
+
+def _texts(row: dict[str, Any]) -> tuple[str, ...]:
+    """What a row asks about, and its answer where that is a text."""
+    asked = question(row)
+    answer = (asked.completion,) if asked.task.family == "generation" else ()
+    return (*(text for texts in asked.content().values() for text in texts), *answer)
+
+
+def write_validation_folder(dataset: Path, out: Path, seed: int) -> None:
+    """A dataset folder whose two splits are both of `dataset`'s train split; its test split is not read.
+
+    Raises UserError where nothing can be held out.
+    """
+    train, held = hold_out(read_split(dataset, "train"), seed)
+    if not held or not any(train.values()):
+        raise UserError(f"{dataset} has too few rows to hold some of them out. Give more raw data, or --split test.")
+    parts = {name: Split(_as_rows(train[name]), _as_rows(held.get(name, [])), []) for name in train}
+    built = {name: part for name, part in parts.items() if part.train or part.test}
+    with replaced(out, MANIFEST) as folder:
+        for name, part in built.items():
+            for split in ("train", "test"):
+                if rows := getattr(part, split):
+                    write_split(folder, name, split, rows)
+        (folder / "README.md").write_text(_card(built), encoding="utf-8")
+        (folder / MANIFEST).write_text(json.dumps({"configs": config_facts(built)}, indent=1) + "\n", encoding="utf-8")
+
+
+def _as_rows(rows: Sequence[dict[str, Any]]) -> list[Row]:
+    return [
+        Row(
+            prompt=row["prompt"][0]["content"],
+            completion=row["completion"][0]["content"],
+            records=(),
+            **{name: row[name] for name in TEXT_COLUMNS if name != "sample_id"},
+        )
+        for row in rows
+    ]
+
+
+def _card(built: Mapping[str, Split]) -> str:
+    """What `load_dataset` needs to find the splits of every config."""
+    configs = []
+    for config, names in config_tasks(list(built)).items():
+        splits = {split: [name for name in names if getattr(built[name], split)] for split in ("train", "test")}
+        files = [
+            {"split": split, "path": [data_pattern(name, split) for name in found]} for split, found in splits.items() if found
+        ]
+        configs.append({"config_name": config, "data_files": files, **({"default": True} if config == "default" else {})})
+    return f"---\nconfigs: {json.dumps(configs)}\n---\n# Rows to train on and rows held out of them\n"  # JSON is YAML

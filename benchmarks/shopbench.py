@@ -1,0 +1,134 @@
+"""ShopBench's rows as the benchmark of quality asks them: its own prompts, parsers and scorer, and what a baseline says."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from itertools import permutations
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from benchmarks.answering import Prompt
+from benchmarks.baselines import Encoder, classify, likeness
+from benchmarks.questions import Question
+from benchmarks.verdict import Line
+from dataset_builders.errors import UserError
+from dataset_builders.tasks import TASKS
+from eval_tasks.metrics import micro_f1, ndcg
+from eval_tasks.scoring import Row, read_rows, score, score_samples
+
+LISTED = ("multiple-choice", "retrieval", "ranking")
+"""Types of task whose prompts list what may be answered."""
+
+MODELS = ("base", "tuned")
+
+RATINGS = ("1", "2", "3", "4", "5")
+
+
+def read(path: Path) -> list[Row]:
+    """Rows of a ShopBench file. Raises UserError for one without a question."""
+    rows = read_rows(path)
+    if not all(row.prompt for row in rows):
+        raise UserError(f'{path}: a row has no "input_field", so there is nothing to ask. Give the file of the competition.')
+    return rows
+
+
+def prompts(rows: Sequence[Row], path: Path) -> list[Prompt]:
+    """As lighteval asks them. `path` is the rows' file, which the module of lighteval's tasks reads when it is imported."""
+    os.environ["SHOPBENCH_DATA"] = str(path)
+    sizes = import_module("eval_tasks.shopbench").GENERATION_SIZES
+    return [Prompt(row.prompt, sizes[row.task_type]) for row in rows]
+
+
+def row_scores(rows: Sequence[Row], outputs: Sequence[str]) -> list[float | None]:
+    """Each answer's score, of entities the F1 of this one answer; None where a metric cannot be had."""
+    samples = score_samples(rows, outputs)
+    return [
+        micro_f1([sample.score]) if isinstance(sample.score, tuple) else None if sample.score is None else float(sample.score)
+        for sample in samples
+    ]
+
+
+def task_scores(rows: Sequence[Row], outputs: Sequence[str]) -> dict[str, Any]:
+    """ShopBench's own figures: `overall`, the mean over tasks, and each task's score."""
+    result = score(rows, outputs)
+    return {"overall": result["overall"], "tasks": {name: task["score"] for name, task in result["tasks"].items()}}
+
+
+def numbered(prompt: str) -> dict[int, str]:
+    """The texts of a prompt's numbered list, by number."""
+    lines = (re.match(r"\s*(\d{1,2})\.\s*(\S.*)", line) for line in prompt.split("\n"))
+    found: dict[int, str] = {}
+    for match in filter(None, lines):
+        number = int(match[1])
+        if number <= 1 or number - 1 in found:
+            found = {number: match[2].strip()} if number <= 1 and number in found else found | {number: match[2].strip()}
+    return found
+
+
+def guess_score(row: Row) -> float | None:
+    """What a guess scores on average; None of texts."""
+    if row.metric == "accuracy":
+        return 1 / (len(numbered(row.prompt)) or len(RATINGS))
+    if row.metric == "hit rate@3":
+        return min(3, len(numbered(row.prompt))) / max(len(numbered(row.prompt)), 1)
+    if row.metric == "ndcg":
+        orders = list(permutations(range(1, len(row.truth) + 1)))
+        return mean(ndcg(order, row.truth) for order in orders)
+    return None
+
+
+def likeliest(rows: Sequence[Row], encode: Encoder, reviews: Sequence[Question]) -> list[str]:
+    """The numbers of a prompt's list, the text that is most like the rest of the prompt first.
+
+    A choice without a list is the rating of a review, and is learnt from `reviews`, rows to train on. Nothing elsewhere.
+    """
+    rated = [place for place, row in enumerate(rows) if row.metric == "accuracy" and not numbered(row.prompt)]
+    ratings = classify(reviews, [_review(rows[place]) for place in rated], encode) if rated and reviews else []
+    outputs = [_nearest_first(row, encode) for row in rows]
+    for place, rating in zip(rated, ratings, strict=False):
+        outputs[place] = rating
+    return outputs
+
+
+def _nearest_first(row: Row, encode: Encoder) -> str:
+    items = numbered(row.prompt)
+    if not items or row.task_type not in LISTED:
+        return ""
+    rest = "\n".join(line for line in row.prompt.split("\n") if not re.match(r"\s*\d{1,2}\.", line))
+    weights = dict(zip(items, likeness(rest, list(items.values()), encode), strict=True))
+    return ",".join(map(str, sorted(items, key=lambda number: -weights[number])))
+
+
+def _review(row: Row) -> Question:
+    """The text between the instruction and the words "Output:"."""
+    text = row.prompt.rpartition("Output:")[0].partition("\n")[2] or row.prompt
+    return Question(TASKS["review_rating"], row.prompt, "", "", "", {"review": text})
+
+
+def lines(rows: Sequence[Row], said: Mapping[str, Sequence[str]]) -> list[Line]:
+    """A line for each type of task, of the rows' own scores, and one of which every value is the score of a task.
+
+    said: column -> an answer to each row. A baseline that does not answer a type has no score there.
+    """
+    by_column: dict[str, list[float | None]] = {name: row_scores(rows, outputs) for name, outputs in said.items()}
+    by_column["random"] = [guess_score(row) for row in rows]
+    found = []
+    for task_type in dict.fromkeys(row.task_type for row in rows):
+        places = [place for place, row in enumerate(rows) if row.task_type == task_type]
+        metrics = ", ".join(dict.fromkeys(rows[place].metric for place in places))
+        scores = {
+            name: None if name not in MODELS and task_type not in LISTED else _all([values[place] for place in places])
+            for name, values in by_column.items()
+        }
+        name = f"ShopBench {task_type.replace('_', ' ')}"
+        found.append(Line(name, "shopbench", metrics, [rows[place].task for place in places], scores))
+    tasks = list(dict.fromkeys(row.task for row in rows))
+    overall = {name: _all(list(task_scores(rows, said[name])["tasks"].values())) for name in MODELS if name in said}
+    return [*found, Line("ShopBench overall", "shopbench", "mean of tasks", tasks, overall)]
+
+
+def _all(values: Sequence[float | None]) -> list[float] | None:
+    known = [value for value in values if value is not None]
+    return known if len(known) == len(values) else None

@@ -1,0 +1,256 @@
+"""Tokens a second of LoRA training: this project's recipe, a plain transformers Trainer, and TRL as it comes.
+
+    python -m benchmarks.train --data DATASET_FOLDER --base MODEL_FOLDER [--rows 256]
+
+All three train the same adapter (rank, targets, learning rate, about as many rows a step) on the same rows, once through,
+each in a process of its own, and are then scored by the same code on the same held-out rows. The other two have the LoRA
+dropout that TRL has by default; the recipe has none, which is a part of its speed: --dropout 0 takes it from all. Tokens are
+real ones, no padding. Seconds are those of the training loop, without loading and tokenising.
+
+The ceiling is what this machine multiplies in bfloat16 over what a token must cost at the least: each frozen weight is used
+once forward and once backward (2 FLOP each), each of the adapter's three times. The last line is JSON.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.measure import Measured, alone
+from dataset_builders.errors import UserError, plain_errors
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+RECIPE = Path("training/recipes/smollm2-135m-lora.yaml")
+HELD_OUT = 96
+ROWS_PER_STEP = 8
+IGNORED = -100
+IMPORTS = ("transformers", "trl", "peft", "datasets", "training.trainer", "training.callbacks")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.train", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--data", required=True, help="dataset folder or Hub id; its lengths decide the figures")
+    parser.add_argument("--base", required=True, help="base model folder or Hub id")
+    parser.add_argument("--rows", type=int, default=256, help="rows to train on (default: %(default)s)")
+    parser.add_argument("--dropout", type=float, default=0.05, help="LoRA dropout of the other two ways (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    if arguments.rows < ROWS_PER_STEP:
+        raise UserError(f"--rows takes {ROWS_PER_STEP} or more")
+    print(json.dumps(compare(arguments.data, arguments.base, arguments.rows, arguments.seed, arguments.dropout)))
+
+
+def compare(data: str, base: str, rows: int, seed: int, dropout: float) -> dict[str, Any]:
+    """The three ways in turn; `ratio` is this project's tokens a second over the plain Trainer's."""
+    ways = {"plain": train_plainly, "trl": train_by_defaults, "recipe": train_by_recipe}
+    measured: dict[str, Measured] = {}
+    for name, work in ways.items():
+        print(f"{name}: training on {rows} rows", flush=True)
+        more = () if work is train_by_recipe else ("--lora_dropout", str(dropout))
+        measured[name] = alone(work, data, base, rows, seed, *more, modules=IMPORTS)
+    figures = {name: result.result | {"mb": round(result.megabytes)} for name, result in measured.items()}
+    limit = alone(ceiling, base).result
+    show(figures, limit)
+    speeds = {name: entry["tokens_per_second"] for name, entry in figures.items()}
+    return {
+        "ratio": round(speeds["recipe"] / speeds["plain"], 2),
+        "dropout_of_the_others": dropout,
+        "ratio_to_trl_defaults": round(speeds["recipe"] / speeds["trl"], 2),
+        "share_of_ceiling": round(speeds["recipe"] / limit, 2),
+        "ceiling_tokens_per_second": round(limit),
+        **figures,
+    }
+
+
+def show(figures: dict[str, dict[str, Any]], limit: float) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        "way", "tokens/s", "of the ceiling", "tokens", "seconds", "steps", "held-out loss", "MB", title="LoRA training"
+    )
+    for name, entry in figures.items():
+        speed = entry["tokens_per_second"]
+        cells = (entry["tokens"], f"{entry['seconds']:.0f}", entry["steps"], f"{entry['loss']:.3f}", entry["mb"])
+        table.add_row(name, f"{speed:.0f}", f"{speed / limit:.0%}", *map(str, cells))
+    Console().print(table)
+
+
+def recipe_arguments(base: str, data: str, seed: int, out: str, *more: str) -> Any:
+    from training.arguments import parse_arguments
+
+    options = ["--config", str(RECIPE), "--model_name_or_path", base, "--dataset_name", data, "--output_dir", out]
+    quiet = ["--save_strategy", "no", "--report_to", "none", "--disable_tqdm", "true", "--num_train_epochs", "1"]
+    return parse_arguments([*options, *quiet, "--seed", str(seed), *more])
+
+
+def choose(data: str, rows: int, seed: int) -> "tuple[Dataset, Dataset]":
+    """`rows` rows to train on and some held out, in shares of the tasks as the dataset has them, no group on both sides."""
+    from training.rows import apportion, load_rows, split_validation, take, task_counts
+
+    everything = load_rows(data, None, "train", None, None)
+    train, held_out = split_validation(everything, HELD_OUT, seed)
+    if held_out is None or len(train) < rows:
+        raise UserError(
+            f"{data} has {len(everything)} rows to train on, which is too few; give fewer --rows or a larger --data"
+        )
+    counts = task_counts(train)
+    return take(train, apportion({task: float(count) for task, count in counts.items()}, rows), seed), held_out
+
+
+def tokenised(rows: "Dataset", tokenizer: Any) -> list[dict[str, list[int]]]:
+    """`input_ids` and `labels` of each row up to its end of turn, the prompt not supervised."""
+    out = []
+    for row in rows:
+        prompt = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, tokenize=True)["input_ids"]
+        ids = tokenizer.apply_chat_template(row["prompt"] + row["completion"], tokenize=True)["input_ids"]
+        ids = ids[: len(ids) - ids[::-1].index(tokenizer.eos_token_id)]
+        out.append({"input_ids": ids, "labels": [IGNORED] * len(prompt) + ids[len(prompt) :]})
+    return out
+
+
+def outcome(trainer: Any, seconds: float, lengths: int, held_out: "Dataset", tokenizer: Any) -> dict[str, Any]:
+    return {
+        "tokens": lengths,
+        "seconds": round(seconds, 1),
+        "tokens_per_second": round(lengths / seconds, 1),
+        "steps": trainer.state.global_step,
+        "loss": round(held_out_loss(trainer.model, tokenised(held_out, tokenizer)), 4),
+    }
+
+
+def held_out_loss(model: Any, rows: list[dict[str, list[int]]]) -> float:
+    """Mean negative log-likelihood of a supervised token, one row at a time, in bfloat16 as trained."""
+    import torch
+
+    model.eval()
+    total, count = 0.0, 0
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        for row in rows:
+            logits = model(input_ids=torch.tensor([row["input_ids"]]), use_cache=False).logits[0, :-1].float()
+            labels = torch.tensor(row["labels"][1:])
+            total += torch.nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum").item()
+            count += int((labels != IGNORED).sum())
+    return total / count
+
+
+def timed(trainer: Any) -> float:
+    started = time.perf_counter()
+    trainer.train()
+    return time.perf_counter() - started
+
+
+def prepare(data: str, base: str, rows: int, seed: int, out: str, *more: str) -> Any:
+    """What all ways share: arguments of the recipe, the tokenizer, the rows."""
+    import torch
+
+    from training.sft import load_tokenizer
+    from training.summary import usable_cores
+
+    torch.set_num_threads(usable_cores())
+    _, args, model, chosen = recipe_arguments(base, data, seed, out, *more)
+    train, held_out = choose(data, rows, seed)
+    return args, model, chosen, load_tokenizer(model, args), train, held_out
+
+
+def train_by_recipe(data: str, base: str, rows: int, seed: int) -> dict[str, Any]:
+    from training.sft import make_trainer, set_rows_per_step
+
+    with tempfile.TemporaryDirectory() as out:
+        args, model, chosen, tokenizer, train, held_out = prepare(data, base, rows, seed, out)
+        set_rows_per_step(args, chosen, train, tokenizer)
+        trainer: Any = make_trainer(args, model, tokenizer, train, None, chosen.tokens_per_batch)
+        seconds = timed(trainer)
+        trainer.model.set_attn_implementation("sdpa")  # the held-out rows come one by one
+        lengths = sum(len(row["input_ids"]) for row in tokenised(train, tokenizer))
+        return outcome(trainer, seconds, lengths, held_out, tokenizer)
+
+
+def train_plainly(data: str, base: str, rows: int, seed: int, *options: str) -> dict[str, Any]:
+    """transformers' Trainer as its tutorials have it: two rows a micro-batch, padded to the longer one."""
+    import torch
+    from transformers import AutoModelForCausalLM, DataCollatorForSeq2Seq, Trainer, TrainingArguments
+
+    with tempfile.TemporaryDirectory() as out:
+        args, model, _, tokenizer, train, held_out = prepare(data, base, rows, seed, out, *options)
+        network = with_adapter(AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16), model)
+        prepared = tokenised(train, tokenizer)
+        trainer = Trainer(
+            model=network,
+            args=TrainingArguments(
+                per_device_train_batch_size=2,
+                gradient_accumulation_steps=ROWS_PER_STEP // 2,
+                **same(args, out, seed),
+            ),
+            train_dataset=prepared,
+            data_collator=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED),
+        )
+        seconds = timed(trainer)
+        lengths = sum(len(row["input_ids"]) for row in prepared)
+        return outcome(trainer, seconds, lengths, held_out, tokenizer)
+
+
+def train_by_defaults(data: str, base: str, rows: int, seed: int, *options: str) -> dict[str, Any]:
+    """TRL's SFTTrainer with its own defaults: eight rows a batch, gradient checkpointing."""
+    from trl import SFTConfig, SFTTrainer, get_peft_config
+
+    with tempfile.TemporaryDirectory() as out:
+        args, model, _, tokenizer, train, held_out = prepare(data, base, rows, seed, out, *options)
+        trainer = SFTTrainer(
+            model=base,
+            args=SFTConfig(
+                per_device_train_batch_size=ROWS_PER_STEP, model_init_kwargs={"dtype": "bfloat16"}, **same(args, out, seed)
+            ),
+            train_dataset=train.select_columns(["prompt", "completion"]),
+            processing_class=tokenizer,
+            peft_config=get_peft_config(model),
+        )
+        seconds = timed(trainer)
+        lengths = sum(len(row["input_ids"]) for row in tokenised(train, tokenizer))
+        return outcome(trainer, seconds, lengths, held_out, tokenizer)
+
+
+def with_adapter(network: Any, model: Any) -> Any:
+    from peft import get_peft_model
+    from trl import get_peft_config
+
+    config: Any = get_peft_config(model)
+    return get_peft_model(network, config)
+
+
+def same(args: Any, out: str, seed: int) -> dict[str, Any]:
+    """What the other ways take from the recipe, so that only the speed differs."""
+    names = ("learning_rate", "lr_scheduler_type", "warmup_steps", "max_grad_norm", "bf16", "use_cpu")
+    fixed = {"output_dir": out, "seed": seed, "num_train_epochs": 1, "save_strategy": "no", "report_to": "none"}
+    return {name: getattr(args, name) for name in names} | fixed | {"disable_tqdm": True}
+
+
+def ceiling(base: str) -> float:
+    """Tokens a second if nothing but the unavoidable matrix products took time, at the speed measured here."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    _, _, model, _ = recipe_arguments(base, base, 0, tempfile.gettempdir())
+    auto: Any = AutoModelForCausalLM
+    with torch.device("meta"):
+        network = with_adapter(auto.from_config(AutoConfig.from_pretrained(base)), model)
+    embedding = network.get_input_embeddings().weight.numel()  # looked up; as a head it sees supervised positions only
+    frozen = sum(weight.numel() for weight in network.parameters() if not weight.requires_grad) - embedding
+    trained = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
+    size = 2048
+    left, right = (torch.randn(size, size, dtype=torch.bfloat16) for _ in range(2))
+    seconds = []
+    for _ in range(8):
+        started = time.perf_counter()
+        left @ right
+        seconds.append(time.perf_counter() - started)
+    return float(2 * size**3 / min(seconds) / (4 * frozen + 6 * trained))
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        main()

@@ -1,0 +1,353 @@
+"""The benchmark of quality: held-out rows share nothing with train, answers keep their place, intervals mean what they say."""
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.answering import BATCH_TOKENS, MOST_ROWS, Prompt, batches, kept, model_answers
+from benchmarks.baselines import tfidf
+from benchmarks.holdout import capped, hold_out, read_split, write_validation_folder
+from benchmarks.quality import parse_arguments
+from benchmarks.questions import question
+from benchmarks.shopbench import guess_score, likeliest, lines, numbered, row_scores
+from benchmarks.verdict import COLUMNS, Line, bootstrap, judge, sentences
+from dataset_builders.errors import UserError
+from eval_tasks.scoring import Row, read_rows
+from tests import raw as raw_corpora
+from tests.benchmarks.questions import TITLES, make_row
+from tests.eval_tasks.rows import shopbench_records, write_lines
+
+ROOT = Path(__file__).parents[2]
+RECIPE = ROOT / "training" / "recipes" / "smollm2-135m-lora.yaml"
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks.quality", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+# --- Holding out ---
+
+
+def train_rows(count: int = 60) -> dict[str, list[dict[str, Any]]]:
+    """Reviews and queries of the same products: two rows of each a product."""
+    names = [f"{title} {number}" for number in range(count // len(TITLES)) for title in TITLES]
+    return {
+        "review_rating": [
+            make_row("review_rating", str(place % 5 + 1), review=f"About {name}, part {place}", group=f"product:{name}")
+            for name in names
+            for place in range(2)
+        ],
+        "query_generation": [
+            make_row("query_generation", name, product=f"{name}, new", group=f"product:{name}") for name in names
+        ],
+    }
+
+
+def test_no_group_is_on_both_sides_of_any_task() -> None:
+    rows = train_rows()
+    kept_rows, held = hold_out(rows, seed=0)
+    sides = [{row["group"] for found in part.values() for row in found} for part in (kept_rows, held)]
+    assert sides[0]
+    assert sides[1]
+    assert not sides[0] & sides[1]
+    for name, found in rows.items():
+        assert len(kept_rows[name]) + len(held[name]) == len(found)
+
+
+def test_the_share_held_out_is_about_what_is_asked() -> None:
+    _, held = hold_out(train_rows(1200), seed=3, share=0.3)
+    assert 0.2 < len(held["query_generation"]) / 1200 < 0.4
+
+
+def test_what_is_held_out_depends_on_groups_and_seed_alone() -> None:
+    rows = train_rows()
+    turned = {name: found[::-1] for name, found in rows.items()}
+    assert {row["sample_id"] for row in hold_out(rows, 0)[1]["review_rating"]} == {
+        row["sample_id"] for row in hold_out(turned, 0)[1]["review_rating"]
+    }
+    assert hold_out(rows, 0)[1] != hold_out(rows, 1)[1]
+
+
+def test_a_row_whose_text_stands_in_a_held_out_one_is_not_trained_on() -> None:
+    rows = train_rows()
+    held = hold_out(rows, 0)[1]["review_rating"][0]
+    text = question(held).fields["review"]
+    twin = make_row("review_rating", "1", review=f"{text}", template=1, group="product:twin of none that is held")
+    assert twin["group"] not in {row["group"] for row in hold_out({"review_rating": [twin]}, 0)[1].get("review_rating", [])}
+    again, _ = hold_out({**rows, "review_rating": [*rows["review_rating"], twin]}, 0)
+    assert twin not in again["review_rating"]
+
+
+def test_few_rows_are_the_same_ones_in_any_order() -> None:
+    rows = train_rows()
+    few = capped(rows, 5)
+    assert [len(found) for found in few.values()] == [5, 5]
+    assert few == capped({name: random.Random(0).sample(found, len(found)) for name, found in rows.items()}, 5)
+    assert capped(rows, None) is rows
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("quality")
+    raw = raw_corpora.write(folder / "raw", raw_corpora.corpora())
+    command = [sys.executable, "-m", "dataset_builders.build", "--raw", raw, "--out", folder / "dataset", "--size", "unlimited"]
+    subprocess.run([str(word) for word in command], cwd=ROOT, check=True, capture_output=True)
+    return folder / "dataset"
+
+
+def test_the_validation_folder_is_a_dataset_of_train_rows_only(dataset: Path, tmp_path: Path) -> None:
+    from datasets import load_dataset
+
+    out = tmp_path / "validation"
+    write_validation_folder(dataset, out, seed=0)
+    train, test = (load_dataset(str(out), "default", split=split) for split in ("train", "test"))
+    assert not set(train["group"]) & set(test["group"])
+    before = {row["sample_id"]: row for rows in read_split(dataset, "train").values() for row in rows}
+    for part in (train, test):
+        assert all(before[row["sample_id"]] == row for row in part)
+    assert len(train) + len(test) <= len(before)
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["configs"]["default"]["train"] == len(train)
+    assert manifest["configs"]["default"]["test"] == len(test)
+    write_validation_folder(dataset, out, seed=0)  # again, in its own place
+    assert json.loads((out / "manifest.json").read_text()) == manifest
+
+
+def test_a_dataset_of_one_group_cannot_be_parted(dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="too few rows to hold some of them out"):
+        write_validation_folder(tmp_path, tmp_path / "validation", seed=0)
+
+
+# --- Answers ---
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 4000), st.sampled_from([8, 16, 64])), max_size=80))
+def test_every_prompt_is_in_one_batch_of_its_kind(prompts: list[tuple[int, int]]) -> None:
+    lengths, new = [length for length, _ in prompts], [tokens for _, tokens in prompts]
+    found = batches(lengths, new)
+    assert sorted(place for batch in found for place in batch) == list(range(len(prompts)))
+    for batch in found:
+        assert len({new[place] for place in batch}) == 1
+        assert len(batch) <= MOST_ROWS
+        padded = len(batch) * (max(lengths[place] for place in batch) + new[batch[0]])
+        assert len(batch) == 1 or padded <= BATCH_TOKENS
+
+
+def test_answers_stand_where_their_prompts_do(tiny_llama: Path) -> None:
+    prompts = [
+        Prompt(f"Which of these fits {title}? " * (number % 4 + 1), 4 + number % 2) for number, title in enumerate(TITLES)
+    ]
+    together = model_answers(str(tiny_llama), prompts)
+    assert together == [model_answers(str(tiny_llama), [prompt])[0] for prompt in prompts]
+    assert len(set(together)) > 1
+
+
+def test_a_model_that_is_not_there_is_told_in_one_sentence() -> None:
+    with pytest.raises(UserError, match="The model no/such/folder cannot be loaded"):
+        model_answers("no/such/folder", [Prompt("Hello", 1)])
+
+
+def test_kept_answers_are_made_once_for_a_key(tmp_path: Path) -> None:
+    made = []
+
+    def make() -> list[str]:
+        made.append("")
+        return ["é", "2"]
+
+    assert [kept(tmp_path, ["a", 1], make) for _ in range(2)] == [["é", "2"], ["é", "2"]]
+    assert len(made) == 1
+    kept(tmp_path, ["a", 2], make)
+    assert len(made) == 2
+
+
+# --- Intervals and verdicts ---
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 9)), min_size=1, max_size=40))
+def test_the_interval_contains_the_mean_of_groups_of_one(rows: list[tuple[float, int]]) -> None:
+    values = [value for value, _ in rows]
+    low, high = bootstrap(values, [str(number) for number in range(len(values))], 0)
+    assert low - 1e-9 <= sum(values) / len(values) <= high + 1e-9
+    assert 0 <= low <= high <= 1 + 1e-9
+    clustered = bootstrap(values, [str(group) for _, group in rows], 0)
+    assert min(values) - 1e-9 <= clustered[0] <= clustered[1] <= max(values) + 1e-9
+
+
+def test_an_interval_covers_the_true_mean_about_as_often_as_it_says() -> None:
+    rng = random.Random(0)
+    hits = 0
+    for trial in range(100):
+        values = [float(rng.random() < 0.6) for _ in range(80)]
+        low, high = bootstrap(values, list(map(str, range(80))), trial)
+        hits += low <= 0.6 <= high
+    assert 88 <= hits <= 100
+
+
+def test_rows_of_a_group_that_are_alike_widen_the_interval() -> None:
+    values = [float(number % 2) for number in range(20) for _ in range(5)]
+    single = bootstrap(values, list(map(str, range(100))), 0)
+    grouped = bootstrap(values, [str(number) for number in range(20) for _ in range(5)], 0)
+    assert grouped[1] - grouped[0] > 1.7 * (single[1] - single[0])
+    assert bootstrap([0.5] * 9, list("abcabcabc"), 0) == (0.5, 0.5)
+
+
+def line(tuned: Sequence[float] | None, **others: Sequence[float] | None) -> Line:
+    rows = len(next(scores for scores in (tuned, *others.values()) if scores))
+    return Line("review_rating", "multiple_choice", "accuracy", list(map(str, range(rows))), {"tuned": tuned, **others})
+
+
+def test_who_beats_whom() -> None:
+    clear = judge(line([1.0] * 40, base=[0.0] * 40, MiniLM=[0.0] * 10 + [1.0] * 30), 0)
+    assert (clear.best_other, clear.gain, clear.beats_all, clear.clearly) == ("MiniLM", 0.25, True, True)
+    unclear = judge(line([1.0] * 21 + [0.0] * 19, base=[0.0] * 20 + [1.0] * 20), 0)
+    assert (unclear.gain, unclear.beats_all, unclear.clearly) == (pytest.approx(0.025), True, False)
+    beaten = judge(line([0.0, 1.0] * 10, base=[1.0] * 20), 0)
+    assert (beaten.gain, beaten.beats_all) == (-0.5, False)
+    even = judge(line([1.0, 1.0], base=[1.0, 1.0]), 0)
+    assert not even.beats_all
+    said = sentences([clear, unclear, beaten, even])
+    assert "tuned beats every other column, and clearly (+0.250 on MiniLM" in said[0]
+    assert "within the error of the rows" in said[1]
+    assert "does NOT beat" in said[2]
+    assert said[3] == "review_rating: 2 rows are too few to tell."
+
+
+def test_without_a_tuned_model_there_is_no_verdict() -> None:
+    verdict = judge(line(None, base=[1.0, 0.0]), 0)
+    assert verdict.means == {**dict.fromkeys(COLUMNS), "base": 0.5}
+    assert verdict.figures()["beats_all"] is None
+    assert sentences([verdict]) == []
+
+
+# --- ShopBench ---
+
+
+def test_numbered_lists_are_read_with_and_without_a_space() -> None:
+    assert numbered("Rate it.\nAspects:\n1.stability\n2. lid\n3.fit\nOutput: 1") == {1: "stability", 2: "lid", 3: "fit"}
+    assert numbered("Which?\n0. a\n1. b\n10. no\nAnswer: ") == {0: "a", 1: "b"}
+    assert numbered("Explain 1. thing") == {}
+
+
+def test_a_guess_at_shopbench_and_its_likeliest_answer(shopbench_rows: list[Row]) -> None:
+    assert [guess_score(row) for row in shopbench_rows[:3]] == pytest.approx([1 / 2, 1 / 2, 3 / 6])
+    assert guess_score(shopbench_rows[-1]) is None
+    row = Row(
+        "Which fits brass lamp best?\n0. teapot\n1. brass lamp\n2. hose\nAnswer: ", 1, "task2", "multiple-choice", "accuracy"
+    )
+    rating = Row("Rate it from 1 to 5.\nInput: a thing\nA superb thing\nOutput:\n", 5, "task15", "multiple-choice", "accuracy")
+    reviews = [
+        question(make_row("review_rating", str(rating), review=words, group=words))
+        for number in range(9)
+        for words, rating in ((f"superb {number}", 5), (f"awful {number}", 1))
+    ]
+    encode = tfidf([row.prompt, "superb", "awful"])
+    said = likeliest([row, rating, *shopbench_rows], encode, reviews)
+    assert said[0][0] == "1"
+    assert said[1] == "5"
+    assert row_scores([row, rating], said[:2]) == [1, 1]
+    assert likeliest([rating], encode, []) == [""]
+
+
+def test_shopbench_is_told_by_type_and_by_task(shopbench_rows: list[Row]) -> None:
+    gold = ["1", "0", "1,4,6", "brass, lamp", "bulb", "a warm white bulb", "2,1,5,4,3"]
+    said = {"base": [*gold, "", ""], "TF-IDF": [""] * 9}
+    found = {line.name: line for line in lines(shopbench_rows, said)}
+    assert found["ShopBench multiple-choice"].scores["base"] == [1, 1]
+    assert found["ShopBench named entity recognition"].scores["base"] == [1, 1]
+    assert found["ShopBench generation"].scores["TF-IDF"] is None
+    overall = found["ShopBench overall"]
+    assert len(overall.groups) == 6
+    assert len(overall.scores["base"] or ()) == 6
+
+
+@pytest.fixture
+def shopbench_rows(tmp_path: Path) -> list[Row]:
+    return read_rows(write_lines(tmp_path / "development.json", shopbench_records()))
+
+
+# --- The command ---
+
+
+def test_options_behind_two_dashes_are_the_training_s() -> None:
+    arguments = parse_arguments(["--raw", "r", "--rows", "3", "--", "--learning_rate", "1e-4", "--seed", "4"])
+    assert arguments.options == ["--learning_rate", "1e-4", "--seed", "4"]
+    assert (arguments.rows, arguments.seed, arguments.split) == (3, 0, "test")
+    assert parse_arguments(["--raw", "r"]).options == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--raw", "no/such"), "error: no/such is not a folder"),
+        (("--raw", "tests", "--shopbench", "no/such.json"), "error: no/such.json: no such file. Give --shopbench"),
+        (("--raw", "tests", "--recipe", "no/such.yaml"), "error: no/such.yaml: no such file. Give --recipe"),
+        (("--raw", "tests", "--rows", "0"), "error: --rows 0 scores nothing"),
+        (("--raw", "tests", "--untuned", "--", "--max_steps", "1"), "error: Options behind -- are of a training"),
+    ],
+)
+def test_a_mistake_is_told_in_one_sentence(arguments: tuple[str, ...], said: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(said)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture(scope="module")
+def scored(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A run of the whole command on tiny corpora and a tiny model; the folder that it leaves, and its standard output."""
+    folder = tmp_path_factory.mktemp("scored")
+    raw = raw_corpora.write(folder / "raw", raw_corpora.corpora())
+    rows = write_lines(folder / "development.json", shopbench_records())
+    options = ("--raw", raw, "--shopbench", rows, "--base", tiny_llama, "--out", folder / "out", "--rows", 2, "--size", "12+4")
+    done = run(*options, "--", "--max_steps", 2, "--validation_samples", 0, "--cpu_threads", 1)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout.splitlines()
+
+
+def test_a_run_ends_with_json_of_every_task_and_column(scored: tuple[Path, list[str]]) -> None:
+    folder, printed = scored
+    figures = json.loads(printed[-1])
+    assert figures == json.loads((folder / "out" / "quality.json").read_text())
+    assert str(folder) not in printed[-1]
+    assert figures["split"] == "test"
+    training = figures["training"]
+    assert training["within_budget"] is True
+    assert 0 < training["cpu_minutes"] < 5
+    assert training["steps"] == 2
+    rating = figures["tasks"]["review_rating"]
+    assert rating["rows"] <= 2
+    assert all(0 <= rating["scores"][name] <= 1 for name in COLUMNS)
+    low, high = rating["tuned_interval"]
+    assert low <= rating["scores"]["tuned"] <= high
+    assert {name for name in figures["tasks"] if name.startswith("ShopBench")} >= {"ShopBench overall", "ShopBench ranking"}
+    assert set(figures["shopbench"]) == {"base", "tuned"}
+    assert "review_rating: 2 rows are too few to tell." in printed
+    assert any("the budget of 30 CPU minutes" in text for text in printed)
+    assert (folder / "out" / "quality.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_validation_run_scores_rows_of_train_with_an_adapter_that_is_there(
+    scored: tuple[Path, list[str]], tiny_llama: Path
+) -> None:
+    folder, _ = scored
+    options = ("--raw", folder / "raw", "--base", tiny_llama, "--out", folder / "out", "--rows", 2, "--size", "12+4")
+    done = run(*options, "--split", "validation", "--adapter", folder / "out" / "adapter")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert figures["split"] == "validation"
+    assert figures["training"] is None
+    assert figures["shopbench"] is None
+    held = {row["sample_id"] for rows in read_split(folder / "out" / "validation", "test").values() for row in rows}
+    assert held
+    assert not held & {row["sample_id"] for rows in read_split(folder / "out" / "dataset", "test").values() for row in rows}
