@@ -165,6 +165,8 @@ def make_trainer(
     args.max_length = max_length
     if not len(trainer.train_dataset):
         raise UserError(f"every row is longer than --max_length {max_length} tokens; raise it")
+    if validation and not len(trainer.eval_dataset):
+        raise UserError(f"every row held out for validation is longer than --max_length {max_length} tokens; raise it")
     trainer.rows = len(trainer.train_dataset)
     if tokens_per_batch:
         trainer.train_dataset = Batches(trainer.train_dataset, tokens_per_batch, args.seed)
@@ -229,7 +231,7 @@ def run(argv: list[str]) -> None:
     summary = summarise(script, model, data, trainer, seconds) | {
         "tasks": data_rows.task_counts(train),
         "train_rows": len(train) - left_out,
-        "validation_rows": len(validation) if validation else 0,
+        "validation_rows": len(validation if args.packing else trainer.eval_dataset) if validation else 0,
         "train_loss": train_loss,
         "validation_loss": validation_loss,
         "resumed_from_step": checkpoints.step_of(checkpoint) if checkpoint else None,

@@ -59,7 +59,8 @@ def draw_loss(history: list[dict[str, Any]], path: Path) -> None:
             axes.plot(*zip(*points, strict=True), style, label=label, markersize=4)
     axes.set(xlabel="step", ylabel="loss per supervised token", title="Training loss", ylim=(0, None))
     axes.grid(alpha=0.3)
-    axes.legend()
+    if axes.lines:  # a run may be shorter than logging_steps
+        axes.legend()
     figure.savefig(path, dpi=120)
 
 

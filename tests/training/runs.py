@@ -88,7 +88,7 @@ SHORT = {
     "save_steps": 2,
 }
 """A run of 16 rows. Dropout is on, so that a generator that is not restored shows; one thread, so that sums are exact."""
-PADDED = ["--tokens_per_batch", "0", "--per_device_train_batch_size", "2", "--num_train_epochs", "2"]
+PADDED = words({"tokens_per_batch": 0, "per_device_train_batch_size": 2, "num_train_epochs": 2})
 """Eight steps of two batches of two rows; the second of the four checkpoints is at the epoch's end."""
 
 

@@ -95,7 +95,7 @@ def test_a_run_goes_on_from_the_hub_in_a_fresh_folder(
 ) -> None:
     wanted = f"org/pushed@{commit_of(hub, 'org/pushed', f'Step {step}')}" if step else "org/pushed"
     resumed = runs.done(tmp_path, *PADDED, "--resume_from_checkpoint", wanted)
-    assert resumed.summary["resumed_from_step"] == step or 8
+    assert resumed.summary["resumed_from_step"] == (step or 8)
     assert resumed.adapter == pushed.adapter
     assert resumed.log == pushed.log
 
@@ -142,31 +142,36 @@ def test_pushes_that_fail_are_told_and_the_training_goes_on(runs: Runs, pushed: 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_connection_that_is_cut_is_tried_again(runs: Runs, pushed: Ended, hub: Hub, tmp_path: Path, after: bool) -> None:
-    repo = f"org/cut-{after}".lower()
-    runs.done(tmp_path / "made", *pushing(repo, "end"))
-    with hub.cut(COMMIT, times=1, after=after) as fault:
-        ended = runs.done(tmp_path / "out", *pushing(repo), faults=[("impatient",), WAITED_FOR])
-    assert fault.hits >= 1
+    repo, marker = f"org/cut-{after}".lower(), tmp_path / "marker"
+    faults = [("impatient",), WAITED_FOR, ("pause_in_micro_batch", 1, str(marker))]
+    going = runs.start(tmp_path / "out", *pushing(repo), faults=faults)
+    going.wait_for(marker)
+    with hub.cut(COMMIT, times=1, after=after):
+        marker.unlink()
+        ended = going.wait()
+    assert ended.code == 0, ended.stderr
     assert "the Hub did not answer; trying again" in ended.stderr
-    assert hub.commits(repo) == [*ALL_STEPS[:-1], "Adapter", "Card"]
+    assert hub.commits(repo) == ALL_STEPS
     assert hub.files(repo)["adapter_model.safetensors"] == pushed.adapter
 
 
 def test_a_last_push_that_fails_leaves_the_adapter_and_can_be_had_without_another_step(
-    runs: Runs, hub: Hub, tmp_path: Path
+    runs: Runs, pushed: Ended, hub: Hub, tmp_path: Path
 ) -> None:
-    repo = "org/last-push"
-    runs.done(tmp_path / "made", *pushing(repo, "end"))
+    options, marker = pushing("org/last-push", "end"), tmp_path / "marker"
+    going = runs.start(tmp_path / "out", *options, faults=[("impatient",), ("pause_in_micro_batch", 1, str(marker))])
+    going.wait_for(marker)
     with hub.fail(COMMIT, 503):
-        ended = runs(tmp_path / "out", *pushing(repo, "end"), faults=[("impatient",)])
+        marker.unlink()
+        ended = going.wait()
     assert ended.code == 2
     assert ended.error.endswith(
         f"; the adapter is in {ended.folder}, and --resume_from_checkpoint last pushes it without another step"
     )
-    adapter = ended.adapter
-    again = runs.done(tmp_path / "out", *pushing(repo, "end"), "--learning_rate", 0.02, "--resume_from_checkpoint", "last")
+    assert ended.adapter == pushed.adapter
+    again = runs.done(tmp_path / "out", *options, "--resume_from_checkpoint", "last")
     assert again.summary["steps"] == 8
-    assert hub.files(repo)["adapter_model.safetensors"] == adapter
+    assert hub.files("org/last-push")["adapter_model.safetensors"] == pushed.adapter
 
 
 @pytest.mark.parametrize("request_line", [COMMIT, "PUT /_lfs/"], ids=["commit", "upload"])

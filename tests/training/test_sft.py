@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 
 from dataset_builders.errors import UserError
 from tests.hub import Hub
-from tests.training.conftest import COMPLETIONS, RECIPE, ROOT, ROWS, Run
+from tests.training.conftest import COMPLETIONS, RECIPE, ROOT, ROWS, Run, make_row
 from training import sft
+from training.rows import load_rows, split_validation
 
 SUMMARY_KEYS = {
     "base_model",
@@ -67,7 +69,7 @@ def prepare(tiny_llama: Path, shop_rows: Path, tmp_path: Path, monkeypatch: pyte
 
     def make(**more: object) -> Any:
         options = {"model_name_or_path": tiny_llama, "dataset_name": shop_rows, "output_dir": tmp_path, "bf16": "false"}
-        options |= {"dtype": "float32", "validation_samples": 5} | more
+        options |= {"dtype": "float32", "validation_samples": 5, "report_to": "none"} | more
         argv = ["--config", str(RECIPE), *(word for key, value in options.items() for word in (f"--{key}", str(value)))]
         script, args, model, data = sft.parse_arguments(argv)
         train, validation, _ = sft.choose_rows(script, args, data)
@@ -113,7 +115,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # else main sets it for good
 
     def run_main(*argv: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["sft.py", *map(str, argv), "--report_to", "none", "--cpu_threads", "1"])
+        monkeypatch.setattr(sys, "argv", ["sft.py", "--report_to", "none", "--cpu_threads", "1", *map(str, argv)])
         capsys.readouterr()
         code = 0
         try:
@@ -278,17 +280,39 @@ def test_rows_that_are_too_long_are_left_out_whole(prepare: Prepare, options: di
     assert all(len(row["input_ids"]) <= limit for row in trainer.eval_dataset)
 
 
+def test_where_every_row_held_out_is_too_long_a_run_ends_before_its_first_step(
+    tiny_llama: Path, tmp_path: Path, call: Call
+) -> None:
+    from datasets import Dataset
+
+    rows: list[dict[str, Any]] = [make_row("also_buy", number) for number in range(ROWS)]
+    validation = split_validation(Dataset.from_list(rows), 2, seed=0)[1]
+    assert validation is not None
+    for row in rows:
+        if row["group"] in validation["group"]:
+            row["prompt"][0]["content"] *= 5
+    place = tmp_path / "rows"
+    place.mkdir()
+    write(place / "train.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    words = ["--config", RECIPE, "--model_name_or_path", tiny_llama, "--dataset_name", place, "--validation_samples", 2]
+    ended = call(*words, "--max_length", 70, "--output_dir", tmp_path / "out")
+    assert ended.error == "error: every row held out for validation is longer than --max_length 70 tokens; raise it"
+
+
 def test_a_run_says_how_many_rows_it_left_out(tiny_llama: Path, shop_rows: Path, tmp_path: Path, call: Call) -> None:
     words = ["--config", RECIPE, "--model_name_or_path", tiny_llama, "--dataset_name", shop_rows]
-    words += ["--output_dir", tmp_path / "out", "--max_steps", 1, "--max_length", 50, "--validation_samples", 0]
+    words += ["--output_dir", tmp_path / "out", "--max_steps", 1, "--max_length", 54, "--validation_samples", 9]
     ended = call(*words)
     assert ended.code == 0
+    sides = split_validation(load_rows(str(shop_rows), None, "train", None, None), 9, seed=0)
+    train, validation = (Counter(side["task"]) for side in sides if side)
+    short, long = ("query_product_ranking", "review_rating"), ("also_buy", "answer_generation")
+    left_out = sum(train[task] for task in long)
+    assert f"{left_out} rows are left out: they are longer than --max_length 54 tokens" in ended.printed
     summary = json.loads((tmp_path / "out" / "training_summary.json").read_text())
-    left_out = ROWS * len(COMPLETIONS) - summary["train_rows"]
-    assert 0 < left_out < ROWS * len(COMPLETIONS)
-    assert f"{left_out} rows are left out: they are longer than --max_length 50 tokens" in ended.printed
-    assert summary["validation_loss"] is None
-    assert summary["max_length"] == 50
+    assert summary["train_rows"] == sum(train[task] for task in short)
+    assert summary["validation_rows"] == sum(validation[task] for task in short) < validation.total()
+    assert summary["max_length"] == 54
 
 
 def test_prompt_and_completion_are_what_the_chat_template_makes_of_them(prepared: Any) -> None:
@@ -437,9 +461,9 @@ MISTAKES: dict[str, Case] = {
 }
 
 
-def test_a_mistake_is_raised_as_one_that_the_user_can_mend(tmp_path: Path) -> None:
+def test_a_mistake_is_raised_as_one_that_the_user_can_mend(tiny_llama: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^no dataset; give --dataset_name with a dataset folder or a Hub id$"):
-        sft.run(["--config", str(RECIPE), "--model_name_or_path", "base", "--output_dir", str(tmp_path)])
+        sft.run(["--config", str(RECIPE), "--model_name_or_path", str(tiny_llama), "--output_dir", str(tmp_path)])
 
 
 @pytest.mark.parametrize("case", MISTAKES.values(), ids=MISTAKES.keys())

@@ -15,16 +15,16 @@ from pathlib import Path
 import pytest
 
 from tests.hub import Hub
-from tests.training.runs import PADDED, ROOT, Ended, Fault, Runs, steps_on_disk
+from tests.training.runs import PADDED, ROOT, Ended, Fault, Runs, steps_on_disk, words
 from training.checkpoints import last_whole, read_mark
 
 MODES = {
     "padded": PADDED,
     # Three steps an epoch, the last one of one batch only; checkpoints before and after the ends of epochs, and at one.
-    "tokens": ["--tokens_per_batch", "220", "--num_train_epochs", "3"],
+    "tokens": words({"tokens_per_batch": 220, "num_train_epochs": 3}),
     "validated": [
         *PADDED,
-        *["--validation_samples", "3", "--eval_strategy", "steps", "--eval_steps", "1", "--load_best_model_at_end", "true"],
+        *words({"validation_samples": 3, "eval_strategy": "steps", "eval_steps": 1, "load_best_model_at_end": "true"}),
     ],
 }
 LAST = ("--resume_from_checkpoint", "last")
