@@ -159,6 +159,13 @@ class Going:
             assert Path(f"/proc/{self.pid}").exists() or not Path("/proc").exists(), self.printed[1].read_text()
             time.sleep(0.01)
 
+    def wait_for_words(self, words: str, seconds: float = 300) -> None:
+        """Returns when the run has said so on standard error; fails the test if it does not."""
+        deadline = time.monotonic() + seconds
+        while words not in self.printed[1].read_text(errors="replace"):
+            assert time.monotonic() < deadline, self.printed[1].read_text(errors="replace")
+            time.sleep(0.01)
+
     def wait(self, seconds: float = 300) -> Ended:
         code = self.runs.ask({"wait": self.pid, "seconds": seconds})
         if code is None:

@@ -26,6 +26,7 @@ from training.checkpoints import (
     pack,
     read_mark,
     resolve,
+    rotate,
     step_of,
     to_plain,
     unpack,
@@ -138,6 +139,37 @@ def test_where_nothing_is_whole_there_is_no_last_one(tmp_path: Path) -> None:
     make(tmp_path, 3, mark=False)
     assert last_whole(tmp_path) is None
     assert last_whole(tmp_path / "none") is None
+
+
+def test_a_last_one_of_an_earlier_step_can_be_asked_for(tmp_path: Path) -> None:
+    for step in (2, 4, 6):
+        make(tmp_path, step, saved_at=float(step))
+    assert last_whole(tmp_path, before=6) == tmp_path / "checkpoint-4"
+    assert last_whole(tmp_path, before=2) is None
+
+
+@pytest.mark.parametrize(
+    ("keep", "best", "left"),
+    [
+        (None, None, {1, 2, 3, 4}),
+        (0, None, {1, 2, 3, 4}),
+        (3, None, {1, 2, 3}),
+        (2, None, {1, 2}),
+        (1, None, {1}),
+        (2, "checkpoint-3", {1, 3}),
+        (1, "checkpoint-3", {1, 3}),
+        (1, "checkpoint-1", {1}),
+    ],
+)
+def test_rotation_leaves_those_saved_last_and_the_best(
+    keep: int | None, best: str | None, left: set[int], tmp_path: Path
+) -> None:
+    """Step 1 is of a run that began anew in the folder; step 4 was never finished."""
+    for step, saved_at in ((3, 1.0), (2, 2.0), (1, 3.0)):
+        make(tmp_path, step, saved_at=saved_at)
+    make(tmp_path, 4, mark=False)
+    rotate(tmp_path, keep, best and f"/elsewhere/{best}")
+    assert {step_of(folder) for folder in checkpoints(tmp_path)} == left
 
 
 def test_what_a_killed_run_left_is_dropped_and_named(tmp_path: Path) -> None:
@@ -350,10 +382,11 @@ def test_a_packed_checkpoint_holds_no_pickle_and_no_path_of_this_machine(saved: 
 def test_an_unpacked_checkpoint_is_whole_and_its_states_are_the_same(saved: Path, tmp_path: Path) -> None:
     pack(saved, tmp_path / "packed")
     back = tmp_path / "back"
-    unpack(tmp_path / "packed", back)
+    unpack(tmp_path / "packed", back, source="org/name@commit")
     mark = read_mark(back)
     assert mark is not None
     assert mark["run"] == FACTS
+    assert mark["source"] == "org/name@commit"
     for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
         assert same(load_pickled(back / name), load_pickled(saved / name)), name
     for name in ("adapter_model.safetensors", "adapter_config.json"):

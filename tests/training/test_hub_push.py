@@ -227,6 +227,7 @@ def test_a_second_ctrl_c_does_not_wait_for_a_push(runs: Runs, hub: Hub, tmp_path
         held.wait_for(1)
         going.wait_for(middle)
         going.send(signal.SIGINT)
+        going.wait_for_words("SIGINT: saving")  # two signals that are pending at once are one
         going.send(signal.SIGINT)
         assert going.wait(30).code == 130
     assert steps_on_disk(tmp_path / "out") == [2]
