@@ -61,6 +61,7 @@ class SafeTrainer(SFTTrainer):
             if rate not in (0, self.args.learning_rate):
                 group["initial_lr"] = self.args.learning_rate
                 group["lr"] *= self.args.learning_rate / rate
+        self.lr_scheduler._last_lr = [group["lr"] for group in self.optimizer.param_groups]  # what is logged
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         broken = any(not torch.isfinite(local(weight)).all() for weight in self.model.parameters() if weight.requires_grad)
