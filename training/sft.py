@@ -97,6 +97,15 @@ def compute_adapters_in_half(model: Any) -> None:
             module.cast_input_dtype_enabled = False
 
 
+def keep_gradients_of_4bit_weights(model: Any) -> None:
+    """Keeps bitsandbytes 0.50 from its CPU layout for inference, which an evaluation leaves behind and no gradient passes."""
+    from bitsandbytes.nn import Linear4bit
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
 def end_with_turn(row: dict[str, list[int]], end: int) -> dict[str, list[int]]:
     """Cuts what a chat template writes after the end-of-turn token (ChatML: a newline): it is not the model's to write."""
     labels = row["labels"]
@@ -150,6 +159,8 @@ def make_trainer(
         raise UserError(f"cannot start the training: {first_line(error)}") from None
     if args.bf16 or args.fp16:
         compute_adapters_in_half(trainer.model)
+    if model.load_in_4bit:
+        keep_gradients_of_4bit_weights(trainer.model)
     if not args.packing:
         end = tokenizer.eos_token_id
 
@@ -310,7 +321,11 @@ def set_rows_per_step(args: "SFTConfig", data: DataArguments, train: "Dataset", 
     if data.tokens_per_batch:
         from training.batches import rows_in_a_batch, sampled_lengths
 
-        rows = rows_in_a_batch(sampled_lengths(train, tokenizer, args.seed), data.tokens_per_batch)
+        lengths = sampled_lengths(train, tokenizer, args.seed)
+        rows, most = rows_in_a_batch(lengths, data.tokens_per_batch), data.rows_per_step / args.world_size
+        if rows > most:  # even one micro-batch on each process would be more
+            data.tokens_per_batch = max(1, round(data.tokens_per_batch * most / rows))
+            rows = rows_in_a_batch(lengths, data.tokens_per_batch)
         args.gradient_accumulation_steps = max(1, round(data.rows_per_step / (rows * args.world_size)))
         return
     steps = math.ceil(data.rows_per_step / (args.per_device_train_batch_size * args.world_size))

@@ -61,19 +61,48 @@ def trained(tiny_llama: Path, shop_rows: Path, tmp_path_factory: pytest.TempPath
     return Trained(folder, tiny_llama, json.loads((folder / "training_summary.json").read_text()), losses)
 
 
+def make_trainer(base: Path, rows: Path, home: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> Any:
+    """The trainer that main makes, not yet trained."""
+    import datasets
+    import trl.trainer.utils as trl_utils
+
+    monkeypatch.setattr(trl_utils, "_use_triton", trl_utils._use_triton)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", home / "cache")
+    script, args, model, data = sft.parse_arguments([*options(base, rows, home / "out"), *more])
+    train, validation, _ = sft.choose_rows(script, args, data)
+    return sft.make_trainer(args, model, sft.load_tokenizer(model, args), train, validation, data.tokens_per_batch)
+
+
+def test_gradients_are_the_same_after_an_evaluation(
+    tiny_llama: Path, shop_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    trainer = make_trainer(tiny_llama, shop_rows, tmp_path, monkeypatch, "--lora_dropout", "0")
+    for name, parameter in trainer.model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.02)
+
+    def gradients() -> torch.Tensor:
+        trainer.model.train()
+        trainer.model.zero_grad()
+        with trainer.accelerator.autocast():
+            trainer.compute_loss(trainer.model, trainer.data_collator([trainer.train_dataset[0]])).backward()
+        return torch.cat([p.grad.flatten().float() for p in trainer.model.parameters() if p.requires_grad])
+
+    before = gradients()
+    trainer.evaluate()
+    after = gradients()
+    assert torch.nn.functional.cosine_similarity(before, after, dim=0) > 0.999
+
+
 def test_the_base_is_in_4_bits_and_only_the_adapter_is_trained(
     tiny_llama: Path, shop_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import datasets
     import torch
-    import trl.trainer.utils as trl_utils
     from bitsandbytes.nn import Linear4bit
 
-    monkeypatch.setattr(trl_utils, "_use_triton", trl_utils._use_triton)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    script, args, model, data = sft.parse_arguments(options(tiny_llama, shop_rows, tmp_path / "out"))
-    train, validation, _ = sft.choose_rows(script, args, data)
-    trainer = sft.make_trainer(args, model, sft.load_tokenizer(model, args), train, validation, data.tokens_per_batch)
+    trainer = make_trainer(tiny_llama, shop_rows, tmp_path, monkeypatch)
     base = trainer.model.get_base_model()
     layers = [module for module in base.modules() if isinstance(module, Linear4bit)]
     assert len(layers) == 2 * 7, "all projections of both layers"
