@@ -117,13 +117,14 @@ def lines(rows: Sequence[Row], said: Mapping[str, Sequence[str]]) -> list[Line]:
     found = []
     for task_type in dict.fromkeys(row.task_type for row in rows):
         places = [place for place, row in enumerate(rows) if row.task_type == task_type]
-        metrics = ", ".join(dict.fromkeys(rows[place].metric for place in places))
+        metrics = list(dict.fromkeys(rows[place].metric for place in places))
         scores = {
             name: None if name not in MODELS and task_type not in LISTED else _all([values[place] for place in places])
             for name, values in by_column.items()
         }
         name = f"ShopBench {task_type.replace('_', ' ')}"
-        found.append(Line(name, "shopbench", metrics, [rows[place].task for place in places], scores))
+        metric = metrics[0] if len(metrics) == 1 else f"mean of {len(metrics)} metrics"
+        found.append(Line(name, "shopbench", metric, [rows[place].task for place in places], scores))
     tasks = list(dict.fromkeys(row.task for row in rows))
     overall = {name: _all(list(task_scores(rows, said[name])["tasks"].values())) for name in MODELS if name in said}
     return [*found, Line("ShopBench overall", "shopbench", "mean of tasks", tasks, overall)]

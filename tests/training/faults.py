@@ -32,15 +32,16 @@ def kill_in_micro_batch(number: int) -> None:
     before(SFTTrainer, "training_step", number, kill)
 
 
-def signal_in_micro_batch(number: int, name: str, times: int = 1) -> None:
-    """The process sends itself the signal."""
+def signal_in_micro_batch(number: int, name: str, times: int = 1, rank: int | None = None) -> None:
+    """The process sends itself the signal; with `rank`, only that one of several does."""
     from trl import SFTTrainer
 
     def send(*args: Any, **kwargs: Any) -> None:
         for _ in range(times):
             os.kill(os.getpid(), getattr(signal, name))
 
-    before(SFTTrainer, "training_step", number, send)
+    if rank is None or rank == int(os.environ["RANK"]):
+        before(SFTTrainer, "training_step", number, send)
 
 
 def kill_writing(name: str, number: int) -> None:

@@ -1,16 +1,22 @@
 """Real runs of training/sft.py by the dozen: one process imports torch and TRL once, and each run is a fork of it.
 
-A fork runs training/sft.py as __main__ with its own command line and environment, output in files, and ends as any
-process ends; what is saved is the seven seconds of imports.
+A fork runs training/sft.py as __main__ with its own command line and environment, and output in files. What is saved is the
+seven seconds of imports, and the second and a half that Python takes to tear all of them down.
 """
 
+import atexit
+import gc
+import importlib
 import json
 import os
 import runpy
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +25,7 @@ from typing import IO, Any
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "training" / "recipes" / "smollm2-135m-lora.yaml"
 Fault = tuple[Any, ...]
+IMPORTED = ("accelerate", "datasets", "matplotlib.figure", "rich.table", "trl.trainer.sft_trainer", "training.trainer")
 
 
 # In the process that forks
@@ -26,12 +33,9 @@ Fault = tuple[Any, ...]
 
 def serve() -> None:
     """Answers orders on standard input, one JSON line each; returns in a fork only, ready to be the run."""
-    import accelerate  # noqa: F401
-    import datasets  # noqa: F401
-    import peft  # noqa: F401
-    import trl.trainer.sft_trainer  # noqa: F401
-    from trl import ModelConfig, SFTConfig, SFTTrainer  # noqa: F401
-
+    for module in IMPORTED:
+        importlib.import_module(module)
+    gc.freeze()  # else each fork copies the pages of all objects as it collects
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
         order = json.loads(line)
@@ -65,6 +69,22 @@ def become(order: dict[str, Any]) -> None:
     sys.argv = ["training/sft.py", *order["words"]]
     for name, *arguments in order["faults"]:
         getattr(faults, name)(*arguments)
+
+
+def run_to_the_end() -> None:
+    """Runs training/sft.py and ends the process as Python does, but for the tearing down."""
+    code = 0
+    try:
+        runpy.run_path(str(ROOT / "training" / "sft.py"), run_name="__main__")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined] # waits for threads, such as one that pushes
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    os._exit(code)
 
 
 # In the process of the tests
@@ -226,6 +246,16 @@ class Runs:
         assert ended.code == 0, ended.stderr
         return ended
 
+    def pair(self, folder: Path, *words: object, faults: Sequence[Fault] = ()) -> tuple[Ended, Ended]:
+        """Two processes as a launcher starts them, over gloo; the first one writes and prints."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        env = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
+        first, second = (self.start(folder, *words, faults=faults, env=env | rank) for rank in ranks)
+        return first.wait(), second.wait()
+
     def close(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()
@@ -235,4 +265,4 @@ class Runs:
 if __name__ == "__main__":
     serve()
     if sys.argv[0] == "training/sft.py":
-        runpy.run_path(str(ROOT / "training" / "sft.py"), run_name="__main__")
+        run_to_the_end()
