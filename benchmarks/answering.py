@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.errors import UserError
+from dataset_builders.errors import UserError, first_line
+from training.summary import usable_cores
 
 BATCH_TOKENS = 8192
 """Tokens of a batch of prompts, padding and answers included."""
@@ -80,13 +80,14 @@ def _load(model: str) -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(model)
         loaded: Any = AutoModelForCausalLM.from_pretrained(model, dtype="auto")
     except (OSError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"The model {model} cannot be loaded: {reason}. Give a model folder or a Hub id as --base.") from None
+        raise UserError(
+            f"The model {model} cannot be loaded: {first_line(error)}. Give a model folder or a Hub id as --base."
+        ) from None
     if tokenizer.chat_template is None:
         raise UserError(f"The model {model} has no chat template. Give its instruct version as --base.")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    torch.set_num_threads(usable_cores())
     return tokenizer, loaded.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -202,8 +202,8 @@ def write(train: Sequence[Question], questions: Sequence[Question], encode: Enco
     """What is right more often on the train rows: the answer of the row that is most alike, or the first words of a text in
     the prompt."""
     known = recall(train, train, encode, other_groups=True)
-    ways = {0: mean(_scores(train, known))} | {
-        words: mean(_scores(train, copy(train, encode, words))) for words in COPIED_WORDS
+    ways = {0: mean(scores_of(train, known))} | {
+        words: mean(scores_of(train, copy(train, encode, words))) for words in COPIED_WORDS
     }
     best = max(ways, key=lambda words: ways[words])
     return copy(questions, encode, best) if best else recall(train, questions, encode)
@@ -232,7 +232,7 @@ def copy(questions: Sequence[Question], encode: Encoder, words: int) -> list[str
     return found
 
 
-def _scores(rows: Sequence[Question], texts: Sequence[str]) -> list[float]:
+def scores_of(rows: Sequence[Question], texts: Sequence[str]) -> list[float]:
     return [score_completion(row.task, text, row.answer) for row, text in zip(rows, texts, strict=True)]
 
 

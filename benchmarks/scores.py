@@ -18,7 +18,6 @@ from benchmarks.questions import Question, question
 from benchmarks.verdict import Line
 from dataset_builders.tasks import TASKS, parse_completion
 from eval_tasks.cache_key import weights_stamp
-from eval_tasks.metrics import score_completion
 from eval_tasks.scoring import Row
 
 Questions = dict[str, list[Question]]
@@ -45,7 +44,7 @@ def score_tasks(models: Mapping[str, str], train: Questions, test: Questions, se
             shown = [[[row.prompt, row.completion, row.group] for row in part] for part in (known, rows)]
             make = partial(_read, known, rows, encoder)
             columns[column] = kept(answers, [column, _source(), shown], make) if known else None
-        scores = {column: _scores(rows, texts) if texts else None for column, texts in columns.items()}
+        scores = {column: baselines.scores_of(rows, texts) if texts else None for column, texts in columns.items()}
         scores["random"] = baselines.guess_scores(known, rows, seed)
         lines.append(Line(name, TASKS[name].family, TASKS[name].metric, [row.group for row in rows], scores, unreadable))
     return lines
@@ -88,7 +87,3 @@ def _likeliest(rows: Sequence[Row], reviews: Sequence[Question], encoder: Callab
 def _source(*modules: ModuleType) -> list[str]:
     """A baseline that is written anew answers anew."""
     return [inspect.getsource(module) for module in (baselines, questions, *modules)]
-
-
-def _scores(rows: Sequence[Question], texts: Sequence[str]) -> list[float]:
-    return [score_completion(row.task, text, row.answer) for row, text in zip(rows, texts, strict=True)]

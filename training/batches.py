@@ -39,10 +39,8 @@ def rows_in_a_batch(lengths: Sequence[int], budget: int) -> float:
 def sampled_lengths(rows: "Dataset", tokenizer: Any, seed: int) -> list[int]:
     """Tokens of some rows, by the seeded draw."""
     chosen = sorted(range(len(rows)), key=lambda row: draw(seed, row))[:SAMPLED]
-    chats = [
-        prompt + completion
-        for prompt, completion in zip(*(rows[chosen][name] for name in ("prompt", "completion")), strict=True)
-    ]
+    sample = rows[chosen]
+    chats = [prompt + completion for prompt, completion in zip(sample["prompt"], sample["completion"], strict=True)]
     return [len(tokens) for tokens in tokenizer.apply_chat_template(chats, tokenize=True, return_dict=True)["input_ids"]]
 
 

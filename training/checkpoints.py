@@ -85,14 +85,6 @@ def rotate(output: Path, keep: int | None, best: str | None) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def drop_unfinished(output: Path) -> list[str]:
-    """Removes what a killed run left of checkpoints, and returns the names."""
-    unfinished = [folder for folder in checkpoints(output) if not read_mark(folder)]
-    for folder in unfinished:
-        shutil.rmtree(folder, ignore_errors=True)
-    return [folder.name for folder in unfinished]
-
-
 def resolve(wanted: str | None, output: Path, token: str | None = None) -> Path | None:
     """What --resume_from_checkpoint means: "last", a checkpoint's folder, a run's folder, or `org/name[@revision]`.
 

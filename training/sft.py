@@ -260,7 +260,7 @@ def deliver(trainer: "SafeTrainer", summary: dict[str, Any], repo: str | None) -
 
     output = Path(trainer.args.output_dir)
     try:
-        write_run(trainer, summary, callbacks.LOG)
+        write_run(trainer, summary)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise UserError(
             f"cannot write the results into {output}: {why_not_written(error)}; make room on the disk. {trainer.go_on()}"

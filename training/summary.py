@@ -1,5 +1,6 @@
 """What a run leaves behind: training_summary.json, which the model card reads, a picture of the loss, and a table."""
 
+import json
 import os
 import shutil
 import sys
@@ -64,11 +65,9 @@ def draw_loss(history: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def write_run(trainer: "SFTTrainer", summary: dict[str, Any], log_name: str) -> None:
+def write_run(trainer: "SFTTrainer", summary: dict[str, Any]) -> None:
     """Writes all files beside their place and moves them in when they are complete."""
-    import json
-
-    from training.callbacks import write_log
+    from training.callbacks import LOG, write_log
 
     folder = Path(trainer.args.output_dir or "")
     staging = folder / ".saving"
@@ -76,7 +75,7 @@ def write_run(trainer: "SFTTrainer", summary: dict[str, Any], log_name: str) -> 
     if not trainer.is_world_process_zero():
         return
     draw_loss(trainer.state.log_history, staging / "loss.png")
-    write_log(trainer.state.log_history, staging / log_name)
+    write_log(trainer.state.log_history, staging / LOG)
     (staging / "training_summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     for unwanted in ("training_args.bin", "README.md"):  # a pickle; a card without data and scores
         (staging / unwanted).unlink(missing_ok=True)

@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.hub import Hub
+from tests.training.runs import Runs
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "training" / "recipes" / "smollm2-135m-lora.yaml"
@@ -97,6 +99,15 @@ def run(tiny_llama: Path, shop_rows: Path, hub: Hub, tmp_path_factory: pytest.Te
     )
     assert done.returncode == 0, done.stderr
     return Run(folder, done.stdout + done.stderr, repo_id)
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_llama: Path, shop_rows: Path, hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    """What starts runs on the tiny model, with the loopback Hub."""
+    home = tmp_path_factory.mktemp("runs")
+    runs = Runs(hub.env(home=home / "hf"), home, {"model_name_or_path": tiny_llama, "dataset_name": shop_rows})
+    yield runs
+    runs.close()
 
 
 @pytest.fixture(autouse=True)

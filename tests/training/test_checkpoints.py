@@ -19,7 +19,6 @@ from training.checkpoints import (
     STATE,
     check_same_run,
     checkpoints,
-    drop_unfinished,
     from_plain,
     last_whole,
     mark_complete,
@@ -170,16 +169,6 @@ def test_rotation_leaves_those_saved_last_and_the_best(
     make(tmp_path, 4, mark=False)
     rotate(tmp_path, keep, best and f"/elsewhere/{best}")
     assert {step_of(folder) for folder in checkpoints(tmp_path)} == left
-
-
-def test_what_a_killed_run_left_is_dropped_and_named(tmp_path: Path) -> None:
-    good = make(tmp_path, 3)
-    make(tmp_path, 4, mark=False)
-    make(tmp_path, 11, mark=False)
-    (tmp_path / "trackio").mkdir()
-    assert drop_unfinished(tmp_path) == ["checkpoint-4", "checkpoint-11"]
-    assert {path.name for path in tmp_path.iterdir()} == {good.name, "trackio"}
-    assert drop_unfinished(tmp_path) == []
 
 
 @pytest.mark.parametrize("wanted", [None, "", "false", "False"])

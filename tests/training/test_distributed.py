@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,14 +31,6 @@ RELATIVE = 1e-6
 ABSOLUTE = 1e-5
 """Of a weight of the adapter, of which the largest are 0.1."""
 LAST = ("--resume_from_checkpoint", "last")
-
-
-@pytest.fixture(scope="module")
-def runs(tiny_llama: Path, shop_rows: Path, hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
-    home = tmp_path_factory.mktemp("distributed")
-    runs = Runs(hub.env(home=home / "hf"), home, {"model_name_or_path": tiny_llama, "dataset_name": shop_rows})
-    yield runs
-    runs.close()
 
 
 def both(runs: Runs, folder: Path, *options: object) -> Ended:

@@ -6,7 +6,6 @@ import pickletools
 import signal
 import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,14 +20,6 @@ COMMIT = "POST .*/commit/"
 
 def pushing(repo: str, strategy: str = "checkpoint") -> list[object]:
     return [*PADDED, "--push_to_hub", "--hub_model_id", repo, "--hub_strategy", strategy]
-
-
-@pytest.fixture(scope="module")
-def runs(tiny_llama: Path, shop_rows: Path, hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
-    home = tmp_path_factory.mktemp("pushes")
-    runs = Runs(hub.env(home=home / "hf"), home, {"model_name_or_path": tiny_llama, "dataset_name": shop_rows})
-    yield runs
-    runs.close()
 
 
 @pytest.fixture(scope="module")

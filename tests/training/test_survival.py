@@ -31,14 +31,6 @@ LAST = ("--resume_from_checkpoint", "last")
 
 
 @pytest.fixture(scope="module")
-def runs(tiny_llama: Path, shop_rows: Path, hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
-    home = tmp_path_factory.mktemp("survival")
-    runs = Runs(hub.env(home=home / "hf"), home, {"model_name_or_path": tiny_llama, "dataset_name": shop_rows})
-    yield runs
-    runs.close()
-
-
-@pytest.fixture(scope="module")
 def whole(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
     """Of each mode, the run that nothing happens to."""
     home = tmp_path_factory.mktemp("whole")
