@@ -418,3 +418,10 @@ def test_pickles_that_someone_else_put_beside_a_packed_checkpoint_are_left_there
         (packed / name).write_bytes(b"\x80\x04.")
     unpack(packed, tmp_path / "back")
     assert not {"rng_state_1.pth", "scheduler2.pt", "adapter_model.bin"} & {path.name for path in (tmp_path / "back").iterdir()}
+
+
+def test_a_sharded_checkpoint_is_not_packed_without_its_shards(tmp_path: Path) -> None:
+    (make(tmp_path, 3) / "optimizer_0").mkdir()
+    with pytest.raises(OSError, match="checkpoint-3 is sharded .optimizer_0.; give --hub_strategy every_save"):
+        pack(tmp_path / "checkpoint-3", tmp_path / "packed")
+    assert not (tmp_path / "packed").exists()
