@@ -162,14 +162,15 @@ def from_plain(value: Any, tensors: Mapping[str, Any]) -> Any:
 def pack(folder: Path, out: Path) -> None:
     """A copy of the checkpoint in `out` in which torch's pickled files are safetensors, their structure in the metadata.
 
-    Raises OSError for a sharded one, whose parts lie in folders: without them nothing could go on from the copy.
+    Raises OSError for one without `optimizer.pt`, such as a sharded one of FSDP or DeepSpeed, whose states lie in folders:
+    nothing could go on from the copy.
     """
     import torch
     from safetensors.torch import save_file
     from transformers.trainer_pt_utils import safe_globals
 
-    if parts := [path.name for path in folder.iterdir() if path.is_dir()]:
-        raise OSError(f"{folder.name} is sharded ({', '.join(sorted(parts))}); give --hub_strategy every_save")
+    if not (folder / "optimizer.pt").is_file():
+        raise OSError(f"{folder.name} has its optimizer's state in no single file; give --hub_strategy every_save")
     out.mkdir(parents=True)
     for path in sorted(folder.iterdir()):
         if path.suffix in PICKLED:

@@ -421,7 +421,9 @@ def test_pickles_that_someone_else_put_beside_a_packed_checkpoint_are_left_there
 
 
 def test_a_sharded_checkpoint_is_not_packed_without_its_shards(tmp_path: Path) -> None:
-    (make(tmp_path, 3) / "optimizer_0").mkdir()
-    with pytest.raises(OSError, match="checkpoint-3 is sharded .optimizer_0.; give --hub_strategy every_save"):
-        pack(tmp_path / "checkpoint-3", tmp_path / "packed")
+    folder = make(tmp_path, 3)
+    (folder / "optimizer.pt").unlink(missing_ok=True)
+    (folder / "optimizer_0").mkdir()
+    with pytest.raises(OSError, match="checkpoint-3 has its optimizer's state in no single file; give --hub_strategy every_s"):
+        pack(folder, tmp_path / "packed")
     assert not (tmp_path / "packed").exists()
