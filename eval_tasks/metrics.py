@@ -224,6 +224,10 @@ TASK_TYPES: Mapping[str, str] = {
 """Every ShopBench metric -> the task_type whose answers it can score."""
 
 
+AGGREGATES: Mapping[str, Callable[[Sequence[Any]], float]] = {"micro f1": micro_f1}
+"""Metric -> the score of a task from the values of its rows, where that is not their mean."""
+
+
 # --- The twelve tasks ---
 
 

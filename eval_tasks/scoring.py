@@ -11,6 +11,7 @@ import numpy as np
 
 from dataset_builders.errors import UserError
 from eval_tasks.metrics import (
+    AGGREGATES,
     PARSERS,
     SENTENCE_MODELS,
     TASK_TYPES,
@@ -18,7 +19,6 @@ from eval_tasks.metrics import (
     MetricUnavailableError,
     cosine,
     embed,
-    micro_f1,
 )
 
 
@@ -227,8 +227,8 @@ def _references(truth: Any) -> list[str]:
 
 
 def task_score(metric: str, scores: Sequence[Any]) -> Any:
-    """The score of a task from those of its samples: F1 of the summed counts, else the mean."""
-    return micro_f1(scores) if metric == "micro f1" else np.mean(scores)
+    """The score of a task from those of its samples: their mean, unless the metric has a rule of its own."""
+    return AGGREGATES.get(metric, np.mean)(scores)
 
 
 def score(rows: Sequence[Row], outputs: Sequence[str], sentence_model: str | None = None) -> dict[str, Any]:
