@@ -1,0 +1,81 @@
+"""Family, place and reading of every task, from its name."""
+
+import json
+import random
+
+import pytest
+
+from dataset_builders.tasks import FAMILIES, TASKS
+from eval_tasks.suites import family, parsed, place
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        ("shop:review_rating", "multiple_choice"),
+        ("shop:also_buy|0", "retrieval"),
+        ("shop:_average|0", "other"),
+        ("shop:no_such_task", "other"),
+        ("shopbench:task1|0", "concepts"),
+        ("shopbench:task7", "concepts"),
+        ("shopbench:task8", "reasoning"),
+        ("shopbench:task15", "behavior"),
+        ("shopbench:task16", "languages"),
+        ("shopbench:task18", "languages"),
+        ("shopbench:task19", "other"),
+        ("shopbench:warm_up", "other"),
+        ("shopbench:task²", "other"),
+        ("gsm8k|0", "other"),
+        ("all", "other"),
+    ],
+)
+def test_a_task_is_averaged_with_its_family(task: str, expected: str) -> None:
+    assert family(task) == expected
+
+
+def test_tasks_are_placed_in_the_order_of_their_declaration_and_unknown_ones_last() -> None:
+    shop = [f"shop:{task.name}" for kind in FAMILIES for task in TASKS.values() if task.family == kind]
+    shopbench = [f"shopbench:task{number}" for number in range(1, 19)]
+    expected = [*shop, "shop:another", *shopbench, "shopbench:another", "shopbench:other", "arc", "gsm8k"]
+    mixed = random.Random(0).sample(expected, len(expected))
+
+    assert sorted(mixed, key=place) == expected
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "shown"),
+    [
+        ("shop:review_rating|0", "4 stars", "4"),
+        ("shop:review_rating|0", "four stars", None),
+        ("shop:query_product_ranking|0", "2, 1, 3, 4, 5", "2,1,3,4,5"),
+        ("shop:also_buy|0", "3, 3, 7", "3,7"),
+        ("shop:query_generation|0", "red shoes\nand more", "red shoes"),
+        ("shop:query_generation|0", "\n", None),
+    ],
+)
+def test_an_answer_is_shown_as_the_shops_parser_reads_it(task: str, text: str, shown: str | None) -> None:
+    assert parsed(task, text, {}) == shown
+
+
+@pytest.mark.parametrize(
+    ("task_type", "text", "shown"),
+    [
+        ("multiple-choice", "0. green", "0"),
+        ("multiple-choice", "Answer: 0", None),
+        ("ranking", "1,2,2", None),
+        ("retrieval", "1, 6, 2, 4", "1,6,2"),
+        ("retrieval", "", None),
+        ("named_entity_recognition", "brass, lamp", "brass,lamp"),
+        ("generation", " a bulb ", "a bulb"),
+        ("generation", " ", None),
+    ],
+)
+def test_an_answer_is_shown_as_shopbenchs_parser_reads_it(task_type: str, text: str, shown: str | None) -> None:
+    row = {"prompt": "?", "truth": None, "task": "task1", "task_type": task_type, "metric": ""}
+
+    assert parsed("shopbench:task1|0", text, {"row": json.dumps(row)}) == shown
+
+
+def test_a_suite_that_is_unknown_cannot_be_read() -> None:
+    with pytest.raises(KeyError, match="gsm8k"):
+        parsed("gsm8k|0", "4", {})
