@@ -1,0 +1,70 @@
+"""Every answer of a model on disk before the next one counts, so that an interrupted evaluation asks for what is missing only."""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from dataset_builders.errors import UserError
+from eval_tasks.asking import Prompt
+
+LOOKED_UP_AT_ONCE = 500
+
+
+def answer_key(identity: Sequence[str], prompt: Prompt, constrained: bool) -> str:
+    """What an answer is kept under: it changes with everything that the answer depends on."""
+    asked = [
+        prompt.messages,
+        prompt.plain,
+        prompt.max_new_tokens,
+        prompt.task,
+        prompt.stop,
+        prompt.pattern if constrained else None,
+    ]
+    return hashlib.sha256(json.dumps([list(identity), asked]).encode()).hexdigest()
+
+
+class AnswerStore:
+    """A SQLite file of answers by their key. Several processes may use it at once.
+
+    Raises UserError where the file cannot be made or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{path.parent} cannot be made ({error.strerror}); name another folder as cache_dir") from None
+        with self._connection() as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID")
+
+    def find(self, keys: Iterable[str]) -> dict[str, str]:
+        """Key -> answer, of those that are there."""
+        wanted, found = list(dict.fromkeys(keys)), {}
+        with self._connection() as connection:
+            for start in range(0, len(wanted), LOOKED_UP_AT_ONCE):
+                part = wanted[start : start + LOOKED_UP_AT_ONCE]
+                marks = ",".join("?" * len(part))
+                found.update(connection.execute(f"SELECT key, text FROM answers WHERE key IN ({marks})", part).fetchall())
+        return {key: json.loads(text) for key, text in found.items()}
+
+    def keep(self, answers: Mapping[str, str]) -> None:
+        """Answers by key, all on disk when this returns."""
+        with self._connection() as connection, connection:
+            # As ASCII JSON: SQLite takes no lone surrogates, and a text with a NUL would be cut by some of its tools.
+            rows = [(key, json.dumps(text)) for key, text in answers.items()]
+            connection.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", rows)
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self.path, timeout=60)) as connection:
+                yield connection
+        except sqlite3.DatabaseError as error:
+            raise UserError(
+                f"the answers in {self.path} cannot be read or written ({error}); remove that file or mend the disk"
+            ) from None
