@@ -1,4 +1,4 @@
-"""Every answer of a model on disk before the next one counts, so that an interrupted evaluation asks for what is missing only."""
+"""A model's answers on disk as they come, so that an interrupted evaluation asks only for what is missing."""
 
 import hashlib
 import json
@@ -15,15 +15,8 @@ LOOKED_UP_AT_ONCE = 500
 
 def answer_key(identity: Sequence[str], prompt: Prompt, constrained: bool) -> str:
     """What an answer is kept under: it changes with everything that the answer depends on."""
-    asked = [
-        prompt.messages,
-        prompt.plain,
-        prompt.max_new_tokens,
-        prompt.task,
-        prompt.stop,
-        prompt.pattern if constrained else None,
-    ]
-    return hashlib.sha256(json.dumps([list(identity), asked]).encode()).hexdigest()
+    limits = [prompt.max_new_tokens, prompt.task, prompt.stop, prompt.pattern if constrained else None]
+    return hashlib.sha256(json.dumps([list(identity), prompt.messages, prompt.plain, limits]).encode()).hexdigest()
 
 
 class AnswerStore:

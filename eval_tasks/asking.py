@@ -42,9 +42,9 @@ class Prompt:
 class Loaded:
     """A base model that is ready to answer.
 
-    `answer(prompts, adapter, constrained)` yields (place in `prompts`, text) as the answers come, in any order, each once; `adapter` is
-    a folder, or None for the base alone. `identity` says all that its answers depend on besides prompts and adapter: backend,
-    weights, data type, versions of libraries.
+    `answer(prompts, adapter, constrained)` yields (place in `prompts`, text) as the answers come, in any order, each once;
+    `adapter` is a folder, or None for the base alone. `identity` says all that its answers depend on besides prompts and
+    adapter: backend, weights, data type, versions of libraries.
     """
 
     identity: tuple[str, ...]

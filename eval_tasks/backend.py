@@ -6,9 +6,10 @@ A model file for `lighteval custom` says how its backend loads a base model, and
         OPTIONS = {"dtype": "auto"}
         load = staticmethod(load)      # options -> asking.Loaded
 
-    lighteval custom "model_name=BASE,adapter=ADAPTER" eval_tasks/transformers_model.py "shop|0" --custom-tasks eval_tasks/shop.py
+    lighteval custom "model_name=BASE,adapter=ADAPTER" eval_tasks/transformers_model.py "shop|0" \\
+        --custom-tasks eval_tasks/shop.py
 
-Answers are kept in a SQLite file under a hash of everything that they depend on, weights included; what is there is not asked again.
+Answers are kept in a SQLite file under a hash of all that they depend on, weights included; what is there is not asked again.
 """
 
 import sys
