@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from statistics import mean
 from typing import Any
 
+from eval_tasks.intervals import interval
+
 COLUMNS = ("base", "tuned", "random", "majority", "TF-IDF", "MiniLM")
 DRAWS = 4000
-LEVEL = 0.95
 LEAST_ROWS = 20
 """Rows below which no verdict is said in words."""
 
@@ -75,32 +76,12 @@ def judge(line: Line, seed: int) -> Verdict:
     tuned = line.scores.get("tuned")
     if not tuned:
         return Verdict(line, means, None, None, None, None)
-    own = bootstrap(tuned, line.groups, seed)
+    own = interval(tuned, groups=line.groups, seed=seed, draws=DRAWS)
     if not others:
         return Verdict(line, means, own, None, None, None)
     best = max(others, key=lambda name: others[name])
     gains = [mine - theirs for mine, theirs in zip(tuned, line.scores[best] or (), strict=True)]
-    return Verdict(line, means, own, best, mean(gains), bootstrap(gains, line.groups, seed))
-
-
-def bootstrap(values: Sequence[float], groups: Sequence[str], seed: int) -> tuple[float, float]:
-    """The 95 % interval of the mean, from draws of whole groups with replacement.
-
-    Rows of a group are alike, so that drawing single rows would make the interval too short.
-    """
-    import numpy as np
-
-    place = {group: number for number, group in enumerate(dict.fromkeys(groups))}
-    numbers = np.array([place[group] for group in groups])
-    sums = np.bincount(numbers, weights=np.array(values, float))
-    sizes = np.bincount(numbers)
-    generator = np.random.default_rng(seed)
-    means = []
-    for _ in range(DRAWS):
-        drawn = generator.integers(0, len(place), len(place))
-        means.append(sums[drawn].sum() / sizes[drawn].sum())
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    return Verdict(line, means, own, best, mean(gains), interval(gains, groups=line.groups, seed=seed, draws=DRAWS))
 
 
 def sentences(verdicts: Sequence[Verdict]) -> list[str]:

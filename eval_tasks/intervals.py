@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from eval_tasks.metrics import AGGREGATES
 from eval_tasks.scoring import task_score
@@ -249,6 +248,8 @@ They are fast. Any other one is called once a draw."""
 def _ends(scores: Floats, tables: Sequence[_Table], level: float) -> tuple[float, float]:
     if not 0 < level < 1:
         raise ValueError(f"level is {level}; it must lie between 0 and 1")
+    from scipy import stats  # slow to import, and commands import this file before they parse their options
+
     groups = sum(table.size for table in tables)
     freedom = groups - len(tables)
     tail = (1 - level) / 2
@@ -259,6 +260,8 @@ def _ends(scores: Floats, tables: Sequence[_Table], level: float) -> tuple[float
 
 
 def _p_value(tables: Sequence[_Table], value: float, random: np.random.Generator, draws: int) -> float:
+    from scipy import stats
+
     # Groups in which the models do not differ change nothing by being swapped.
     differing = [_differing(table) for table in tables]
     number = sum(map(len, differing))

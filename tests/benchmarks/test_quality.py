@@ -18,7 +18,7 @@ from benchmarks.holdout import capped, hold_out, read_split, write_validation_fo
 from benchmarks.quality import parse_arguments
 from benchmarks.questions import question
 from benchmarks.shopbench import guess_score, likeliest, lines, numbered, row_scores
-from benchmarks.verdict import COLUMNS, Line, bootstrap, judge, sentences
+from benchmarks.verdict import COLUMNS, Line, judge, sentences
 from dataset_builders.errors import UserError
 from eval_tasks.scoring import Row, read_rows
 from tests import raw as raw_corpora
@@ -170,36 +170,7 @@ def test_kept_answers_are_made_once_for_a_key(tmp_path: Path) -> None:
     assert len(made) == 2
 
 
-# --- Intervals and verdicts ---
-
-
-@settings(deadline=None, max_examples=25)
-@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 9)), min_size=1, max_size=40))
-def test_the_interval_contains_the_mean_of_groups_of_one(rows: list[tuple[float, int]]) -> None:
-    values = [value for value, _ in rows]
-    low, high = bootstrap(values, [str(number) for number in range(len(values))], 0)
-    assert low - 1e-9 <= sum(values) / len(values) <= high + 1e-9
-    assert 0 <= low <= high <= 1 + 1e-9
-    clustered = bootstrap(values, [str(group) for _, group in rows], 0)
-    assert min(values) - 1e-9 <= clustered[0] <= clustered[1] <= max(values) + 1e-9
-
-
-def test_an_interval_covers_the_true_mean_about_as_often_as_it_says() -> None:
-    rng = random.Random(0)
-    hits = 0
-    for trial in range(100):
-        values = [float(rng.random() < 0.6) for _ in range(80)]
-        low, high = bootstrap(values, list(map(str, range(80))), trial)
-        hits += low <= 0.6 <= high
-    assert 88 <= hits <= 100
-
-
-def test_rows_of_a_group_that_are_alike_widen_the_interval() -> None:
-    values = [float(number % 2) for number in range(20) for _ in range(5)]
-    single = bootstrap(values, list(map(str, range(100))), 0)
-    grouped = bootstrap(values, [str(number) for number in range(20) for _ in range(5)], 0)
-    assert grouped[1] - grouped[0] > 1.7 * (single[1] - single[0])
-    assert bootstrap([0.5] * 9, list("abcabcabc"), 0) == (0.5, 0.5)
+# --- Verdicts ---
 
 
 def line(tuned: Sequence[float] | None, **others: Sequence[float] | None) -> Line:
