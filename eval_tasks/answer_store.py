@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from dataset_builders.errors import UserError
-from eval_tasks.asking import Prompt
+from eval_tasks.asking import Prompt, Refused
 
 LOOKED_UP_AT_ONCE = 500
 
@@ -37,19 +37,19 @@ class AnswerStore:
 
     def find(self, keys: Iterable[str]) -> dict[str, str]:
         """Key -> answer, of those that are there."""
-        wanted, found = list(dict.fromkeys(keys)), {}
+        wanted = list(dict.fromkeys(keys))
+        found: dict[str, str] = {}
         with self._connection() as connection:
             for start in range(0, len(wanted), LOOKED_UP_AT_ONCE):
                 part = wanted[start : start + LOOKED_UP_AT_ONCE]
                 marks = ",".join("?" * len(part))
                 found.update(connection.execute(f"SELECT key, text FROM answers WHERE key IN ({marks})", part).fetchall())
-        return {key: json.loads(text) for key, text in found.items()}
+        return {key: _decoded(text) for key, text in found.items()}
 
     def keep(self, answers: Mapping[str, str]) -> None:
         """Answers by key, all on disk when this returns."""
         with self._connection() as connection, connection:
-            # As ASCII JSON: SQLite takes no lone surrogates, and a text with a NUL would be cut by some of its tools.
-            rows = [(key, json.dumps(text)) for key, text in answers.items()]
+            rows = [(key, _encoded(text)) for key, text in answers.items()]
             connection.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", rows)
 
     @contextmanager
@@ -61,3 +61,13 @@ class AnswerStore:
             raise UserError(
                 f"the answers in {self.path} cannot be read or written ({error}); remove that file or mend the disk"
             ) from None
+
+
+def _encoded(text: str) -> str:
+    """As ASCII JSON: SQLite takes no lone surrogates, and a text with a NUL would be cut by some of its tools."""
+    return json.dumps({"refused": text.reason} if isinstance(text, Refused) else text)
+
+
+def _decoded(text: str) -> str:
+    value = json.loads(text)
+    return Refused(value["refused"]) if isinstance(value, dict) else str(value)

@@ -38,12 +38,23 @@ class Prompt:
         return [{"role": role, "content": content} for role, content in self.messages]
 
 
+class Refused(str):
+    """The empty answer to a prompt that a server will not answer. `reason` says why."""
+
+    reason: str
+
+    def __new__(cls, reason: str) -> "Refused":
+        refused = super().__new__(cls, "")
+        refused.reason = reason
+        return refused
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A base model that is ready to answer.
 
-    `answer(prompts, adapter, constrained)` yields (place in `prompts`, text) as the answers come, in any order, each once;
-    `adapter` is a folder, or None for the base alone. `identity` says all that its answers depend on besides prompts and
+    `answer(prompts, adapter, constrained)` yields (place in `prompts`, text or Refused) as the answers come, in any order, each
+    once; `adapter` is a folder, or None for the base alone. `identity` says all that its answers depend on besides prompts and
     adapter: backend, weights, data type, versions of libraries.
     """
 

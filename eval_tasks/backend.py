@@ -13,6 +13,7 @@ Answers are kept in a SQLite file under a hash of all that they depend on, weigh
 """
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +27,7 @@ from lighteval.tasks.requests import Doc
 
 from dataset_builders.errors import UserError, first_line, plain_errors
 from eval_tasks.answer_store import AnswerStore, answer_key
-from eval_tasks.asking import Loaded, Prompt, parse_options, shown_name, switch
+from eval_tasks.asking import Loaded, Prompt, Refused, parse_options, shown_name, switch
 from eval_tasks.cache_key import weights_stamp
 
 STORED_AT_ONCE = 16
@@ -128,7 +129,14 @@ def ask(
         raise UserError(
             f"{len(missing)} of {len(prompts)} prompts were not answered; run the same command again to ask for them"
         )
-    return [known[key] for key in keys]
+    if refused := Counter(text.reason for key in keys if isinstance(text := known[key], Refused)):
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in refused.most_common())
+        print(
+            f"warning: {refused.total()} of {len(prompts)} prompts were refused by the server ({reasons}); "
+            "they count as unparsable",
+            file=sys.stderr,
+        )
+    return [str(known[key]) for key in keys]
 
 
 def store_path(cache_dir: str) -> Path:
