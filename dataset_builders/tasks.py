@@ -8,6 +8,7 @@ import re
 import string
 from dataclasses import dataclass
 from itertools import permutations
+from math import perm
 from typing import Any, Literal
 
 Family = Literal["multiple_choice", "ranking", "retrieval", "generation"]
@@ -320,6 +321,57 @@ def answer_pattern(task: Task) -> str:
     if task.family == "retrieval":
         return r"[1-9][0-9]?(?:,[1-9][0-9]?)*"
     return r"[^\n]+"
+
+
+MOST_ORDERS = 720
+"""Selections in order, 3 of 10, that a pattern spells out. Beyond, it takes a number twice, and `parse_completion` reads it once."""
+
+
+def row_pattern(task: Task, prompt: str, answer: Any) -> str:
+    """A regular expression for the readable completions of one row, whose decoded answer is `answer`; "" where any will do.
+
+    Of a multiple choice a label that the prompt offers, of a ranking a permutation of 1 to 5, of a retrieval as many numbers of
+    the prompt's list as are true, since no more are scored. It needs no lookaround and no backreference, so that engines
+    of automata take it.
+    """
+    if task.family == "generation":
+        return ""
+    listed = listed_numbers(prompt)
+    pattern = answer_pattern(task)
+    if task.family == "multiple_choice" and "{options:0}" in task.templates[0]:
+        pattern = "|".join(label for label in task.labels if label in map(str, listed))
+    elif task.family == "retrieval":
+        pattern = selection_pattern(listed, len(answer))
+    # A product's text may hold a list of its own; what forbids the right answer was read from such a one.
+    return pattern if re.fullmatch(pattern, render_completion(task, gold(task, answer))) else answer_pattern(task)
+
+
+def listed_numbers(prompt: str) -> range:
+    """The numbers of the prompt's last numbered list, which begins at 0 or 1; empty where there is none of two or more."""
+    listed, last = range(0), range(0)
+    for line in re.findall(r"^([0-9]{1,3})\.(?![0-9])", prompt, re.MULTILINE):
+        number = int(line)
+        if last and number == last.stop:
+            last = range(last.start, number + 1)
+        elif number <= 1:
+            last = range(number, number + 1)
+        listed = last if len(last) > 1 else listed
+    return listed
+
+
+def selection_pattern(numbers: range, count: int) -> str:
+    """`count` of the numbers, separated by commas, distinct where MOST_ORDERS allows to spell them out."""
+    if perm(len(numbers), count) <= MOST_ORDERS:
+        return _orders(tuple(map(str, numbers)), count)
+    one = f"(?:{'|'.join(map(str, numbers))})"
+    return one + f"(?:,{one}){{{count - 1}}}"
+
+
+def _orders(items: tuple[str, ...], count: int) -> str:
+    if count <= 1:
+        return "|".join(items)
+    rests = ((item, tuple(other for other in items if other != item)) for item in items)
+    return "|".join(f"{item},(?:{_orders(rest, count - 1)})" for item, rest in rests)
 
 
 def decode_answer(row: dict[str, Any]) -> Any:

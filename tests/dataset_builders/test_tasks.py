@@ -21,10 +21,13 @@ from dataset_builders.tasks import (
     answer_pattern,
     decode_answer,
     gold,
+    listed_numbers,
     parse_completion,
     parse_numbers,
     render_completion,
     render_prompt,
+    row_pattern,
+    selection_pattern,
     template_fields,
 )
 
@@ -53,6 +56,88 @@ def test_a_rendered_completion_parses_to_its_value_and_matches_the_pattern(task:
     text = render_completion(task, value)
     assert parse_completion(task, text) == value
     assert re.fullmatch(answer_pattern(task), text)
+
+
+CHOICES = {"options": 4, "candidates": 15, "queries": 10, "products": 5}
+"""Field with a numbered list -> its length in a real prompt."""
+
+
+@st.composite
+def rows(draw: st.DrawFn, task: Task) -> tuple[str, Any]:
+    """A prompt of the task whose texts hold anything, lists among it, and an answer to it."""
+    template = draw(st.sampled_from(task.templates))
+    text = st.text(max_size=20) | st.sampled_from(["0. a\n1. b", "1.5 inch", "1. a\n2. b\n3. c", "\n15. x"])
+    fields: dict[str, Any] = {name: draw(text) for name in template_fields(template)}
+    for name in CHOICES.keys() & fields.keys():
+        length = len(task.labels) or CHOICES[name]
+        fields[name] = draw(st.lists(text, min_size=length, max_size=length))
+    gains = st.lists(st.sampled_from(list(GAINS.values())), min_size=5, max_size=5)
+    answer = draw(
+        {"ranking": gains, "retrieval": st.lists(st.integers(1, 10), min_size=1, max_size=5, unique=True)}.get(
+            task.family, values(task)
+        )
+    )
+    return render_prompt(template, fields), answer
+
+
+@every_task
+@given(data=st.data())
+def test_a_rows_pattern_matches_the_gold_completion_and_nothing_that_cannot_be_read(task: Task, data: st.DataObject) -> None:
+    prompt, answer = data.draw(rows(task))
+    pattern = row_pattern(task, prompt, answer)
+    if task.family == "generation":
+        assert pattern == ""
+        return
+    assert re.fullmatch(pattern, render_completion(task, gold(task, answer)))
+    assert parse_completion(task, data.draw(st.from_regex(pattern, fullmatch=True))) is not None
+    assert not re.search(r"\(\?[^:]|\\[0-9]", pattern), "engines of automata have no lookaround and no backreference"
+    assert len(pattern) < 4096
+
+
+@pytest.mark.parametrize(
+    ("name", "prompt", "answer", "pattern"),
+    [
+        ("review_rating", "1. bad\n2. worse", "2", "1|2|3|4|5"),
+        ("query_relation", "0. a\n1. b\n2. c\n3. d\nAnswer: ", "3", "0|1|2|3"),
+        ("product_relation", "0. a\n1. b\nAnswer: ", "1", "0|1"),
+        ("product_relation", "0. a\n1. b\nAnswer: ", "2", "0|1|2"),
+        ("answerability", "0. a\n1. b\nAnswer: ", "yes", "no|yes"),
+        ("next_query", "1. a\n2. b\n3. c\n", [2, 3], "1,(?:2|3)|2,(?:1|3)|3,(?:1|2)"),
+        ("next_query", "1. a\n2. b\n3. c\n", [3], "1|2|3"),
+        ("next_query", "1. a\n2. b\n3. c\n", [9], r"[1-9][0-9]?(?:,[1-9][0-9]?)*"),
+    ],
+)
+def test_a_pattern_is_made_for_what_the_prompt_lists(name: str, prompt: str, answer: Any, pattern: str) -> None:
+    assert row_pattern(TASKS[name], prompt, answer) == pattern
+
+
+def test_selections_are_spelled_out_up_to_three_of_ten_and_beyond_may_repeat_a_number() -> None:
+    three, five = selection_pattern(range(1, 11), 3), selection_pattern(range(1, 16), 5)
+
+    assert re.fullmatch(three, "10,1,2")
+    assert not re.fullmatch(three, "10,1,10")
+    assert not re.fullmatch(three, "10,1")
+    assert re.fullmatch(five, "15,1,10,15,2")
+    assert not re.fullmatch(five, "16,1,10,15,2")
+    assert not re.fullmatch(five, "15,1,10,2")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "numbers"),
+    [
+        ("", range(0)),
+        ("1. only one", range(0)),
+        ("1. a\n2. b\nOutput: ", range(1, 3)),
+        ("Aspects:\n1.lid\n2.hook\n3.value\n", range(1, 4)),
+        ("0. a\n1. b\n2. c", range(3)),
+        ("1. of a text\n2. of a text\n0. a\n1. b\n2. c", range(3)),
+        ("1. a\n2. b\n1.5 inch wide\n3. c", range(1, 4)),
+        ("1. a\n2. b\n1. left alone", range(1, 3)),
+        ("3. a\n4. b", range(0)),
+    ],
+)
+def test_the_last_numbered_list_is_found(prompt: str, numbers: range) -> None:
+    assert listed_numbers(prompt) == numbers
 
 
 @every_task
