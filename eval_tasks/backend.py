@@ -3,7 +3,7 @@
 A model file for `lighteval custom` says how its backend loads a base model, and has a class that lighteval finds:
 
     class Model(backend.AnsweringModel):
-        OPTIONS = {"dtype": "auto"}
+        OPTIONS: ClassVar = {"dtype": "auto"}
         load = staticmethod(load)      # options -> asking.Loaded
 
     lighteval custom "model_name=BASE,adapter=ADAPTER" eval_tasks/transformers_model.py "shop|0" \\
