@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.questions import question
 from dataset_builders.card import TEXT_COLUMNS, config_tasks, data_pattern
 from dataset_builders.contamination import EvaluationSet, contaminated
 from dataset_builders.dataset_files import MANIFEST, config_facts, write_split
@@ -18,6 +17,7 @@ from dataset_builders.folders import replaced
 from dataset_builders.rows import Row
 from dataset_builders.splits import Split
 from dataset_builders.tasks import TASKS
+from eval_tasks.questions import question
 
 VALIDATION_SHARE = 0.15
 """Share of the groups to train on that are held out."""

@@ -4,23 +4,25 @@ Answers are kept in a folder until what they depend on changes, so that a second
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import mean
-from types import ModuleType
 from typing import Any
 
-from benchmarks import baselines, questions, shopbench
+from benchmarks import shopbench
 from benchmarks.answering import Prompt, kept, model_answers
-from benchmarks.baselines import Encoder
-from benchmarks.questions import Question, question
 from benchmarks.verdict import Line
 from dataset_builders.tasks import TASKS, parse_completion
+from eval_tasks import baselines, encoders, questions, shopbench_baselines
 from eval_tasks.cache_key import weights_stamp
+from eval_tasks.questions import Question, question
 from eval_tasks.scoring import Row
 
 Questions = dict[str, list[Question]]
+
+READERS = {"TF-IDF": "tfidf", "MiniLM": "minilm"}
+"""The columns that read -> the baselines that they are."""
 
 
 def as_questions(rows: Mapping[str, Sequence[dict[str, Any]]]) -> Questions:
@@ -40,9 +42,9 @@ def score_tasks(models: Mapping[str, str], train: Questions, test: Questions, se
             column: mean(parse_completion(TASKS[name], text) is None for text in texts[part]) for column, texts in said.items()
         }
         columns["majority"] = baselines.commonest(known, rows)
-        for column, encoder in _encoders([known]).items():
+        for column, baseline in READERS.items():
             shown = [[[row.prompt, row.completion, row.group] for row in part] for part in (known, rows)]
-            make = partial(_read, known, rows, encoder)
+            make = partial(_read, baseline, known, rows)
             columns[column] = kept(answers, [column, _source(), shown], make) if known else None
         scores = {column: baselines.scores_of(rows, texts) if texts else None for column, texts in columns.items()}
         scores["random"] = baselines.guess_scores(known, rows, seed)
@@ -56,11 +58,10 @@ def score_shopbench(
     """Lines of types of task and of the mean over tasks, and ShopBench's own figures of each model. `path`: the rows' file."""
     prompts = shopbench.prompts(rows, path)
     said = {name: _ask(model, prompts, answers) for name, model in models.items()}
-    reviews = train.get("review_rating", [])
-    for column, encoder in _encoders(list(train.values())).items():
+    for column, baseline in READERS.items():
         shown = [[row.prompt for row in rows], [[row.prompt, row.completion] for found in train.values() for row in found]]
-        make = partial(_likeliest, rows, reviews, encoder)
-        said[column] = kept(answers, [column, _source(shopbench), shown], make)
+        make = partial(_likeliest, baseline, train, rows)
+        said[column] = kept(answers, [column, _source(), shown], make)
     return shopbench.lines(rows, said), {name: shopbench.task_scores(rows, said[name]) for name in models}
 
 
@@ -70,20 +71,15 @@ def _ask(model: str, prompts: Sequence[Prompt], answers: Path) -> list[str]:
     return kept(answers, key, lambda: model_answers(model, prompts))
 
 
-def _encoders(train: Sequence[Sequence[Question]]) -> dict[str, Callable[[], Encoder]]:
-    """The two columns that read, each made when it is needed."""
-    texts = (text for rows in train for row in rows for text in (*row.about(), *row.listed()))
-    return {"TF-IDF": lambda: baselines.tfidf(list(texts)), "MiniLM": baselines.minilm}
+def _read(baseline: str, train: Sequence[Question], rows: Sequence[Question]) -> list[str]:
+    return baselines.answers(baseline, train, rows) or []
 
 
-def _read(train: Sequence[Question], rows: Sequence[Question], encoder: Callable[[], Encoder]) -> list[str]:
-    return baselines.answers(train, rows, encoder())
+def _likeliest(baseline: str, train: Questions, rows: Sequence[Row]) -> list[str]:
+    """Empty where the baseline has no answer."""
+    return [text or "" for text in shopbench_baselines.answers(baseline, train, rows)]
 
 
-def _likeliest(rows: Sequence[Row], reviews: Sequence[Question], encoder: Callable[[], Encoder]) -> list[str]:
-    return shopbench.likeliest(rows, encoder(), reviews)
-
-
-def _source(*modules: ModuleType) -> list[str]:
+def _source() -> list[str]:
     """A baseline that is written anew answers anew."""
-    return [inspect.getsource(module) for module in (baselines, questions, *modules)]
+    return [inspect.getsource(module) for module in (baselines, encoders, questions, shopbench_baselines)]

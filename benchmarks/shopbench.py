@@ -1,29 +1,19 @@
-"""ShopBench's rows as the benchmark of quality asks them: its own prompts, parsers and scorer, and what a baseline says."""
+"""ShopBench's rows as the benchmark of quality asks them: its own prompts, parsers and scorer."""
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from itertools import permutations
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 from benchmarks.answering import Prompt
-from benchmarks.baselines import Encoder, classify, likeness
-from benchmarks.questions import Question
 from benchmarks.verdict import Line
 from dataset_builders.errors import UserError
-from dataset_builders.tasks import TASKS
-from eval_tasks.metrics import micro_f1, ndcg
+from eval_tasks.metrics import micro_f1
 from eval_tasks.scoring import Row, read_rows, score, score_samples
-
-LISTED = ("multiple-choice", "retrieval", "ranking")
-"""Types of task whose prompts list what may be answered."""
+from eval_tasks.shopbench_baselines import LISTED, guess_score
 
 MODELS = ("base", "tuned")
-
-RATINGS = ("1", "2", "3", "4", "5")
 
 
 def read(path: Path) -> list[Row]:
@@ -54,57 +44,6 @@ def task_scores(rows: Sequence[Row], outputs: Sequence[str]) -> dict[str, Any]:
     """ShopBench's own figures: `overall`, the mean over tasks, and each task's score."""
     result = score(rows, outputs)
     return {"overall": result["overall"], "tasks": {name: task["score"] for name, task in result["tasks"].items()}}
-
-
-def numbered(prompt: str) -> dict[int, str]:
-    """The texts of a prompt's numbered list, by number."""
-    lines = (re.match(r"\s*(\d{1,2})\.\s*(\S.*)", line) for line in prompt.split("\n"))
-    found: dict[int, str] = {}
-    for match in filter(None, lines):
-        number = int(match[1])
-        if number <= 1 or number - 1 in found:
-            found = {number: match[2].strip()} if number <= 1 and number in found else found | {number: match[2].strip()}
-    return found
-
-
-def guess_score(row: Row) -> float | None:
-    """What a guess scores on average; None of texts."""
-    if row.metric == "accuracy":
-        return 1 / (len(numbered(row.prompt)) or len(RATINGS))
-    if row.metric == "hit rate@3":
-        return min(3, len(numbered(row.prompt))) / max(len(numbered(row.prompt)), 1)
-    if row.metric == "ndcg":
-        orders = list(permutations(range(1, len(row.truth) + 1)))
-        return mean(ndcg(order, row.truth) for order in orders)
-    return None
-
-
-def likeliest(rows: Sequence[Row], encode: Encoder, reviews: Sequence[Question]) -> list[str]:
-    """The numbers of a prompt's list, the text that is most like the rest of the prompt first.
-
-    A choice without a list is the rating of a review, and is learnt from `reviews`, rows to train on. Nothing elsewhere.
-    """
-    rated = [place for place, row in enumerate(rows) if row.metric == "accuracy" and not numbered(row.prompt)]
-    ratings = classify(reviews, [_review(rows[place]) for place in rated], encode) if rated and reviews else []
-    outputs = [_nearest_first(row, encode) for row in rows]
-    for place, rating in zip(rated, ratings, strict=False):
-        outputs[place] = rating
-    return outputs
-
-
-def _nearest_first(row: Row, encode: Encoder) -> str:
-    items = numbered(row.prompt)
-    if not items or row.task_type not in LISTED:
-        return ""
-    rest = "\n".join(line for line in row.prompt.split("\n") if not re.match(r"\s*\d{1,2}\.", line))
-    weights = dict(zip(items, likeness(rest, list(items.values()), encode), strict=True))
-    return ",".join(map(str, sorted(items, key=lambda number: -weights[number])))
-
-
-def _review(row: Row) -> Question:
-    """The text between the instruction and the words "Output:"."""
-    text = row.prompt.rpartition("Output:")[0].partition("\n")[2] or row.prompt
-    return Question(TASKS["review_rating"], row.prompt, "", "", "", {"review": text})
 
 
 def lines(rows: Sequence[Row], said: Mapping[str, Sequence[str]]) -> list[Line]:

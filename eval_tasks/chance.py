@@ -10,14 +10,13 @@ import argparse
 import json
 import re
 from collections import Counter
-from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 from dataset_builders.card import data_pattern
 from dataset_builders.errors import UserError, plain_errors
-from dataset_builders.tasks import RANKED, TASKS, Task, decode_answer
-from eval_tasks.metrics import ndcg
+from dataset_builders.tasks import TASKS, Task, decode_answer
+from eval_tasks.metrics import expected_ndcg
 
 
 def chance(task: Task, rows: list[dict[str, Any]]) -> float | None:
@@ -26,8 +25,7 @@ def chance(task: Task, rows: list[dict[str, Any]]) -> float | None:
     if task.family == "multiple_choice":
         return Counter(answers).most_common(1)[0][1] / len(rows)
     if task.family == "ranking":
-        orders = list(permutations(range(1, RANKED + 1)))
-        return sum(ndcg(order, answer) for answer in answers for order in orders) / (len(orders) * len(rows))
+        return sum(map(expected_ndcg, answers)) / len(rows)
     if task.family == "retrieval":
         lengths = [len(re.findall(r"^\d+\. ", row["prompt"][0]["content"], re.MULTILINE)) for row in rows]
         return sum(len(answer) / length for answer, length in zip(answers, lengths, strict=True)) / len(rows)

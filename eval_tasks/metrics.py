@@ -6,6 +6,7 @@ Where it looks strange it is meant to: a score must come out the same to the las
 """
 
 import ast
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -107,6 +108,14 @@ def ndcg(order: Sequence[int], weights: Sequence[float]) -> float:
     gains = [weights[number - 1] if number <= len(weights) else 0 for number in order[: len(weights)]]
     ideal = _discounted_sum(sorted(weights, reverse=True))
     return _discounted_sum(gains) / ideal if ideal else 0.0
+
+
+def expected_ndcg(weights: Sequence[float]) -> float:
+    """The mean of `ndcg` over all orders: at every position stands the mean gain."""
+    gains = [2**weight - 1 for weight in weights]
+    ideal = _discounted_sum(sorted(weights, reverse=True))
+    discounts = sum(1 / math.log2(position + 1) for position in range(1, len(weights) + 1))
+    return sum(gains) / len(gains) * discounts / ideal if ideal else 0.0
 
 
 def _discounted_sum(gains: Iterable[float]) -> float:

@@ -13,16 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.answering import BATCH_TOKENS, MOST_ROWS, Prompt, batches, kept, model_answers
-from benchmarks.baselines import tfidf
 from benchmarks.holdout import capped, hold_out, read_split, write_validation_folder
 from benchmarks.quality import parse_arguments
-from benchmarks.questions import question
-from benchmarks.shopbench import guess_score, likeliest, lines, numbered, row_scores
+from benchmarks.shopbench import lines
 from benchmarks.verdict import COLUMNS, Line, judge, sentences
 from dataset_builders.errors import UserError
+from eval_tasks.questions import question
 from eval_tasks.scoring import Row, read_rows
 from tests import raw as raw_corpora
-from tests.benchmarks.questions import TITLES, make_row
+from tests.eval_tasks.questions import TITLES, make_row
 from tests.eval_tasks.rows import shopbench_records, write_lines
 
 ROOT = Path(__file__).parents[2]
@@ -202,32 +201,6 @@ def test_without_a_tuned_model_there_is_no_verdict() -> None:
 
 
 # --- ShopBench ---
-
-
-def test_numbered_lists_are_read_with_and_without_a_space() -> None:
-    assert numbered("Rate it.\nAspects:\n1.stability\n2. lid\n3.fit\nOutput: 1") == {1: "stability", 2: "lid", 3: "fit"}
-    assert numbered("Which?\n0. a\n1. b\n10. no\nAnswer: ") == {0: "a", 1: "b"}
-    assert numbered("Explain 1. thing") == {}
-
-
-def test_a_guess_at_shopbench_and_its_likeliest_answer(shopbench_rows: list[Row]) -> None:
-    assert [guess_score(row) for row in shopbench_rows[:3]] == pytest.approx([1 / 2, 1 / 2, 3 / 6])
-    assert guess_score(shopbench_rows[-1]) is None
-    row = Row(
-        "Which fits brass lamp best?\n0. teapot\n1. brass lamp\n2. hose\nAnswer: ", 1, "task2", "multiple-choice", "accuracy"
-    )
-    rating = Row("Rate it from 1 to 5.\nInput: a thing\nA superb thing\nOutput:\n", 5, "task15", "multiple-choice", "accuracy")
-    reviews = [
-        question(make_row("review_rating", str(rating), review=words, group=words))
-        for number in range(9)
-        for words, rating in ((f"superb {number}", 5), (f"awful {number}", 1))
-    ]
-    encode = tfidf([row.prompt, "superb", "awful"])
-    said = likeliest([row, rating, *shopbench_rows], encode, reviews)
-    assert said[0][0] == "1"
-    assert said[1] == "5"
-    assert row_scores([row, rating], said[:2]) == [1, 1]
-    assert likeliest([rating], encode, []) == [""]
 
 
 def test_shopbench_is_told_by_type_and_by_task(shopbench_rows: list[Row]) -> None:

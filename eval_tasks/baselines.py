@@ -1,25 +1,24 @@
-"""What a language model has to beat: guessing, the commonest answer, and TF-IDF or sentence embeddings under a linear model.
+"""What a language model has to beat: guessing, the commonest answer, word overlap, and TF-IDF or sentence embeddings under a
+linear model.
 
 Every baseline sees the rows to train on that the model sees and answers as it does, with a text that the task's own parser
 reads. What a prompt says in words, such as which number stands for which statement, a baseline is told as a fact.
 """
 
 import random
-import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import permutations
+from functools import partial
 from statistics import mean
 from typing import Any
 
-from benchmarks.questions import Question
-from dataset_builders.tasks import RANKED
-from eval_tasks.metrics import ndcg, score_completion, sentence_model
+from eval_tasks.encoders import Encoder, Ranker, bm25, dense, encoder, heaviest_first, likeness, words_of
+from eval_tasks.metrics import expected_ndcg, score_completion
+from eval_tasks.questions import Question
 
-Encoder = Callable[[Sequence[str]], Any]
-"""Texts -> a matrix with one row of length 1 for each: sparse of TF-IDF, dense of embeddings."""
+BASELINES = ("random", "majority", "tfidf", "bm25", "minilm")
+
 
 STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
 """C of the logistic regression; cross-validation on the rows to train on chooses."""
@@ -32,24 +31,62 @@ LEAST_FOR_FOLDS = 40
 """Rows below which there is no cross-validation, and C is the middle one."""
 
 
+def answers(name: str, train: Sequence[Question], questions: Sequence[Question], seed: int = 0) -> list[str] | None:
+    """What a baseline says to questions of one task, or None where it has no answer. `train`: rows of the same task."""
+    family = questions[0].task.family
+    if name == "random":
+        return guesses(train, questions, seed)
+    if name == "majority":
+        return commonest(train, questions)
+    if not train or (name == "bm25" and family not in ("ranking", "retrieval")):
+        return None
+    texts = texts_of(train)
+    if name == "bm25":
+        return rank(questions, bm25(texts))
+    return learnt(train, questions, encoder(name, texts))
+
+
+def texts_of(rows: Sequence[Question]) -> list[str]:
+    """Every text of the rows, repeated ones too: what is in many rows tells little."""
+    return [text for row in rows for text in (*row.about(), *row.listed())]
+
+
 # --- Without reading ---
 
 
+def guesses(train: Sequence[Question], questions: Sequence[Question], seed: int) -> list[str] | None:
+    """A label or an order, each as likely as any other, or the text of a train row; None where there is none to take.
+
+    A row's guess depends on the seed and its prompt only, so that it is the same whichever other rows are asked.
+    """
+    if not train and questions[0].task.family == "generation":
+        return None
+    return [_guess(train, asked, random.Random(f"{seed} {asked.prompt}")) for asked in questions]
+
+
+def _guess(train: Sequence[Question], asked: Question, rng: random.Random) -> str:
+    if asked.task.family == "generation":
+        return rng.choice(train).completion
+    count = len(asked.listed())
+    if asked.task.family == "multiple_choice":
+        return asked.task.labels[rng.randrange(count)]
+    return asked.text(rng.sample(range(1, count + 1), count))
+
+
 def guess_scores(train: Sequence[Question], questions: Sequence[Question], seed: int) -> list[float]:
-    """What a guess scores: its expected value; of generation, the answer of a train row that is drawn."""
-    rng = random.Random(seed)
-    orders = list(permutations(range(1, RANKED + 1)))
+    """What `guesses` scores: the expected value over all seeds; of generation, that of this seed."""
     scores = []
     for asked in questions:
         match asked.task.family:
             case "multiple_choice":
                 score = 1 / len(asked.listed())
             case "ranking":
-                score = mean(ndcg(order, asked.answer) for order in orders)
+                score = expected_ndcg(asked.answer)
             case "retrieval":
                 score = len(asked.answer) / max(len(asked.listed()), 1)
             case "generation":
-                score = score_completion(asked.task, rng.choice(train).completion, asked.answer) if train else 0.0
+                said = guesses(train, [asked], seed)
+                score = score_completion(asked.task, said[0], asked.answer) if said else 0.0
         scores.append(score)
     return scores
 
@@ -66,55 +103,24 @@ def commonest(train: Sequence[Question], questions: Sequence[Question]) -> list[
         counts = Counter(row.meant() for row in train)
         return [_label(asked, [counts[meaning] for meaning in asked.listed()]) for asked in questions]
     counts = Counter(row.listed()[number - 1] for row in train for number in row.answer if number <= len(row.listed()))
-    return [asked.text(_order([counts[text] for text in asked.listed()])) for asked in questions]
+    return [asked.text(heaviest_first([counts[text] for text in asked.listed()])) for asked in questions]
 
 
 def _label(asked: Question, weights: Sequence[float]) -> str:
     return max(zip(asked.task.labels, weights, strict=False), key=lambda pair: pair[1])[0]
 
 
-def _order(weights: Sequence[float]) -> list[int]:
-    """Numbers from 1, the heaviest first; of equals the first first."""
-    return sorted(range(1, len(weights) + 1), key=lambda number: -weights[number - 1])
-
-
 # --- With reading ---
 
 
-def tfidf(texts: Sequence[str]) -> Encoder:
-    """Words and pairs of words, weighed by how few of these texts have them."""
-    from scipy.sparse import csr_array
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b").fit(texts)
-    return lambda texts: csr_array(vectorizer.transform(texts))
-
-
-@lru_cache
-def minilm() -> Encoder:
-    """all-MiniLM-L6-v2, loaded once; each text is embedded once."""
-    import numpy as np
-    from sentence_transformers import SentenceTransformer
-
-    model = SentenceTransformer(sentence_model("sent-transformer"))
-    known: dict[str, Any] = {}
-
-    def encode(texts: Sequence[str]) -> Any:
-        new = [text for text in dict.fromkeys(texts) if text not in known]
-        if new:
-            vectors = model.encode(new, batch_size=32, normalize_embeddings=True, show_progress_bar=False)
-            known.update(zip(new, vectors, strict=True))
-        return np.stack([known[text] for text in texts])
-
-    return encode
-
-
-def answers(train: Sequence[Question], questions: Sequence[Question], encode: Encoder) -> list[str]:
+def learnt(train: Sequence[Question], questions: Sequence[Question], encode: Encoder) -> list[str]:
     """An answer to each question of one task, learnt from the train rows of that task (at least one)."""
     family = questions[0].task.family
     if family == "multiple_choice":
         return classify(train, questions, encode)
-    return write(train, questions, encode) if family == "generation" else rank(questions, encode)
+    if family == "generation":
+        return write(train, questions, encode)
+    return rank(questions, partial(likeness, encode=encode))
 
 
 def classify(train: Sequence[Question], questions: Sequence[Question], encode: Encoder) -> list[str]:
@@ -180,22 +186,16 @@ def overlaps(rows: Sequence[Question], encode: Encoder) -> Any:
         return np.zeros((len(rows), 6))
     found = []
     for one, other in pairs:
-        first, second = (set(re.findall(r"\w+", text.lower())) for text in (one, other))
+        first, second = (set(words_of(text)) for text in (one, other))
         shared = len(first & second)
         found.append([shared / max(len(first), 1), shared / max(len(second), 1), first <= second, len(first), len(second)])
     cosines = (encode([one for one, _ in pairs]) * encode([other for _, other in pairs])).sum(axis=1)
     return np.column_stack([np.asarray(cosines).ravel(), np.array(found, float)])
 
 
-def rank(questions: Sequence[Question], encode: Encoder) -> list[str]:
-    """All numbers of the list, the text that is most like the question first."""
-    return [asked.text(_order(likeness("\n".join(asked.about()), asked.listed(), encode))) for asked in questions]
-
-
-def likeness(text: str, others: Sequence[str], encode: Encoder) -> list[float]:
-    """Cosine of a text with each of the others (at least one)."""
-    vectors = encode([text, *others])
-    return [float(value) for value in _dense(vectors[1:] @ vectors[[0]].T).ravel()]
+def rank(questions: Sequence[Question], weigh: Ranker) -> list[str]:
+    """All numbers of the list, the text that fits the question best first."""
+    return [asked.text(heaviest_first(weigh("\n".join(asked.about()), asked.listed()))) for asked in questions]
 
 
 def write(train: Sequence[Question], questions: Sequence[Question], encode: Encoder) -> list[str]:
@@ -214,7 +214,7 @@ def recall(train: Sequence[Question], questions: Sequence[Question], encode: Enc
     import numpy as np
 
     known, asked = (encode(["\n".join(row.about()) for row in rows]) for rows in (train, questions))
-    alike = _dense(asked @ known.T)
+    alike = dense(asked @ known.T)
     if other_groups:
         alike = np.where([[row.group == other.group for other in train] for row in questions], -1, alike)
     nearest = np.argmax(alike, axis=1)
@@ -228,15 +228,9 @@ def copy(questions: Sequence[Question], encode: Encoder, words: int) -> list[str
         *before, text = asked.about()
         lines = text.split("\n")
         weights = likeness("\n".join(before) or text, lines, encode)
-        found.append(" ".join(lines[_order(weights)[0] - 1].split()[:words]))
+        found.append(" ".join(lines[heaviest_first(weights)[0] - 1].split()[:words]))
     return found
 
 
 def scores_of(rows: Sequence[Question], texts: Sequence[str]) -> list[float]:
     return [score_completion(row.task, text, row.answer) for row, text in zip(rows, texts, strict=True)]
-
-
-def _dense(matrix: Any) -> Any:
-    from scipy.sparse import issparse
-
-    return matrix.toarray() if issparse(matrix) else matrix

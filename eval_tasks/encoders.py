@@ -1,0 +1,101 @@
+"""How alike texts are: TF-IDF and sentence embeddings as vectors, BM25 as a ranking of some texts for another."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from statistics import mean
+from typing import Any
+
+from eval_tasks.metrics import sentence_model
+
+Encoder = Callable[[Sequence[str]], Any]
+"""Texts -> a matrix with one row of length 1 for each: sparse of TF-IDF, dense of embeddings."""
+
+Ranker = Callable[[str, Sequence[str]], Sequence[float]]
+"""A text and some others (at least one) -> how well each of these fits it."""
+
+BM25_K1, BM25_B = 1.2, 0.75
+"""Lucene's, and so those of the search engines built on it."""
+
+
+def encoder(name: str, texts: Sequence[str]) -> Encoder:
+    """`tfidf`, weighed by these texts, or `minilm`."""
+    return minilm() if name == "minilm" else tfidf(texts)
+
+
+def ranker(name: str, texts: Sequence[str]) -> Ranker:
+    """`bm25` or `tfidf`, weighed by these texts, or `minilm`."""
+    return bm25(texts) if name == "bm25" else partial(likeness, encode=encoder(name, texts))
+
+
+def bm25(texts: Sequence[str]) -> Ranker:
+    """Okapi BM25 as Lucene has it, with the document frequencies and the mean length of these texts.
+
+    Packages for BM25 index a collection and rank what is in it; here short lists are ranked by what the train rows tell of
+    words. The formula is that of Robertson and Zaragoza 2009 (https://doi.org/10.1561/1500000019), with the 1 + in the
+    logarithm of https://lucene.apache.org/core/10_0_0/core/org/apache/lucene/search/similarities/BM25Similarity.html
+    """
+    counts = [Counter(words_of(text)) for text in texts]
+    known = Counter(word for count in counts for word in count)
+    mean_length = max(mean(count.total() for count in counts), 1)
+
+    def weigh(text: str, others: Sequence[str]) -> list[float]:
+        rarity = {word: math.log(1 + (len(texts) - known[word] + 0.5) / (known[word] + 0.5)) for word in set(words_of(text))}
+        scores = []
+        for count in (Counter(words_of(other)) for other in others):
+            damping = BM25_K1 * (1 - BM25_B + BM25_B * count.total() / mean_length)
+            scores.append(sum(rare * count[word] / (count[word] + damping) for word, rare in rarity.items() if count[word]))
+        return scores
+
+    return weigh
+
+
+def words_of(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
+
+
+def tfidf(texts: Sequence[str]) -> Encoder:
+    """Words and pairs of words, weighed by how few of these texts have them."""
+    from scipy.sparse import csr_array
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b").fit(texts)
+    return lambda texts: csr_array(vectorizer.transform(texts))
+
+
+@lru_cache
+def minilm() -> Encoder:
+    """all-MiniLM-L6-v2, loaded once; each text is embedded once."""
+    import numpy as np
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(sentence_model("sent-transformer"))
+    known: dict[str, Any] = {}
+
+    def encode(texts: Sequence[str]) -> Any:
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        if new:
+            vectors = model.encode(new, batch_size=32, normalize_embeddings=True, show_progress_bar=False)
+            known.update(zip(new, vectors, strict=True))
+        return np.stack([known[text] for text in texts])
+
+    return encode
+
+
+def likeness(text: str, others: Sequence[str], encode: Encoder) -> list[float]:
+    """Cosine of a text with each of the others (at least one)."""
+    vectors = encode([text, *others])
+    return [float(value) for value in dense(vectors[1:] @ vectors[[0]].T).ravel()]
+
+
+def heaviest_first(weights: Sequence[float]) -> list[int]:
+    """Numbers from 1, the heaviest first; of equals the first first."""
+    return sorted(range(1, len(weights) + 1), key=lambda number: -weights[number - 1])
+
+
+def dense(matrix: Any) -> Any:
+    from scipy.sparse import issparse
+
+    return matrix.toarray() if issparse(matrix) else matrix
