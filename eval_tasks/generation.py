@@ -73,14 +73,11 @@ class Writer:
 
     def _rows(self, prompts: Sequence[Prompt], constrained: bool) -> list[Row]:
         chat = self.tokenizer.chat_template is not None
-        texts = [rendered(self.tokenizer, prompt) for prompt in prompts]
-        encoded = self.tokenizer(texts, add_special_tokens=not chat)["input_ids"] if texts else []
         rows = []
-        for place, (prompt, ids) in enumerate(zip(prompts, encoded, strict=True)):
-            kept = ids[-max(self.positions - prompt.max_new_tokens, 1) :]  # as lighteval: the end of a prompt says what to do
+        for place, (prompt, ids) in enumerate(zip(prompts, prompt_ids(self.tokenizer, prompts, self.positions), strict=True)):
             constraint = Constraint(self.grammar_tokenizer, prompt.pattern) if constrained and prompt.pattern else None
             stop = () if chat else prompt.stop  # a chat model ends its turn by itself
-            rows.append(Row(place, kept, prompt.max_new_tokens, settled(prompt.task), stop, constraint))
+            rows.append(Row(place, ids, prompt.max_new_tokens, settled(prompt.task), stop, constraint))
         return rows
 
     def _answers(self, rows: list[Row]) -> Iterator[tuple[int, str]]:
@@ -190,6 +187,13 @@ class Writer:
 
     def _like(self) -> torch.Tensor:
         return torch.empty(0, dtype=self.model.dtype, device=self.model.device)
+
+
+def prompt_ids(tokenizer: Any, prompts: Sequence[Prompt], positions: int) -> list[list[int]]:
+    """The tokens of each prompt, the first left out where there is no room for the answer: the end says what to do."""
+    texts = [rendered(tokenizer, prompt) for prompt in prompts]
+    encoded = tokenizer(texts, add_special_tokens=tokenizer.chat_template is None)["input_ids"] if texts else []
+    return [ids[-max(positions - prompt.max_new_tokens, 1) :] for ids, prompt in zip(encoded, prompts, strict=True)]
 
 
 def rendered(tokenizer: Any, prompt: Prompt) -> str:
