@@ -349,7 +349,7 @@ def row_pattern(task: Task, prompt: str, answer: Any) -> str:
 def listed_numbers(prompt: str) -> range:
     """The numbers of the prompt's last numbered list, which begins at 0 or 1; empty where there is none of two or more."""
     listed, last = range(0), range(0)
-    for line in re.findall(r"^([0-9]{1,3})\.(?![0-9])", prompt, re.MULTILINE):
+    for line in re.findall(r"^[ \t]*([0-9]{1,3})\.(?![0-9])", prompt, re.MULTILINE):
         number = int(line)
         if last and number == last.stop:
             last = range(last.start, number + 1)

@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from eval_tasks.metrics import (
     cosine,
     embed,
 )
+from eval_tasks.record_files import kind, read_records
 
 
 @dataclass(frozen=True)
@@ -35,17 +36,17 @@ class Row:
 
 def read_rows(path: Path) -> list[Row]:
     """Rows of a ShopBench file, JSON lines or one JSON array. Raises UserError naming the row that is wrong."""
-    return parse_rows(_records(path), str(path))
+    return parse_rows(read_records(path), str(path))
 
 
 def read_outputs(path: Path) -> list[str]:
     """Texts of a file with one `{"output": "..."}` a line, in the order of the rows."""
     outputs = []
-    for where, record in _records(path):
+    for where, record in read_records(path):
         if "output" not in record:
             raise UserError(f'{path}, {where}: no "output"; write one {{"output": "..."}} for each row')
         if not isinstance(record["output"], str):
-            raise UserError(f'{path}, {where}: "output" is {_kind(record["output"])}; it must be a string')
+            raise UserError(f'{path}, {where}: "output" is {kind(record["output"])}; it must be a string')
         outputs.append(whole_characters(record["output"]))
     return outputs
 
@@ -55,51 +56,14 @@ def whole_characters(text: str) -> str:
     return "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text)
 
 
-def _records(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """("line 3" or "item 3", object) for each JSON object in the file."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from None
-    records = list(_array_items(path, text) if text.lstrip().startswith("[") else _lines(path, text))
-    if not records:
-        raise UserError(f"{path}: the file is empty; it needs one JSON object a line")
-    for where, record in records:
-        if not isinstance(record, dict):
-            raise UserError(f"{path}, {where}: {_kind(record)}; it must be a JSON object")
-    return records
-
-
-def _array_items(path: Path, text: str) -> Iterator[tuple[str, Any]]:
-    for number, item in enumerate(_decode(path, text, first_line=1), start=1):
-        yield f"item {number}", item
-
-
-def _lines(path: Path, text: str) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield f"line {number}", _decode(path, line, first_line=number)
-
-
-def _decode(path: Path, text: str, first_line: int) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        line = first_line + error.lineno - 1
-        raise UserError(f"{path}, line {line}: not JSON ({error.msg} at column {error.colno})") from None
-    except (RecursionError, ValueError) as error:
-        raise UserError(f"{path}, line {first_line}: JSON that cannot be read ({error})") from None
-
-
 def parse_rows(records: Sequence[tuple[str, dict[str, Any]]], source: str) -> list[Row]:
     """Rows of raw records, each with the words that say where it stands in `source`."""
     as_json = _texts_are_json([record for _, record in records])
     rows = [_parse_row(record, as_json, f"{source}, {where}") for where, record in records]
     metrics: dict[str, set[str]] = {}
     for row in rows:
-        metrics.setdefault(row.task, set()).add(row.metric)
+        if not unknown(row):
+            metrics.setdefault(row.task, set()).add(row.metric)
     for task, names in metrics.items():
         if len(names) > 1 and "micro f1" in names:
             raise UserError(f"{source}: {task} has rows of {' and '.join(sorted(names))}, which have no common mean")
@@ -113,11 +77,11 @@ def _texts_are_json(records: Sequence[dict[str, Any]]) -> bool:
         value = record.get("output_field")
         try:
             decoded = json.loads(value) if isinstance(value, str) else None
-        except ValueError:
+        except (ValueError, RecursionError):
             return False
         return isinstance(decoded, str | list if record.get("task_type") == "generation" else str | list | int | float)
 
-    return all(map(is_json_text, records))
+    return all(is_json_text(record) for record in records if record.get("task_type") in list(PARSERS))
 
 
 def _parse_row(record: dict[str, Any], as_json: bool, where: str) -> Row:
@@ -125,12 +89,12 @@ def _parse_row(record: dict[str, Any], as_json: bool, where: str) -> Row:
         if key not in record:
             raise UserError(f'{where}: no "{key}"; is this a ShopBench file?')
     task, task_type, metric, truth = (record[key] for key in ("task_name", "task_type", "metric", "output_field"))
-    if not isinstance(task, str) or not task:
-        raise UserError(f'{where}: "task_name" must be a string')
-    if task_type not in PARSERS:
-        raise UserError(f"{where}: unknown task_type {task_type!r}; known are {', '.join(PARSERS)}")
-    if metric not in TASK_TYPES:
-        raise UserError(f"{where}: unknown metric {metric!r}; known are {', '.join(TASK_TYPES)}")
+    for key in ("task_name", "task_type", "metric"):
+        if not isinstance(record[key], str) or not record[key]:
+            raise UserError(f'{where}: "{key}" must be a string')
+    row = Row(str(record.get("input_field", "")), truth, task, task_type, metric)
+    if unknown(row):
+        return row
     if TASK_TYPES[metric] != task_type:
         raise UserError(
             f"{where}: the metric {metric!r} scores {TASK_TYPES[metric]} rows, and this row's task_type is {task_type}"
@@ -138,11 +102,20 @@ def _parse_row(record: dict[str, Any], as_json: bool, where: str) -> Row:
     if isinstance(truth, str) and (as_json or task_type != "generation"):
         try:
             truth = json.loads(truth)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise UserError(f'{where}: "output_field" {truth!r} is no JSON; {task_type} needs {_wanted(metric)}') from None
     if not _fits(truth, metric):
-        raise UserError(f'{where}: "output_field" is {_kind(truth)}; {metric} needs {_wanted(metric)}')
-    return Row(str(record.get("input_field", "")), truth, task, task_type, metric)
+        raise UserError(f'{where}: "output_field" is {kind(truth)}; {metric} needs {_wanted(metric)}')
+    return replace(row, truth=truth)
+
+
+def unknown(row: Row) -> str | None:
+    """Why a row cannot be scored whatever its answer is: a task_type or metric that is not ShopBench's. None: it can."""
+    if row.task_type not in PARSERS:
+        return f"its task_type {row.task_type!r} is unknown; known are {', '.join(PARSERS)}"
+    if row.metric not in TASK_TYPES:
+        return f"its metric {row.metric!r} is unknown; known are {', '.join(TASK_TYPES)}"
+    return None
 
 
 def _fits(truth: Any, metric: str) -> bool:
@@ -171,13 +144,6 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _kind(value: Any) -> str:
-    names = {"NoneType": "null", "bool": "a boolean", "int": "a number", "float": "a number", "str": "a string"}
-    if isinstance(value, list):
-        return "a list" if value else "an empty list"
-    return names.get(type(value).__name__, "an object")
-
-
 # --- Scores ---
 
 
@@ -192,12 +158,16 @@ class Sample:
 
 def score_samples(rows: Sequence[Row], outputs: Sequence[str], sentence_model: str | None = None) -> list[Sample]:
     """One sample for each row and output. Texts of an embedding metric are embedded in one call."""
-    parsed = [PARSERS[row.task_type](output) for row, output in zip(rows, outputs, strict=True)]
-    scorers = {metric: _scorer(metric, rows, parsed, sentence_model) for metric in dict.fromkeys(row.metric for row in rows)}
+    reasons = [unknown(row) for row in rows]
+    parsed = [
+        None if reason else PARSERS[row.task_type](output) for row, output, reason in zip(rows, outputs, reasons, strict=True)
+    ]
+    known = dict.fromkeys(row.metric for row, reason in zip(rows, reasons, strict=True) if not reason)
+    scorers = {metric: _scorer(metric, rows, parsed, sentence_model) for metric in known}
     samples = []
-    for row, answer in zip(rows, parsed, strict=True):
+    for row, answer, reason in zip(rows, parsed, reasons, strict=True):
         try:
-            samples.append(Sample(answer, scorers[row.metric](answer, row.truth)))
+            samples.append(Sample(answer, None, reason) if reason else Sample(answer, scorers[row.metric](answer, row.truth)))
         except MetricUnavailableError as error:
             samples.append(Sample(answer, None, str(error)))
     return samples
@@ -208,7 +178,7 @@ def _scorer(metric: str, rows: Sequence[Row], parsed: Sequence[Any], sentence_mo
         return TEXT_METRICS[metric]
     texts = []
     for row, answer in zip(rows, parsed, strict=True):
-        if row.metric == metric:
+        if row.metric == metric and answer is not None:
             texts += [answer, *_references(row.truth)]
     try:
         vectors = embed(texts, metric, sentence_model if metric == "sent-transformer" else None)

@@ -3,8 +3,9 @@
     SHOP_DATASET=data/shop lighteval accelerate "model_name=MODEL,batch_size=16" "shop|0" --custom-tasks eval_tasks/shop.py
 
 SHOP_DATASET is the folder of a build or its Hub id (SHOP_DATASET_REVISION: a branch, tag or commit of it). Only tasks that
-the dataset has test rows for are declared; `shop|0` is all of them where there are two or more. A task has two metrics: its
-own, and `unparsable`, the share of answers that cannot be read, which score 0.
+the dataset has test rows for are declared; `shop|0` is all of them where there are two or more, and SHOP_TASKS keeps it to
+some, by their names or their families': `SHOP_TASKS=ranking,review_rating`. A task has two metrics: its own, and
+`unparsable`, the share of answers that cannot be read, which score 0.
 
 Two things to know of lighteval's own table: it averages tasks of different metrics (`shop:_average`) by taking a metric that a
 task does not have for 0, and lists that 0 with the task. `python -m eval_tasks.report` shows what was measured and no more.
@@ -16,23 +17,23 @@ for any other reason, name an empty folder: `model_name=MODEL,cache_dir=FOLDER`.
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from lighteval.metrics.metrics_sample import SampleLevelComputation
-from lighteval.metrics.utils.metric_utils import SampleLevelMetric
 from lighteval.models.model_output import ModelResponse
 from lighteval.tasks.lighteval_task import LightevalTaskConfig
-from lighteval.tasks.requests import Doc, SamplingMethod
+from lighteval.tasks.requests import Doc
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
 from dataset_builders.errors import UserError, plain_errors
-from dataset_builders.tasks import TASKS, Task, decode_answer, parse_completion
+from dataset_builders.tasks import FAMILIES, TASKS, Task, decode_answer, row_pattern
 from eval_tasks.cache_key import data_version, named_after_weights
 from eval_tasks.metrics import score_completion
+from eval_tasks.task_files import Unparsable, answer_text, left_out, runnable, sample_metric
 
 
 class TaskScore(SampleLevelComputation):
@@ -42,26 +43,18 @@ class TaskScore(SampleLevelComputation):
         self.task = task
 
     def compute(self, doc: Doc, model_response: ModelResponse, **_: Any) -> float:
-        return score_completion(TASKS[self.task], model_response.final_text[0], decode_answer(doc.specific))
-
-
-class Unparsable(SampleLevelComputation):
-    """1 where an answer cannot be read."""
-
-    def __init__(self, task: str) -> None:
-        self.task = task
-
-    def compute(self, doc: Doc, model_response: ModelResponse, **_: Any) -> float:
-        return float(parse_completion(TASKS[self.task], model_response.final_text[0]) is None)
+        return score_completion(TASKS[self.task], answer_text(model_response), decode_answer(doc.specific))
 
 
 def prompt(row: dict[str, Any], task_name: str) -> Doc:
     """A dataset row as lighteval's document; the completion is what few-shot examples show."""
+    text = row["prompt"][0]["content"]
+    specific = {"answer": row["answer"], "pattern": row_pattern(TASKS[row["task"]], text, decode_answer(row))}
     return Doc(
-        query=row["prompt"][0]["content"],
+        query=text,
         choices=[row["completion"][0]["content"]],
         gold_index=0,
-        specific={"answer": row["answer"]},
+        specific=specific | ({"group": row["group"]} if row.get("group") else {}),
         task_name=task_name,
     )
 
@@ -76,22 +69,7 @@ def task_config(task: Task, dataset: str, revision: str | None, rows: int, finge
         hf_avail_splits=["train", "test"],
         evaluation_splits=["test"],
         few_shots_split="train",
-        metrics=[
-            SampleLevelMetric(
-                metric_name=task.metric,
-                higher_is_better=True,
-                category=SamplingMethod.GENERATIVE,
-                sample_level_fn=TaskScore(task.name),
-                corpus_level_fn=np.mean,
-            ),
-            SampleLevelMetric(
-                metric_name="unparsable",
-                higher_is_better=False,
-                category=SamplingMethod.GENERATIVE,
-                sample_level_fn=Unparsable(task.name),
-                corpus_level_fn=np.mean,
-            ),
-        ],
+        metrics=[sample_metric(task.metric, TaskScore(task.name)), sample_metric("unparsable", Unparsable())],
         generation_size=task.max_new_tokens,
         # For models without a chat template, which do not know when to end; chat models end their turn. Prompts end with
         # "Answer: " or the like, so an answer is on that line.
@@ -101,19 +79,36 @@ def task_config(task: Task, dataset: str, revision: str | None, rows: int, finge
     )
 
 
-def task_table(dataset: str, revision: str | None = None) -> list[LightevalTaskConfig]:
-    """A config for each task that the dataset has test rows for."""
+def task_table(dataset: str, revision: str | None = None, only: str = "") -> list[LightevalTaskConfig]:
+    """A config for each task that the dataset has test rows for, of those that `only` names."""
+    names = chosen_tasks(only)
     configs = read_manifest(dataset, revision).get("configs")
     if not isinstance(configs, dict):
         raise UserError(f"SHOP_DATASET={dataset}: its manifest.json has no configs; build the dataset again")
     table = [
-        task_config(task, dataset, revision, configs[name]["test"], str(configs[name].get("fingerprint")))
-        for name, task in TASKS.items()
+        task_config(TASKS[name], dataset, revision, configs[name]["test"], str(configs[name].get("fingerprint")))
+        for name in names
         if configs.get(name, {}).get("test")
     ]
+    declared = {config.hf_subset for config in table}
+    for name in names:
+        if name not in declared and name in re.split(r"[,\s]+", only):
+            left_out(f"shop:{name}", "the dataset has no test rows of it")
     if not table:
-        raise UserError(f"SHOP_DATASET={dataset}: no task has test rows; build it from more data or with other --tasks")
-    return table
+        which = f" of SHOP_TASKS={only}" if only else ""
+        raise UserError(f"SHOP_DATASET={dataset}: no task{which} has test rows; build it from more data or with other --tasks")
+    return runnable("shop", table, f"SHOP_DATASET={dataset}")
+
+
+def chosen_tasks(only: str) -> list[str]:
+    """Names of the tasks that a list of tasks and families means, in the order of their declaration; all where it is empty."""
+    wanted = [name for part in only.split(",") if (name := part.strip())]
+    if unknown := [name for name in wanted if name not in TASKS and name not in FAMILIES]:
+        raise UserError(
+            f"SHOP_TASKS={only}: {unknown[0]!r} is no task and no family; families are {', '.join(FAMILIES)}, "
+            f"tasks are {', '.join(TASKS)}"
+        )
+    return [name for name, task in TASKS.items() if not wanted or name in wanted or task.family in wanted]
 
 
 def read_manifest(dataset: str, revision: str | None = None) -> dict[str, Any]:
@@ -149,4 +144,6 @@ def _download(dataset: str, revision: str | None) -> Path:
 with plain_errors():
     if not os.environ.get("SHOP_DATASET"):
         raise UserError("SHOP_DATASET is not set; set it to the folder of a built dataset or to its Hub id")
-    TASKS_TABLE = task_table(os.environ["SHOP_DATASET"], os.environ.get("SHOP_DATASET_REVISION") or None)
+    TASKS_TABLE = task_table(
+        os.environ["SHOP_DATASET"], os.environ.get("SHOP_DATASET_REVISION") or None, os.environ.get("SHOP_TASKS", "").strip()
+    )

@@ -7,35 +7,31 @@ SHOPBENCH_DATA is the JSON-lines file of the competition, or a dataset folder or
 it are declared; `shopbench|0` is all of them where there are two or more. The tracks are tasks 1 to 7 (concepts), 8 to 10
 (reasoning), 11 to 15 (behaviour) and 16 to 18 (languages). A task has two metrics: `score`, by the metric that its rows name,
 and `unparsable`. ShopBench's overall score, the mean over tasks, is the `score` in the row `shopbench:_average`.
-A task whose metric needs a model or package that cannot be had is left out, and standard error says so.
+A task whose metric or task_type is unknown, or whose metric needs a model or package that cannot be had, is left out, and
+standard error says so.
 
 Generations are kept and used again until rows or weights change: see shop.py.
 """
 
 import json
 import os
-import shutil
+import re
 import sys
-import tempfile
 from collections.abc import Sequence
-from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from lighteval.metrics.metrics_sample import SampleLevelComputation
-from lighteval.metrics.utils.metric_utils import SampleLevelMetric
 from lighteval.models.model_output import ModelResponse
 from lighteval.tasks.lighteval_task import LightevalTaskConfig
-from lighteval.tasks.requests import Doc, SamplingMethod
+from lighteval.tasks.requests import Doc
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
-from dataset_builders.errors import UserError, plain_errors
-from eval_tasks.cache_key import data_version, named_after_weights
-from eval_tasks.metrics import PARSERS
-from eval_tasks.scoring import Row, parse_rows, read_rows, score_samples, task_score, whole_characters
+from dataset_builders.errors import UserError, first_line, plain_errors
+from eval_tasks.answer_forms import pattern, right_answer
+from eval_tasks.scoring import Row, parse_rows, read_rows, score_samples
+from eval_tasks.task_files import Declared, answer_text, declared_table, left_out, score_metric
 
 GENERATION_SIZES = {
     "multiple-choice": 8,  # only the first character is read
@@ -57,78 +53,20 @@ class ShopBenchScore(SampleLevelComputation):
         self.metric = metric
 
     def compute(self, responses: list[ModelResponse], docs: list[Doc], **_: Any) -> list[Any]:  # type: ignore[override]
-        samples = score_samples([_row(doc) for doc in docs], [_text(response) for response in responses])
+        samples = score_samples([_row(doc.specific) for doc in docs], [answer_text(response) for response in responses])
         if reason := next((sample.reason for sample in samples if sample.reason), None):
             raise UserError(f"ShopBench cannot be scored: {reason}")
         return [list(sample.score) if isinstance(sample.score, tuple) else float(sample.score) for sample in samples]
 
 
-class Unparsable(SampleLevelComputation):
-    """1 where nothing was read from an answer."""
-
-    def compute(self, doc: Doc, model_response: ModelResponse, **_: Any) -> float:
-        return float(PARSERS[_row(doc).task_type](_text(model_response)) in (-1, [], ""))
-
-
-def _text(response: ModelResponse) -> str:
-    return whole_characters(response.final_text[0])
-
-
-def _row(doc: Doc) -> Row:
-    return Row(**json.loads(doc.specific["row"]))
-
-
-def corpus_score(scores: Sequence[Any], metric: str) -> dict[str, float]:
-    """The task's score. All tasks call it `score`, or lighteval could not average them.
-
-    In a dict lighteval takes it without a standard error, which for an F1 it would find by a slow bootstrap.
-    """
-    return {"score": float(task_score(metric, scores))}
+def _row(record: dict[str, str]) -> Row:
+    return Row(**json.loads(record["row"]))
 
 
 def prompt(line: dict[str, Any], task_name: str) -> Doc:
-    row = Row(**json.loads(line["row"]))
-    return Doc(query=row.prompt, choices=[_shown(row)], gold_index=0, specific={"row": line["row"]}, task_name=task_name)
-
-
-def _shown(row: Row) -> str:
-    """A right answer as text, for few-shot examples."""
-    if row.task_type == "ranking":
-        return ",".join(str(number + 1) for number in sorted(range(len(row.truth)), key=lambda number: -row.truth[number]))
-    return ",".join(map(str, row.truth)) if isinstance(row.truth, list) else str(row.truth)
-
-
-def task_config(task: str, rows: Sequence[Row], folder: Path) -> LightevalTaskConfig:
-    """`folder` as `write_folder` leaves it."""
-    return LightevalTaskConfig(
-        name=f"shopbench:{task}",
-        prompt_function=named_after_weights(prompt, sys.argv[1:]),
-        hf_repo=str(folder),
-        hf_subset=task,
-        hf_avail_splits=["test"],
-        evaluation_splits=["test"],
-        few_shots_split="test",
-        metrics=[
-            SampleLevelMetric(
-                metric_name="score",
-                higher_is_better=True,
-                category=SamplingMethod.GENERATIVE,
-                sample_level_fn=ShopBenchScore(rows[0].metric),
-                corpus_level_fn=partial(corpus_score, metric=rows[0].metric),
-                batched_compute=True,
-            ),
-            SampleLevelMetric(
-                metric_name="unparsable",
-                higher_is_better=False,
-                category=SamplingMethod.GENERATIVE,
-                sample_level_fn=Unparsable(),
-                corpus_level_fn=np.mean,
-            ),
-        ],
-        generation_size=GENERATION_SIZES[rows[0].task_type],
-        original_num_docs=len(rows),
-        version=data_version("\n".join(map(_encoded, rows))),
-    )
+    row = _row(line)
+    specific = {"row": line["row"], "pattern": pattern(row)}
+    return Doc(query=row.prompt, choices=[right_answer(row)], gold_index=0, specific=specific, task_name=task_name)
 
 
 def task_table(source: str) -> list[LightevalTaskConfig]:
@@ -137,13 +75,29 @@ def task_table(source: str) -> list[LightevalTaskConfig]:
     for row in load_rows(source):
         tasks.setdefault(row.task, []).append(row)
     for name, rows in list(tasks.items()):
-        one_per_metric = list({row.metric: row for row in rows}.values())
-        # A trial with an empty answer tells whether each metric's model and package are there.
-        for sample in score_samples(one_per_metric, [""] * len(one_per_metric)):
-            if sample.reason and tasks.pop(name, None):
-                print(f"warning: shopbench:{name} is left out: {sample.reason}", file=sys.stderr)
-    folder = write_folder(tasks)
-    return [task_config(name, rows, folder) for name, rows in tasks.items()]
+        if reason := why_not(name, rows):
+            del tasks[name]
+            left_out(f"shopbench:{name}", reason)
+    declared = [
+        Declared(name, rows[0].metric, tuple(json.dumps(vars(row)) for row in rows), GENERATION_SIZES[rows[0].task_type])
+        for name, rows in tasks.items()
+    ]
+    return declared_table(
+        "shopbench",
+        f"SHOPBENCH_DATA={source}",
+        declared,
+        prompt,
+        lambda task: [score_metric(task.metric, ShopBenchScore(task.metric), at_once=True)],
+    )
+
+
+def why_not(name: str, rows: Sequence[Row]) -> str | None:
+    """Why a task cannot be declared. None: it can."""
+    if not re.fullmatch(r"[\w.-]+", name):
+        return "lighteval takes letters, digits, _, . and - in a task's name only"
+    one_per_kind = list({(row.task_type, row.metric): row for row in rows}.values())
+    # A trial with an empty answer tells whether each metric is known, and its model and package are there.
+    return next((sample.reason for sample in score_samples(one_per_kind, [""] * len(one_per_kind)) if sample.reason), None)
 
 
 def load_rows(source: str) -> list[Row]:
@@ -160,49 +114,13 @@ def _dataset_records(source: str) -> list[tuple[str, dict[str, Any]]]:
     try:
         splits = load_dataset(source)
     except Exception as error:  # what `datasets` raises has no common class
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"SHOPBENCH_DATA={source} is no file, and no dataset that can be loaded ({reason})") from None
+        raise UserError(
+            f"SHOPBENCH_DATA={source} is no file, and no dataset that can be loaded ({first_line(error)})"
+        ) from None
     if len(splits) > 1 and "test" not in splits:
         raise UserError(f"SHOPBENCH_DATA={source} has the splits {', '.join(splits)}; it needs one, or one called test")
     split = splits["test"] if "test" in splits else next(iter(splits.values()))
     return [(f"row {number}", row) for number, row in enumerate(split, start=1)]
-
-
-def write_folder(tasks: dict[str, list[Row]]) -> Path:
-    """The rows as a dataset folder that lighteval can load, in the Hugging Face cache under the hash of its content.
-
-    lighteval takes a folder or Hub id only, and Arrow takes one type a column only, where ShopBench's answers have three.
-    """
-    from huggingface_hub import constants
-
-    files = {
-        f"{name}.jsonl": "".join(json.dumps({"row": _encoded(row)}) + "\n" for row in rows) for name, rows in tasks.items()
-    }
-    configs = [
-        {"config_name": name, "data_files": [{"split": "test", "path": file}]} for name, file in zip(tasks, files, strict=True)
-    ]
-    files["README.md"] = f"---\nconfigs: {json.dumps(configs)}\n---\n"  # JSON is YAML
-    folder = Path(constants.HF_HOME) / "shopbench" / sha256(json.dumps(files).encode()).hexdigest()[:16]
-    if folder.is_dir():
-        return folder
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(dir=folder.parent))
-        for name, text in files.items():
-            (unfinished / name).write_text(text, encoding="utf-8")
-        try:
-            unfinished.rename(folder)
-        except OSError:  # another process was first
-            shutil.rmtree(unfinished)
-            if not folder.is_dir():
-                raise
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written ({error.strerror}); set HF_HOME to a folder that can") from None
-    return folder
-
-
-def _encoded(row: Row) -> str:
-    return json.dumps(vars(row))
 
 
 with plain_errors():

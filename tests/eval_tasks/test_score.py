@@ -72,8 +72,7 @@ def test_scores_of_a_file_are_written_and_shown(shopbench_file: Path, tmp_path: 
         ("[1]", '{"output": "1"}', "data.json, item 1: a number"),
         (b"\xff\xfe", '{"output": "1"}', "cannot be read as UTF-8"),
         (ROW.replace('"metric"', '"measure"'), '{"output": "1"}', 'line 1: no "metric"'),
-        (ROW.replace('"accuracy"', '"F1"'), '{"output": "1"}', "unknown metric 'F1'; known are accuracy"),
-        (ROW.replace('"multiple-choice"', '"essay"'), '{"output": "1"}', "unknown task_type 'essay'"),
+        (ROW.replace('"accuracy"', "null"), '{"output": "1"}', '"metric" must be a string'),
         (ROW.replace('"accuracy"', '"ndcg"'), '{"output": "1"}', "'ndcg' scores ranking rows"),
         (ROW.replace('"output_field": 1', '"output_field": "b"'), '{"output": "1"}', "no JSON; multiple-choice needs a number"),
         (ROW.replace('"output_field": 1', '"output_field": []'), '{"output": "1"}', "an empty list; accuracy needs a number"),
@@ -128,6 +127,31 @@ def test_an_unscored_task_is_told_on_standard_error_and_null_in_the_file(
     result = json.loads(out.read_text())
     assert result["overall"] is None
     assert result["tasks"]["task6"]["score"] is None
+
+
+def test_rows_of_an_unknown_metric_or_type_are_told_and_leave_the_scores_of_the_others_alone(
+    shopbench_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = shopbench_records()
+    strange = [
+        known[0] | {"task_name": "task19", "metric": "F1", "output_field": "a plain text"},
+        known[0] | {"task_name": "task20", "task_type": "essay", "output_field": {"any": "thing"}},
+        known[2] | {"task_name": "task3", "metric": "hit rate@5"},
+    ]
+    data = write_lines(tmp_path / "data.json", [*known, *strange])
+    outputs = write_lines(tmp_path / "outputs.jsonl", [{"output": text} for text in [*GOOD_OUTPUTS, "1", "1", "1,4,6"]])
+    out = tmp_path / "out.json"
+
+    main(["--data", str(data), "--outputs", str(outputs), "--json", str(out)])
+
+    told = capsys.readouterr().err
+    assert "task19 is not scored and not part of the overall score: its metric 'F1' is unknown; known are accuracy" in told
+    assert "task20 is not scored and not part of the overall score: its task_type 'essay' is unknown" in told
+    assert "task3 is not scored and not part of the overall score: its metric 'hit rate@5' is unknown" in told
+    result = json.loads(out.read_text())
+    scores = {name: task["score"] for name, task in result["tasks"].items()}
+    assert {name for name, score in scores.items() if score is None} == {"task3", "task19", "task20"}
+    assert result["overall"] == pytest.approx((0.5 + 4 / 7 + 6 / 7 + scores["task12"] + 0.0) / 5)
 
 
 def test_half_of_a_surrogate_pair_is_scored_like_any_character(tmp_path: Path) -> None:
