@@ -162,3 +162,45 @@ def test_the_score_of_any_text_lies_between_0_and_1(task: Task, data: st.DataObj
 )
 def test_a_completion_is_scored_by_its_tasks_metric(name: str, text: str, answer: Any, score: float) -> None:
     assert score_completion(TASKS[name], text, answer) == pytest.approx(score)
+
+
+# --- Scores of tasks that are no means ---
+
+CLASSES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=30)
+
+
+@given(pairs=CLASSES)
+def test_macro_f1_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
+    from sklearn.metrics import f1_score
+
+    true, predicted = zip(*pairs, strict=True)
+
+    assert metrics.macro_f1(pairs) == pytest.approx(f1_score(true, predicted, average="macro"), abs=1e-12)
+
+
+@given(pairs=CLASSES)
+def test_micro_f1_of_one_class_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
+    from sklearn.metrics import f1_score
+
+    counts = [(t == p == 0, p == 0 != t, t == 0 != p) for t, p in pairs]
+
+    expected = f1_score([t == 0 for t, _ in pairs], [p == 0 for _, p in pairs], zero_division=0)
+    assert metrics.micro_f1(counts) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "score"),
+    [
+        ([[0, 0], [1, -1]], 0.5),  # what is missed counts against its class and is no class itself
+        ([[0, 0], [-1, -1]], 1.0),  # what is left out does not count at all
+        ([[-1, -1]], 0.0),
+        ([[0.0, 0.0], [1.0, 0.0]], 1 / 3),  # F1 of 0: 2/3; of 1: 0
+    ],
+)
+def test_macro_f1_knows_answers_of_no_class(pairs: list[list[float]], score: float) -> None:
+    assert metrics.macro_f1(pairs) == pytest.approx(score)
+
+
+def test_a_share_leaves_out_what_is_not_counted() -> None:
+    assert metrics.share([[1, 1], [0, 1], [0, 0]]) == 0.5
+    assert metrics.share([[0, 0]]) == 0.0
