@@ -4,7 +4,7 @@ A model file for `lighteval custom` says how its backend loads a base model, and
 
     class Model(backend.AnsweringModel):
         OPTIONS: ClassVar = {"dtype": "auto"}
-        load = staticmethod(load)      # options -> asking.Loaded
+        load = staticmethod(load)      # options, folders of the adapters that will answer -> asking.Loaded
 
     lighteval custom "model_name=BASE,adapter=ADAPTER" eval_tasks/transformers_model.py "shop|0" \\
         --custom-tasks eval_tasks/shop.py
@@ -38,7 +38,7 @@ class AnsweringModel(LightevalModel):
     """See the module. `OPTIONS` are those of the backend with their defaults, besides asking.COMMON_OPTIONS."""
 
     OPTIONS: Mapping[str, str] = {}
-    load: Callable[[Mapping[str, str]], Loaded]
+    load: Callable[[Mapping[str, str], Sequence[Path]], Loaded]
 
     def __init__(self, config: CustomModelConfig, loaded: Loaded | None = None) -> None:
         """`config.model_name` holds the options. `loaded`: the base, if it is there already."""
@@ -47,7 +47,7 @@ class AnsweringModel(LightevalModel):
             self.constrained = switch(self.options, "constrained")
             self.adapter = local_folder(self.options["adapter"]) if self.options["adapter"] else None
             self.store = AnswerStore(store_path(self.options["cache_dir"]))
-            self.loaded = loaded or self.load(self.options)
+            self.loaded = loaded or self.load(self.options, [self.adapter] if self.adapter else [])
         self.config = CustomModelConfig(
             model_name=shown_name(self.options), model_definition_file_path=config.model_definition_file_path
         )

@@ -24,7 +24,7 @@ from eval_tasks.asking import Loaded, Prompt, number
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
-def load(options: Mapping[str, str]) -> Loaded:
+def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> Loaded:
     """A base model on the GPU if there is one, else on all cores. Raises UserError."""
     import peft
     import torch
