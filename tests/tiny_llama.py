@@ -23,8 +23,11 @@ system user assistant yes no not sure 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15
 """
 
 
-def build_tiny_llama(folder: Path, seed: int = 0) -> Path:
-    """Writes the model into `folder` as an ordinary transformers folder; the same seed gives the same weights."""
+def build_tiny_llama(folder: Path, seed: int = 0, heads: int = 4) -> Path:
+    """Writes the model into `folder` as an ordinary transformers folder; the same seed gives the same weights.
+
+    vLLM computes no attention on a CPU for the heads of 16 that four are; two are of 32.
+    """
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -51,8 +54,8 @@ def build_tiny_llama(folder: Path, seed: int = 0) -> Path:
             hidden_size=64,
             intermediate_size=128,
             num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
+            num_attention_heads=heads,
+            num_key_value_heads=heads // 2,
             max_position_embeddings=2048,
             tie_word_embeddings=False,
             **ids,

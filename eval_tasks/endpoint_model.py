@@ -1,0 +1,66 @@
+"""Any server that speaks OpenAI's chat completions as a backend of lighteval:
+
+    OPENAI_API_KEY=... lighteval custom "model_name=NAME,base_url=http://localhost:8000/v1" eval_tasks/endpoint_model.py \\
+        "shop|0" --custom-tasks eval_tasks/shop.py --output-dir OUT --save-details
+
+NAME is what the server calls the model; vLLM calls an adapter what `vllm serve BASE --enable-lora --lora-modules NAME=FOLDER`
+names it. Options beside those of every backend (asking.COMMON_OPTIONS): `base_url` (default: OPENAI_BASE_URL of the
+environment), `concurrency` (requests at once), `timeout` (seconds for a reply) and `retries` (of each request, ever longer
+after one another, or when the server's Retry-After says). `constrained=true` sends a prompt's pattern as vLLM's
+`structured_outputs`. A prompt that the server refuses for its content or its length has an empty answer, which counts as
+unparsable.
+
+The server puts the chat template around a prompt, and vLLM adds defaults of the model's generation config, such as a repetition
+penalty: start it with `--generation-config vllm` to have the answers of the other backends.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
+
+from dataset_builders.errors import UserError
+from eval_tasks import backend
+from eval_tasks.asking import Loaded, Prompt, number
+from eval_tasks.endpoint import Endpoint, answers
+
+
+def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> Loaded:
+    """The endpoint, which is not asked anything yet. Raises UserError."""
+    if adapters:
+        raise UserError("an endpoint has names of its own for adapters: give an adapter's name there as the model's")
+    endpoint = from_options(options, os.environ)
+
+    def answer(prompts: Sequence[Prompt], adapter: Path | None, constrained: bool) -> Iterator[tuple[int, str]]:
+        async def following() -> tuple[int, str] | None:
+            return await anext(stream, None)
+
+        with asyncio.Runner() as runner:
+            stream = answers(endpoint, prompts, constrained)
+            while reply := runner.run(following()):
+                yield reply
+
+    return Loaded(("endpoint", endpoint.url, endpoint.model), answer)
+
+
+def from_options(options: Mapping[str, str], environment: Mapping[str, str]) -> Endpoint:
+    """Raises UserError for options and environments that cannot be meant."""
+    url = options["base_url"] or environment.get("OPENAI_BASE_URL", "")
+    if not url.startswith(("http://", "https://")):
+        raise UserError("the model option base_url is the server's address, such as http://localhost:8000/v1")
+    if options["revision"]:
+        raise UserError("an endpoint has the revision that it was started with: leave the model option revision out")
+    key = environment.get("OPENAI_API_KEY", "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UserError("OPENAI_API_KEY holds characters that no key has; set it anew")
+    numbers = {name: number(options, name, least) for name, least in (("concurrency", 1), ("timeout", 1), ("retries", 0))}
+    return Endpoint(url=url.rstrip("/"), model=options["model_name"], key=key, **numbers)
+
+
+class Model(backend.AnsweringModel):
+    OPTIONS: ClassVar[Mapping[str, str]] = {"base_url": "", "concurrency": "8", "timeout": "120", "retries": "8"}
+    load = staticmethod(load)

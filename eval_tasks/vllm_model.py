@@ -1,0 +1,148 @@
+"""Any causal model with vLLM, and LoRA adapters without merging, as a backend of lighteval, in the environment of its own:
+
+    make setup-vllm
+    .venv-vllm/bin/lighteval custom "model_name=BASE,adapter=ADAPTER" eval_tasks/vllm_model.py "shop|0" \\
+        --custom-tasks eval_tasks/shop.py --output-dir OUT --save-details
+
+BASE and ADAPTER are folders or Hub ids (`org/name@revision`). Options beside those of every backend (asking.COMMON_OPTIONS):
+`dtype` (auto, float32, bfloat16, float16) and `max_length` (tokens of prompt and answer; default: all that the model takes and
+the memory holds). `constrained=true` limits each answer to what its task's parser can read. On a CPU the environment's
+VLLM_CPU_KVCACHE_SPACE is the memory for keys and values, in GiB.
+
+Prompts, patterns and what ends an answer are those of transformers_model.py, so the answers are the same up to rounding.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, get_args
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
+
+from dataset_builders.errors import UserError, first_line
+from eval_tasks import backend
+from eval_tasks.asking import Loaded, Prompt, number
+
+
+def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> Loaded:
+    """A base model with room for these adapters. Raises UserError."""
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    try:
+        import torch
+        import vllm
+        from vllm.platforms import current_platform
+    except ImportError as error:
+        raise UserError(
+            f"vLLM cannot be imported here ({first_line(error)}); run make setup-vllm, and this with .venv-vllm/bin"
+        ) from None
+
+    folder = backend.local_folder(options["model_name"], options["revision"])
+    lora = {"enable_lora": True, "max_lora_rank": rank_limit(adapters)} if adapters else {}
+    try:
+        llm = vllm.LLM(
+            str(folder),
+            dtype=options["dtype"],
+            max_model_len=-1 if options["max_length"] == "0" else number(options, "max_length"),
+            enforce_eager=current_platform.is_cpu(),  # compiling takes minutes there and gains little
+            structured_outputs_config={"backend": "guidance"},  # what limits decoding in the transformers backend, too
+            **lora,
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"vLLM cannot load {options['model_name']} ({first_line(error)}); its reason stands above") from None
+    loras: dict[Path, Any] = {}
+
+    def answer(prompts: Sequence[Prompt], adapter: Path | None, constrained: bool) -> Iterator[tuple[int, str]]:
+        if adapter and adapter not in loras:
+            loras[adapter] = put_on(llm, adapter, len(loras) + 1)
+        yield from answers(llm, prompts, loras[adapter] if adapter else None, constrained)
+
+    config = llm.llm_engine.model_config
+    versions = (f"vllm {vllm.__version__}", f"torch {torch.__version__}")
+    identity = ("vllm", backend.folder_identity(folder), str(config.dtype), f"{config.max_model_len} positions", *versions)
+    return Loaded(identity, answer)
+
+
+def rank_limit(adapters: Sequence[Path]) -> int:
+    """The least rank limit of vLLM that these adapters fit into. Raises UserError for an adapter that vLLM cannot use."""
+    from vllm.config.lora import LoRAConfig, MaxLoRARanks
+    from vllm.lora.peft_helper import PEFTHelper
+
+    limits = sorted(get_args(MaxLoRARanks))
+    highest = 1
+    for adapter in adapters:
+        try:
+            config = PEFTHelper.from_local_dir(str(adapter), None)
+            config.validate_legal(LoRAConfig(max_lora_rank=limits[-1]))
+        except (OSError, TypeError, ValueError) as error:
+            raise UserError(
+                f"vLLM cannot use the adapter {adapter} ({first_line(error)}); put it into the base with python -m "
+                "training.merge, or take the transformers backend"
+            ) from None
+        highest = max(highest, config.r, *config.rank_pattern.values())
+    return next(limit for limit in limits if limit >= highest)
+
+
+def put_on(llm: Any, adapter: Path, number: int) -> Any:
+    """vLLM's handle of an adapter, which is loaded once. Raises UserError where it does not fit the base."""
+    from vllm.lora.request import LoRARequest
+
+    request = LoRARequest(str(adapter), number, str(adapter))
+    try:
+        llm.llm_engine.add_lora(request)
+    except Exception as error:  # whatever the engine's process raised
+        raise UserError(f"the adapter {adapter} cannot be put on this base: {first_line(error)}") from None
+    return request
+
+
+def answers(llm: Any, prompts: Sequence[Prompt], lora: Any, constrained: bool) -> Iterator[tuple[int, str]]:
+    """(place, text) of each prompt's answer as soon as it is there; all prompts are queued at once. Raises UserError."""
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    from eval_tasks.generation import prompt_ids
+
+    engine, tokenizer = llm.llm_engine, llm.get_tokenizer()
+    chat = tokenizer.chat_template is not None
+    ids = prompt_ids(tokenizer, prompts, engine.model_config.max_model_len)
+    params = [sampling(prompt, chat, constrained) for prompt in prompts]
+    try:
+        names = llm.enqueue([{"prompt_token_ids": row} for row in ids], params, lora_request=lora, use_tqdm=False)
+    except ValueError as error:
+        raise UserError(f"vLLM refuses a prompt: {first_line(error)}") from None
+    waiting = {name: place for place, name in enumerate(names)}
+    try:
+        while waiting:
+            for output in engine.step():
+                if output.finished:
+                    place = waiting.pop(output.request_id)
+                    yield place, text_of(tokenizer, output.outputs[0], () if chat else prompts[place].stop)
+    except EngineDeadError:
+        raise UserError("vLLM has died; its reason stands above. What was answered is kept") from None
+    finally:
+        engine.abort_request(list(waiting))
+
+
+def text_of(tokenizer: Any, output: Any, stop: Sequence[str]) -> str:
+    """What was written, without the token that ends a turn and without what begins at a stop sequence."""
+    ended = output.finish_reason == "stop" and not isinstance(output.stop_reason, str)
+    text = tokenizer.decode(output.token_ids[:-1] if ended else output.token_ids, skip_special_tokens=True)
+    return text[: min((text.index(end) for end in stop if end in text), default=len(text))]
+
+
+def sampling(prompt: Prompt, chat: bool, constrained: bool) -> Any:
+    """Greedy decoding, without the penalties of a model's generation config."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+    return SamplingParams(
+        temperature=0.0,
+        max_tokens=prompt.max_new_tokens,
+        stop=None if chat else list(prompt.stop),  # a chat model ends its turn by itself
+        structured_outputs=StructuredOutputsParams(regex=prompt.pattern) if constrained and prompt.pattern else None,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+class Model(backend.AnsweringModel):
+    OPTIONS: ClassVar[Mapping[str, str]] = {"dtype": "auto", "max_length": "0"}
+    load = staticmethod(load)
