@@ -1,0 +1,199 @@
+"""A server of OpenAI's chat completions on the loopback interface that fails in every way when asked to.
+
+server.faults["Rate it."] = [Status(429, headers={"Retry-After": "1"}), Stall(), Cut(20)]    # then it answers this prompt
+assert server.url.endswith("/v1")
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Status:
+    """An answer with this status and error, in OpenAI's form."""
+
+    status: int
+    message: str = "the server is in trouble"
+    code: str | int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Body:
+    """An answer with status 200 and this body."""
+
+    content: bytes
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True)
+class Stall:
+    """No answer for so many seconds, after `sent` bytes of it a second."""
+
+    seconds: float
+    sent: int = 0
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The connection is closed after so many bytes of the body, or before any answer."""
+
+    after: int | None = None
+
+
+Fault = Status | Body | Stall | Cut
+
+
+def completion(text: str | None, finish_reason: str = "stop") -> dict[str, Any]:
+    message = {"role": "assistant", "content": text}
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "served",
+        "choices": [{"index": 0, "message": message, "finish_reason": finish_reason, "logprobs": None}],
+    }
+
+
+@dataclass(frozen=True)
+class Request:
+    """What came in, and when (seconds of a clock that never goes back)."""
+
+    prompt: str
+    body: dict[str, Any]
+    authorization: str
+    time: float
+
+
+class ChatServer:
+    """`answer` gives the text to a request's body; `faults` by prompt are gone through first."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.answer: Callable[[dict[str, Any]], str | dict[str, Any]] = lambda body: said(body["messages"][-1]["content"])
+        self.faults: dict[str, list[Fault]] = {}
+        self.always: Fault | None = None
+        """What comes in place of every answer."""
+        self.seconds = 0.0
+        """Time that an answer takes."""
+        self.requests: list[Request] = []
+        self.most_at_once = 0
+        self._at_once = 0
+        self._lock = threading.Lock()
+        self.closing = threading.Event()
+
+    def asked(self) -> list[str]:
+        return [request.prompt for request in self.requests]
+
+    @contextmanager
+    def counted(self, request: Request) -> Iterator[Fault | None]:
+        with self._lock:
+            self.requests.append(request)
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+            planned = self.faults.get(request.prompt)
+            fault = self.always or (planned.pop(0) if planned else None)
+        try:
+            yield fault
+        finally:
+            with self._lock:
+                self._at_once -= 1
+
+
+def said(prompt: str) -> str:
+    """A calm server's answer: a digit that the prompt tells."""
+    return str(1 + sum(prompt.encode()) % 5)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: "_Server"
+
+    def do_POST(self) -> None:
+        chat = self.server.chat
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        request = Request(body["messages"][-1]["content"], body, self.headers["Authorization"], time.monotonic())
+        with chat.counted(request) as fault, suppress(OSError):
+            if isinstance(fault, Stall):
+                self._stall(fault)
+            elif isinstance(fault, Cut):
+                self._cut(fault)
+            elif isinstance(fault, Status):
+                error = {"message": fault.message, "type": "error", "param": None, "code": fault.code}
+                self._send(fault.status, json.dumps({"error": error}).encode(), headers=fault.headers)
+            elif isinstance(fault, Body):
+                self._send(200, fault.content, fault.content_type)
+            else:
+                chat.closing.wait(chat.seconds)
+                answer = chat.answer(body)
+                reply = completion(answer) if isinstance(answer, str) else answer
+                self._send(200, json.dumps(reply).encode())
+
+    def _send(
+        self,
+        status: int,
+        content: bytes,
+        content_type: str = "application/json",
+        headers: dict[str, str] | None = None,
+        length: int | None = None,
+    ) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": content_type, "Content-Length": str(length or len(content))}.items():
+            self.send_header(name, value)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _stall(self, fault: Stall) -> None:
+        if fault.sent:
+            self._send(200, b" ", length=10_000)
+        for _ in range(int(fault.seconds * 10)):
+            if self.server.chat.closing.wait(0.1):
+                break
+            self.wfile.write(b" " * (fault.sent // 10))
+        self.close_connection = True
+
+    def _cut(self, fault: Cut) -> None:
+        content = json.dumps(completion("5")).encode()
+        if fault.after is not None:
+            self._send(200, content[: fault.after], length=len(content))
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, chat: ChatServer) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.chat = chat
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is nothing to print."""
+
+
+@contextmanager
+def chat_server() -> Iterator[ChatServer]:
+    """A running server."""
+    chat = ChatServer()
+    server = _Server(chat)
+    chat.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield chat
+    finally:
+        chat.closing.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()

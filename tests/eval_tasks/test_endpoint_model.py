@@ -1,0 +1,346 @@
+"""The endpoint backend against a server that fails in every way, in this process and as lighteval runs it."""
+
+import json
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataset_builders.errors import UserError
+from dataset_builders.tasks import TASKS
+from eval_tasks import endpoint
+from eval_tasks.answer_store import AnswerStore
+from eval_tasks.asking import Loaded, Prompt, Refused, parse_options
+from eval_tasks.endpoint import Endpoint, retry_after
+from tests.eval_tasks.chat_server import Body, ChatServer, Cut, Fault, Stall, Status, chat_server, completion, said
+from tests.eval_tasks.conftest import Lighteval
+from tests.eval_tasks.rows import write_dataset
+
+KEY = "sk-that-nobody-may-see-0123456789"
+
+PASSING: list[Fault] = [
+    Status(429, headers={"Retry-After": "0"}),
+    Status(429),
+    Status(500),
+    Status(502, headers={"Retry-After": "0.05"}),
+    Status(503),
+    Stall(30),
+    Stall(30, sent=20),
+    Cut(),
+    Cut(0),
+    Cut(25),
+    Body(b"{"),
+    Body(b"\xff\xfe", "application/json"),
+    Body(b"<html>a proxy speaks</html>", "text/html"),
+    Body(b"[]"),
+    Body(b'{"choices": []}'),
+    Body(b'{"choices": [{"message": null, "finish_reason": "stop"}]}'),
+    Body(b'{"error": {"message": "upstream is down", "code": 502}}'),
+]
+
+
+@pytest.fixture
+def server() -> Iterator[ChatServer]:
+    with chat_server() as running:
+        yield running
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits of milliseconds before a retry."""
+    monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.001)
+
+
+def prompts(count: int) -> list[Prompt]:
+    return [Prompt((("user", f"Rate product {number}."),), "", 8, "shop:review_rating", "[1-5]") for number in range(count)]
+
+
+def loaded(server: ChatServer, monkeypatch: pytest.MonkeyPatch, key: str = KEY, **options: Any) -> Loaded:
+    from eval_tasks.endpoint_model import Model, load
+
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    pairs = {"model_name": "served", "base_url": server.url, "timeout": 1} | options
+    return load(parse_options(",".join(f"{name}={value}" for name, value in pairs.items()), Model.OPTIONS))
+
+
+def texts(endpoint: Loaded, asked: list[Prompt], constrained: bool = False) -> list[str]:
+    found = list(endpoint.answer(asked, None, constrained))
+    assert sorted(place for place, _ in found) == list(range(len(asked))), "each prompt is answered once"
+    return [text for _, text in sorted(found)]
+
+
+def calm(asked: list[Prompt]) -> list[str]:
+    return [said(prompt.messages[-1][1]) for prompt in asked]
+
+
+def test_requests_are_greedy_limited_and_in_the_models_name(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    chat = (("system", "Be brief."), ("user", "Rate it."))
+    assert texts(loaded(server, monkeypatch), [Prompt(chat, "", 8)]) == [said("Rate it.")]
+    (request,) = server.requests
+    assert request.body == {
+        "model": "served",
+        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Rate it."}],
+        "temperature": 0,
+        "max_tokens": 8,
+    }
+    assert request.authorization == f"Bearer {KEY}"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_answers_after_a_storm_are_those_of_a_calm_server(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = prompts(2 * len(PASSING))
+    for number, prompt in enumerate(asked):
+        server.faults[prompt.messages[-1][1]] = [PASSING[number % len(PASSING)], PASSING[(number * 7 + 3) % len(PASSING)]]
+
+    assert texts(loaded(server, monkeypatch, concurrency=16, timeout=2), asked) == calm(asked)
+    assert len(server.requests) == 3 * len(asked)
+
+
+def test_a_retry_waits_as_long_as_the_server_says(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = prompts(2)
+    server.faults[asked[0].messages[-1][1]] = [Status(429, headers={"Retry-After": "1"})]
+    moment = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
+    server.faults[asked[1].messages[-1][1]] = [Status(503, headers={"Retry-After": moment})]
+
+    assert texts(loaded(server, monkeypatch), asked) == calm(asked)
+    for prompt in asked:
+        first, second = (request.time for request in server.requests if request.prompt == prompt.messages[-1][1])
+        assert second - first > 0.95, "its own first wait is half a second"
+
+
+@given(st.text(max_size=40) | st.floats().map(str) | st.integers().map(str))
+def test_any_retry_after_is_a_time_to_wait_or_nothing(value: str) -> None:
+    seconds = retry_after(value)
+    assert seconds is None or seconds >= 0
+
+
+def test_retry_after_is_seconds_or_a_date() -> None:
+    later = datetime.now(UTC) + timedelta(seconds=100)
+    assert retry_after(None) is None
+    assert retry_after("soon") is None
+    assert retry_after("7") == 7
+    assert retry_after(" 1.5 ") == 1.5
+    assert 90 < (retry_after(format_datetime(later, usegmt=True)) or 0) <= 100
+    assert 90 < (retry_after(later.strftime("%a, %d %b %Y %H:%M:%S -0000")) or 0) <= 100
+    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+
+
+def test_no_more_requests_are_under_way_at_once_than_the_option_says(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.seconds = 0.05
+    asked = prompts(20)
+    assert texts(loaded(server, monkeypatch, concurrency=3), asked) == calm(asked)
+    assert server.most_at_once == 3
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        (Status(401, f"Incorrect API key provided: {KEY}"), r"does not let you in \(401\); set OPENAI_API_KEY"),
+        (Status(403, "not yours"), r"does not let you in \(403\); set OPENAI_API_KEY"),
+        (Status(404, "The model `served` does not exist.", "model_not_found"), "knows no model 'served' .404: The model"),
+        (Status(429, "You exceeded your current quota", "insufficient_quota"), "the quota of this key is used up"),
+        (Status(429, headers={"Retry-After": "3600"}), "asks for a break of 3600 seconds"),
+        (Status(400, "temperature must be 1"), r"refuses the request \(400: temperature must be 1\)$"),
+        (Status(500, f"key {KEY} broke it"), "gave no answer in 3 tries: 500: key … broke it. What was answered is kept"),
+        (Cut(), "gave no answer in 3 tries: it cannot be reached"),
+        (Stall(30), "gave no answer in 3 tries: no reply within 1 seconds"),
+        (Body(b"{"), "gave no answer in 3 tries: its reply is no JSON"),
+        (Body(f"<p>{KEY}</p>".encode(), "text/html"), "gave no answer in 3 tries: its reply is no chat completion .'<p>…</p>"),
+    ],
+)
+def test_what_does_not_pass_ends_the_run_in_one_sentence_without_the_key(
+    fault: Fault, sentence: str, server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.always = fault
+    with pytest.raises(UserError, match=sentence) as raised:
+        texts(loaded(server, monkeypatch, retries=2), prompts(3))
+    assert KEY not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_server_that_is_not_there_is_told(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+    with pytest.raises(UserError, match="gave no answer in 2 tries: it cannot be reached"):
+        texts(loaded(server, monkeypatch, base_url=url, retries=1), prompts(1))
+
+
+def test_what_was_answered_before_a_failure_is_kept_and_not_asked_again(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from eval_tasks.backend import ask
+
+    asked, store = prompts(12), AnswerStore(tmp_path / "answers.sqlite")
+    bad = asked[6].messages[-1][1]
+    server.faults[bad] = [Status(500)]
+    server.seconds = 0.02
+    served = loaded(server, monkeypatch, concurrency=2, retries=0)
+
+    with pytest.raises(UserError, match="gave no answer in 1 tries"):
+        ask(served, asked, None, False, store)
+    before = [prompt for prompt in server.asked() if prompt != bad]
+    server.requests.clear()
+
+    assert ask(served, asked, None, False, store) == calm(asked)
+    assert len(before) >= 6
+    assert set(server.asked()) == {prompt.messages[-1][1] for prompt in asked} - set(before)
+
+
+def test_a_refused_prompt_is_recorded_so_and_told_again_when_resumed(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from eval_tasks.backend import ask
+
+    asked, store = prompts(5), AnswerStore(tmp_path / "answers.sqlite")
+    too_long = "This model's maximum context length is 2048 tokens. However, your prompt contains 4000 input tokens."
+    server.faults = {
+        asked[0].messages[-1][1]: [Body(json.dumps(completion("no", "content_filter")).encode())],
+        asked[1].messages[-1][1]: [Status(400, "filtered", "content_filter")],
+        asked[2].messages[-1][1]: [Status(400, "too many tokens", "context_length_exceeded")],
+        asked[3].messages[-1][1]: [Status(400, too_long, 400)],
+    }
+    served = loaded(server, monkeypatch)
+
+    for _ in range(2):
+        assert ask(served, asked, None, False, store) == ["", "", "", "", *calm(asked[4:])]
+        said = "4 of 5 prompts were refused by the server (content filter: 2, too long: 2); they count as unparsable"
+        assert said in capsys.readouterr().err
+    assert len(server.requests) == 5
+
+
+@pytest.mark.parametrize("text", ["", None])
+def test_an_empty_answer_is_an_answer(text: str | None, server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.answer = lambda body: completion(text)
+    (answer,) = texts(loaded(server, monkeypatch), prompts(1))
+    assert answer == ""
+    assert not isinstance(answer, Refused)
+
+
+def test_a_constrained_run_sends_each_pattern_as_vllm_takes_it(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = Prompt((("user", "Say anything."),), "", 8)
+    asked = [*prompts(1), free]
+    assert texts(loaded(server, monkeypatch, concurrency=1), asked, constrained=True) == calm(asked)
+    assert [request.body.get("structured_outputs") for request in server.requests] == [{"regex": "[1-5]"}, None]
+
+
+def test_a_server_that_ignores_patterns_is_told(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.answer = lambda body: "five stars"
+    with pytest.raises(UserError, match=r"answers 'five stars' where only '\[1-5\]' is allowed: constrained=true"):
+        texts(loaded(server, monkeypatch), prompts(1), constrained=True)
+
+
+def test_an_answer_that_was_cut_at_its_limit_need_not_match_its_pattern(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answer = lambda body: completion("3,", "length")
+    assert texts(loaded(server, monkeypatch), prompts(1), constrained=True) == ["3,"]
+
+
+def test_a_server_that_refuses_patterns_is_told(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.always = Status(400, "Unrecognized request argument supplied: structured_outputs")
+    with pytest.raises(UserError, match=r"structured_outputs\); constrained=true needs a server that knows vLLM's"):
+        texts(loaded(server, monkeypatch), prompts(1), constrained=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "sentence"),
+    [
+        ("model_name=m", {}, "base_url is the server's address"),
+        ("model_name=m,base_url=localhost:8000", {}, "base_url is the server's address"),
+        ("model_name=m,base_url=http://h/v1,revision=main", {}, "leave the model option revision out"),
+        ("model_name=m,base_url=http://h/v1,concurrency=0", {}, "concurrency is a whole number from 1 on"),
+        ("model_name=m,base_url=http://h/v1", {"OPENAI_API_KEY": "sk-\u00e4"}, "characters that no key has"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_told(options: str, environment: dict[str, str], sentence: str) -> None:
+    from eval_tasks.endpoint_model import Model, from_options
+
+    with pytest.raises(UserError, match=sentence):
+        from_options(parse_options(options, Model.OPTIONS), environment)
+
+
+def test_address_and_key_may_come_from_the_environment_and_the_key_shows_nowhere() -> None:
+    from eval_tasks.endpoint_model import Model, from_options
+
+    environment = {"OPENAI_BASE_URL": "http://h/v1/", "OPENAI_API_KEY": f" {KEY}\n"}
+    found = from_options(parse_options("m", Model.OPTIONS), environment)
+    assert found == Endpoint("http://h/v1", "m", key=KEY)
+    assert KEY not in repr(found)
+
+
+def test_an_adapter_is_to_be_named_as_the_server_does(tmp_path: Path) -> None:
+    from eval_tasks.endpoint_model import Model, load
+
+    with pytest.raises(UserError, match="names of its own for adapters"):
+        load(parse_options("model_name=m,base_url=http://h/v1", Model.OPTIONS), [tmp_path])
+
+
+def test_a_run_of_lighteval_through_a_storm_scores_as_without_one_and_leaves_no_key_anywhere(
+    server: ChatServer, lighteval: Lighteval, tmp_path: Path
+) -> None:
+    import pyarrow.parquet as pq
+
+    dataset = write_dataset(tmp_path / "dataset", ["review_rating", "query_generation"])
+    rows = [row for path in dataset.rglob("*test*.parquet") for row in pq.read_table(path).to_pylist()]
+    gold = {row["prompt"][0]["content"]: row["completion"][0]["content"] for row in rows}
+    server.answer = lambda body: gold[body["messages"][-1]["content"]]
+    refused, *others = gold
+    server.faults = {prompt: [fault] for prompt, fault in zip(others, (Status(500), Cut(9), Body(b"{")), strict=False)}
+    server.faults[refused] = [Status(400, f"{KEY}: no", "content_filter")]
+
+    done = lighteval(
+        "custom",
+        f"model_name=served,base_url={server.url},cache_dir={tmp_path}/cache",
+        "eval_tasks/endpoint_model.py",
+        "shop|0",
+        *("--custom-tasks", "eval_tasks/shop.py", "--output-dir", str(tmp_path / "out"), "--save-details"),
+        SHOP_DATASET=str(dataset),
+        OPENAI_API_KEY=KEY,
+        HF_HOME=str(tmp_path / "home"),
+    )
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert {request.authorization for request in server.requests} == {f"Bearer {KEY}"}
+    details = [row for path in (tmp_path / "out").rglob("details_*.parquet") for row in pq.read_table(path).to_pylist()]
+    assert {row["doc"]["query"]: row["model_response"]["text"][0] for row in details} == gold | {refused: ""}
+    for row in details:
+        name = row["doc"]["task_name"].removeprefix("shop:").removesuffix("|0")
+        answered = row["doc"]["query"] != refused
+        assert row["metric"] == {TASKS[name].metric: float(answered), "unparsable": float(not answered)}
+    assert "1 of 6 prompts were refused by the server (content filter: 1)" in done.stderr
+
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} >= {".sqlite", ".json", ".parquet"}
+    assert not [path for path in files if KEY.encode() in path.read_bytes()]
+    assert KEY not in done.stdout + done.stderr
+
+
+def test_a_run_of_lighteval_ends_without_a_traceback_where_the_server_does_not_let_it_in(
+    server: ChatServer, lighteval: Lighteval, tmp_path: Path
+) -> None:
+    server.always = Status(401, f"Incorrect API key provided: {KEY}")
+    done = lighteval(
+        "custom",
+        f"model_name=served,base_url={server.url},cache_dir={tmp_path}/cache",
+        "eval_tasks/endpoint_model.py",
+        "shop|0",
+        *("--custom-tasks", "eval_tasks/shop.py", "--output-dir", str(tmp_path / "out")),
+        SHOP_DATASET=str(write_dataset(tmp_path / "dataset", ["review_rating", "query_generation"])),
+        OPENAI_API_KEY=KEY,
+    )
+
+    assert done.returncode == 2
+    assert f"error: {server.url} does not let you in (401)" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert KEY not in done.stdout + done.stderr
