@@ -2,34 +2,32 @@
 
     python -m eval_tasks.chance --data outputs/demo/dataset
 
-A guess is the most frequent label (multiple choice), any order (ranking: the mean NDCG of all 120), or as many numbers of the
-list as there are true ones (retrieval). Generation has no such floor.
+A guess is the most frequent label, or the statement that it stands for (multiple choice), any order (ranking: the mean NDCG of
+all 120), or as many numbers of the list as there are true ones (retrieval). Generation has no such floor. The baselines of
+baseline_model.py are measured as models are, and learn from the train rows; this needs no run, and no train rows.
 """
 
 import argparse
 import json
-import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from dataset_builders.card import data_pattern
 from dataset_builders.errors import UserError, plain_errors
-from dataset_builders.tasks import TASKS, Task, decode_answer
-from eval_tasks.metrics import expected_ndcg
+from dataset_builders.tasks import TASKS, Task
+from eval_tasks.baselines import guess_scores
+from eval_tasks.questions import question
 
 
 def chance(task: Task, rows: list[dict[str, Any]]) -> float | None:
     """Expected score of a guess on these rows (at least one), or None where there is no floor."""
-    answers = [decode_answer(row) for row in rows]
+    if task.family == "generation":
+        return None
+    questions = [question(row) for row in rows]
     if task.family == "multiple_choice":
-        return Counter(answers).most_common(1)[0][1] / len(rows)
-    if task.family == "ranking":
-        return sum(map(expected_ndcg, answers)) / len(rows)
-    if task.family == "retrieval":
-        lengths = [len(re.findall(r"^\d+\. ", row["prompt"][0]["content"], re.MULTILINE)) for row in rows]
-        return sum(len(answer) / length for answer, length in zip(answers, lengths, strict=True)) / len(rows)
-    return None
+        return Counter(row.meant() for row in questions).most_common(1)[0][1] / len(rows)
+    return sum(guess_scores([], questions, seed=0)) / len(rows)
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 import re
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -51,11 +51,16 @@ class Question:
 
 def question(row: dict[str, Any]) -> Question:
     """A question of a row as the dataset's files hold it. Raises UserError where its prompt is of no template."""
-    task, prompt = TASKS[row["task"]], row["prompt"][0]["content"]
+    known = unanswered(TASKS[row["task"]], row["prompt"][0]["content"])
+    return replace(known, completion=row["completion"][0]["content"], answer=decode_answer(row), group=row["group"])
+
+
+def unanswered(task: Task, prompt: str) -> Question:
+    """A question of which nothing but the prompt is known. Raises UserError where it is of no template."""
     fields = read_fields(task, prompt)
     if not fields:
         raise UserError(f"A row of {task.name} fits none of its templates: {prompt[:60]!r}. Build the dataset again.")
-    return Question(task, prompt, row["completion"][0]["content"], decode_answer(row), row["group"], fields)
+    return Question(task, prompt, "", None, "", fields)
 
 
 def read_fields(task: Task, prompt: str) -> dict[str, str | tuple[str, ...]]:

@@ -55,21 +55,28 @@ def dataset_row(task: Task, index: int, answer: Any = None) -> dict[str, Any]:
 
 def write_dataset(folder: Path, names: list[str], rows: int = 3) -> Path:
     """A dataset folder with `rows` rows in each split of each task."""
+    found = {name: [dataset_row(TASKS[name], index) for index in range(rows)] for name in names}
+    return write_splits(folder, {name: {"train": rows, "test": rows} for name, rows in found.items()})
+
+
+def write_splits(folder: Path, tasks: dict[str, dict[str, list[dict[str, Any]]]]) -> Path:
+    """A dataset folder of task -> split -> rows; a split without rows has no file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     configs, manifest = [], {}
-    for name in names:
+    for name, splits in tasks.items():
         (folder / "data" / name).mkdir(parents=True)
-        table = pa.Table.from_pylist([dataset_row(TASKS[name], index) for index in range(rows)])
         files = []
-        for split in ("train", "test"):
-            path = f"data/{name}/{split}-00000-of-00001.parquet"
-            pq.write_table(table, folder / path)
-            files.append({"split": split, "path": path})
+        for split, rows in splits.items():
+            if rows:
+                path = f"data/{name}/{split}-00000-of-00001.parquet"
+                pq.write_table(pa.Table.from_pylist(rows), folder / path)
+                files.append({"split": split, "path": path})
         configs.append({"config_name": name, "data_files": files})
-        fingerprint = hashlib.sha256(json.dumps(table.to_pylist()).encode()).hexdigest()
-        manifest[name] = {"train": rows, "test": rows, "fingerprint": fingerprint}
+        fingerprint = hashlib.sha256(json.dumps(splits).encode()).hexdigest()
+        counts = {split: len(rows) for split, rows in splits.items()}
+        manifest[name] = {"train": 0, "test": 0} | counts | {"fingerprint": fingerprint}
     (folder / "README.md").write_text(f"---\nconfigs: {json.dumps(configs)}\n---\n")
     (folder / "manifest.json").write_text(json.dumps({"configs": manifest, "rejects": {}, "seed": 0}))
     return folder

@@ -26,7 +26,7 @@ from eval_tasks.baselines import (
 )
 from eval_tasks.encoders import Encoder, bm25, likeness, minilm, ranker, tfidf
 from eval_tasks.metrics import ndcg, score_completion
-from eval_tasks.questions import Question, question, read_fields
+from eval_tasks.questions import Question, question, read_fields, unanswered
 from tests.eval_tasks.questions import FIELDS, TITLES, answer_of, make_row
 
 GOOD, BAD = ("lovely", "superb", "perfect"), ("broken", "awful", "useless")
@@ -104,7 +104,7 @@ def test_answers_do_not_depend_on_what_is_right(name: str) -> None:
     """A baseline that looked at the answer would score too well, and nothing else would show it."""
     train = [question(make_row(name, answer_of(name), template=1, review=title, query=title)) for title in TITLES]
     row = question(make_row(name, answer_of(name)))
-    blind = Question(row.task, row.prompt, "", None, "", row.fields)
+    blind = unanswered(row.task, row.prompt)
     for baseline in BASELINES:
         assert answers(baseline, train, [blind]) == answers(baseline, train, [row])
 

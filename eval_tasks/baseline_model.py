@@ -1,0 +1,119 @@
+"""Baselines as a lighteval model, so that they stand in the same table: what a language model has to beat.
+
+    SHOP_DATASET=data/shop lighteval custom "model_name=tfidf" eval_tasks/baseline_model.py "shop|0" \\
+        --custom-tasks eval_tasks/shop.py --output-dir OUT --save-details
+
+    random     a label or an order, each as likely as any other; of texts that of a train row (`seed=1` draws others)
+    majority   the commonest answer
+    tfidf      words, weighed by how rare they are: logistic regression, likeness, and the best copied text
+    bm25       words again, as a search engine ranks by them: rankings and selections only
+    minilm     the same as tfidf on embeddings of all-MiniLM-L6-v2
+
+They learn from the train split of SHOP_DATASET and nothing else, and are not told what is right. Under `shopbench|0` they
+answer what lists its options, with SHOP_DATASET set too. A task that a baseline has no answer to is left out of its results,
+and standard error says so. Examples in the prompt (few shots) are not read.
+"""
+
+import json
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+from lighteval.models.custom.custom_model import CustomModelConfig
+from lighteval.models.model_output import ModelResponse
+from lighteval.tasks.requests import Doc
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
+
+from dataset_builders.errors import UserError, first_line, plain_errors
+from dataset_builders.tasks import TASKS
+from eval_tasks import backend, baselines, shopbench_baselines
+from eval_tasks.asking import number, parse_options
+from eval_tasks.questions import Question, question, unanswered
+from eval_tasks.scoring import Row
+
+
+class Config(CustomModelConfig):
+    """What the results file tells of a baseline."""
+
+    learnt_from: str
+    seed: int
+
+
+class Model(backend.AnsweringModel):
+    """A baseline answers lighteval's documents rather than prompts, and nothing is kept: it is quick."""
+
+    OPTIONS: ClassVar = {"seed": "0"}
+
+    def __init__(self, config: CustomModelConfig, loaded: None = None) -> None:
+        with plain_errors():
+            options = parse_options(config.model_name, self.OPTIONS)
+            self.name, self.seed = options["model_name"], number(options, "seed", least=0)
+            if self.name not in baselines.BASELINES:
+                raise UserError(f"there is no baseline {self.name!r}; give model_name={', '.join(baselines.BASELINES)}")
+            if foreign := [name for name in ("adapter", "revision", "cache_dir") if options[name]]:
+                raise UserError(f"a baseline has no {foreign[0]}; leave it out")
+            if not os.environ.get("SHOP_DATASET"):
+                raise UserError("SHOP_DATASET is not set; set it to the dataset whose train rows the baseline learns from")
+        self.dataset, self.revision = os.environ["SHOP_DATASET"], os.environ.get("SHOP_DATASET_REVISION") or None
+        self.loaded = loaded
+        self.config = Config(
+            model_name=self.name,
+            model_definition_file_path=config.model_definition_file_path,
+            learnt_from=f"train split of {self.dataset}{f'@{self.revision}' if self.revision else ''}",
+            seed=self.seed,
+        )
+        self._cache = SimpleNamespace(_init_registry=lambda registry: None)
+
+    def greedy_until(self, docs: list[Doc]) -> list[ModelResponse]:
+        from rich.console import Console
+        from rich.progress import track
+
+        by_task: dict[str, list[Doc]] = defaultdict(list)
+        for doc in docs:
+            by_task[doc.task_name].append(doc)
+        texts: dict[int, str] = {}
+        with plain_errors():
+            for task, own in track(by_task.items(), f"Answers of {self.name}", console=Console(stderr=True), transient=True):
+                if (said := self.answers(task.partition("|")[0], own)) is None:
+                    print(f"warning: {task} is left out: {self.name} has no answer to it", file=sys.stderr)
+                    continue
+                texts |= {id(doc): text for doc, text in zip(own, said, strict=True)}
+            if not texts:
+                raise UserError(f"{self.name} has no answer to any of these tasks; take another baseline")
+        # lighteval scores the documents of this very list, and would score an empty answer: so what has none leaves the list.
+        docs[:] = [doc for doc in docs if id(doc) in texts]
+        return [ModelResponse(input=doc.query, text=[texts[id(doc)]]) for doc in docs]
+
+    def answers(self, task: str, docs: Sequence[Doc]) -> list[str] | None:
+        """An answer to each document of a task, or None where the baseline has none to one of them."""
+        suite, _, name = task.partition(":")
+        if suite == "shop":
+            rows = [unanswered(TASKS[name], doc.query) for doc in docs]
+            return baselines.answers(self.name, train_rows(self.dataset, self.revision, name), rows, self.seed)
+        if suite != "shopbench":
+            return None
+        train = {name: train_rows(self.dataset, self.revision, name) for name in TASKS}
+        rows = [replace(Row(**json.loads(doc.specific["row"])), truth=None) for doc in docs]
+        said = shopbench_baselines.answers(self.name, train, rows, self.seed)
+        return None if None in said else [str(text) for text in said]
+
+
+@lru_cache
+def train_rows(dataset: str, revision: str | None, task: str) -> list[Question]:
+    """The train rows of a task; none where the dataset has none of it. Raises UserError."""
+    from datasets import get_dataset_config_names, load_dataset
+
+    try:
+        if task not in get_dataset_config_names(dataset, revision=revision):
+            return []
+        splits: Any = load_dataset(dataset, task, revision=revision)
+    except Exception as error:  # what `datasets` raises has no common class
+        raise UserError(f"SHOP_DATASET={dataset} is no dataset that can be loaded ({first_line(error)})") from None
+    return [question(row) for row in splits.get("train", ())]
