@@ -72,7 +72,7 @@ def parse_options(text: str, known: Mapping[str, str]) -> dict[str, str]:
     for name, value in pairs:
         if name not in defaults:
             raise UserError(f"the model option {name!r} is unknown; known are {', '.join(defaults)}")
-        if not value:
+        if not value and name != "model_name":
             raise UserError(f"the model option {name} has no value; write {name}=… or leave it out")
     options = {**defaults, **dict(pairs)}
     if not options["model_name"]:

@@ -86,15 +86,14 @@ class Writer:
         while flight or more:
             if more and (flight is None or len(flight.alive) <= WRITING_AT_ONCE // 2):
                 parts = [flight] if flight else []
-                while more and _fits(parts):
+                while more and (not parts or _fits(parts)):
                     part = next(waiting, None)
                     more = part is not None
                     if part:
                         parts.append(part)
-                for part in parts[1 if flight else 0 :]:
-                    yield from self._finished(part)
+                        yield from self._finished(part)
                 flight = _join(parts)
-            elif flight:
+            if flight:
                 self._write(flight)
                 yield from self._finished(flight)
                 if len(flight.alive) <= len(flight.rows) // 2:

@@ -1,0 +1,120 @@
+"""Answers by eval_tasks/generation.py beside those of a text-generation pipeline, same model, data type, threads and rows.
+
+The straightforward loop is transformers' pipeline over the test rows in an order drawn by --seed: eight at a time, up to 100
+new tokens. Loading is not counted on either side, reading prompts is.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from benchmarks.holdout import read_split
+from dataset_builders.errors import UserError, plain_errors
+from dataset_builders.tasks import TASKS, parse_completion
+from eval_tasks.asking import Prompt
+
+LOOP_BATCH = 8
+LOOP_NEW_TOKENS = 100
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.eval generation", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of a built dataset")
+    parser.add_argument("--model", required=True, help="folder or Hub id")
+    parser.add_argument("--rows", type=int, default=96, metavar="N", help="test rows of the tasks' mix (default: %(default)s)")
+    parser.add_argument("--dtype", default="bfloat16", help="(default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args(argv)
+
+
+def drawn_rows(folder: Path, rows: int, seed: int) -> list[dict[str, Any]]:
+    """Rows of the test split in a seeded order, so that tasks come in the mix that the dataset has. Raises UserError."""
+    from training.rows import draw
+
+    test = [row for part in read_split(folder, "test").values() for row in part]
+    if not test:
+        raise UserError(f"{folder} holds no test rows. Give the --out of python -m dataset_builders.build.")
+    return sorted(test, key=lambda row: draw(seed, row["sample_id"]))[:rows]
+
+
+def by_loop(model: str, dtype: str, prompts: Sequence[Prompt]) -> tuple[list[str], float]:
+    """Answers and seconds."""
+    from transformers import pipeline
+
+    generator: Any = pipeline("text-generation", model=model, dtype=dtype)
+    generator.tokenizer.padding_side = "left"
+    if generator.tokenizer.pad_token is None:
+        generator.tokenizer.pad_token = generator.tokenizer.eos_token
+    options = {"max_new_tokens": LOOP_NEW_TOKENS, "do_sample": False, "return_full_text": False, "batch_size": LOOP_BATCH}
+    generator([prompts[0].chat()], **options | {"max_new_tokens": 2})  # what is done once
+    started = perf_counter()
+    found = [said[0]["generated_text"] for said in generator([prompt.chat() for prompt in prompts], **options)]
+    return found, perf_counter() - started
+
+
+def by_engine(model: str, dtype: str, prompts: Sequence[Prompt]) -> tuple[list[str], float]:
+    """Answers and seconds."""
+    from eval_tasks.asking import parse_options
+    from eval_tasks.transformers_model import Model, load
+
+    loaded = load(parse_options(f"model_name={model},dtype={dtype}", Model.OPTIONS))
+    list(loaded.answer(prompts[:1], None, False))
+    started = perf_counter()
+    found = dict(loaded.answer(prompts, None, False))
+    return [found[place] for place in range(len(prompts))], perf_counter() - started
+
+
+def main(argv: Sequence[str]) -> None:
+    arguments = parse_arguments(argv)
+    rows = drawn_rows(arguments.data, arguments.rows, arguments.seed)
+
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
+    from training.summary import usable_cores
+
+    torch.set_num_threads(usable_cores())
+    tasks = [TASKS[row["task"]] for row in rows]
+    texts = [row["prompt"][0]["content"] for row in rows]
+    prompts = [
+        Prompt((("user", text),), text, task.max_new_tokens, f"shop:{task.name}")
+        for text, task in zip(texts, tasks, strict=True)
+    ]
+    engine, engine_seconds = by_engine(arguments.model, arguments.dtype, prompts)
+    loop, loop_seconds = by_loop(arguments.model, arguments.dtype, prompts)
+    read = [[parse_completion(task, text) for task, text in zip(tasks, said, strict=True)] for said in (engine, loop)]
+    same = [one == other for one, other in zip(*read, strict=True)]
+    differ = sorted({task.name for task, equal in zip(tasks, same, strict=True) if not equal})
+
+    table = Table("way")
+    for title in ("seconds", "rows/s"):
+        table.add_column(title, justify="right")
+    for name, seconds in (("text-generation pipeline", loop_seconds), ("eval_tasks/generation.py", engine_seconds)):
+        table.add_row(name, f"{seconds:.1f}", f"{len(rows) / seconds:.2f}")
+    Console().print(table)
+    print(f"{sum(same)} of {len(same)} answers are read the same" + (f"; others in {', '.join(differ)}" if differ else ""))
+    print(
+        json.dumps(
+            {
+                "ratio": loop_seconds / engine_seconds,
+                "rows": len(rows),
+                "tasks": len({task.name for task in tasks}),
+                "rows_per_second": len(rows) / engine_seconds,
+                "loop_rows_per_second": len(rows) / loop_seconds,
+                "read_the_same": sum(same) / len(same),
+                "dtype": arguments.dtype,
+                "seed": arguments.seed,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    import sys
+
+    with plain_errors():
+        main(sys.argv[1:])

@@ -1,0 +1,137 @@
+"""Evaluates a base model and any number of its adapters, loaded once, and prints their scores side by side.
+
+    python -m eval_tasks.run --data outputs/demo/dataset --model BASE --adapter ADAPTER --adapter org/name@v2 --out OUT
+
+Each model's results and details are in a folder of its own below --out, as lighteval writes them. What was answered is kept and
+not asked again, so the same command goes on where it was interrupted.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from dataset_builders.errors import UserError, plain_errors
+
+BACKENDS = {
+    "transformers": "eval_tasks.transformers_model",
+    "vllm": "eval_tasks.vllm_model",
+    "endpoint": "eval_tasks.endpoint_model",
+}
+
+SUITES = {
+    "shop": "SHOP_DATASET",
+    "shopbench": "SHOPBENCH_DATA",
+    "ecinstruct": "ECINSTRUCT_DATA",
+    "shopping_mmlu": "SHOPPING_MMLU_DATA",
+}
+"""Suite -> the variable that tells its tasks where the rows are."""
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m eval_tasks.run", description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--model", required=True, metavar="BASE", help="folder or Hub id, or an endpoint's name of the model")
+    parser.add_argument("--revision", help="branch, tag or commit of a base on the Hub")
+    parser.add_argument(
+        "--adapter", action="append", default=[], metavar="ADAPTER", help="folder, Hub id or id@revision; repeat"
+    )
+    parser.add_argument("--adapters-only", action="store_true", help="do not evaluate the base itself")
+    parser.add_argument("--suite", choices=SUITES, default="shop", help="(default: %(default)s)")
+    parser.add_argument(
+        "--data", metavar="DATA", help="the suite's rows, a folder, file or Hub id (default: $SHOP_DATASET etc.)"
+    )
+    parser.add_argument(
+        "--tasks", help='lighteval\'s names, such as "shop:also_buy|0,shop:next_query|2" (default: all, "shop|0")'
+    )
+    parser.add_argument("--backend", choices=BACKENDS, default="transformers", help="(default: %(default)s)")
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE", help="of the backend, such as dtype=float32"
+    )
+    parser.add_argument("--constrained", action="store_true", help="limit decoding to answers that can be read")
+    parser.add_argument("--max-samples", type=int, metavar="N", help="the first N rows of each task only")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results and details, a folder for each model")
+    arguments = parser.parse_args(argv)
+    if arguments.adapters_only and not arguments.adapter:
+        raise UserError("--adapters-only without --adapter evaluates nothing; give an --adapter")
+    if arguments.max_samples is not None and arguments.max_samples < 1:
+        raise UserError(f"--max-samples {arguments.max_samples} evaluates nothing; give 1 or more, or leave it out")
+    return arguments
+
+
+def model_options(arguments: argparse.Namespace) -> list[str]:
+    """The options of every model to evaluate, the base first."""
+    common = [f"model_name={arguments.model}", *arguments.option]
+    if arguments.revision:
+        common.append(f"revision={arguments.revision}")
+    if arguments.constrained:
+        common.append("constrained=true")
+    bases = [] if arguments.adapters_only else [",".join(common)]
+    return [*bases, *(",".join([*common, f"adapter={adapter}"]) for adapter in arguments.adapter)]
+
+
+def folder_names(names: Sequence[str]) -> list[str]:
+    """The models' names as folders of their own: what comes again gets a number, a slash of a Hub id becomes two dashes."""
+    found: list[str] = []
+    for name in names:
+        plain = name.replace("/", "--")
+        found.append(plain if plain not in found else f"{plain}-{sum(other.startswith(plain) for other in found) + 1}")
+    return found
+
+
+def evaluate(model: Any, suite: str, tasks: str, out: Path, max_samples: int | None) -> None:
+    """Runs lighteval's pipeline over the tasks; results and details are below `out`."""
+    from lighteval.logging.evaluation_tracker import EvaluationTracker
+    from lighteval.pipeline import ParallelismManager, Pipeline, PipelineParameters
+
+    pipeline = Pipeline(
+        tasks=tasks,
+        pipeline_parameters=PipelineParameters(
+            launcher_type=ParallelismManager.CUSTOM,
+            custom_tasks_directory=str(Path(__file__).with_name(f"{suite}.py")),
+            max_samples=max_samples,
+        ),
+        evaluation_tracker=EvaluationTracker(output_dir=str(out), save_details=True),
+        model=model,
+    )
+    pipeline.evaluate()
+    pipeline.save_and_push_results()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
+    variable = SUITES[arguments.suite]
+    if arguments.data:
+        os.environ[variable] = arguments.data
+    if not os.environ.get(variable):
+        raise UserError(f"there are no rows to evaluate on; give --data, or set {variable}")
+
+    from datasets import disable_progress_bars
+    from lighteval.models.custom.custom_model import CustomModelConfig
+
+    from eval_tasks.asking import parse_options, shown_name
+    from eval_tasks.backend import local_folder
+
+    disable_progress_bars()  # one for each details file says nothing
+    module: Any = import_module(BACKENDS[arguments.backend])
+    options = model_options(arguments)
+    names = [shown_name(parse_options(text, module.Model.OPTIONS)) for text in options]
+    folders = [arguments.out / name for name in folder_names(names)]
+    loaded = module.load(parse_options(options[0], module.Model.OPTIONS), [local_folder(name) for name in arguments.adapter])
+    for text, folder in zip(options, folders, strict=True):
+        print(f"== {folder.name}", file=sys.stderr, flush=True)
+        config = CustomModelConfig(model_name=text, model_definition_file_path=str(module.__file__))
+        model = module.Model(config, loaded)
+        evaluate(model, arguments.suite, arguments.tasks or f"{arguments.suite}|0", folder, arguments.max_samples)
+
+    from eval_tasks.report import main as report
+
+    words = [word for folder in folders for word in ("--results", str(folder))]
+    report([*words, "--names", ",".join(folder.name for folder in folders)])
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        main()
