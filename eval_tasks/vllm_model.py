@@ -5,9 +5,9 @@
         --custom-tasks eval_tasks/shop.py --output-dir OUT --save-details
 
 BASE and ADAPTER are folders or Hub ids (`org/name@revision`). Options beside those of every backend (asking.COMMON_OPTIONS):
-`dtype` (auto, float32, bfloat16, float16) and `max_length` (tokens of prompt and answer; default: all that the model takes and
-the memory holds). `constrained=true` limits each answer to what its task's parser can read. On a CPU the environment's
-VLLM_CPU_KVCACHE_SPACE is the memory for keys and values, in GiB.
+`dtype` (auto, float32, bfloat16, float16), `max_length` (tokens of prompt and answer; default: all that the model takes and the
+memory holds) and `memory` (share of the GPU's memory that vLLM takes, or of the machine's where there is no GPU; by default 0.9
+and 0.5). `constrained=true` limits each answer to what its task's parser can read.
 
 Prompts, patterns and what ends an answer are those of transformers_model.py, so the answers are the same up to rounding.
 """
@@ -44,6 +44,7 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> Loaded:
             str(folder),
             dtype=options["dtype"],
             max_model_len=-1 if options["max_length"] == "0" else number(options, "max_length"),
+            gpu_memory_utilization=memory_share(options["memory"], current_platform.is_cpu()),
             enforce_eager=current_platform.is_cpu(),  # compiling takes minutes there and gains little
             structured_outputs_config={"backend": "guidance"},  # what limits decoding in the transformers backend, too
             **lora,
@@ -61,6 +62,17 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> Loaded:
     versions = (f"vllm {vllm.__version__}", f"torch {torch.__version__}")
     identity = ("vllm", backend.folder_identity(folder), str(config.dtype), f"{config.max_model_len} positions", *versions)
     return Loaded(identity, answer)
+
+
+def memory_share(option: str, cpu: bool) -> float:
+    """Raises UserError for an option that is no share."""
+    try:
+        share = float(option or (0.5 if cpu else 0.9))
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise UserError(f"the model option memory is a share such as 0.5, not {option!r}")
+    return share
 
 
 def rank_limit(adapters: Sequence[Path]) -> int:
@@ -97,25 +109,26 @@ def put_on(llm: Any, adapter: Path, number: int) -> Any:
 
 def answers(llm: Any, prompts: Sequence[Prompt], lora: Any, constrained: bool) -> Iterator[tuple[int, str]]:
     """(place, text) of each prompt's answer as soon as it is there; all prompts are queued at once. Raises UserError."""
+    from vllm.inputs import tokens_input
     from vllm.v1.engine.exceptions import EngineDeadError
 
     from eval_tasks.generation import prompt_ids
 
     engine, tokenizer = llm.llm_engine, llm.get_tokenizer()
     chat = tokenizer.chat_template is not None
-    ids = prompt_ids(tokenizer, prompts, engine.model_config.max_model_len)
-    params = [sampling(prompt, chat, constrained) for prompt in prompts]
+    waiting: dict[str, int] = {}
     try:
-        names = llm.enqueue([{"prompt_token_ids": row} for row in ids], params, lora_request=lora, use_tqdm=False)
-    except ValueError as error:
-        raise UserError(f"vLLM refuses a prompt: {first_line(error)}") from None
-    waiting = {name: place for place, name in enumerate(names)}
-    try:
+        for place, ids in enumerate(prompt_ids(tokenizer, prompts, engine.model_config.max_model_len)):
+            name = str(next(llm.request_counter))
+            engine.add_request(name, tokens_input(ids), sampling(prompts[place], chat, constrained), lora_request=lora)
+            waiting[name] = place
         while waiting:
             for output in engine.step():
                 if output.finished:
                     place = waiting.pop(output.request_id)
                     yield place, text_of(tokenizer, output.outputs[0], () if chat else prompts[place].stop)
+    except ValueError as error:
+        raise UserError(f"vLLM refuses a prompt: {first_line(error)}") from None
     except EngineDeadError:
         raise UserError("vLLM has died; its reason stands above. What was answered is kept") from None
     finally:
@@ -144,5 +157,5 @@ def sampling(prompt: Prompt, chat: bool, constrained: bool) -> Any:
 
 
 class Model(backend.AnsweringModel):
-    OPTIONS: ClassVar[Mapping[str, str]] = {"dtype": "auto", "max_length": "0"}
+    OPTIONS: ClassVar[Mapping[str, str]] = {"dtype": "auto", "max_length": "0", "memory": ""}
     load = staticmethod(load)
