@@ -1,7 +1,7 @@
 """How sure a score is: bootstrap intervals, and whether one model beats another on the same rows.
 
 Values are one per row, as lighteval's details hold them: a number, or a list of numbers where the task's metric is no mean.
-`eval_tasks.scoring.task_score(metric, values)` makes the task's score of them. Rows that belong together (`groups`, one label a
+`eval_tasks.metrics.task_score(metric, values)` makes the task's score of them. Rows that belong together (`groups`, one label a
 row) are drawn together, since rows that are alike would make an interval too short; without groups each row is its own.
 
 Intervals are percentile bootstrap intervals (https://doi.org/10.1201/9780429246593, chapter 13), their level widened for few
@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_tasks.metrics import AGGREGATES
-from eval_tasks.scoring import task_score
+from eval_tasks.metrics import AGGREGATES, micro_f1, share, task_score
 
 DRAWS = 2000
 LEVEL = 0.95
@@ -154,6 +153,11 @@ class _Table:
     def size(self) -> int:
         return len(self.sums)
 
+    @property
+    def _needs_rows(self) -> bool:
+        """Whether the score cannot be told from the sums of the values."""
+        return self.metric in AGGREGATES and AGGREGATES[self.metric] not in OF_SUMS
+
     def gain(self) -> float:
         """The first model's score less the second's."""
         first, second = self.models
@@ -171,7 +175,7 @@ class _Table:
         return np.concatenate(blocks, axis=1)
 
     def _scores_of(self, counts: NDArray[np.intp]) -> Floats:
-        if self.metric in AGGREGATES and self.metric not in OF_SUMS:
+        if self._needs_rows:
             times = counts[:, self.group]
             return np.array([[self._score(np.repeat(values, time, axis=0)) for time in times] for values in self.models])
         sums = counts @ self.sums
@@ -179,7 +183,7 @@ class _Table:
 
     def swapped(self, swaps: NDArray[np.bool_]) -> Floats:
         """First score less second where each draw (rows of `swaps`, one column a group) has swapped the models' values."""
-        if self.metric in AGGREGATES and self.metric not in OF_SUMS:
+        if self._needs_rows:
             first, second = self.models
             differences = []
             for swap in swaps:
@@ -190,12 +194,12 @@ class _Table:
         moved, rows = swaps.astype(float) @ (theirs - mine), self.sums[:, 0].sum()
         return self._score_of_sums(rows, mine.sum(axis=0) + moved) - self._score_of_sums(rows, theirs.sum(axis=0) - moved)
 
-    def _score(self, values: Floats) -> float:
-        return float(task_score(self.metric, values.tolist()) if self.metric in AGGREGATES else values.mean())
+    def _score(self, values: Any) -> float:
+        return float(task_score(self.metric, values) if self.metric in AGGREGATES else values.mean())
 
     def _score_of_sums(self, rows: Any, sums: Floats) -> Floats:
         if self.metric in AGGREGATES:
-            return OF_SUMS[self.metric](sums)
+            return OF_SUMS[AGGREGATES[self.metric]](sums)
         least, largest = min(values.min() for values in self.models), max(values.max() for values in self.models)
         means: Floats = np.clip(sums[:, 0] / rows, least, largest)  # of equal values the mean is the same, to the last digit
         return means
@@ -236,8 +240,14 @@ def _micro_f1(sums: Floats) -> Floats:
     return f1
 
 
-OF_SUMS: Mapping[str, Callable[[Floats], Floats]] = {"micro f1": _micro_f1}
-"""Metrics of AGGREGATES that need only the sums of the rows' values -> function of sums (draws, columns) to scores (draws,).
+def _share(sums: Floats) -> Floats:
+    part, whole = sums.T
+    shares: Floats = np.divide(part, whole, out=np.zeros_like(part), where=whole != 0)
+    return shares
+
+
+OF_SUMS: Mapping[Callable[..., float], Callable[[Floats], Floats]] = {micro_f1: _micro_f1, share: _share}
+"""Functions of AGGREGATES that need only the sums of the rows' values -> one of sums (draws, columns) to scores (draws,).
 
 They are fast. Any other one is called once a draw."""
 

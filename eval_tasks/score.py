@@ -65,8 +65,10 @@ def print_scores(result: dict[str, Any]) -> None:
     table.columns[0].footer = "overall"
     table.add_column("rows", str(len(result["samples"])), justify="right")
     table.add_column("score", _shown(result["overall"]), justify="right")
+    table.add_column("unreadable", justify="right")
     for name, task in result["tasks"].items():
-        table.add_row(name, task["metric"], str(task["num_samples"]), _shown(task["score"]))
+        unreadable = "" if task["unparsable"] is None else f"{task['unparsable']:.0%}"
+        table.add_row(name, task["metric"], str(task["num_samples"]), _shown(task["score"]), unreadable)
     Console().print(table)
 
 

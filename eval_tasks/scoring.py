@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,14 @@ import numpy as np
 
 from dataset_builders.errors import UserError
 from eval_tasks.metrics import (
-    AGGREGATES,
     PARSERS,
     SENTENCE_MODELS,
     TASK_TYPES,
-    TEXT_METRICS,
     MetricUnavailableError,
-    cosine,
-    embed,
+    score_answers,
+    task_score,
 )
+from eval_tasks.parsers import says_nothing, whole_characters
 from eval_tasks.record_files import kind, read_records
 
 
@@ -47,13 +46,8 @@ def read_outputs(path: Path) -> list[str]:
             raise UserError(f'{path}, {where}: no "output"; write one {{"output": "..."}} for each row')
         if not isinstance(record["output"], str):
             raise UserError(f'{path}, {where}: "output" is {kind(record["output"])}; it must be a string')
-        outputs.append(whole_characters(record["output"]))
+        outputs.append(record["output"])
     return outputs
-
-
-def whole_characters(text: str) -> str:
-    """The text with U+FFFD for each half of a surrogate pair, which a JSON file can hold but no tokenizer takes."""
-    return "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text)
 
 
 def parse_rows(records: Sequence[tuple[str, dict[str, Any]]], source: str) -> list[Row]:
@@ -106,7 +100,7 @@ def _parse_row(record: dict[str, Any], as_json: bool, where: str) -> Row:
             raise UserError(f'{where}: "output_field" {truth!r} is no JSON; {task_type} needs {_wanted(metric)}') from None
     if not _fits(truth, metric):
         raise UserError(f'{where}: "output_field" is {kind(truth)}; {metric} needs {_wanted(metric)}')
-    return replace(row, truth=truth)
+    return replace(row, truth=_whole(truth))
 
 
 def unknown(row: Row) -> str | None:
@@ -128,6 +122,12 @@ def _fits(truth: Any, metric: str) -> bool:
     if metric in SENTENCE_MODELS and isinstance(truth, list):
         return bool(truth) and all(isinstance(item, str) for item in truth)
     return isinstance(truth, str)
+
+
+def _whole(truth: Any) -> Any:
+    if isinstance(truth, list):
+        return [_whole(item) for item in truth]
+    return whole_characters(truth) if isinstance(truth, str) else truth
 
 
 def _wanted(metric: str) -> str:
@@ -157,54 +157,33 @@ class Sample:
 
 
 def score_samples(rows: Sequence[Row], outputs: Sequence[str], sentence_model: str | None = None) -> list[Sample]:
-    """One sample for each row and output. Texts of an embedding metric are embedded in one call."""
-    reasons = [unknown(row) for row in rows]
-    parsed = [
-        None if reason else PARSERS[row.task_type](output) for row, output, reason in zip(rows, outputs, reasons, strict=True)
-    ]
-    known = dict.fromkeys(row.metric for row, reason in zip(rows, reasons, strict=True) if not reason)
-    scorers = {metric: _scorer(metric, rows, parsed, sentence_model) for metric in known}
-    samples = []
-    for row, answer, reason in zip(rows, parsed, reasons, strict=True):
+    """One sample for each row and output. What a metric can score together, such as texts to embed, it gets in one call."""
+    samples: dict[int, Sample] = {}
+    by_metric: dict[str, list[int]] = {}
+    answers: dict[int, Any] = {}
+    for index, (row, output) in enumerate(zip(rows, outputs, strict=True)):
+        if reason := unknown(row):
+            samples[index] = Sample(None, None, reason)
+        else:
+            answers[index] = PARSERS[row.task_type](whole_characters(output))
+            by_metric.setdefault(row.metric, []).append(index)
+    for metric, indices in by_metric.items():
+        said, truths = [answers[index] for index in indices], [rows[index].truth for index in indices]
         try:
-            samples.append(Sample(answer, None, reason) if reason else Sample(answer, scorers[row.metric](answer, row.truth)))
+            scores = score_answers(metric, said, truths, sentence_model)
         except MetricUnavailableError as error:
-            samples.append(Sample(answer, None, str(error)))
-    return samples
-
-
-def _scorer(metric: str, rows: Sequence[Row], parsed: Sequence[Any], sentence_model: str | None) -> Callable[[Any, Any], Any]:
-    if metric in TEXT_METRICS:
-        return TEXT_METRICS[metric]
-    texts = []
-    for row, answer in zip(rows, parsed, strict=True):
-        if row.metric == metric and answer is not None:
-            texts += [answer, *_references(row.truth)]
-    try:
-        vectors = embed(texts, metric, sentence_model if metric == "sent-transformer" else None)
-    except MetricUnavailableError as error:
-        reason = str(error)
-
-        def unavailable(answer: Any, truth: Any) -> Any:
-            raise MetricUnavailableError(reason)
-
-        return unavailable
-    return lambda answer, truth: cosine(vectors[answer], [vectors[text] for text in _references(truth)])
-
-
-def _references(truth: Any) -> list[str]:
-    return truth if isinstance(truth, list) else [truth]
-
-
-def task_score(metric: str, scores: Sequence[Any]) -> Any:
-    """The score of a task from those of its samples: their mean, unless the metric has a rule of its own."""
-    return AGGREGATES.get(metric, np.mean)(scores)
+            samples |= {index: Sample(answer, None, str(error)) for index, answer in zip(indices, said, strict=True)}
+        else:
+            samples |= dict(zip(indices, map(Sample, said, scores), strict=True))
+    return [samples[index] for index in range(len(rows))]
 
 
 def score(rows: Sequence[Row], outputs: Sequence[str], sentence_model: str | None = None) -> dict[str, Any]:
     """`overall` (mean over scored tasks, or None), `tasks` and `samples`, ready for JSON.
 
     A task of which a sample could not be scored has the score None and a `reason`, and does not count in `overall`.
+    `unparsable` is the share of a task's answers in which nothing could be read (None where it is unknown how to read them);
+    they count in its score.
     """
     if len(rows) != len(outputs):
         raise UserError(f"{len(outputs)} outputs for {len(rows)} rows; there must be one for each row, in the same order")
@@ -215,7 +194,9 @@ def score(rows: Sequence[Row], outputs: Sequence[str], sentence_model: str | Non
     tasks: dict[str, dict[str, Any]] = {}
     for name, indices in by_task.items():
         metric = rows[indices[0]].metric
-        tasks[name] = {"metric": metric, "num_samples": len(indices), "score": None}
+        read = [answer for index in indices if (answer := samples[index].parsed) is not None]
+        unparsable = float(np.mean([says_nothing(answer) for answer in read])) if read else None
+        tasks[name] = {"metric": metric, "num_samples": len(indices), "score": None, "unparsable": unparsable}
         reasons = [reason for index in indices if (reason := samples[index].reason)]
         if reasons:
             tasks[name]["reason"] = reasons[0]

@@ -46,7 +46,7 @@ def test_scores_of_a_file_are_written_and_shown(shopbench_file: Path, tmp_path: 
     assert scores["task4"] == pytest.approx(4 / 7)
     # "warm white bulb" of "a warm white bulb": precision 1, recall 3/4
     assert scores["task6"] == pytest.approx(6 / 7)
-    assert result["tasks"]["task17"] == {"metric": "bleu", "num_samples": 2, "score": 0.0}
+    assert result["tasks"]["task17"] == {"metric": "bleu", "num_samples": 2, "score": 0.0, "unparsable": 0.0}
     assert result["overall"] == pytest.approx(sum(scores.values()) / 6)
     assert [sample["parsed"] for sample in result["samples"]][2:5] == [[1, 6, 2], ["brass", "lamp"], ["a", "b"]]
     assert result["samples"][3]["score"] == [2, 0, 0]

@@ -27,7 +27,7 @@ def test_a_task_of_two_metrics_is_averaged_over_its_rows() -> None:
         ["a b c d", "x y z", "nothing"],
     )
 
-    assert result["tasks"] == {"task1": {"metric": "bleu", "num_samples": 3, "score": pytest.approx(2 / 3)}}
+    assert result["tasks"] == {"task1": {"metric": "bleu", "num_samples": 3, "score": pytest.approx(2 / 3), "unparsable": 0}}
 
 
 def test_micro_f1_sums_counts_over_the_task_and_the_overall_score_is_the_mean_over_tasks() -> None:
