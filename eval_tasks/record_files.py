@@ -25,8 +25,9 @@ def local_copy(source: str, variable: str, revision: str | None = None) -> Path:
     try:
         return Path(snapshot_download(source, repo_type="dataset", revision=revision, allow_patterns=patterns))
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+        at = f" at revision {revision}" if revision else ""
         raise UserError(
-            f"{variable}={source} is no file or folder here, and cannot be had from the Hub ({first_line(error)})"
+            f"{variable}={source} is no file or folder here, and cannot be had from the Hub{at} ({first_line(error)})"
         ) from None
 
 

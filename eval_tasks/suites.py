@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from dataset_builders.tasks import FAMILIES, TASKS, parse_completion
+from eval_tasks import ecinstruct_scoring
 from eval_tasks.metrics import PARSERS
 
 OTHER = "other"
@@ -22,14 +23,19 @@ SHOPBENCH_TRACKS = {
 }
 """ShopBench's four tracks -> the numbers of their tasks."""
 
+DOMAINS = ("in-domain", "out-of-domain")
+"""ECInstruct's two: the tasks without and with `_ood` at their end."""
+
 
 def family(task_name: str) -> str:
-    """What a task is averaged with: a family of the twelve tasks or a track of ShopBench; `other` where it is unknown."""
+    """What a task is averaged with: a family, a track, a domain or a skill of its suite; `other` where it is unknown."""
     suite, task = _split(task_name)
     if suite == "shop" and task in TASKS:
         return TASKS[task].family
     if suite == "shopbench":
         return next((track for track, numbers in SHOPBENCH_TRACKS.items() if _number(task) in numbers), OTHER)
+    if suite == "ecinstruct" and task.removesuffix("_ood") in ecinstruct_scoring.TASKS:
+        return DOMAINS[task.endswith("_ood")]
     return OTHER
 
 
@@ -42,6 +48,8 @@ def place(task_name: str) -> tuple[int, int, int, str]:
         families, number = FAMILIES, _index(tuple(TASKS), task)
     elif suite == "shopbench":
         families, number = tuple(SHOPBENCH_TRACKS), _number(task)
+    elif suite == "ecinstruct":
+        families, number = DOMAINS, _index(tuple(ecinstruct_scoring.TASKS), task.removesuffix("_ood"))
     return _index(SUITES, suite), _index(families, family(task_name)), sys.maxsize if number is None else number, task_name
 
 
@@ -54,16 +62,18 @@ def parsed(task_name: str, text: str, specific: dict[str, Any]) -> str | None:
     if suite == "shop":
         return _shown(parse_completion(TASKS[task], text))
     if suite == "shopbench":
-        return _shown(PARSERS[json.loads(specific["row"])["task_type"]](text))
+        answer = PARSERS[json.loads(specific["row"])["task_type"]](text)
+        return None if answer in (-1, [], "") else _shown(answer)
+    if suite == "ecinstruct":
+        return ecinstruct_scoring.shown(ecinstruct_scoring.decoded(specific["row"]), text)
     raise KeyError(task_name)
 
 
-SUITES = ("shop", "shopbench")
+SUITES = ("shop", "shopbench", "ecinstruct", "shopping_mmlu")
 
 
 def _shown(answer: Any) -> str | None:
-    """A parser's answer as text; ShopBench's parsers give -1 or something empty for what they cannot read."""
-    if answer is None or answer in (-1, [], ""):
+    if answer is None:
         return None
     return ",".join(map(str, answer)) if isinstance(answer, list) else str(answer)
 

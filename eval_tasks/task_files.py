@@ -62,7 +62,10 @@ def sample_metric(
 def score_metric(
     metric: str, computation: SampleLevelComputation, name: str = "score", at_once: bool = False
 ) -> SampleLevelMetric:
-    """A suite's own metric. All its tasks call it `name`, or lighteval could not average them; the results tell `metric`."""
+    """A suite's own metric. All its tasks call it `name`, or lighteval could not average them.
+
+    lighteval's results tell a computation's attributes, and so the metric where the computation has it for one.
+    """
     return sample_metric(name, computation, partial(corpus_score, metric=metric, name=name), at_once)
 
 

@@ -6,6 +6,7 @@ import random
 import pytest
 
 from dataset_builders.tasks import FAMILIES, TASKS
+from eval_tasks import ecinstruct_scoring
 from eval_tasks.suites import family, parsed, place
 
 
@@ -25,6 +26,9 @@ from eval_tasks.suites import family, parsed, place
         ("shopbench:task19", "other"),
         ("shopbench:warm_up", "other"),
         ("shopbench:task²", "other"),
+        ("ecinstruct:product_matching|0", "in-domain"),
+        ("ecinstruct:product_matching_ood|0", "out-of-domain"),
+        ("ecinstruct:query_rewriting", "other"),
         ("gsm8k|0", "other"),
         ("all", "other"),
     ],
@@ -36,7 +40,8 @@ def test_a_task_is_averaged_with_its_family(task: str, expected: str) -> None:
 def test_tasks_are_placed_in_the_order_of_their_declaration_and_unknown_ones_last() -> None:
     shop = [f"shop:{task.name}" for kind in FAMILIES for task in TASKS.values() if task.family == kind]
     shopbench = [f"shopbench:task{number}" for number in range(1, 19)]
-    expected = [*shop, "shop:another", *shopbench, "shopbench:another", "shopbench:other", "arc", "gsm8k"]
+    ecinstruct = [f"ecinstruct:{name}{ood}" for ood in ("", "_ood") for name in ecinstruct_scoring.TASKS]
+    expected = [*shop, "shop:another", *shopbench, "shopbench:another", "shopbench:other", *ecinstruct, "arc", "gsm8k"]
     mixed = random.Random(0).sample(expected, len(expected))
 
     assert sorted(mixed, key=place) == expected
@@ -74,6 +79,24 @@ def test_an_answer_is_shown_as_shopbenchs_parser_reads_it(task_type: str, text: 
     row = {"prompt": "?", "truth": None, "task": "task1", "task_type": task_type, "metric": ""}
 
     assert parsed("shopbench:task1|0", text, {"row": json.dumps(row)}) == shown
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "shown"),
+    [
+        ("product_matching", " Yes ", "yes"),
+        ("product_matching", "Yes, they are.", None),
+        ("query_product_rank_ood", "B,A,x", "B,A"),
+        ("attribute_value_extraction", ' [{"attribute": "a"}]', '[{"attribute": "a"}]'),
+        ("attribute_value_extraction", "[]", "[]"),
+        ("attribute_value_extraction", "a", None),
+        ("answer_generation", " It is.\nSo ", "It is.\nSo"),
+    ],
+)
+def test_an_answer_is_shown_as_ecellms_script_reads_it(task: str, text: str, shown: str | None) -> None:
+    row = ecinstruct_scoring.Row(task.removesuffix("_ood"), "?", "A,B", letters="AB", gains=(1.0, 0.1))
+
+    assert parsed(f"ecinstruct:{task}|0", text, {"row": json.dumps(vars(row))}) == shown
 
 
 def test_a_suite_that_is_unknown_cannot_be_read() -> None:

@@ -1,0 +1,87 @@
+"""lighteval tasks `ecinstruct:<task>` and `ecinstruct:<task>_ood`: the ten tasks of ECInstruct, in and out of domain.
+
+    ECINSTRUCT_DATA=ECInstruct.json lighteval accelerate "model_name=MODEL,batch_size=16" "ecinstruct|0" \\
+        --custom-tasks eval_tasks/ecinstruct.py
+
+ECINSTRUCT_DATA is the JSON file, a folder of files (see ecinstruct_rows.py) or a Hub id such as NingLab/ECInstruct
+(ECINSTRUCT_REVISION: a branch, tag or commit of it). Test rows of the settings IND_Diverse_Instruction and
+OOD_Diverse_Instruction are asked; ECINSTRUCT_INSTRUCTIONS=Single or Unseen takes those of the other settings. Only tasks with
+such rows are declared; `ecinstruct|0` is all of them where there are two or more.
+
+A task has three metrics: `score`, the paper's own by its own rules; `strict`, the same where answers that cannot be read are
+wrong instead of left out; and `unparsable`, their share, the paper's "#failed". See ecinstruct_scoring.py for the rules, and
+for the two tasks whose score is not the paper's: answer_generation (ROUGE-L) and query_product_rank without label.json.
+
+Generations are kept and used again until rows or weights change: see shop.py.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from lighteval.metrics.metrics_sample import SampleLevelComputation
+from lighteval.metrics.utils.metric_utils import SampleLevelMetric
+from lighteval.models.model_output import ModelResponse
+from lighteval.tasks.lighteval_task import LightevalTaskConfig
+from lighteval.tasks.requests import Doc
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
+
+from dataset_builders.errors import UserError, plain_errors
+from eval_tasks.ecinstruct_rows import read_rows
+from eval_tasks.ecinstruct_scoring import BY_PLACE, TASKS, Row, decoded, pattern, value
+from eval_tasks.record_files import local_copy
+from eval_tasks.task_files import Declared, answer_text, declared_table, left_out, score_metric
+
+INSTRUCTIONS = ("Diverse", "Single", "Unseen")
+
+
+class EcinstructScore(SampleLevelComputation):
+    """The value of one answer; `strict` takes for wrong what the paper leaves out. `metric` is for the results file to tell."""
+
+    def __init__(self, metric: str, strict: bool) -> None:
+        self.metric = metric
+        self.strict = strict
+
+    def compute(self, doc: Doc, model_response: ModelResponse, **_: Any) -> float | list[float]:
+        return value(decoded(doc.specific["row"]), answer_text(model_response), self.strict)
+
+
+def prompt(line: dict[str, Any], task_name: str) -> Doc:
+    row = decoded(line["row"])
+    specific = {"row": line["row"], "pattern": pattern(row)}
+    return Doc(query=row.prompt, choices=[row.output], gold_index=0, specific=specific, task_name=task_name)
+
+
+def task_table(source: str, revision: str | None = None, instructions: str = "Diverse") -> list[LightevalTaskConfig]:
+    """A config for each task that the source has test rows for."""
+    if instructions not in INSTRUCTIONS:
+        raise UserError(f"ECINSTRUCT_INSTRUCTIONS={instructions} is unknown; it is one of {', '.join(INSTRUCTIONS)}")
+    rows = read_rows(local_copy(source, "ECINSTRUCT_DATA", revision), instructions, left_out)
+    declared = [declare(name, own) for name, own in rows.items()]
+    return declared_table("ecinstruct", f"ECINSTRUCT_DATA={source}", declared, prompt, metrics)
+
+
+def declare(name: str, rows: list[Row]) -> Declared:
+    task = TASKS[rows[0].task]
+    metric = BY_PLACE if task.form == "order" and not rows[0].labelled else task.metric
+    return Declared(name, metric, tuple(json.dumps(vars(row)) for row in rows), task.generation_size)
+
+
+def metrics(task: Declared) -> list[SampleLevelMetric]:
+    return [
+        score_metric(task.metric, EcinstructScore(task.metric, strict=False)),
+        score_metric(task.metric, EcinstructScore(task.metric, strict=True), name="strict"),
+    ]
+
+
+with plain_errors():
+    if not os.environ.get("ECINSTRUCT_DATA"):
+        raise UserError("ECINSTRUCT_DATA is not set; set it to ECInstruct's JSON file, a folder of its files or its Hub id")
+    TASKS_TABLE = task_table(
+        os.environ["ECINSTRUCT_DATA"],
+        os.environ.get("ECINSTRUCT_REVISION") or None,
+        os.environ.get("ECINSTRUCT_INSTRUCTIONS") or "Diverse",
+    )
