@@ -1,3 +1,3 @@
-"""Fixtures that more than one folder of tests asks for live in the two modules named here."""
+"""Fixtures that more than one folder of tests asks for live in the modules named here."""
 
-pytest_plugins = ["tests.hub", "tests.tiny_llama"]
+pytest_plugins = ["tests.browser", "tests.hub", "tests.tiny_llama"]

@@ -34,7 +34,7 @@ from typing import Any
 from dataset_builders.errors import UserError, first_line, plain_errors
 from dataset_builders.fetch import sha256_of
 from dataset_builders.tasks import TASKS
-from eval_tasks.report import Run, read_run
+from eval_tasks.results import Score, read_run
 from eval_tasks.score import write_json, write_whole
 from training.adapters import Adapter, base_of, parse_weights, public_name, read_adapter
 from training.halves import CHOICE, REPORT, Rows, fingerprint, halves, read_test_rows, write_rows
@@ -68,7 +68,7 @@ class Point:
     """A weight's scores on some rows."""
 
     weight: float
-    run: Run
+    run: dict[str, Score]
 
     @property
     def mean(self) -> float:
@@ -173,7 +173,7 @@ def evaluate(sweep: Sweep, weight: float, part: str, stamp: Mapping[str, Any]) -
 
 def _read_point(sweep: Sweep, weight: float, part: str) -> Point:
     folder = results_folder(sweep, weight, part)
-    run = read_run(folder)
+    run = read_run(folder).scores
     if missing := [task for task in sweep.rows[part] if f"shop:{task}" not in run]:
         raise UserError(f"lighteval scored no {', '.join(missing)} at weight {weight:g}; see {folder / LOG}")
     return Point(weight, {f"shop:{task}": run[f"shop:{task}"] for task in sweep.rows[part]})

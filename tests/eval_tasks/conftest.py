@@ -52,6 +52,7 @@ def shop_run(lighteval: Lighteval, model: Path, tmp_path_factory: pytest.TempPat
         "eval_tasks/shop.py",
         "--output-dir",
         str(folder / "out"),
+        "--save-details",
         SHOP_DATASET=str(dataset),
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -26,14 +25,6 @@ NASTY_TITLES = (
     "**bold** [link](javascript:alert(1))",
     "plain garden hose",
 )
-CHROMIUM = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 
 
 @dataclass(frozen=True)
@@ -134,27 +125,3 @@ def served(tree: Path, tiny_llama: Path, tiny_adapter: Path, tmp_path_factory: p
     log = tmp_path_factory.mktemp("served") / "log"
     with serve(tree, log, BASE_MODEL=str(tiny_llama), ADAPTER=str(tiny_adapter)) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Headless Chromium of the machine; playwright's own download is not asked for.
-
-    No longer than a module: playwright's event loop runs in the main thread, where other tests may want theirs.
-    """
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("there is no Chromium on this machine")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=path, args=CHROMIUM)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="session")
-def screenshots() -> Path:
-    """Where pictures for a person's eye go: ARTIFACTS_DIR, or outputs/screenshots."""
-    folder = Path(os.environ.get("ARTIFACTS_DIR") or REPO / "outputs" / "screenshots")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

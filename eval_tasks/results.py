@@ -1,0 +1,181 @@
+"""Scores of the files that lighteval 0.13 writes, of all suites of this project.
+
+File shape: lighteval/logging/evaluation_tracker.py (`results`, `config_general`, `config_tasks`). The averages in them (`all`,
+`shop:_average`) are not used: they mix metrics that a task does not have.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dataset_builders.errors import UserError
+from dataset_builders.tasks import TASKS
+from eval_tasks.suites import SUITES, family
+
+
+@dataclass(frozen=True)
+class Score:
+    """One task of one run. `rows` is None where the file does not tell; `version` stands for the rows themselves."""
+
+    family: str
+    metric: str
+    value: float
+    stderr: float | None
+    unparsable: float | None
+    rows: int | None
+    version: int | None
+    few_shots: int = 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one model scored. `model` is its name in the results, `times` those of its runs, the newest first.
+
+    `unscored` are tasks that were run and have no number. `max_samples` is the least limit that a run had on rows.
+    """
+
+    model: str
+    times: tuple[str, ...]
+    scores: dict[str, Score]
+    baseline: bool = False
+    max_samples: int | None = None
+    unscored: tuple[str, ...] = ()
+
+
+def task_of(key: str) -> str:
+    """`shop:also_buy` for `shop:also_buy|0`."""
+    return key.partition("|")[0]
+
+
+def metric_key(task: str) -> str:
+    """What results and details call a task's metric."""
+    suite, _, name = task.partition(":")
+    return TASKS[name].metric if suite == "shop" and name in TASKS else "score"
+
+
+def read_run(path: Path) -> Run:
+    """The scores of a results file, or of those that `results_files` takes of a folder. Raises UserError."""
+    files = results_files(path)
+    documents = [_load(file) for file in files]
+    scores: dict[str, Score] = {}
+    for file, document in zip(files, documents, strict=True):
+        scores |= {task: score for task, score in _scores(file, document).items() if task in files[file]}
+    general = [document.get("config_general", {}) for document in documents]
+    ran = {task_of(key) for document in documents for key in document["results"] if _known(task_of(key))}
+    limits = [limit for config in general if (limit := config.get("max_samples"))]
+    return Run(
+        model=str(general[0].get("model_name") or ""),
+        times=tuple(file.stem.removeprefix("results_") for file in files),
+        scores=scores,
+        baseline=_is_baseline(general[0].get("model_config") or {}),
+        max_samples=min(limits) if limits else None,
+        unscored=tuple(sorted(ran - scores.keys())),
+    )
+
+
+def results_files(path: Path) -> dict[Path, list[str]]:
+    """Results file -> its tasks: the file itself; or of a folder the newest, and the newest with a suite that is not in that.
+
+    Raises UserError where there is none, where a file has no task of these suites, or a folder holds several models.
+    """
+    if path.is_file():
+        return {path: list(_scores(path, _load(path)))}
+    if not path.is_dir():
+        raise UserError(f"{path}: no such file or folder; give lighteval's --output-dir or one results_*.json")
+    # The name ends with the time of the run, which a copied file keeps.
+    files = sorted(path.rglob("results_*.json"), key=lambda file: file.name, reverse=True)
+    if not files:
+        raise UserError(f"{path}: holds no results_*.json; run lighteval with --output-dir {path}")
+    if len(folders := sorted({str(file.parent) for file in files})) > 1:
+        raise UserError(f"{path}: holds results of more than one model; give one of them, such as {folders[0]} or {folders[1]}")
+    chosen: dict[Path, list[str]] = {}
+    suites: set[str] = set()
+    for file in files:
+        tasks = [task for task in _scores(file, _load(file)) if task.partition(":")[0] not in suites]
+        if tasks:
+            chosen[file] = tasks
+            suites |= {task.partition(":")[0] for task in tasks}
+    return chosen
+
+
+def _load(file: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: is no results file of lighteval ({type(error).__name__}: {error})") from None
+    if not isinstance(document, dict):
+        raise UserError(f"{file}: is no results file of lighteval; it holds no JSON object")
+    return document
+
+
+def _scores(file: Path, document: Mapping[str, Any]) -> dict[str, Score]:
+    try:
+        configs, limit = document.get("config_tasks", {}), document.get("config_general", {}).get("max_samples")
+        found = [
+            (task_of(key), score)
+            for key, values in document["results"].items()
+            if (score := _score(key, values, configs.get(key, {}), limit))
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{file}: is no results file of lighteval ({type(error).__name__}: {error})") from None
+    scores = dict(found)
+    if not scores:
+        raise UserError(f"{file}: has no score of a task of {', '.join(SUITES)}")
+    if len(scores) < len(found):
+        raise UserError(f"{file}: has tasks with different numbers of examples in the prompt; evaluate with one of them")
+    return scores
+
+
+def _score(key: str, values: Mapping[str, Any], config: Mapping[str, Any], limit: int | None) -> Score | None:
+    task = task_of(key)
+    metric = metric_key(task)
+    if not _known(task) or (value := _number(values.get(metric))) is None:
+        return None
+    rows, shots = config.get("original_num_docs", -1), key.partition("|")[2]
+    if metric == "score":
+        # The official name of the metric stands in the functions that the suite gives lighteval.
+        found = re.search(r"metric=['\"]?([^),'\"\\]*)", json.dumps(config.get("metrics", [])))
+        metric = found.group(1) if found else metric
+    return Score(
+        family=family(task),
+        metric=metric,
+        value=value,
+        stderr=_number(values.get(f"{metric_key(task)}_stderr")),
+        unparsable=_number(values.get("unparsable")),
+        rows=min(rows, limit or rows) if rows > 0 else None,
+        version=config.get("version"),
+        few_shots=int(shots) if shots.isdecimal() else 0,
+    )
+
+
+def _known(task: str) -> bool:
+    suite, _, name = task.partition(":")
+    return suite in SUITES and name != "_average" and (suite != "shop" or name in TASKS)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _is_baseline(config: Mapping[str, Any]) -> bool:
+    return Path(str(config.get("model_definition_file_path", ""))).stem == "baseline_model"
+
+
+def names_of(paths: Sequence[Path], runs: Sequence[Run]) -> list[str]:
+    """A name for each run: of a folder its last part, of a file the model's. Names that are alike get more of their paths."""
+    parts = [
+        [Path(run.model).name or path.stem] if path.is_file() else [part for part in path.resolve().parts if part != "/"]
+        for path, run in zip(paths, runs, strict=True)
+    ]
+    names = []
+    for place, own in enumerate(parts):
+        alike = [other for other in parts if other[-1] == own[-1]]
+        lengths = range(1, max(map(len, alike)) + 1)
+        told = next((n for n in lengths if sum(other[-n:] == own[-n:] for other in alike) == 1), None)
+        number = sum(other[-1] == own[-1] for other in parts[: place + 1])
+        names.append("/".join(own[-told:]) if told else f"{own[-1]} ({number})")
+    return names
