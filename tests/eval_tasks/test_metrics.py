@@ -5,14 +5,15 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dataset_builders.tasks import TASKS, Task, gold, render_completion
 from eval_tasks import metrics
-from eval_tasks.metrics import PARSERS, TASK_TYPES, TEXT_METRICS, score_completion
+from eval_tasks.embeddings import SENTENCE_MODELS
+from eval_tasks.metrics import TASK_TYPES, TEXT_METRICS, score_completion
+from eval_tasks.parsers import PARSERS, parse_entities, parse_ranking, parse_retrieval
 
 CASES = json.loads((Path(__file__).parent / "cases" / "samples.json").read_text(encoding="utf-8"))
 ANY_TEXT = st.text() | st.text(alphabet="0123456789,. ½²٣[]'\"()-\n", max_size=60)
@@ -28,29 +29,7 @@ def test_a_sample_is_read_and_scored_as_worked_out_by_hand(case: dict[str, Any])
 
 
 def test_cases_cover_every_metric_but_the_embedding_ones() -> None:
-    assert {case["metric"] for case in CASES} == set(TEXT_METRICS) == set(TASK_TYPES) - set(metrics.SENTENCE_MODELS)
-
-
-@pytest.mark.parametrize(
-    ("task_type", "text", "parsed"),
-    [
-        ("multiple-choice", " " * 5000 + "1", -1),
-        ("retrieval", "x" * 4998 + "1,2", [1]),
-        ("ranking", "x" * 4999 + "12", [1]),
-        ("named_entity_recognition", "a," + "b" * 5000, ["a", "b" * 4998]),
-        ("generation", "a" * 6000, "a" * 5000),
-        ("retrieval", "1" * 5000, []),
-    ],
-)
-def test_only_the_first_5000_characters_count(task_type: str, text: str, parsed: Any) -> None:
-    assert PARSERS[task_type](text) == parsed
-
-
-@pytest.mark.parametrize(
-    "text", ["[" * 5000, "(" * 5000, "-" * 4999 + "1", "1+" * 2500, "{[]: 1}", "\0", "lambda: 0", "[0] * 9", "9" * 4999]
-)
-def test_what_breaks_pythons_parser_is_split_at_commas(text: str) -> None:
-    assert metrics.parse_entities(text) == [text.strip()]
+    assert {case["metric"] for case in CASES} == set(TEXT_METRICS) == set(TASK_TYPES) - set(SENTENCE_MODELS)
 
 
 def test_ndcg_leaves_the_weights_in_their_order() -> None:
@@ -74,24 +53,9 @@ def test_micro_f1_divides_summed_counts_and_never_by_zero(counts: list[tuple[int
     assert metrics.micro_f1(counts) == f1
 
 
-def test_a_cosine_is_the_mean_over_references_floored_at_0() -> None:
-    east, north, west = (np.array(vector, dtype=np.float32) for vector in ([2, 0], [0, 3], [-1, 0]))
-
-    assert metrics.cosine(east, [east]) == 1
-    assert metrics.cosine(east, [east, north]) == 0.5
-    assert metrics.cosine(east, [west]) == 0
-    assert metrics.cosine(east, [west, north]) == 0
-
-
-@pytest.mark.parametrize("task_type", PARSERS)
-@given(text=ANY_TEXT)
-def test_no_text_makes_a_parser_raise(task_type: str, text: str) -> None:
-    json.dumps(PARSERS[task_type](text))
-
-
 @given(text=ANY_TEXT, weights=st.lists(st.sampled_from([0, 0.01, 0.1, 1, 1.0]), min_size=1, max_size=7))
 def test_ndcg_of_any_text_lies_between_0_and_1_unless_0_and_5_share_a_weight(text: str, weights: list[float]) -> None:
-    order = metrics.parse_ranking(text)
+    order = parse_ranking(text)
 
     score = metrics.ndcg(order, weights)
 
@@ -101,12 +65,12 @@ def test_ndcg_of_any_text_lies_between_0_and_1_unless_0_and_5_share_a_weight(tex
 
 @given(text=ANY_TEXT, truth=st.lists(st.integers(1, 15), min_size=1, unique=True))
 def test_hit_rate_of_any_text_lies_between_0_and_1(text: str, truth: list[int]) -> None:
-    assert 0 <= metrics.hit_rate_at_3(metrics.parse_retrieval(text), truth) <= 1
+    assert 0 <= metrics.hit_rate_at_3(parse_retrieval(text), truth) <= 1
 
 
 @given(text=ANY_TEXT, truth=st.lists(st.text(max_size=5), unique_by=str.lower))
 def test_entity_counts_add_up_to_what_was_predicted_and_what_was_true(text: str, truth: list[str]) -> None:
-    entities = metrics.parse_entities(text)
+    entities = parse_entities(text)
 
     hits, false_positives, false_negatives = metrics.entity_counts(entities, truth)
 
