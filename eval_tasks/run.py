@@ -81,17 +81,29 @@ def folder_names(names: Sequence[str]) -> list[str]:
     return found
 
 
-def evaluate(model: Any, suite: str, tasks: str, out: Path, max_samples: int | None) -> None:
-    """Runs lighteval's pipeline over the tasks; results and details are below `out`."""
+def task_names(asked: str | None, declared: Sequence[str], suite: str) -> str:
+    """lighteval's list of tasks: those asked for, or all that the data has rows for. Raises UserError.
+
+    Spelt out, since lighteval takes `shop|0` for all tasks only where there are two or more.
+    """
+    if asked is None:
+        return ",".join(f"{name}|0" for name in declared)
+    for task in asked.split(","):
+        name, _, shots = task.strip().partition("|")
+        if (name not in declared and (name != suite or len(declared) < 2)) or not (shots or "0").isdecimal():
+            raise UserError(f"--tasks: there is no {task!r}; give some of {', '.join(declared)}, each with |0 for no examples")
+    return asked
+
+
+def evaluate(model: Any, suite: Any, tasks: str, out: Path, max_samples: int | None) -> None:
+    """Runs lighteval's pipeline over tasks of the module `suite`; results and details are below `out`."""
     from lighteval.logging.evaluation_tracker import EvaluationTracker
     from lighteval.pipeline import ParallelismManager, Pipeline, PipelineParameters
 
     pipeline = Pipeline(
         tasks=tasks,
         pipeline_parameters=PipelineParameters(
-            launcher_type=ParallelismManager.CUSTOM,
-            custom_tasks_directory=str(Path(__file__).with_name(f"{suite}.py")),
-            max_samples=max_samples,
+            launcher_type=ParallelismManager.CUSTOM, custom_tasks_directory=suite, max_samples=max_samples
         ),
         evaluation_tracker=EvaluationTracker(output_dir=str(out), save_details=True),
         model=model,
@@ -119,12 +131,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = model_options(arguments)
     names = [shown_name(parse_options(text, module.Model.OPTIONS)) for text in options]
     folders = [arguments.out / name for name in folder_names(names)]
+    suite: Any = import_module(f"eval_tasks.{arguments.suite}")
+    tasks = task_names(arguments.tasks, [config.name for config in suite.TASKS_TABLE], arguments.suite)
     loaded = module.load(parse_options(options[0], module.Model.OPTIONS), [local_folder(name) for name in arguments.adapter])
     for text, folder in zip(options, folders, strict=True):
         print(f"== {folder.name}", file=sys.stderr, flush=True)
         config = CustomModelConfig(model_name=text, model_definition_file_path=str(module.__file__))
         model = module.Model(config, loaded)
-        evaluate(model, arguments.suite, arguments.tasks or f"{arguments.suite}|0", folder, arguments.max_samples)
+        evaluate(model, suite, tasks, folder, arguments.max_samples)
 
     from eval_tasks.report import main as report
 

@@ -1,0 +1,217 @@
+"""The command over backends and adapters, run for real on the tiny model."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from dataset_builders.errors import UserError
+from eval_tasks.run import folder_names, main, model_options, parse_arguments, task_names
+from tests.eval_tasks.rows import write_dataset
+
+REPOSITORY = Path(__file__).parents[2]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("run") / "dataset", ["answerability", "also_buy", "query_generation"])
+
+
+@pytest.fixture(scope="module")
+def adapter(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter that says something else than its base."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(1)
+    model = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(tiny_llama), LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
+    )
+    folder = tmp_path_factory.mktemp("adapters") / "loud"
+    model.save_pretrained(folder)
+    return folder
+
+
+def environment(home: Path) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("SHOP")}
+    return kept | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(home), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    home = tmp_path_factory.mktemp("hf_home")
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-m", "eval_tasks.run", *map(str, arguments)]
+        return subprocess.run(line, cwd=REPOSITORY, env=environment(home), capture_output=True, text=True, check=False)
+
+    return run
+
+
+def answers(folder: Path) -> dict[str, list[str]]:
+    """Task -> texts, of the newest details."""
+    files = sorted(folder.rglob("details_*.parquet"))
+    newest = max(file.parent.name for file in files)
+    return {
+        file.name.partition("|")[0]: [row["model_response"]["text"][0] for row in pq.read_table(file).to_pylist()]
+        for file in files
+        if file.parent.name == newest
+    }
+
+
+def test_a_base_and_an_adapter_are_evaluated_with_one_command(
+    run: Run, tiny_llama: Path, adapter: Path, dataset: Path, tmp_path: Path
+) -> None:
+    done = run("--model", tiny_llama, "--adapter", adapter, "--data", dataset, "--out", tmp_path, "--option", "dtype=float32")
+    assert done.returncode == 0, done.stderr[-3000:]
+    base, tuned = answers(tmp_path / "model"), answers(tmp_path / "loud")
+    assert set(base) == {"details_shop:answerability", "details_shop:also_buy", "details_shop:query_generation"}
+    assert base != tuned
+    assert "also_buy" in done.stdout
+    assert "loud" in done.stdout
+    results = json.loads(next((tmp_path / "loud" / "results").rglob("results_*.json")).read_text())
+    assert set(results["results"]["shop:also_buy|0"]) >= {"hit_rate", "unparsable"}
+
+    again = run("--model", tiny_llama, "--adapter", adapter, "--data", dataset, "--out", tmp_path, "--option", "dtype=float32")
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert (answers(tmp_path / "model"), answers(tmp_path / "loud")) == (base, tuned)
+
+    limited = run("--model", tiny_llama, "--data", dataset, "--out", tmp_path, "--option", "dtype=float32", "--constrained")
+    assert limited.returncode == 0, limited.stderr[-3000:]
+    results = json.loads(next((tmp_path / "model_constrained" / "results").rglob("results_*.json")).read_text())
+    assert results["results"]["shop:answerability|0"]["unparsable"] == 0
+    assert set(answers(tmp_path / "model_constrained")["details_shop:answerability"]) <= {"yes", "no"}
+
+
+def test_a_run_that_was_killed_goes_on_with_what_is_missing(run: Run, tiny_llama: Path, tmp_path: Path) -> None:
+    data = write_dataset(tmp_path / "dataset", ["query_generation"], rows=400)
+    line = [sys.executable, "-m", "eval_tasks.run", "--model", tiny_llama, "--data", data, "--out", tmp_path / "out"]
+    options = ["--option", f"cache_dir={tmp_path / 'kept'}", "--option", "dtype=float32"]
+    store = tmp_path / "kept" / "answers.sqlite"
+
+    def kept() -> int:
+        import sqlite3
+
+        try:
+            return int(sqlite3.connect(store).execute("SELECT count(*) FROM answers").fetchone()[0])
+        except sqlite3.Error:
+            return 0
+
+    process = subprocess.Popen(
+        [str(word) for word in (*line, *options)],
+        cwd=REPOSITORY,
+        env=environment(tmp_path / "home"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    for _ in range(6000):
+        if kept() or process.poll() is not None:
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = kept()
+    assert 0 < before < 400, "it was killed while it answered"
+
+    done = run("--model", tiny_llama, "--data", data, "--out", tmp_path / "out", *options)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert kept() == 400
+    whole = answers(tmp_path / "out" / "model")["details_shop:query_generation"]
+    fresh = run(
+        "--model", tiny_llama, "--data", data, "--out", tmp_path / "fresh", "--option", f"cache_dir={tmp_path / 'other'}",
+        "--option", "dtype=float32",
+    )  # fmt: skip
+    assert fresh.returncode == 0, fresh.stderr[-3000:]
+    assert answers(tmp_path / "fresh" / "model")["details_shop:query_generation"] == whole
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--adapter", "/no/adapter"], "/no/adapter is no folder here"),
+        (["--model", "/no/model", "--data", "DATA", "--out", "OUT"], "/no/model is no folder here"),
+        (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--option", "beams=4"], "'beams' is unknown"),
+        (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--option", "dtype=int8"], "dtype is one of auto"),
+        (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--tasks", "shop:rating|0"], "there is no 'shop:rating|0'"),
+        (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--tasks", "shop:also_buy|x"], "there is no 'shop:also_buy|x'"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_told(
+    tiny_llama: Path,
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    said: str,
+) -> None:
+    monkeypatch.setenv("SHOP_DATASET", str(dataset))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    places = {"MODEL": tiny_llama, "DATA": dataset, "OUT": tmp_path}
+    with pytest.raises(UserError, match=re.escape(said)):
+        main([str(places.get(word, word)) for word in arguments])
+
+
+def test_data_that_is_not_there_ends_in_a_sentence(run: Run, tiny_llama: Path, tmp_path: Path) -> None:
+    done = run("--model", tiny_llama, "--data", "/no/data", "--out", tmp_path)
+    assert done.returncode == 2, done.stderr[-2000:]
+    assert "SHOP_DATASET=/no/data" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_without_data_nothing_is_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("SHOPBENCH_DATA", raising=False)
+    with pytest.raises(UserError, match="give --data, or set SHOPBENCH_DATA"):
+        main(["--model", "any", "--suite", "shopbench", "--out", str(tmp_path)])
+
+
+def test_options_that_evaluate_nothing_are_told() -> None:
+    with pytest.raises(UserError, match="--adapters-only without --adapter"):
+        parse_arguments(["--model", "base", "--out", "out", "--adapters-only"])
+    with pytest.raises(UserError, match="--max-samples 0 evaluates nothing"):
+        parse_arguments(["--model", "base", "--out", "out", "--max-samples", "0"])
+
+
+def test_every_model_has_its_options() -> None:
+    arguments = parse_arguments(
+        [
+            "--model",
+            "b",
+            "--revision",
+            "v1",
+            "--adapter",
+            "x",
+            "--adapter",
+            "y@2",
+            "--constrained",
+            "--option",
+            "k=v",
+            "--out",
+            "o",
+        ]
+    )
+    common = "model_name=b,k=v,revision=v1,constrained=true"
+    assert model_options(arguments) == [common, f"{common},adapter=x", f"{common},adapter=y@2"]
+    arguments.adapters_only = True
+    assert model_options(arguments) == [f"{common},adapter=x", f"{common},adapter=y@2"]
+
+
+def test_tasks_are_spelt_out_since_a_single_one_has_no_common_name() -> None:
+    assert task_names(None, ["shop:also_buy"], "shop") == "shop:also_buy|0"
+    assert task_names("shop|0", ["shop:a", "shop:b"], "shop") == "shop|0"
+    assert task_names("shop:a|2,shop:b", ["shop:a", "shop:b"], "shop") == "shop:a|2,shop:b"
+    with pytest.raises(UserError, match="there is no 'shop'; give some of shop:also_buy"):
+        task_names("shop", ["shop:also_buy"], "shop")
+
+
+def test_models_of_the_same_name_have_folders_of_their_own() -> None:
+    assert folder_names(["org/a", "b", "b", "b"]) == ["org--a", "b", "b-2", "b-3"]
