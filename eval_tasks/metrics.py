@@ -37,6 +37,7 @@ __all__ = [
     "score_completion",
     "sentence_model",
     "task_score",
+    "unavailable",
 ]
 
 # --- Metrics of one answer ---
@@ -191,3 +192,13 @@ def score_completion(task: Task, text: str, answer: Any) -> float:
     truth = parse_completion(task, str(answer)) or ""
     # Equal texts without a Latin letter or digit would score 0 by ROUGE's tokenizer. It takes minutes of a text without end.
     return 1.0 if parsed == truth else rouge_l(str(parsed)[:MAX_CHARACTERS], str(truth))
+
+
+def unavailable(task: Task) -> str | None:
+    """Why no answer to the task can be scored here: a package that is missing. None: they can."""
+    try:
+        if task.metric == "rougel":
+            rouge_l("a", "b")
+    except MetricUnavailableError as error:
+        return str(error)
+    return None
