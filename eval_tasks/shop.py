@@ -32,18 +32,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` 
 from dataset_builders.errors import UserError, plain_errors
 from dataset_builders.tasks import FAMILIES, TASKS, Task, decode_answer, row_pattern
 from eval_tasks.cache_key import data_version, named_after_weights
-from eval_tasks.metrics import score_completion
+from eval_tasks.metrics import score_completion, unavailable
 from eval_tasks.task_files import Unparsable, answer_text, left_out, runnable, sample_metric
 
 
 class TaskScore(SampleLevelComputation):
-    """The score of one answer by the task's own metric."""
+    """Scores of all answers of a task at once, by its own metric."""
 
     def __init__(self, task: str) -> None:
         self.task = task
 
-    def compute(self, doc: Doc, model_response: ModelResponse, **_: Any) -> float:
-        return score_completion(TASKS[self.task], answer_text(model_response), decode_answer(doc.specific))
+    def compute(self, responses: list[ModelResponse], docs: list[Doc], **_: Any) -> list[float]:  # type: ignore[override]
+        return [
+            score_completion(TASKS[self.task], answer_text(response), decode_answer(doc.specific))
+            for response, doc in zip(responses, docs, strict=True)
+        ]
 
 
 def prompt(row: dict[str, Any], task_name: str) -> Doc:
@@ -69,7 +72,10 @@ def task_config(task: Task, dataset: str, revision: str | None, rows: int, finge
         hf_avail_splits=["train", "test"],
         evaluation_splits=["test"],
         few_shots_split="train",
-        metrics=[sample_metric(task.metric, TaskScore(task.name)), sample_metric("unparsable", Unparsable())],
+        metrics=[
+            sample_metric(task.metric, TaskScore(task.name), at_once=True),
+            sample_metric("unparsable", Unparsable()),
+        ],
         generation_size=task.max_new_tokens,
         # For models without a chat template, which do not know when to end; chat models end their turn. Prompts end with
         # "Answer: " or the like, so an answer is on that line.
@@ -97,6 +103,10 @@ def task_table(dataset: str, revision: str | None = None, only: str = "") -> lis
     if not table:
         which = f" of SHOP_TASKS={only}" if only else ""
         raise UserError(f"SHOP_DATASET={dataset}: no task{which} has test rows; build it from more data or with other --tasks")
+    for config in list(table):
+        if reason := unavailable(TASKS[config.hf_subset]):
+            table.remove(config)
+            left_out(config.name, reason)
     return runnable("shop", table, f"SHOP_DATASET={dataset}")
 
 
