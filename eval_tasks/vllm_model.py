@@ -28,6 +28,7 @@ from eval_tasks.asking import Loaded, Prompt, number
 def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> Loaded:
     """A base model with room for these adapters. Raises UserError."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     try:
         import torch
         import vllm
