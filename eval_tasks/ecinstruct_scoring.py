@@ -31,7 +31,9 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import Any, Literal
 
-from eval_tasks.metrics import MAX_CHARACTERS, ndcg, rouge_l
+from eval_tasks.metrics import ndcg
+from eval_tasks.parsers import MAX_CHARACTERS
+from eval_tasks.text_metrics import rouge_l
 
 Form = Literal["attributes", "yes_no", "option", "letter", "order", "text"]
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -156,7 +156,17 @@ class Sample:
     reason: str | None = None
 
 
-def score_samples(rows: Sequence[Row], outputs: Sequence[str], sentence_model: str | None = None) -> list[Sample]:
+def read_answer(row: Row, text: str) -> Any:
+    """An answer as ShopBench's parsers read it."""
+    return PARSERS[row.task_type](text)
+
+
+def score_samples(
+    rows: Sequence[Row],
+    outputs: Sequence[str],
+    sentence_model: str | None = None,
+    read: Callable[[Row, str], Any] = read_answer,
+) -> list[Sample]:
     """One sample for each row and output. What a metric can score together, such as texts to embed, it gets in one call."""
     samples: dict[int, Sample] = {}
     by_metric: dict[str, list[int]] = {}
@@ -165,7 +175,7 @@ def score_samples(rows: Sequence[Row], outputs: Sequence[str], sentence_model: s
         if reason := unknown(row):
             samples[index] = Sample(None, None, reason)
         else:
-            answers[index] = PARSERS[row.task_type](whole_characters(output))
+            answers[index] = read(row, whole_characters(output))
             by_metric.setdefault(row.metric, []).append(index)
     for metric, indices in by_metric.items():
         said, truths = [answers[index] for index in indices], [rows[index].truth for index in indices]
@@ -176,6 +186,12 @@ def score_samples(rows: Sequence[Row], outputs: Sequence[str], sentence_model: s
         else:
             samples |= dict(zip(indices, map(Sample, said, scores), strict=True))
     return [samples[index] for index in range(len(rows))]
+
+
+def why_unscored(rows: Sequence[Row]) -> str | None:
+    """Why rows cannot be scored, by a trial with empty answers: a metric is unknown, or its model or package is not there."""
+    one_per_kind = list({(row.task_type, row.metric): row for row in rows}.values())
+    return next((sample.reason for sample in score_samples(one_per_kind, [""] * len(one_per_kind)) if sample.reason), None)
 
 
 def score(rows: Sequence[Row], outputs: Sequence[str], sentence_model: str | None = None) -> dict[str, Any]:

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` 
 
 from dataset_builders.errors import UserError, first_line, plain_errors
 from eval_tasks.answer_forms import pattern, right_answer
-from eval_tasks.scoring import Row, parse_rows, read_rows, score_samples
+from eval_tasks.scoring import Row, parse_rows, read_rows, score_samples, why_unscored
 from eval_tasks.task_files import Declared, answer_text, declared_table, left_out, score_metric
 
 GENERATION_SIZES = {
@@ -95,9 +95,7 @@ def why_not(name: str, rows: Sequence[Row]) -> str | None:
     """Why a task cannot be declared. None: it can."""
     if not re.fullmatch(r"[\w.-]+", name):
         return "lighteval takes letters, digits, _, . and - in a task's name only"
-    one_per_kind = list({(row.task_type, row.metric): row for row in rows}.values())
-    # A trial with an empty answer tells whether each metric is known, and its model and package are there.
-    return next((sample.reason for sample in score_samples(one_per_kind, [""] * len(one_per_kind)) if sample.reason), None)
+    return why_unscored(rows)
 
 
 def load_rows(source: str) -> list[Row]:

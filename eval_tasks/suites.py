@@ -10,7 +10,7 @@ from typing import Any
 
 from dataset_builders.tasks import FAMILIES, TASKS, parse_completion
 from eval_tasks import ecinstruct_scoring
-from eval_tasks.metrics import PARSERS
+from eval_tasks.parsers import PARSERS, says_nothing
 
 OTHER = "other"
 """The family of a task that its suite does not know."""
@@ -63,7 +63,7 @@ def parsed(task_name: str, text: str, specific: dict[str, Any]) -> str | None:
         return _shown(parse_completion(TASKS[task], text))
     if suite == "shopbench":
         answer = PARSERS[json.loads(specific["row"])["task_type"]](text)
-        return None if answer in (-1, [], "") else _shown(answer)
+        return None if says_nothing(answer) else _shown(answer)
     if suite == "ecinstruct":
         return ecinstruct_scoring.shown(ecinstruct_scoring.decoded(specific["row"]), text)
     raise KeyError(task_name)

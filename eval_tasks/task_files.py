@@ -20,7 +20,8 @@ from lighteval.tasks.requests import Doc, SamplingMethod
 
 from dataset_builders.errors import UserError
 from eval_tasks.cache_key import data_version, named_after_weights
-from eval_tasks.scoring import task_score, whole_characters
+from eval_tasks.metrics import task_score
+from eval_tasks.parsers import whole_characters
 from eval_tasks.suites import parsed
 
 
