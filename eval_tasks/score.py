@@ -67,7 +67,7 @@ def print_scores(result: dict[str, Any]) -> None:
     table.add_column("score", _shown(result["overall"]), justify="right")
     table.add_column("unreadable", justify="right")
     for name, task in result["tasks"].items():
-        unreadable = "" if task["unparsable"] is None else f"{task['unparsable']:.0%}"
+        unreadable = "" if task["unparsable"] is None else f"{100 * task['unparsable']:.0f} %"
         table.add_row(name, task["metric"], str(task["num_samples"]), _shown(task["score"]), unreadable)
     Console().print(table)
 

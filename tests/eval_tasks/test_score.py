@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,33 @@ def test_rows_of_an_unknown_metric_or_type_are_told_and_leave_the_scores_of_the_
     scores = {name: task["score"] for name, task in result["tasks"].items()}
     assert {name for name, score in scores.items() if score is None} == {"task3", "task19", "task20"}
     assert result["overall"] == pytest.approx((0.5 + 4 / 7 + 6 / 7 + scores["task12"] + 0.0) / 5)
+
+
+def test_unreadable_answers_are_counted_apart(shopbench_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = ["the first", *GOOD_OUTPUTS[1:]]
+    outputs = write_lines(tmp_path / "outputs.jsonl", [{"output": text} for text in texts])
+    out = tmp_path / "out.json"
+
+    main(["--data", str(shopbench_file), "--outputs", str(outputs), "--json", str(out)])
+
+    tasks = json.loads(out.read_text())["tasks"]
+    assert tasks["task2"]["unparsable"] == 0.5
+    assert {task["unparsable"] for name, task in tasks.items() if name != "task2"} == {0}
+    assert any("task2" in line and "50 %" in line for line in capsys.readouterr().out.splitlines())
+
+
+def test_hostile_answers_are_scored_like_any(shopbench_file: Path, tmp_path: Path) -> None:
+    for number, text in enumerate(["", "\0\x1b[2J", "1," * 50_000, "word " * 20_000, "9" * 100_000, "['" * 50_000]):
+        outputs = write_lines(tmp_path / f"outputs{number}.jsonl", [{"output": text}] * 9)
+        out = tmp_path / f"out{number}.json"
+        started = time.perf_counter()
+
+        main(["--data", str(shopbench_file), "--outputs", str(outputs), "--json", str(out)])
+
+        assert time.perf_counter() - started < 5
+        result = json.loads(out.read_text())
+        assert all(0 <= task["score"] <= 1 for task in result["tasks"].values())
+        assert number > 0 or {task["unparsable"] for task in result["tasks"].values()} == {1}
 
 
 def test_half_of_a_surrogate_pair_is_scored_like_any_character(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from dataset_builders.tasks import TASKS
+from eval_tasks import text_metrics
 from tests.eval_tasks.conftest import REPOSITORY, Lighteval
 from tests.eval_tasks.rows import write_dataset
 from tests.hub import Hub
@@ -69,6 +71,39 @@ def test_gold_answers_score_1_and_noise_is_counted_as_unparsable(shop_dataset: P
         assert len(docs) == 3
         assert apply_metric(gold, docs, config.metrics) == [{metric: 1.0, unparsable: 0.0}] * 3
         assert apply_metric(noise, docs, config.metrics) == [{metric: 0.0, unparsable: 1.0}] * 3
+
+
+def test_hostile_answers_are_scored_like_any(shop_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lighteval.metrics import apply_metric
+    from lighteval.models.model_output import ModelResponse
+    from lighteval.tasks.lighteval_task import LightevalTask
+
+    texts = ["", "\0\x1b[2J", "\ud83d \udc00", "1," * 50_000, "word " * 20_000, "9" * 100_000]
+    for config in load_tasks(monkeypatch, shop_dataset).TASKS_TABLE:
+        (doc, *_) = LightevalTask(config).get_docs()
+        started = time.perf_counter()
+
+        outputs = apply_metric([ModelResponse(text=[text]) for text in texts], [doc] * len(texts), config.metrics)
+
+        assert time.perf_counter() - started < 2
+        assert all(0 <= value <= 1 for output in outputs for value in output.values())
+        assert outputs[0]["unparsable"] == 1
+
+
+def test_a_task_whose_metric_lacks_a_package_is_left_out_and_told(
+    shop_dataset: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for function in (text_metrics.rouge_l, text_metrics._common_subsequence):
+        function.cache_clear()
+    monkeypatch.setitem(sys.modules, "rapidfuzz.distance", None)
+
+    table = load_tasks(monkeypatch, shop_dataset).TASKS_TABLE
+
+    generation = [f"shop:{name}" for name, task in TASKS.items() if task.family == "generation"]
+    assert not {config.name for config in table} & set(generation)
+    assert len(table) == len(TASKS) - len(generation)
+    told = capsys.readouterr().err
+    assert all(f"warning: {name} is left out: the package rapidfuzz is missing" in told for name in generation)
 
 
 def test_only_tasks_with_test_rows_are_declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
