@@ -28,7 +28,7 @@ from lighteval.tasks.requests import Doc
 from dataset_builders.errors import UserError, first_line, plain_errors
 from eval_tasks.answer_store import AnswerStore, answer_key
 from eval_tasks.asking import Loaded, Prompt, Refused, parse_options, shown_name, switch
-from eval_tasks.cache_key import weights_stamp
+from eval_tasks.cache_key import folder_stamp
 
 STORED_AT_ONCE = 16
 """Answers that are written together: so many at most are lost when a run is killed."""
@@ -166,7 +166,7 @@ def local_folder(name: str, revision: str | None = None) -> Path:
 
 def folder_identity(folder: Path) -> str:
     """What changes with a folder's weights; of a snapshot of the Hub its name, which is the commit."""
-    return weights_stamp([f"model_name={folder}"])
+    return folder_stamp(folder)
 
 
 def adapter_identity(adapter: Path | None) -> str:

@@ -1,16 +1,26 @@
-"""What makes lighteval generate anew when the rows or the weights have changed.
+"""What makes lighteval generate anew when anything that an answer depends on has changed.
 
-lighteval re-uses generations whose model arguments and task config read the same as before; neither shows that a dataset was
-rebuilt or that an adapter was merged into the same folder again. So both go into the task config: the rows as its `version`,
-the weights as the name of its prompt function.
+lighteval re-uses generations whose model arguments and task config read the same as before, and knows a row by its number.
+That shows neither that a dataset was rebuilt, nor that an adapter was merged into the same folder again, nor that a branch on
+the Hub moved on. So the rows go into the task config as its `version`, and all else as the name of its prompt function.
 """
 
 import hashlib
+import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+READ_WHOLE = 16 * 2**20
+"""Bytes. Of a larger file so many are read, in blocks spread over it, and its time is taken along."""
+
+BLOCKS = 64
+
+Stamp = str
+"""Sixteen hex digits; empty where there is nothing to tell."""
 
 
 def data_version(fingerprint: str) -> int:
@@ -18,33 +28,90 @@ def data_version(fingerprint: str) -> int:
     return int(_digest(fingerprint)[:8], 16)
 
 
-def named_after_weights(function: Callable[..., Any], argv: Sequence[str]) -> Callable[..., Any]:
-    """The function under a name that tells the weights in the folder that lighteval's command line gives as model.
-
-    A model on the Hub needs no such name: its revision is one of the model arguments.
-    """
+def named_after_weights(function: Callable[..., Any], argv: Sequence[str], rows: Stamp = "") -> Callable[..., Any]:
+    """The prompt function under a name that changes with the model of lighteval's command line, with the files that the rows
+    come from and their order in them, with what the function says, and with the libraries that generate."""
 
     @wraps(function)
     def named(*arguments: Any) -> Any:
         return function(*arguments)
 
-    if stamp := weights_stamp(argv):
-        named.__name__ = f"{function.__name__}_for_weights_{stamp}"
+    libraries = [version(name) for name in ("torch", "transformers")]
+    told = repr((weights_stamp(argv), rows, inspect.getsource(function), libraries))
+    named.__name__ = f"{function.__name__}_{_digest(told)[:8]}"
     return named
 
 
-def weights_stamp(argv: Sequence[str]) -> str:
-    """Name, size and time of the files in the model folder, as eight hex digits; empty where no folder is named."""
+def weights_stamp(argv: Sequence[str]) -> Stamp:
+    """The model and tokenizer that a command line of lighteval names: the content of folders, the commits of Hub ids."""
+    if argv[:1] == ["custom"]:  # models of one's own keep their answers themselves
+        return ""
     for argument in argv:
-        # Model arguments are "model_name=...,key=value" or a YAML file with a line "model_name: ...".
-        is_file = argument.endswith((".yaml", ".yml")) and Path(argument).is_file()
-        text = Path(argument).read_text(encoding="utf-8") if is_file else argument
-        for name in re.findall(r"""\bmodel_name\s*[=:]\s*["']?([^,"'\n]+)""", text):
-            folder = Path(name.strip())
-            if folder.is_dir():
-                stats = ((file.name, file.stat()) for file in sorted(folder.iterdir()) if file.is_file())
-                return _digest(repr([(file, stat.st_size, stat.st_mtime_ns) for file, stat in stats]))[:8]
+        options = model_options(argument)
+        if name := options.get("model_name"):
+            revision = options.get("revision") or None
+            stamps = [_stamp(name, "config.json", revision)]
+            if tokenizer := options.get("tokenizer"):
+                stamps.append(_stamp(tokenizer, "tokenizer_config.json", revision))
+            return stamps[0] if len(stamps) == 1 else _digest(repr(stamps))
     return ""
+
+
+def model_options(argument: str) -> Mapping[str, str]:
+    """Options of "model_name=...,key=value", or of a YAML file with them below `model_parameters`; {} of anything else."""
+    if not argument.endswith((".yaml", ".yml")) or not Path(argument).is_file():
+        pairs = (part.partition("=") for part in argument.split(","))
+        return {name.strip(): value.strip() for name, _, value in pairs if value}
+    import yaml
+
+    try:
+        options = yaml.safe_load(Path(argument).read_text(encoding="utf-8"))["model_parameters"]
+    except (yaml.YAMLError, ValueError, KeyError, TypeError):
+        return {}  # lighteval says what is wrong with it
+    return {name: str(value) for name, value in options.items()} if isinstance(options, dict) else {}
+
+
+def _stamp(name: str, file: str, revision: str | None) -> Stamp:
+    return folder_stamp(Path(name)) if Path(name).is_dir() else hub_commit(name, file, revision)
+
+
+def folder_stamp(folder: Path) -> Stamp:
+    """Changes with the content of the files in a folder, not below it; empty where there is no file.
+
+    Sizes and times do not tell: two merges give files of one size, and tools restore times. A merge changes weights all over.
+    """
+    if not folder.is_dir():
+        return ""
+    told = [(file.name, _content(file)) for file in sorted(folder.iterdir()) if file.is_file()]
+    return _digest(repr(told))[:16] if told else ""
+
+
+def _content(file: Path) -> tuple[Any, ...]:
+    stat = file.stat()
+    if stat.st_size <= READ_WHOLE:
+        return (hashlib.sha256(file.read_bytes()).hexdigest(),)
+    digest = hashlib.sha256()
+    length = READ_WHOLE // BLOCKS
+    with file.open("rb") as stream:
+        for number in range(BLOCKS):  # the first block begins the file, the last one ends it
+            stream.seek((stat.st_size - length) * number // (BLOCKS - 1))
+            digest.update(stream.read(length))
+    return stat.st_size, stat.st_mtime_ns, digest.hexdigest()
+
+
+def hub_commit(repo_id: str, file: str, revision: str | None = None, repo_type: str = "model") -> Stamp:
+    """The commit that a revision of a Hub repository is now, as the libraries that load it see it: without a network the cached
+    one. Empty where it cannot be had; then it cannot be loaded either. `file` is one that the repository has.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        path = Path(hf_hub_download(repo_id, file, revision=revision, repo_type=repo_type))
+    except (HfHubHTTPError, HFValidationError, OSError, ValueError):
+        return ""
+    # .../models--org--name/snapshots/COMMIT/config.json
+    return path.parent.name[:16] if re.fullmatch(r"[0-9a-f]{40}", path.parent.name) else ""
 
 
 def _digest(text: str) -> str:

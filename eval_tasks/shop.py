@@ -29,9 +29,10 @@ from lighteval.tasks.requests import Doc
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
+from dataset_builders.card import data_file
 from dataset_builders.errors import UserError, plain_errors
 from dataset_builders.tasks import FAMILIES, TASKS, Task, decode_answer, row_pattern
-from eval_tasks.cache_key import data_version, named_after_weights
+from eval_tasks.cache_key import data_version, folder_stamp, hub_commit, named_after_weights
 from eval_tasks.metrics import score_completion, unavailable
 from eval_tasks.task_files import Unparsable, answer_text, left_out, runnable, sample_metric
 
@@ -65,7 +66,7 @@ def prompt(row: dict[str, Any], task_name: str) -> Doc:
 def task_config(task: Task, dataset: str, revision: str | None, rows: int, fingerprint: str) -> LightevalTaskConfig:
     return LightevalTaskConfig(
         name=f"shop:{task.name}",
-        prompt_function=named_after_weights(prompt, sys.argv[1:]),
+        prompt_function=named_after_weights(prompt, sys.argv[1:], rows_stamp(task, dataset, revision)),
         hf_repo=dataset,
         hf_subset=task.name,
         hf_revision=revision,
@@ -83,6 +84,13 @@ def task_config(task: Task, dataset: str, revision: str | None, rows: int, finge
         original_num_docs=rows,
         version=data_version(fingerprint),
     )
+
+
+def rows_stamp(task: Task, dataset: str, revision: str | None) -> str:
+    """Changes with the files that a task's rows are in: their fingerprint does not tell their order."""
+    if Path(dataset).is_dir():
+        return folder_stamp((Path(dataset) / data_file(task.name, "test")).parent)
+    return hub_commit(dataset, "manifest.json", revision, "dataset")
 
 
 def task_table(dataset: str, revision: str | None = None, only: str = "") -> list[LightevalTaskConfig]:

@@ -73,8 +73,9 @@ def write_splits(folder: Path, tasks: dict[str, dict[str, list[dict[str, Any]]]]
                 path = f"data/{name}/{split}-00000-of-00001.parquet"
                 pq.write_table(pa.Table.from_pylist(rows), folder / path)
                 files.append({"split": split, "path": path})
-        configs.append({"config_name": name, "data_files": files})
         fingerprint = hashlib.sha256(json.dumps(splits).encode()).hexdigest()
+        # As on a build's card: `datasets` would else give a folder's former rows.
+        configs.append({"config_name": name, "description": f"fingerprint {fingerprint}", "data_files": files})
         counts = {split: len(rows) for split, rows in splits.items()}
         manifest[name] = {"train": 0, "test": 0} | counts | {"fingerprint": fingerprint}
     (folder / "README.md").write_text(f"---\nconfigs: {json.dumps(configs)}\n---\n")
