@@ -9,7 +9,7 @@ from eval_tasks.comparison import Model, Report
 from eval_tasks.details import Answer
 from eval_tasks.metrics import task_score
 from eval_tasks.suites import parsed
-from eval_tasks.table import group_name, title
+from eval_tasks.table import group_name, metric_name, title
 
 HEAD, TAIL = 4500, 1500
 """Characters of a longer text that are shown from its beginning and from its end, where a prompt has its question."""
@@ -74,7 +74,7 @@ def as_data(report: Report, cases: Cases) -> dict[str, Any]:
         data.append([tasks.index(task), known.id, _cut(known.prompt), _cut(known.gold), shown])
     return {
         "models": [[model.name, model.run.baseline] for model in report.models],
-        "tasks": [list(about) for about in zip(tasks, titles, families, (metrics[task] for task in tasks), strict=True)],
+        "tasks": [list(about) for about in zip(tasks, titles, families, map(metric_name, report.lines), strict=True)],
         "last": report.last,
         "cases": data,
     }

@@ -186,7 +186,7 @@ def _gain(task: str, model: Model, reference: Model, seed: int) -> Gain | None:
     if model is reference or mine is None or theirs is None:
         return None
     if _values(task, model) and _values(task, reference):
-        first, second = _paired_values(task, model, reference)
+        first, second = paired_values(model.answers[task], reference.answers[task], mine.metric)
         if not first.values:
             return None
         found = overall_paired([first], [second], seed)
@@ -214,9 +214,8 @@ def _task_values(answers: Sequence[Answer], metric: str) -> TaskValues:
     return TaskValues(values, metric, groups if any(answer.group for answer in answers) else None)
 
 
-def _paired_values(task: str, model: Model, reference: Model) -> tuple[TaskValues, TaskValues]:
-    """Of the rows that both answered."""
-    mine, theirs, metric = model.answers[task], reference.answers[task], model.run.scores[task].metric
+def paired_values(mine: Mapping[str, Answer], theirs: Mapping[str, Answer], metric: str) -> tuple[TaskValues, TaskValues]:
+    """Two models' values of the rows that both answered, for eval_tasks.intervals."""
     rows = [row for row in mine if row in theirs]
     first, second = (_task_values([answers[row] for row in rows], metric) for answers in (mine, theirs))
     return first, TaskValues(second.values, metric, first.groups)
@@ -275,7 +274,7 @@ def _mean_gain(tasks: Sequence[str], model: Model, reference: Model, seed: int) 
     if model is reference:
         return None
     if all(_values(task, model) and _values(task, reference) for task in tasks):
-        pairs = [_paired_values(task, model, reference) for task in tasks]
+        pairs = [paired_values(model.answers[task], reference.answers[task], model.run.scores[task].metric) for task in tasks]
         if not all(first.values for first, _ in pairs):
             return None
         found = overall_paired([first for first, _ in pairs], [second for _, second in pairs], seed)

@@ -19,6 +19,7 @@ INK, FAINT, RULE, FIELD = "#1f2430", "#707783", "#e3e6ea", "#eceef1"
 BETTER, WORSE = "#15803d", "#b91c1c"
 STEPS = (0.02, 0.05, 0.1, 0.2, 0.25, 0.5)
 MOST_TICKS = 5
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -57,16 +58,17 @@ def rows_of(report: Report) -> list[Row]:
 
 
 def score_axis(report: Report) -> Axis:
-    """From 0 to the highest score or end of an interval, or to 1 where that is near."""
+    """From 0 to 1, or to a mark beyond the highest score and interval where these are low."""
     high = max([*_ends(cell for line in _lines(report) for cell in line.cells), 0.1])
-    return _axis(0.0, 1.0 if high > 0.8 else high)
+    step = _step(high)
+    return _axis(0.0, 1.0 if high > 0.8 else math.ceil(high / step - ROUNDING) * step)
 
 
 def gain_axis(report: Report) -> Axis:
-    """Around zero, as far as the differences and their intervals reach."""
+    """Around zero, a little further than the differences and their intervals reach."""
     ends = [*_ends(gain for line in _lines(report) for gain in line.gains), 0.0]
     room = 0.08 * max(max(ends) - min(ends), 0.1)
-    return _axis(min(*ends, -room), max(*ends, room))
+    return _axis(min(ends) - room, max(ends) + room)
 
 
 def _lines(report: Report) -> list[Line]:
@@ -77,11 +79,14 @@ def _ends(found: Any) -> list[float]:
     return [end for cell in found if cell for end in (cell.low, cell.value, cell.high) if end is not None]
 
 
+def _step(width: float) -> float:
+    return next((step for step in STEPS if width / step <= MOST_TICKS), 1.0)
+
+
 def _axis(low: float, high: float) -> Axis:
-    step = next((step for step in STEPS if (high - low) / step <= MOST_TICKS), 1.0)
-    low, high = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
-    count = round((high - low) / step)
-    return Axis(low, high, tuple(round(low + number * step, 6) for number in range(count + 1)))
+    step = _step(high - low)
+    first, last = math.ceil(low / step - ROUNDING), math.floor(high / step + ROUNDING)
+    return Axis(low, high, tuple(round(number * step, 6) for number in range(first, last + 1)))
 
 
 def tick_label(tick: float, signed: bool = False) -> str:
@@ -96,6 +101,7 @@ def write_plot(report: Report, path: Path) -> None:
     """Writes the picture as PNG, whatever the name of `path`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     rows, gaining = rows_of(report), report.last > 0
     lanes = 1 if report.last < 2 else report.last + 1
@@ -105,7 +111,7 @@ def write_plot(report: Report, path: Path) -> None:
         total += 0.35 if row.line is None else 0.0
         places.append(total + height / 2)
         total += height
-    figure = Figure(figsize=(10, 0.36 * total + 1.1), layout="constrained")
+    figure = Figure(figsize=(10, 0.36 * total + 1.1), layout=ConstrainedLayoutEngine(wspace=0.05))
     FigureCanvasAgg(figure)
     columns = figure.subplots(1, 2 if gaining else 1, sharey=True, squeeze=False, width_ratios=[1.9, 1] if gaining else [1])[0]
     _frame(columns[0], score_axis(report), total, "score", False)

@@ -88,6 +88,7 @@ def render(facts: Facts, with_plot: bool) -> str:
         verdict=" ".join(verdict(facts.lines, last)),
         plot=PLOT if with_plot else None,
         with_base=facts.base_results is not None,
+        paired=last.paired_stderr is not None,
         scores=tables.scores_table(facts),
         unreadable=tables.unreadable_table(facts),
         decoding=_decoding(facts.tuned, facts.base_results),

@@ -6,14 +6,15 @@ averages in that file (`all`, `shop:_average`) are not used: they mix metrics th
 
 import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from dataset_builders.errors import UserError
 from dataset_builders.tasks import FAMILIES, TASKS, Task
+from eval_tasks.details import Answer, by_row, read_details
 from model_card.markdown import number, signed
 
 SUITE = "shop"
@@ -27,7 +28,8 @@ METRICS = {"accuracy": "Accuracy", "ndcg": "NDCG", "hit_rate": "Hit rate", "roug
 class Score:
     """What one model got in one task.
 
-    `prompts` is lighteval's hash over the prompts asked ("" where none is stored), `version` the task's (0 where it has none).
+    `prompts` is lighteval's hash over the prompts asked ("" where none is stored), `version` the task's (0 where it has none),
+    `answers` what was said to each row, where the run kept it (--save-details).
     """
 
     value: float
@@ -36,6 +38,7 @@ class Score:
     rows: int | None = None
     prompts: str = ""
     version: int = 0
+    answers: Mapping[str, Answer] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,17 @@ class Results:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One line of the table of scores: a task, or the mean of several (`tasks` says how many)."""
+    """One line of the table of scores: a task, or the mean of several (`tasks` says how many).
+
+    `paired_stderr` is the difference's over the same rows, None where it cannot be had.
+    """
 
     title: str
     metric: str
     tuned: Score
     base: Score | None = None
     tasks: int = 1
+    paired_stderr: float | None = None
 
     @property
     def same_prompts(self) -> bool:
@@ -71,7 +78,9 @@ class Comparison:
 
     @property
     def stderr(self) -> float | None:
-        """Of the difference, as if the two runs were independent: too wide, never too narrow, where rows agree."""
+        """Of the difference: over the same rows, else as of independent runs, which is too wide where rows agree."""
+        if self.paired_stderr is not None:
+            return self.paired_stderr
         if self.base is None or self.tuned.stderr is None or self.base.stderr is None:
             return None
         return math.hypot(self.tuned.stderr, self.base.stderr)
@@ -87,7 +96,9 @@ def read_results(path: Path) -> Results:
     for file in _result_files(path):
         results = parse_results(_load(file), file)
         if results.scores:
-            return results
+            details = read_details(file)
+            kept = {name: by_row(details.get(f"{SUITE}:{name}", ())) for name in results.scores}
+            return replace(results, scores={name: replace(score, answers=kept[name]) for name, score in results.scores.items()})
     raise UserError(f"{path} holds no score of a {SUITE} task; evaluate with --custom-tasks eval_tasks/shop.py first")
 
 
@@ -112,13 +123,24 @@ def parse_results(document: Any, file: Path) -> Results:
 
 def compare(tuned: Results, base: Results | None) -> list[Comparison]:
     """One comparison per measured task, in the order of the tasks."""
-    return [
-        Comparison(
-            task.title, METRICS.get(task.metric, task.metric), tuned.scores[name], base.scores.get(name) if base else None
-        )
-        for name, task in TASKS.items()
-        if name in tuned.scores
-    ]
+    lines = []
+    for name in _measured(tuned):
+        task, after, before = TASKS[name], tuned.scores[name], base.scores.get(name) if base else None
+        metric = METRICS.get(task.metric, task.metric)
+        lines.append(Comparison(task.title, metric, after, before, paired_stderr=_paired_stderr(after, before, task.metric)))
+    return lines
+
+
+def _paired_stderr(tuned: Score, base: Score | None, metric: str) -> float | None:
+    """None where a run kept no answers, where the rows are not the same, or where all differ alike and so tell no error."""
+    if base is None or not tuned.answers or tuned.answers.keys() != base.answers.keys():
+        return None
+    from eval_tasks.comparison import paired_values
+    from eval_tasks.intervals import overall_paired
+
+    first, second = paired_values(tuned.answers, base.answers, metric)
+    found = overall_paired([first], [second])
+    return (found.high - found.low) / (2 * Z95) or None
 
 
 def family_means(tuned: Results, base: Results | None) -> list[Comparison]:
@@ -229,12 +251,14 @@ def _measured(results: Results) -> list[str]:
 def _mean(title: str, lines: Sequence[Comparison]) -> Comparison:
     """A model's mean is given only where it was measured on every line, so that both means are over the same tasks."""
     bases = [line.base for line in lines if line.base and line.same_prompts]
+    errors = [line.paired_stderr for line in lines if line.paired_stderr is not None]
     return Comparison(
         title,
         "",
         _mean_score([line.tuned for line in lines]),
         _mean_score(bases) if len(bases) == len(lines) else None,
         len(lines),
+        math.hypot(*errors) / len(lines) if len(errors) == len(lines) else None,
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from dataset_builders.errors import UserError
 from model_card.results import compare, family_means, read_results, verdict
+from tests.eval_tasks.runs import said, write_run
 from tests.model_card.files import BASE, TUNED, results_document, write_json, write_results
 
 
@@ -168,3 +169,30 @@ def test_a_file_may_be_named_itself(tmp_path):
     assert results.max_samples == 10
     assert {score.rows for score in results.scores.values()} == {10}
     assert json.loads(file.read_text())["results"]["all"] == {"accuracy": 0.999, "unparsable": 0.999}
+
+
+def test_differences_over_the_same_rows_have_the_error_of_the_differences(tmp_path):
+    values = [number % 2 for number in range(40)]
+    better = [1.0 if number in (0, 2, 4, 6) else float(value) for number, value in enumerate(values)]
+    runs = [
+        read_results(write_run(tmp_path / name, {"shop:review_rating": said(*map(float, of_rows))}))
+        for name, of_rows in (("base", values), ("tuned", better))
+    ]
+
+    (line,) = compare(runs[1], runs[0])
+
+    assert line.difference == pytest.approx(0.1)
+    assert line.stderr == pytest.approx((0.1 * 0.9 / 40) ** 0.5, rel=0.15), "4 of 40 rows differ, by one"
+    assert family_means(runs[1], runs[0])[-1].stderr == line.stderr
+
+
+def test_differences_over_other_rows_are_as_of_independent_runs(tmp_path):
+    runs = [
+        read_results(write_run(tmp_path / name, {"shop:review_rating": said(*of_rows)}))
+        for name, of_rows in (("base", [0.0, 1.0]), ("tuned", [1.0, 1.0, 0.0]))
+    ]
+
+    (line,) = compare(runs[1], runs[0])
+
+    assert line.paired_stderr is None
+    assert line.stderr == pytest.approx(math.hypot(0.01, 0.01))
