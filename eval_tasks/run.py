@@ -1,9 +1,10 @@
-"""Evaluates a base model and any number of its adapters, loaded once, and prints their scores side by side.
+"""Evaluates a base model, any number of its adapters, loaded once, and baselines, and shows their scores side by side.
 
-    python -m eval_tasks.run --data outputs/demo/dataset --model BASE --adapter ADAPTER --adapter org/name@v2 --out OUT
+    python -m eval_tasks.run --data outputs/demo/dataset --model BASE --adapter ADAPTER --adapter org/name@v2 \\
+        --baseline majority --baseline minilm --out OUT
 
-Each model's results and details are in a folder of its own below --out, as lighteval writes them. What was answered is kept and
-not asked again, so the same command goes on where it was interrupted.
+Results and details of each are in a folder of its own below --out, as lighteval writes them, and the report is in OUT/report.
+What was answered is kept and not asked again, so the same command goes on where it was interrupted.
 """
 
 import argparse
@@ -37,6 +38,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--revision", help="branch, tag or commit of a base on the Hub")
     parser.add_argument(
         "--adapter", action="append", default=[], metavar="ADAPTER", help="folder, Hub id or id@revision; repeat"
+    )
+    parser.add_argument(
+        "--baseline", action="append", default=[], metavar="NAME", help="random, majority, tfidf, bm25 or minilm; repeat"
     )
     parser.add_argument("--adapters-only", action="store_true", help="do not evaluate the base itself")
     parser.add_argument("--suite", choices=SUITES, default="shop", help="(default: %(default)s)")
@@ -123,6 +127,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from datasets import disable_progress_bars
     from lighteval.models.custom.custom_model import CustomModelConfig
 
+    from eval_tasks import baseline_model as baselines
     from eval_tasks.asking import parse_options, shown_name
     from eval_tasks.backend import local_folder
 
@@ -130,20 +135,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     module: Any = import_module(BACKENDS[arguments.backend])
     options = model_options(arguments)
     names = [shown_name(parse_options(text, module.Model.OPTIONS)) for text in options]
-    folders = [arguments.out / name for name in folder_names(names)]
+    folders = [arguments.out / name for name in folder_names([*names, *arguments.baseline])]
     suite: Any = import_module(f"eval_tasks.{arguments.suite}")
     tasks = task_names(arguments.tasks, [config.name for config in suite.TASKS_TABLE], arguments.suite)
     loaded = module.load(parse_options(options[0], module.Model.OPTIONS), [local_folder(name) for name in arguments.adapter])
-    for text, folder in zip(options, folders, strict=True):
+    asked = [
+        *((module, text, loaded) for text in options),
+        *((baselines, f"model_name={name}", None) for name in arguments.baseline),
+    ]
+    for (backend, text, base), folder in zip(asked, folders, strict=True):
         print(f"== {folder.name}", file=sys.stderr, flush=True)
-        config = CustomModelConfig(model_name=text, model_definition_file_path=str(module.__file__))
-        model = module.Model(config, loaded)
-        evaluate(model, suite, tasks, folder, arguments.max_samples)
+        config = CustomModelConfig(model_name=text, model_definition_file_path=str(backend.__file__))
+        evaluate(backend.Model(config, base), suite, tasks, folder, arguments.max_samples)
 
     from eval_tasks.report import main as report
 
     words = [word for folder in folders for word in ("--results", str(folder))]
-    report([*words, "--names", ",".join(folder.name for folder in folders)])
+    report([*words, "--names", ",".join(folder.name for folder in folders), "--out", str(arguments.out / "report")])
 
 
 if __name__ == "__main__":

@@ -9,21 +9,34 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from dataset_builders.errors import UserError
+from dataset_builders.tasks import TASKS
 from eval_tasks.run import folder_names, main, model_options, parse_arguments, task_names
-from tests.eval_tasks.rows import write_dataset
+from tests.eval_tasks.rows import dataset_row, write_dataset, write_splits
 
 REPOSITORY = Path(__file__).parents[2]
+TASKS_RUN = ("answerability", "also_buy", "query_generation")
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_dataset(tmp_path_factory.mktemp("run") / "dataset", ["answerability", "also_buy", "query_generation"])
+    tasks = {name: {split: whole_rows(name) for split in ("train", "test")} for name in TASKS_RUN}
+    return write_splits(tmp_path_factory.mktemp("run") / "dataset", tasks)
+
+
+def whole_rows(name: str) -> list[dict[str, Any]]:
+    """Rows whose prompts are those of the templates, which baselines read."""
+    rows = [dataset_row(TASKS[name], index) for index in range(3)]
+    for index, row in enumerate(rows):
+        row["group"] = f"group {index}"
+        row["prompt"][0]["content"] = row["prompt"][0]["content"].removeprefix(f"{index}: ")
+    return rows
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +99,14 @@ def test_a_base_and_an_adapter_are_evaluated_with_one_command(
     assert again.returncode == 0, again.stderr[-3000:]
     assert (answers(tmp_path / "model"), answers(tmp_path / "loud")) == (base, tuned)
 
-    limited = run("--model", tiny_llama, "--data", dataset, "--out", tmp_path, "--option", "dtype=float32", "--constrained")
+    limited = run(
+        "--model", tiny_llama, "--data", dataset, "--out", tmp_path, "--option", "dtype=float32", "--constrained",
+        "--baseline", "majority", "--baseline", "bm25",
+    )  # fmt: skip
     assert limited.returncode == 0, limited.stderr[-3000:]
+    assert (tmp_path / "report" / "report.html").stat().st_size > 1000
+    assert set(answers(tmp_path / "bm25")) == {"details_shop:also_buy"}, "what a baseline has no answer to is not scored"
+    assert "details_shop:query_generation" in answers(tmp_path / "majority")
     results = json.loads(next((tmp_path / "model_constrained" / "results").rglob("results_*.json")).read_text())
     assert results["results"]["shop:answerability|0"]["unparsable"] == 0
     assert set(answers(tmp_path / "model_constrained")["details_shop:answerability"]) <= {"yes", "no"}
