@@ -30,8 +30,8 @@ ROWS = 6
 SHORT = 64
 """Tokens of a context into which none of the prompts fits."""
 
-ELSEWHERE = {"peft", "matplotlib"}
-"""What only the transformers backend and the report's pictures import."""
+ELSEWHERE = {"peft"}
+"""What only the transformers backend imports."""
 
 needs_vllm = [
     pytest.mark.slow,
