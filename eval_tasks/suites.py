@@ -9,8 +9,10 @@ import sys
 from typing import Any
 
 from dataset_builders.tasks import FAMILIES, TASKS, parse_completion
-from eval_tasks import ecinstruct_scoring
-from eval_tasks.parsers import PARSERS, says_nothing
+from eval_tasks import ecinstruct_scoring, shopping_mmlu_scoring
+from eval_tasks.parsers import says_nothing
+from eval_tasks.scoring import Row, read_answer
+from eval_tasks.shopping_mmlu_scoring import SKILLS
 
 OTHER = "other"
 """The family of a task that its suite does not know."""
@@ -36,6 +38,8 @@ def family(task_name: str) -> str:
         return next((track for track, numbers in SHOPBENCH_TRACKS.items() if _number(task) in numbers), OTHER)
     if suite == "ecinstruct" and task.removesuffix("_ood") in ecinstruct_scoring.TASKS:
         return DOMAINS[task.endswith("_ood")]
+    if suite == "shopping_mmlu":
+        return SKILLS.get(task.partition(":")[0], OTHER)
     return OTHER
 
 
@@ -50,6 +54,8 @@ def place(task_name: str) -> tuple[int, int, int, str]:
         families, number = tuple(SHOPBENCH_TRACKS), _number(task)
     elif suite == "ecinstruct":
         families, number = DOMAINS, _index(tuple(ecinstruct_scoring.TASKS), task.removesuffix("_ood"))
+    elif suite == "shopping_mmlu":
+        families = tuple(SKILLS.values())
     return _index(SUITES, suite), _index(families, family(task_name)), sys.maxsize if number is None else number, task_name
 
 
@@ -61,8 +67,9 @@ def parsed(task_name: str, text: str, specific: dict[str, Any]) -> str | None:
     suite, task = _split(task_name)
     if suite == "shop":
         return _shown(parse_completion(TASKS[task], text))
-    if suite == "shopbench":
-        answer = PARSERS[json.loads(specific["row"])["task_type"]](text)
+    if suite in ("shopbench", "shopping_mmlu"):
+        read = read_answer if suite == "shopbench" else shopping_mmlu_scoring.read_answer
+        answer = read(Row(**json.loads(specific["row"])), text)
         return None if says_nothing(answer) else _shown(answer)
     if suite == "ecinstruct":
         return ecinstruct_scoring.shown(ecinstruct_scoring.decoded(specific["row"]), text)

@@ -29,6 +29,9 @@ from eval_tasks.suites import family, parsed, place
         ("ecinstruct:product_matching|0", "in-domain"),
         ("ecinstruct:product_matching_ood|0", "out-of-domain"),
         ("ecinstruct:query_rewriting", "other"),
+        ("shopping_mmlu:concept:asin_compatibility|0", "shopping concept understanding"),
+        ("shopping_mmlu:multilingual:title|0", "multilingual abilities"),
+        ("shopping_mmlu:other:title|0", "other"),
         ("gsm8k|0", "other"),
         ("all", "other"),
     ],
@@ -41,7 +44,11 @@ def test_tasks_are_placed_in_the_order_of_their_declaration_and_unknown_ones_las
     shop = [f"shop:{task.name}" for kind in FAMILIES for task in TASKS.values() if task.family == kind]
     shopbench = [f"shopbench:task{number}" for number in range(1, 19)]
     ecinstruct = [f"ecinstruct:{name}{ood}" for ood in ("", "_ood") for name in ecinstruct_scoring.TASKS]
-    expected = [*shop, "shop:another", *shopbench, "shopbench:another", "shopbench:other", *ecinstruct, "arc", "gsm8k"]
+    mmlu = [
+        f"shopping_mmlu:{name}" for name in ("concept:a", "concept:b", "reasoning:a", "behavior:a", "multilingual:a", "other:a")
+    ]
+    known = [*shop, "shop:another", *shopbench, "shopbench:another", "shopbench:other", *ecinstruct, *mmlu]
+    expected = [*known, "arc", "gsm8k"]
     mixed = random.Random(0).sample(expected, len(expected))
 
     assert sorted(mixed, key=place) == expected
@@ -60,6 +67,23 @@ def test_tasks_are_placed_in_the_order_of_their_declaration_and_unknown_ones_las
 )
 def test_an_answer_is_shown_as_the_shops_parser_reads_it(task: str, text: str, shown: str | None) -> None:
     assert parsed(task, text, {}) == shown
+
+
+@pytest.mark.parametrize(
+    ("task_type", "text", "shown"),
+    [
+        ("multiple-choice", " 2", "2"),
+        ("multiple-choice", "\n2", None),
+        ("retrieval", "[1, 4, 6]", "4"),
+        ("ranking", "0,2", "3,2"),
+        ("named_entity_recognition", "Brass, lamp\nbulb", "brass,lamp"),
+        ("generation", " ", None),
+    ],
+)
+def test_an_answer_is_shown_as_shopping_mmlus_script_reads_it(task_type: str, text: str, shown: str | None) -> None:
+    row = {"prompt": "?", "truth": [1, 0, 0], "task": "concept:a", "task_type": task_type, "metric": ""}
+
+    assert parsed("shopping_mmlu:concept:a|0", text, {"row": json.dumps(row)}) == shown
 
 
 @pytest.mark.parametrize(
