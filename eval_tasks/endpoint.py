@@ -170,6 +170,8 @@ def refused(endpoint: Endpoint, error: Any, pattern: str) -> str:
         if wait and wait > LONGEST_BREAK:
             raise UserError(f"{endpoint.url} asks for a break of {wait:.0f} seconds; run the same command then")
         raise PassingError(said, wait)
+    if status == 413:
+        return Refused("too long")
     for found, reason in REFUSALS:
         if re.search(found, f"{error.code} {said}", re.IGNORECASE):
             return Refused(reason)

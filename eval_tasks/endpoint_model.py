@@ -7,7 +7,8 @@ NAME is what the server calls the model. Options beside those of every backend (
 OPENAI_BASE_URL of the environment), `concurrency` (requests at once), `timeout` (seconds for a reply) and `retries` (of each
 request, ever longer after one another, or when the server's Retry-After says). `constrained=true` sends a prompt's pattern as
 vLLM's `structured_outputs`. A prompt that the server refuses for its content or its length has an empty answer, which counts as
-unparsable.
+unparsable. Answers are kept by address and name, since the weights behind them cannot be seen: when those have changed, name
+another `cache_dir`.
 
 The server puts the chat template around a prompt, and vLLM's adds defaults of the model's generation config, such as a
 repetition penalty; so that its answers are those of the other backends, start it as

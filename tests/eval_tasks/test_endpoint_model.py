@@ -202,21 +202,22 @@ def test_a_refused_prompt_is_recorded_so_and_told_again_when_resumed(
 ) -> None:
     from eval_tasks.backend import ask
 
-    asked, store = prompts(5), AnswerStore(tmp_path / "answers.sqlite")
+    asked, store = prompts(6), AnswerStore(tmp_path / "answers.sqlite")
     too_long = "This model's maximum context length is 2048 tokens. However, your prompt contains 4000 input tokens."
     server.faults = {
         asked[0].messages[-1][1]: [Body(json.dumps(completion("no", "content_filter")).encode())],
         asked[1].messages[-1][1]: [Status(400, "filtered", "content_filter")],
         asked[2].messages[-1][1]: [Status(400, "too many tokens", "context_length_exceeded")],
         asked[3].messages[-1][1]: [Status(400, too_long, 400)],
+        asked[4].messages[-1][1]: [Status(413, "Payload Too Large")],
     }
     served = loaded(server, monkeypatch)
 
     for _ in range(2):
-        assert ask(served, asked, None, False, store) == ["", "", "", "", *calm(asked[4:])]
-        said = "4 of 5 prompts were refused by the server (content filter: 2, too long: 2); they count as unparsable"
+        assert ask(served, asked, None, False, store) == ["", "", "", "", "", *calm(asked[5:])]
+        said = "5 of 6 prompts were refused by the server (too long: 3, content filter: 2); they count as unparsable"
         assert said in capsys.readouterr().err
-    assert len(server.requests) == 5
+    assert len(server.requests) == 6
 
 
 @pytest.mark.parametrize("text", ["", None])
