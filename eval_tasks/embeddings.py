@@ -51,7 +51,7 @@ def embed(texts: Iterable[str], metric: str, model: str | None = None) -> dict[s
     `SentenceTransformer.encode` of the text alone on one thread; on more, encode's own last digit can be another.
     Raises MetricUnavailableError.
     """
-    encoder = _sentence_model(model or sentence_model(metric))
+    encoder = load_sentence_model(model or sentence_model(metric))
     prompt = encoder.prompts.get(encoder.default_prompt_name)
     batches = _batches(encoder, list(dict.fromkeys(texts)))
     # Tokenizers are no good on several threads; the model is.
@@ -109,7 +109,7 @@ def sentence_model(metric: str) -> str:
 
 
 @lru_cache
-def _sentence_model(name: str) -> Any:
+def load_sentence_model(name: str) -> Any:
     try:
         from sentence_transformers import SentenceTransformer
 

@@ -41,7 +41,7 @@ def model() -> str:
 
 def test_embeddings_are_those_of_one_text_at_a_time(model: str) -> None:
     found = embed([*TEXTS, *TEXTS[:3]], "sent-transformer", model)
-    encoder = embeddings._sentence_model(model)
+    encoder = embeddings.load_sentence_model(model)
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
@@ -75,7 +75,7 @@ def test_embeddings_do_not_depend_on_company_order_or_threads(model: str, thread
 def test_batches_hold_texts_of_as_many_tokens_within_both_limits(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embeddings, "BATCH_TEXTS", 3)
     monkeypatch.setattr(embeddings, "BATCH_TOKENS", 20)
-    encoder = embeddings._sentence_model(model)
+    encoder = embeddings.load_sentence_model(model)
     texts = [f"lamp {number}" for number in range(7)] + [f"a brass lamp with the number {number}" for number in range(5)]
 
     batches = embeddings._batches(encoder, texts)
