@@ -24,7 +24,7 @@ def lighteval(tmp_path_factory: pytest.TempPathFactory) -> Lighteval:
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(home), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("SHOP", "SENTENCE_MODEL"))}
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("SHOP", "ECINSTRUCT", "SENTENCE_MODEL"))}
         script = Path(sys.executable).parent / "lighteval"
         return subprocess.run(
             [script, *arguments], cwd=REPOSITORY, env=kept | offline | environment, capture_output=True, text=True, check=False

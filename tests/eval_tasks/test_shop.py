@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,15 +15,18 @@ import pytest
 from dataset_builders.tasks import TASKS
 from eval_tasks import text_metrics
 from tests.eval_tasks.conftest import REPOSITORY, Lighteval
-from tests.eval_tasks.rows import write_dataset
+from tests.eval_tasks.rows import dataset_row, write_dataset
 from tests.hub import Hub
 
 
-def load_tasks(monkeypatch: pytest.MonkeyPatch, dataset: Path | str, argv: list[str] | None = None) -> ModuleType:
+def load_tasks(
+    monkeypatch: pytest.MonkeyPatch, dataset: Path | str, argv: list[str] | None = None, only: str = ""
+) -> ModuleType:
     """The task file as lighteval loads it for the dataset and command line."""
     from lighteval.tasks.registry import Registry
 
     monkeypatch.setenv("SHOP_DATASET", str(dataset))
+    monkeypatch.setenv("SHOP_TASKS", only)
     monkeypatch.setattr("sys.argv", ["lighteval", *(argv or [])])
     module = Registry.create_custom_tasks_module(REPOSITORY / "eval_tasks" / "shop.py")
     assert module is not None
@@ -114,6 +118,89 @@ def test_only_tasks_with_test_rows_are_declared(tmp_path: Path, monkeypatch: pyt
     (dataset / "manifest.json").write_text(json.dumps(manifest))
 
     assert [config.name for config in load_tasks(monkeypatch, dataset).TASKS_TABLE] == ["shop:also_buy"]
+
+
+@pytest.mark.parametrize(
+    ("only", "names"),
+    [
+        ("ranking,review_rating", ["review_rating", "query_product_ranking"]),
+        (" retrieval , also_buy,", ["also_buy", "next_query"]),
+        ("multiple_choice", ["review_rating", "query_relation", "query_product_relation", "product_relation", "answerability"]),
+        (",", list(TASKS)),
+    ],
+)
+def test_tasks_can_be_kept_to_some_by_name_or_family(
+    only: str, names: list[str], shop_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = load_tasks(monkeypatch, shop_dataset, only=only).TASKS_TABLE
+
+    assert [config.name for config in table] == [f"shop:{name}" for name in names]
+
+
+@pytest.mark.parametrize(
+    ("only", "argv", "sentence"),
+    [
+        ("ranks", [], "SHOP_TASKS=ranks: 'ranks' is no task and no family; families are multiple_choice, ranking, "),
+        ("also_buy", [], "no task of SHOP_TASKS=also_buy has test rows"),
+        ("answerability", ["shop|0"], 'write "shop:answerability|0" instead of "shop|0"'),
+    ],
+)
+def test_tasks_that_cannot_be_run_are_told(
+    only: str,
+    argv: list[str],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    dataset = write_dataset(tmp_path / "dataset", ["answerability", "next_query"])
+
+    with pytest.raises(SystemExit) as stopped:
+        load_tasks(monkeypatch, dataset, ["accelerate", *argv], only)
+
+    assert stopped.value.code == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_task_that_is_named_and_has_no_rows_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = write_dataset(tmp_path / "dataset", ["answerability", "next_query"])
+
+    table = load_tasks(monkeypatch, dataset, only="answerability,also_buy,ranking").TASKS_TABLE
+
+    assert [config.name for config in table] == ["shop:answerability"]
+    assert capsys.readouterr().err == "warning: shop:also_buy is left out: the dataset has no test rows of it\n"
+
+
+def test_a_document_has_its_rows_pattern_and_group(shop_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = load_tasks(monkeypatch, shop_dataset)
+
+    for task in TASKS.values():
+        row = dataset_row(task, 0)
+        doc = tasks.prompt(row | {"group": "B00"}, f"shop:{task.name}|0")
+        assert doc.specific == {"answer": row["answer"], "pattern": doc.specific["pattern"], "group": "B00"}
+        assert bool(doc.specific["pattern"]) == (task.family != "generation")
+        assert not doc.specific["pattern"] or re.fullmatch(doc.specific["pattern"], doc.get_golds()[0])
+        assert "group" not in tasks.prompt(row, f"shop:{task.name}|0").specific
+
+
+GARBAGE = ["", "\0\x1b[31m\x07", "\u200b", "x " * 50_000, "#" * 100_000, "9" * 100_000, "x\n" * 50_000]
+
+
+@pytest.mark.parametrize("text", GARBAGE, ids=["empty", "control", "no width", "words", "one word", "digits", "lines"])
+def test_garbage_scores_0_within_a_second(text: str, shop_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lighteval.metrics import apply_metric
+    from lighteval.models.model_output import ModelResponse
+
+    tasks = load_tasks(monkeypatch, shop_dataset)
+    for config in tasks.TASKS_TABLE:
+        name = config.hf_subset
+        docs = [tasks.prompt(dataset_row(TASKS[name], 0), f"{config.name}|0")]
+        start = time.perf_counter()
+        (values,) = apply_metric([ModelResponse(text=[text])], docs, config.metrics)
+        assert values[TASKS[name].metric] == 0
+        assert time.perf_counter() - start < 1
 
 
 def test_changed_rows_or_weights_give_other_cache_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

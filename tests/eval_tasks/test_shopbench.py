@@ -1,6 +1,8 @@
 """The `shopbench:` tasks inside lighteval: one real run, the gold answers, and what is left out."""
 
 import json
+import re
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -73,6 +75,62 @@ def test_a_task_whose_model_is_missing_is_left_out_and_said(
     assert "warning: shopbench:task1 is left out: the sentence-embedding model" in capsys.readouterr().err
 
 
+def test_tasks_of_unknown_metrics_types_and_names_are_left_out_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    choice = shopbench_records()[0]
+    records = [
+        choice,
+        choice | {"task_name": "task19", "metric": "F1"},
+        choice | {"task_name": "task20", "task_type": "essay"},
+        choice | {"task_name": "task|21"},
+        choice | {"task_name": "warm_up"},
+    ]
+
+    table = load_tasks(monkeypatch, write_lines(tmp_path / "rows.json", records), tmp_path).TASKS_TABLE
+
+    assert [config.name for config in table] == ["shopbench:task2", "shopbench:warm_up"]
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition(";")[0] for line in told] == [
+        "warning: shopbench:task19 is left out: its metric 'F1' is unknown",
+        "warning: shopbench:task20 is left out: its task_type 'essay' is unknown",
+        "warning: shopbench:task|21 is left out: lighteval takes letters, digits, _, . and - in a task's name only",
+    ]
+
+
+def test_documents_have_the_pattern_of_their_row(shopbench_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lighteval.tasks.lighteval_task import LightevalTask
+
+    table = load_tasks(monkeypatch, shopbench_file, tmp_path).TASKS_TABLE
+    patterns = {config.name: [doc.specific["pattern"] for doc in LightevalTask(config).get_docs()] for config in table}
+
+    assert patterns["shopbench:task2"] == ["0|1", "0|1"]
+    assert re.fullmatch(patterns["shopbench:task3"][0], "6,1,2")
+    assert re.fullmatch(patterns["shopbench:task12"][0], "5,3,1,2,4")
+    assert patterns["shopbench:task4"] == ["", ""]
+
+
+GARBAGE = ["", "\0\x1b[31m\x07", "\u200b", "x " * 50_000, "#" * 100_000, "9" * 100_000, "[" * 100_000]
+
+
+@pytest.mark.parametrize("text", GARBAGE, ids=["empty", "control", "no width", "words", "one word", "digits", "brackets"])
+def test_garbage_scores_0_within_a_second(
+    text: str, shopbench_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lighteval.metrics import apply_metric
+    from lighteval.models.model_output import ModelResponse
+
+    tasks = load_tasks(monkeypatch, shopbench_file, tmp_path)
+    rows = tasks.load_rows(str(shopbench_file))
+    for config in tasks.TASKS_TABLE:
+        lines = [{"row": json.dumps(vars(row))} for row in rows if row.task == config.hf_subset]
+        docs = [tasks.prompt(line, f"{config.name}|0") for line in lines]
+        start = time.perf_counter()
+        values = apply_metric([ModelResponse(text=[text])] * len(docs), docs, config.metrics)
+        assert config.metrics[0].corpus_level_fn([row["score"] for row in values]) == {"score": 0}
+        assert time.perf_counter() - start < 1
+
+
 def test_a_dataset_folder_with_the_columns_serves_as_well_as_a_file(
     shopbench_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +151,8 @@ def test_a_dataset_folder_with_the_columns_serves_as_well_as_a_file(
         ([], "the file is empty"),
         ([{"a": 1}], 'line 1: no "output_field"'),
         ([shopbench_records()[0] | {"input_field": ""}], 'a row has no "input_field"'),
+        ([shopbench_records()[0], shopbench_records()[2] | {"output_field": []}], 'line 2: "output_field" is an empty list'),
+        ([shopbench_records()[0], shopbench_records()[2] | {"output_field": "x"}], "line 2: \"output_field\" 'x' is no JSON"),
     ],
 )
 def test_bad_data_is_told_in_one_sentence(
