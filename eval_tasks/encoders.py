@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 from statistics import mean
 from typing import Any
 
-from eval_tasks.metrics import sentence_model
+from eval_tasks.embeddings import load_sentence_model, sentence_model
 
 Encoder = Callable[[Sequence[str]], Any]
 """Texts -> a matrix with one row of length 1 for each: sparse of TF-IDF, dense of embeddings."""
@@ -67,11 +67,10 @@ def tfidf(texts: Sequence[str]) -> Encoder:
 
 @lru_cache
 def minilm() -> Encoder:
-    """all-MiniLM-L6-v2, loaded once; each text is embedded once."""
+    """all-MiniLM-L6-v2, loaded once; each text is embedded once. Raises MetricUnavailableError."""
     import numpy as np
-    from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(sentence_model("sent-transformer"))
+    model = load_sentence_model(sentence_model("sent-transformer"))
     known: dict[str, Any] = {}
 
     def encode(texts: Sequence[str]) -> Any:

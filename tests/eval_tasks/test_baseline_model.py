@@ -10,6 +10,7 @@ import pytest
 
 from dataset_builders.tasks import TASKS, parse_completion
 from eval_tasks.baselines import BASELINES
+from eval_tasks.encoders import minilm
 from tests.eval_tasks.conftest import REPOSITORY, Lighteval
 from tests.eval_tasks.questions import TITLES, answer_of, make_row
 from tests.eval_tasks.rows import shopbench_records, write_lines, write_splits
@@ -123,6 +124,17 @@ def test_a_baseline_without_any_answer_is_an_error(make: Make, docs: list[Any], 
     with pytest.raises(SystemExit):
         make("majority").greedy_until(ranking)
     assert "error: majority has no answer to any of these tasks; take another baseline" in capsys.readouterr().err
+
+
+def test_a_missing_sentence_model_is_told(
+    make: Make, docs: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    minilm.cache_clear()
+    monkeypatch.setenv("SENTENCE_MODEL", str(tmp_path / "nowhere"))
+    with pytest.raises(SystemExit):
+        make("minilm").greedy_until(docs)
+    assert "nowhere cannot be loaded" in (told := capsys.readouterr().err)
+    assert "set SENTENCE_MODEL to a folder with it" in told
 
 
 def run(lighteval: Lighteval, baseline: str, suite: str, out: Path, **environment: str) -> str:
