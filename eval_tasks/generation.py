@@ -19,7 +19,7 @@ from dataset_builders.errors import UserError
 from eval_tasks.asking import Prompt
 from eval_tasks.constraints import Constraint, forbid
 from eval_tasks.kv_buffers import NAME, Buffers, empty, joined, prefixed
-from eval_tasks.prefixes import prompt_groups
+from eval_tasks.prefixes import Group, prompt_groups
 from eval_tasks.settled import settled
 
 READ_AT_ONCE = 2048
@@ -100,13 +100,19 @@ class Writer:
                     flight = _join([flight])
 
     def _read(self, rows: list[Row]) -> Iterator[Flight]:
-        """Rows whose prompts were read and whose first tokens were written, some at a time."""
+        """Rows whose prompts were read and whose first tokens were written, some at a time, from long to short."""
         ids = [row.ids for row in rows]
-        groups = prompt_groups(ids)
-        for group in sorted(groups, key=lambda group: -len(ids[group.places[0]])):
-            prefix = self._prefix(ids[group.places[0]][: group.shared]) if group.shared else None
-            for places in chunks([len(ids[place]) - group.shared for place in group.places], READ_AT_ONCE):
-                yield self._read_together([rows[group.places[place]] for place in places], group.shared, prefix)
+        parts = [
+            (group, [group.places[number] for number in numbers])
+            for group in prompt_groups(ids)
+            for numbers in chunks([len(ids[place]) - group.shared for place in group.places], READ_AT_ONCE)
+        ]
+        prefixes: dict[Group, Buffers] = {}
+        # Rows of about the same length come to write together: buffers are as long as their longest.
+        for group, places in sorted(parts, key=lambda part: -len(ids[part[1][0]])):
+            if group.shared and group not in prefixes:
+                prefixes[group] = self._prefix(ids[places[0]][: group.shared])
+            yield self._read_together([rows[place] for place in places], group.shared, prefixes.get(group))
 
     def _prefix(self, ids: list[int]) -> Buffers:
         buffers = empty(self._shape(), 1, len(ids), self._like())
@@ -158,7 +164,8 @@ class Writer:
         # A token sees those before it. Padding sees itself, since it has to see something.
         seen = torch.ones(count, start + count, dtype=torch.bool, device=tokens.device).tril(start)
         itself = torch.eye(count, start + count, dtype=torch.bool, device=tokens.device).roll(start, 1)
-        mask = (buffers.filled[:, None, None, : start + count] & seen) | itself
+        visible = (buffers.filled[:, None, None, : start + count] & seen) | itself
+        mask = torch.zeros(visible.shape, device=tokens.device).masked_fill_(~visible, float("-inf"))
         return self.model(
             input_ids=tokens,
             attention_mask=mask,

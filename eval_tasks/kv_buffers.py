@@ -36,6 +36,10 @@ class RoomyLayer(DynamicLayer):
         return self.length
 
 
+QUERIES_AT_A_TIME = 160
+"""Queries whose scores are computed together: of longer texts, what comes after them is left out and not masked."""
+
+
 @dataclass(frozen=True)
 class Buffers:
     """All layers' buffers of the same rows. `filled` (rows, positions) tells which of their positions hold a token."""
@@ -76,28 +80,32 @@ def prefixed(prefix: Buffers, rows: int, positions: int) -> Buffers:
 
 
 def joined(parts: Sequence[tuple[Buffers, Sequence[int]]], room: int) -> Buffers:
-    """Buffers with the given rows of each part, in this order, and so much room. Their tokens end at the same position."""
-    length = max(part.length for part, _ in parts)
-    rows = sum(len(places) for _, places in parts)
+    """Buffers with the given rows of each part, in this order, and so much room.
+
+    Padding goes: every row's tokens stand behind one another and end at the same position.
+    """
     device = parts[0][0].filled.device
-    chosen = [torch.tensor(places, device=device) for _, places in parts]
+    kept = []  # part, its rows, and the places of their tokens in it, padding first
+    for part, places in parts:
+        index = torch.tensor(places, device=device)
+        filled = part.filled[index, : part.length]
+        kept.append((part, index, filled.int().argsort(dim=1, stable=True), filled.sum(1)))
+    counts = torch.cat([count for *_, count in kept])
+    length, rows = int(counts.max()), len(counts)
     layers: list[Any] = []
     for number, first in enumerate(parts[0][0].cache.layers):
         heads, size = first.keys.size(1), first.keys.size(3)
         # Zeros and not what happens to be in memory: a masked position weighs nothing, but nothing times NaN is NaN.
         keys, values = (first.keys.new_zeros(rows, heads, length + room, size) for _ in range(2))
         start = 0
-        for (part, places), index in zip(parts, chosen, strict=True):
-            layer, stop = part.cache.layers[number], start + len(places)
-            keys[start:stop, :, length - part.length : length] = layer.keys[index, :, : part.length]
-            values[start:stop, :, length - part.length : length] = layer.values[index, :, : part.length]
+        for part, index, order, _ in kept:
+            layer, stop, tail = part.cache.layers[number], start + len(index), order[:, -length:]
+            for new, old in ((keys, layer.keys), (values, layer.values)):
+                new[start:stop, :, length - tail.size(1) : length] = old.transpose(1, 2)[index[:, None], tail].transpose(1, 2)
             start = stop
         layers.append(RoomyLayer(keys, values, length))
-    filled = torch.zeros(rows, length + room, dtype=torch.bool, device=device)
-    start = 0
-    for (part, places), index in zip(parts, chosen, strict=True):
-        filled[start : start + len(places), length - part.length : length] = part.filled[index, : part.length]
-        start += len(places)
+    filled = torch.arange(length + room, device=device) >= (length - counts)[:, None]
+    filled[:, length:] = False
     return Buffers(Cache(layers=layers), filled)
 
 
@@ -110,24 +118,35 @@ def grouped_attention(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention by its definition where `attention_mask` (rows, 1, queries, positions) is true.
+    """Attention by its definition, with `attention_mask` (rows, 1, queries, positions) added to the scores.
 
-    `query` is (rows, heads, queries, size), `key` and `value` have their own number of heads. The result is (rows, queries,
-    heads, size). Matrices are multiplied in the tensors' own type, and the softmax is in float32.
+    `query` is (rows, heads, queries, size), `key` and `value` have their own number of heads; the last query is that of the
+    last position, and no query sees what comes after it. The result is (rows, queries, heads, size). Of several queries
+    matrices are multiplied in the tensors' own type, and the softmax is in float32.
     """
     rows, heads, queries, size = query.shape
+    scale = size**-0.5 if scaling is None else scaling
     if query.device.type != "cpu":
         attended = torch.nn.functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=attention_mask, scale=scaling, enable_gqa=key.size(1) != heads
+            query, key, value, attn_mask=attention_mask.to(query.dtype), scale=scale, enable_gqa=key.size(1) != heads
         )
         return attended.transpose(1, 2).contiguous(), None
-    # The queries of the heads of a group lie behind one another: torch's own kernel would copy keys and values for each.
-    asked = query.reshape(rows, key.size(1), -1, size)
-    scores = torch.matmul(asked, key.transpose(2, 3)).float() * (size**-0.5 if scaling is None else scaling)
-    by_head = scores.view(rows, heads, queries, -1).masked_fill_(~attention_mask, float("-inf"))
-    weights = by_head.softmax(-1).to(value.dtype).view_as(scores)
-    attended = torch.matmul(weights, value).view(rows, heads, queries, size)
-    return attended.transpose(1, 2).contiguous(), None
+    if queries == 1:
+        # The heads of a group as queries of one head, or torch would copy keys and values for each.
+        asked, mask = query.reshape(rows, key.size(1), -1, size), attention_mask.to(query.dtype)
+        attended = torch.nn.functional.scaled_dot_product_attention(asked, key, value, attn_mask=mask, scale=scale)
+        return attended.reshape(rows, 1, heads, size), None
+    # Of several queries torch's own kernel for CPUs takes twice as long at these lengths.
+    parts = []
+    for start in range(0, queries, QUERIES_AT_A_TIME):
+        stop = min(start + QUERIES_AT_A_TIME, queries)
+        seen = key.size(2) - queries + stop
+        asked = query[:, :, start:stop].reshape(rows, key.size(1), -1, size)  # the heads of a group behind one another
+        scores = torch.matmul(asked, key[:, :, :seen].transpose(2, 3)).view(rows, heads, stop - start, seen)
+        weights = torch.add(attention_mask[:, :, start:stop, :seen], scores, alpha=scale).softmax(-1).to(value.dtype)
+        attended = torch.matmul(weights.view(rows, key.size(1), -1, seen), value[:, :, :seen])
+        parts.append(attended.view(rows, heads, stop - start, size).transpose(1, 2))
+    return torch.cat(parts, dim=1), None
 
 
 AttentionInterface.register(NAME, grouped_attention)
