@@ -41,10 +41,23 @@ class Commit:
 
 
 @dataclass(frozen=True)
+class Head:
+    """What a branch holds at the moment that a commit is planned on top of it."""
+
+    paths: Sequence[str]
+    read: Callable[[str], bytes]
+    """Path -> content, from the Hub."""
+
+
+Content = bytes | Callable[[Head], bytes]
+"""What to upload, or what makes it of what is there already; the latter may be asked more than once."""
+
+
+@dataclass(frozen=True)
 class _Upload:
     folder: Path
     paths: Sequence[str]
-    contents: Mapping[str, bytes]
+    contents: Mapping[str, Content]
     repo_id: str
     repo_type: RepoType
     branch: str
@@ -63,7 +76,7 @@ def commit_folder(
     private: bool = False,
     revision: str | None = None,
     files: Iterable[str] | None = None,
-    contents: Mapping[str, bytes] | None = None,
+    contents: Mapping[str, Content] | None = None,
     stale_patterns: Sequence[str] = (),
     space_sdk: str = "gradio",
     dry_run: bool = False,
@@ -74,7 +87,7 @@ def commit_folder(
     a Hub that fails for a moment is asked again, a bounded number of times. Nothing is committed where the Hub holds it all.
 
     files: paths in `folder` to upload; by default all but hidden ones and Python's caches.
-    contents: path -> what to upload in place of what the file holds.
+    contents: path -> what to upload in place of what the file holds, or a function that makes it of the head.
     stale_patterns: a file on the Hub that matches one of these (`*` matches `/` too) and is not uploaded is deleted.
     revision: a branch, made from `main` if there is none.
     dry_run: only lists the files on standard output, with no token and no network.
@@ -178,6 +191,14 @@ def _commit(api: "HfApi", upload: _Upload, heads: list[str | None]) -> str:
         )
     heads.append(info.sha)
     present = api.list_repo_files(repo_id, repo_type=repo_type, revision=info.sha)
+
+    def read(path: str) -> bytes:
+        return Path(api.hf_hub_download(repo_id, path, repo_type=repo_type, revision=info.sha)).read_bytes()
+
+    def content(path: str) -> bytes | Path:
+        found = upload.contents.get(path, upload.folder / path)
+        return found(Head(present, read)) if callable(found) else found
+
     stale = [
         path for path in present if path not in upload.paths and any(fnmatchcase(path, each) for each in upload.stale_patterns)
     ]
@@ -185,7 +206,7 @@ def _commit(api: "HfApi", upload: _Upload, heads: list[str | None]) -> str:
     made = api.create_commit(
         repo_id,
         [
-            *(CommitOperationAdd(path, upload.contents.get(path, upload.folder / path)) for path in upload.paths),
+            *(CommitOperationAdd(path, content(path)) for path in upload.paths),
             *(CommitOperationDelete(path) for path in stale),
         ],
         commit_message=upload.message,

@@ -13,7 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from dataset_builders import hub as publisher
 from dataset_builders.errors import UserError
-from dataset_builders.hub import RepoType, commit_folder, explain, folder_files, hub_errors
+from dataset_builders.hub import Head, RepoType, commit_folder, explain, folder_files, hub_errors
 from tests.hub import ALICE, BOB, READER, Hub
 
 
@@ -55,6 +55,24 @@ def test_the_same_folder_again_makes_no_commit(client: Hub, folder: Path) -> Non
     second = commit_folder(folder, "org/again", "model", "second")
     assert (second.changed, second.oid) == (False, first.oid)
     assert client.commits("org/again") == ["first"]
+
+
+def test_a_content_made_of_what_is_there_is_made_anew_on_a_new_head(client: Hub, folder: Path, tmp_path: Path) -> None:
+    theirs = write(tmp_path / "theirs", {"data/a.txt": b"theirs\n"})
+    seen = []
+
+    def with_a_line(head: Head) -> bytes:
+        seen.append(list(head.paths))
+        if len(seen) == 1:  # someone else commits at this moment
+            commit_folder(theirs, "org/made", "model", "theirs")
+        former = head.read("data/a.txt") if "data/a.txt" in head.paths else b""
+        return former if b"mine" in former else former + b"mine\n"
+
+    contents = {"data/a.txt": with_a_line}
+    commit_folder(folder, "org/made", "model", "mine", contents=contents)
+    assert ["data/a.txt" in paths for paths in seen] == [False, True]
+    assert client.files("org/made")["data/a.txt"] == b"theirs\nmine\n"
+    assert not commit_folder(folder, "org/made", "model", "again", contents=contents).changed
 
 
 def test_stale_files_go_in_the_same_commit_and_others_stay(client: Hub, folder: Path, tmp_path: Path) -> None:
