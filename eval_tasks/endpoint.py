@@ -6,6 +6,7 @@ not pass ends the run with one sentence. What concerns a single prompt makes its
 
 import asyncio
 import json
+import logging
 import random
 import re
 from collections.abc import AsyncIterator, Sequence
@@ -66,6 +67,7 @@ async def answers(endpoint: Endpoint, prompts: Sequence[Prompt], constrained: bo
     """
     from openai import AsyncOpenAI
 
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # under lighteval its line for each request would be shown
     places = iter(range(len(prompts)))
     replies: asyncio.Queue[tuple[int, str] | None] = asyncio.Queue()
     failures: list[UserError] = []

@@ -320,6 +320,7 @@ def test_a_run_of_lighteval_through_a_storm_scores_as_without_one_and_leaves_no_
         answered = row["doc"]["query"] != refused
         assert row["metric"] == {TASKS[name].metric: float(answered), "unparsable": float(not answered)}
     assert "1 of 6 prompts were refused by the server (content filter: 1)" in done.stderr
+    assert "HTTP Request" not in done.stdout + done.stderr, "a line for each request hides the progress"
 
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {path.suffix for path in files} >= {".sqlite", ".json", ".parquet"}
