@@ -79,22 +79,17 @@ endif
 	$(DEMO_ENV) $(BIN)/python -m training.merge --adapter $(OUT)/adapter --out $(OUT)/merged
 	$(call say,5/8 Evaluation of the base model and of the tuned one)
 	rm -rf $(OUT)/results
-	$(DEMO_ENV) $(BIN)/lighteval accelerate "$(call model_args,$(BASE_MODEL))" "shop|0" \
-		--custom-tasks eval_tasks/shop.py --output-dir $(OUT)/results/base --save-details
-	$(DEMO_ENV) $(BIN)/lighteval accelerate "$(call model_args,$(OUT)/merged)" "shop|0" \
-		--custom-tasks eval_tasks/shop.py --output-dir $(OUT)/results/tuned --save-details
+	$(DEMO_ENV) $(BIN)/python -m eval_tasks.run --model $(BASE_MODEL) --adapter $(OUT)/adapter --names base,tuned \
+		--baseline random --baseline majority --baseline tfidf --baseline minilm --out $(OUT)/results
 	$(call say,6/8 Model card)
 	$(BIN)/python -m model_card.build --adapter $(OUT)/adapter --data $(OUT)/dataset \
 		--results $(OUT)/results/tuned --base-results $(OUT)/results/base --out $(OUT)/adapter/README.md
 	$(call say,7/8 Space)
 	$(BIN)/python -m space.publish --data $(OUT)/dataset --out $(OUT)/space --dry-run
 	$(call say,8/8 What came of it)
-	$(BIN)/python -m eval_tasks.report --results $(OUT)/results/base --results $(OUT)/results/tuned --names base,tuned --out $(OUT)/report
+	$(BIN)/python -m eval_tasks.report --results $(OUT)/results/base --results $(OUT)/results/tuned --names base,tuned
 	@printf 'dataset  %s\nadapter  %s\nmerged   %s\nresults  %s\nreport   %s\ncard     %s\nSpace    %s   (make space serves it)\n' \
-		$(OUT)/dataset $(OUT)/adapter $(OUT)/merged $(OUT)/results $(OUT)/report/report.html $(OUT)/adapter/README.md $(OUT)/space
-
-# A cache of its own for every run: lighteval keys generations by the model's name, not by its weights.
-model_args = model_name=$(1),batch_size=16,dtype=bfloat16,cache_dir=$(abspath $(OUT))/results/cache
+		$(OUT)/dataset $(OUT)/adapter $(OUT)/merged $(OUT)/results $(OUT)/results/report/report.html $(OUT)/adapter/README.md $(OUT)/space
 
 test: setup ## run the tests
 	$(BIN)/python -m pytest

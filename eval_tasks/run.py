@@ -56,6 +56,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--constrained", action="store_true", help="limit decoding to answers that can be read")
     parser.add_argument("--max-samples", type=int, metavar="N", help="the first N rows of each task only")
+    parser.add_argument("--names", help="of base and adapters, separated by commas (default: the last parts of theirs)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results and details, a folder for each model")
     arguments = parser.parse_args(argv)
     if arguments.adapters_only and not arguments.adapter:
@@ -130,11 +131,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     from eval_tasks import baseline_model as baselines
     from eval_tasks.asking import parse_options, shown_name
     from eval_tasks.backend import local_folder
+    from eval_tasks.report import main as report
+    from eval_tasks.report import model_names
 
     disable_progress_bars()  # one for each details file says nothing
     module: Any = import_module(BACKENDS[arguments.backend])
     options = model_options(arguments)
     names = [shown_name(parse_options(text, module.Model.OPTIONS)) for text in options]
+    if arguments.names:
+        names = model_names(arguments.names, len(names))
     folders = [arguments.out / name for name in folder_names([*names, *arguments.baseline])]
     suite: Any = import_module(f"eval_tasks.{arguments.suite}")
     tasks = task_names(arguments.tasks, [config.name for config in suite.TASKS_TABLE], arguments.suite)
@@ -147,8 +152,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"== {folder.name}", file=sys.stderr, flush=True)
         config = CustomModelConfig(model_name=text, model_definition_file_path=str(backend.__file__))
         evaluate(backend.Model(config, base), suite, tasks, folder, arguments.max_samples)
-
-    from eval_tasks.report import main as report
 
     words = [word for folder in folders for word in ("--results", str(folder))]
     report([*words, "--names", ",".join(folder.name for folder in folders), "--out", str(arguments.out / "report")])

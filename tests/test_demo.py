@@ -30,15 +30,16 @@ def test_the_demo_ends_with_one_table_and_the_places_of_what_it_made(tmp_path: P
     out = tmp_path / "demo"
     said = run_demo(out, tiny_llama)
     assert all((out / stage).is_file() for stage in STAGES)
-    scores = json.loads((out / "report" / "scores.json").read_text(encoding="utf-8"))
-    assert scores
+    scores = json.loads((out / "results" / "report" / "scores.json").read_text(encoding="utf-8"))
+    assert {"base", "tuned", "random", "majority", "tfidf", "minilm"} == set(scores["names"])
+    assert (out / "results" / "report" / "report.html").stat().st_size > 10_000
     configs = json.loads((out / "dataset" / "manifest.json").read_text(encoding="utf-8"))["configs"]
     closing = said[said.index("What came of it") :]
     for task in ("review_rating", "query_product_ranking", "also_buy", "answer_generation"):
         assert configs[task]["train"] == 20
         assert task in closing
     assert "mean over tasks" in closing
-    assert all(str(out / name) in closing for name in ("dataset", "adapter", "merged", "results", "report", "space"))
+    assert all(str(out / name) in closing for name in ("dataset", "adapter", "merged", "results", "results/report/report.html", "space"))
 
 
 def test_make_help_names_each_target_in_one_line() -> None:

@@ -101,15 +101,15 @@ def test_a_base_and_an_adapter_are_evaluated_with_one_command(
 
     limited = run(
         "--model", tiny_llama, "--data", dataset, "--out", tmp_path, "--option", "dtype=float32", "--constrained",
-        "--baseline", "majority", "--baseline", "bm25",
+        "--baseline", "majority", "--baseline", "bm25", "--names", "limited",
     )  # fmt: skip
     assert limited.returncode == 0, limited.stderr[-3000:]
     assert (tmp_path / "report" / "report.html").stat().st_size > 1000
     assert set(answers(tmp_path / "bm25")) == {"details_shop:also_buy"}, "what a baseline has no answer to is not scored"
     assert "details_shop:query_generation" in answers(tmp_path / "majority")
-    results = json.loads(next((tmp_path / "model_constrained" / "results").rglob("results_*.json")).read_text())
+    results = json.loads(next((tmp_path / "limited" / "results").rglob("results_*.json")).read_text())
     assert results["results"]["shop:answerability|0"]["unparsable"] == 0
-    assert set(answers(tmp_path / "model_constrained")["details_shop:answerability"]) <= {"yes", "no"}
+    assert set(answers(tmp_path / "limited")["details_shop:answerability"]) <= {"yes", "no"}
 
 
 def test_a_run_that_was_killed_goes_on_with_what_is_missing(run: Run, tiny_llama: Path, tmp_path: Path) -> None:
