@@ -18,9 +18,12 @@ from tests.hub import ALICE, BOB, READER, Hub
 
 
 @pytest.fixture
-def client(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
+def client(hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hub:
     """This process's huggingface_hub takes the loopback Hub for the Hub, as alice, and does not wait between tries."""
+    files = "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.endpoint + files)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(publisher, "WAITS", (0.0, 0.0, 0.0))
     monkeypatch.setenv("HF_TOKEN", ALICE)
