@@ -7,7 +7,7 @@ from typing import Any
 
 from eval_tasks.comparison import Model, Report
 from eval_tasks.details import Answer
-from eval_tasks.metrics import task_score
+from eval_tasks.metrics import AGGREGATES, macro_f1, micro_f1, task_score
 from eval_tasks.suites import parsed
 from eval_tasks.table import group_name, metric_name, title
 
@@ -81,10 +81,28 @@ def as_data(report: Report, cases: Cases) -> dict[str, Any]:
 
 
 def _shown(task: str, metric: str, answer: Answer) -> list[Any]:
-    score = float(task_score(metric, [answer.value])) if isinstance(answer.value, list) else answer.value
     read = _read(task, answer)
+    score = row_score(metric, answer)
     parts = [_cut(answer.text), AS_IT_IS if read == answer.text else _cut(read), round(score, 4)]
     return [*parts, _cut(answer.thoughts)] if answer.thoughts else parts
+
+
+def row_score(metric: str, answer: Answer) -> float:
+    """How well a row was answered, from 0 to 1, also where only a task has a score.
+
+    An F1 says nothing of a "no" that is right; it is a right answer all the same.
+    """
+    value = answer.value
+    if not isinstance(value, list):
+        return value
+    if answer.unparsable:
+        return 0.0
+    aggregate = AGGREGATES.get(metric)
+    if aggregate is micro_f1 and not any(value[1:]):
+        return 1.0
+    if aggregate is macro_f1:
+        return float(value[0] == value[1])
+    return float(task_score(metric, [value]))
 
 
 def _read(task: str, answer: Answer) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from eval_tasks.comparison import Gain, Model, Report
 from eval_tasks.metrics import AGGREGATES, task_score
+from eval_tasks.results import shown_time
 from eval_tasks.suites import place
 
 ROUNDING = 1e-6
@@ -18,7 +19,7 @@ def summary(report: Report) -> str:
 def _order(report: Report) -> Iterable[str]:
     if report.last > 1:
         cells = zip(report.mean.cells[: report.last + 1], report.names, strict=False)
-        ranked = sorted(((cell.value, name) for cell, name in cells if cell), reverse=True)
+        ranked = sorted(((cell.value, name) for cell, name in cells if cell), key=lambda pair: -pair[0])
         if ranked:
             yield f"Means over tasks: {', '.join(f'{name} {value:.3f}' for value, name in ranked)}."
 
@@ -62,7 +63,7 @@ def notes(report: Report) -> list[str]:
         if without := [task for task in shared if task not in model.run.scores]:
             found.append(f"The baseline {model.name} has no score, and so no mean, with {_listed(without)}.")
     found += [sentence for model in report.models for sentence in _of_run(model)]
-    found += _of_rows(shared, contestants)
+    found += _of_rows(shared, report.models)
     found += _of_examples(report.models)
     found += [sentence for model in report.models for sentence in _of_answers(model)]
     if silent := [model.name for model in report.models if not any(model.answers.values())]:
@@ -82,7 +83,7 @@ def _of_run(model: Model) -> Iterable[str]:
     if run.max_samples:
         yield f"{model.name} was asked no more than {run.max_samples} rows of a task (--max-samples)."
     if len(run.times) > 1:
-        yield f"{model.name}'s scores come from {len(run.times)} runs, of {' and '.join(run.times)}."
+        yield f"{model.name}'s scores come from {len(run.times)} runs, of {', '.join(map(shown_time, run.times))}."
 
 
 def _of_examples(models: Sequence[Model]) -> Iterable[str]:
@@ -94,16 +95,18 @@ def _of_examples(models: Sequence[Model]) -> Iterable[str]:
 
 def _of_rows(shared: Sequence[str], models: Sequence[Model]) -> Iterable[str]:
     """Scores stand beside each other that are over other rows, or other versions of them."""
-    unlike = []
+    counted, unlike = [], []
     for task in shared:
-        answers = [model.answers.get(task, {}) for model in models]
+        scored = [model for model in models if task in model.run.scores]
+        answers = [model.answers.get(task, {}) for model in scored]
         if all(answers):
-            common = min(len(rows.keys() & answers[0].keys()) for rows in answers)
-            if {len(rows) for rows in answers} != {common}:
-                sizes = ", ".join(str(len(rows)) for rows in answers)
-                yield f"{task} has different rows ({sizes}; {common} the same): differences are over the same ones only."
-        elif len({(model.run.scores[task].version, model.run.scores[task].rows) for model in models}) > 1:
+            common = len(set(answers[0]).intersection(*answers[1:]))
+            if any(len(rows) != common for rows in answers):
+                counted.append(f"{task} ({common} of up to {max(map(len, answers))} are the same)")
+        elif len({(model.run.scores[task].version, model.run.scores[task].rows) for model in scored}) > 1:
             unlike.append(task)
+    if counted:
+        yield f"Scored on different rows, so compare differences (over the same ones) and not scores: {', '.join(counted)}."
     if unlike:
         yield f"Scored on different rows, so not comparable: {_listed(unlike)}."
 

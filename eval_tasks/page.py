@@ -15,6 +15,7 @@ from eval_tasks.cases import Cases, as_data
 from eval_tasks.comparison import Cell, Gain, Line, Model, Report
 from eval_tasks.notes import notes, summary
 from eval_tasks.plot import COLOURS, Axis, gain_axis, rows_of, score_axis, tick_label
+from eval_tasks.results import shown_time
 from eval_tasks.table import (
     gain_interval,
     group_name,
@@ -98,7 +99,7 @@ def _model(model: Model, place: int) -> dict[str, Any]:
         "baseline": model.run.baseline,
         "colour": _colour(place),
         "called": model.run.model,
-        "times": [time.partition(".")[0].replace("T", " ") for time in model.run.times],
+        "times": list(map(shown_time, model.run.times)),
         "answers": sum(map(len, model.answers.values())),
     }
 
@@ -201,20 +202,21 @@ def _table(report: Report) -> Mapping[str, Any]:
 
 
 def _line(report: Report, line: Line) -> dict[str, Any]:
-    rows = dict.fromkeys(number_of_rows(cell) for cell in line.cells if cell)
-    best = max((cell.value for cell in line.cells[: report.last + 1] if cell), default=None)
+    rows = " / ".join(dict.fromkeys(number_of_rows(cell) for cell in line.cells if cell))
+    values = [cell.value for cell in line.cells[: report.last + 1] if cell]
+    best = max(values) if len(set(values)) > 1 else None
     return {
         "task": line.name if line.metric else "",
         "title": title(line.name) if line.metric else line.name,
         "name": short_name(report, line),
-        "about": ", ".join(filter(None, (metric_name(line), f"{' / '.join(rows)} rows" if rows else ""))),
+        "about": ", ".join(filter(None, (metric_name(line), f"{rows} {'row' if rows == '1' else 'rows'}" if rows else ""))),
         "cells": [
             None
             if cell is None
             else {
                 "score": number(cell.value),
                 "interval": score_interval(cell),
-                "best": cell.value == best and report.last > 0 and place <= report.last,
+                "best": cell.value == best and place <= report.last,
                 "unreadable": share(cell.unparsable) if cell.unparsable else "",
                 "gain": _gain(gain),
             }

@@ -50,7 +50,8 @@ def rows_of(report: Report) -> list[Row]:
     rows = [Row("Mean over tasks", report.mean, mean=True)]
     for group in report.groups:
         metrics = dict.fromkeys(map(metric_name, group.lines))
-        rows.append(Row(group_name(report, group.suite, group.family).capitalize(), metrics=", ".join(metrics)))
+        name = group_name(report, group.suite, group.family)
+        rows.append(Row(name[:1].upper() + name[1:], metrics=", ".join(metrics)))
         rows += [Row(title(line.name), line) for line in group.lines]
         if len(group.lines) > 1 and any(group.mean.cells):
             rows.append(Row("mean", group.mean, mean=True))

@@ -46,6 +46,12 @@ class Run:
     unscored: tuple[str, ...] = ()
 
 
+def shown_time(time: str) -> str:
+    """`2026-01-02 10:30` for `2026-01-02T10-30-00.000001`."""
+    day, _, clock = time.partition("T")
+    return f"{day} {clock[:5].replace('-', ':')}" if clock else time
+
+
 def task_of(key: str) -> str:
     """`shop:also_buy` for `shop:also_buy|0`."""
     return key.partition("|")[0]

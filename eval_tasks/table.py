@@ -9,8 +9,14 @@ from eval_tasks.notes import notes, summary
 
 NOTHING = "-"
 
-NARROW = 3
+NARROW = 2
 """Models up to which the table on the screen has all columns."""
+
+WIDEST = 1000
+"""Characters that a table on the screen may have."""
+
+SUITES = {"shopbench": "ShopBench", "ecinstruct": "ECInstruct", "shopping_mmlu": "Shopping MMLU"}
+"""Suites that a reader knows by another name."""
 
 METRICS = {
     "ndcg": "NDCG",
@@ -19,6 +25,10 @@ METRICS = {
     "jp-bleu": "BLEU of Japanese",
     "micro f1": "micro F1",
     "macro f1": "macro F1",
+    "f1": "F1",
+    "f1*": "F1 of attributes",
+    "hr@1": "HR@1",
+    "ndcg by place": "NDCG by place",
     "sent-transformer": "sentence similarity",
     "multilingual-sent-transformer": "multilingual similarity",
 }
@@ -43,7 +53,7 @@ def short_name(report: Report, line: Line) -> str:
 
 def group_name(report: Report, suite: str, family: str) -> str:
     shown = family.replace("_", " ")
-    return shown if len({group.suite for group in report.groups}) == 1 else f"{suite}: {shown}"
+    return shown if len({group.suite for group in report.groups}) == 1 else f"{SUITES.get(suite, suite)}: {shown}"
 
 
 def number(value: float | None) -> str:
@@ -144,7 +154,8 @@ def print_report(report: Report) -> None:
         shown = [task, *scores, *gains[-1:]] if narrow else [task, metric, *scores, *gains[-1:], *about]
         table.add_row(*shown, style="bold" if line is means[-1] else "")
     console = Console()
-    console.print(table)
+    needed = console.measure(table, options=console.options.update_width(WIDEST)).maximum
+    Console(width=max(console.width, needed)).print(table)  # a figure is not broken over two lines
     star = "* Beyond chance: the 95 % interval does not reach zero, and p < 0.05." if gaining else ""
     for sentence in (star, summary(report), *notes(report)):
         if sentence:

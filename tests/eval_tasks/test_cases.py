@@ -1,5 +1,6 @@
 """The rows that a page shows: which, and how each answer stands in them."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval_tasks.cases import AS_IT_IS, HEAD, TAIL, UNKNOWN, as_data, draw, equal_shares
+from eval_tasks.cases import AS_IT_IS, HEAD, TAIL, UNKNOWN, as_data, draw, equal_shares, row_score
+from eval_tasks.details import Answer
 from tests.eval_tasks.runs import Said, report_of, said, write_run
 
 
@@ -72,11 +74,31 @@ def test_thoughts_stand_behind_the_answer(tmp_path: Path) -> None:
 
 
 def test_counts_of_a_row_are_shown_as_its_score(tmp_path: Path) -> None:
-    row = Said("p", "brass", [1.0, 0.0, 1.0], "brass,lamp", specific={"row": '{"task_type": "named_entity_recognition"}'})
+    fields = {"prompt": "p", "truth": ["brass", "lamp"], "task": "task4", "metric": "micro f1"}
+    specific = {"row": json.dumps(fields | {"task_type": "named_entity_recognition"})}
+    row = Said("p", "brass", [1.0, 0.0, 1.0], "brass,lamp", specific=specific)
 
     ((*_, ((text, read, score),)),) = cases_of(write_run(tmp_path / "a", {"shopbench:task4": [row]}, metric="micro f1"))
 
     assert (text, read, score) == ("brass", AS_IT_IS, 0.6667)
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "unparsable", "score"),
+    [
+        ("accuracy", 0.25, False, 0.25),
+        ("micro f1", [1.0, 1.0, 0.0], False, pytest.approx(2 / 3)),
+        ("f1", [0.0, 0.0, 0.0], False, 1.0),  # a "no" that is right
+        ("f1", [0.0, 0.0, 0.0], True, 0.0),
+        ("f1", [0.0, 0.0, 1.0], False, 0.0),
+        ("macro f1", [3.0, 3.0], False, 1.0),
+        ("macro f1", [3.0, 1.0], False, 0.0),
+        ("hr@1", [1.0, 1.0], False, 1.0),
+        ("hr@1", [0.0, 0.0], True, 0.0),
+    ],
+)
+def test_a_row_has_a_score_of_its_own(metric: str, value: Any, unparsable: bool, score: float) -> None:
+    assert row_score(metric, Answer("0", "p", "g", "t", value, unparsable, "", {})) == score
 
 
 @pytest.mark.parametrize("specific", [{}, {"row": "no JSON"}, {"row": "{}"}])

@@ -72,7 +72,8 @@ def test_rows_that_are_not_the_same_are_counted(tmp_path: Path) -> None:
     tuned = write_run(tmp_path / "b", {"shop:answerability": [*said(1.0), Said("other", "1", 1.0)]})
 
     assert notes(report_of(base, tuned)) == [
-        "shop:answerability has different rows (3, 2; 1 the same): differences are over the same ones only."
+        "Scored on different rows, so compare differences (over the same ones) and not scores: "
+        "shop:answerability (1 of up to 3 are the same)."
     ]
 
 
@@ -119,7 +120,7 @@ def test_a_limit_a_missing_number_and_several_runs_are_told(tmp_path: Path) -> N
     assert notes(report_of(folder)) == [
         "a was run on shop:also_buy and has no number for it.",
         "a was asked no more than 30 rows of a task (--max-samples).",
-        "a's scores come from 2 runs, of 2026-01-02T10-00-00.000001 and 2026-01-01T00-00-00.000001.",
+        "a's scores come from 2 runs, of 2026-01-02 10:00, 2026-01-01 00:00.",
     ]
 
 

@@ -72,13 +72,17 @@ def test_the_same_runs_give_the_same_files_to_the_byte(runs: list[str], tmp_path
 
 
 @pytest.mark.parametrize("count", [1, 8])
-def test_one_model_and_many_are_shown_and_drawn(count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_model_and_many_are_shown_and_drawn(
+    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
     folders = [write_run(tmp_path / f"model{number}", BASE) for number in range(count)]
     arguments = [argument for folder in folders for argument in ("--results", str(folder))]
 
     main([*arguments, "--out", str(tmp_path / "out")])
 
-    assert "all tasks" in capsys.readouterr().out
+    line = next(line for line in capsys.readouterr().out.splitlines() if "all tasks" in line)
+    assert line.count("0.367") == count
     assert (tmp_path / "out" / "scores.png").stat().st_size > 10_000
 
 
