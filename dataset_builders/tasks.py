@@ -361,7 +361,7 @@ def listed_numbers(prompt: str) -> range:
 
 def selection_pattern(numbers: range, count: int) -> str:
     """`count` of the numbers, separated by commas, distinct where MOST_ORDERS allows to spell them out."""
-    if perm(len(numbers), count) <= MOST_ORDERS:
+    if 0 < perm(len(numbers), count) <= MOST_ORDERS:  # 0 where there are fewer than so many
         return _orders(tuple(map(str, numbers)), count)
     one = f"(?:{'|'.join(map(str, numbers))})"
     return one + f"(?:,{one}){{{count - 1}}}"

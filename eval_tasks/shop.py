@@ -51,7 +51,10 @@ class TaskScore(SampleLevelComputation):
 
 
 def prompt(row: dict[str, Any], task_name: str) -> Doc:
-    """A dataset row as lighteval's document; the completion is what few-shot examples show."""
+    """A dataset row as lighteval's document; the completion is what few-shot examples show.
+
+    `specific` has the answer to score against, the pattern of answers that can be read, and the row's group, if it has one.
+    """
     text = row["prompt"][0]["content"]
     specific = {"answer": row["answer"], "pattern": row_pattern(TASKS[row["task"]], text, decode_answer(row))}
     return Doc(

@@ -14,6 +14,8 @@ from eval_tasks.parsers import says_nothing
 from eval_tasks.scoring import Row, read_answer
 from eval_tasks.shopping_mmlu_scoring import SKILLS
 
+SUITES = ("shop", "shopbench", "ecinstruct", "shopping_mmlu")
+
 OTHER = "other"
 """The family of a task that its suite does not know."""
 
@@ -74,9 +76,6 @@ def parsed(task_name: str, text: str, specific: dict[str, Any]) -> str | None:
     if suite == "ecinstruct":
         return ecinstruct_scoring.shown(ecinstruct_scoring.decoded(specific["row"]), text)
     raise KeyError(task_name)
-
-
-SUITES = ("shop", "shopbench", "ecinstruct", "shopping_mmlu")
 
 
 def _shown(answer: Any) -> str | None:

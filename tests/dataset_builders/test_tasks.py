@@ -117,6 +117,7 @@ def test_selections_are_spelled_out_up_to_three_of_ten_and_beyond_may_repeat_a_n
     assert re.fullmatch(three, "10,1,2")
     assert not re.fullmatch(three, "10,1,10")
     assert not re.fullmatch(three, "10,1")
+    assert re.fullmatch(selection_pattern(range(1, 16), 20), ",".join(["15"] * 20))
     assert re.fullmatch(five, "15,1,10,15,2")
     assert not re.fullmatch(five, "16,1,10,15,2")
     assert not re.fullmatch(five, "15,1,10,2")
