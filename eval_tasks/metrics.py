@@ -28,6 +28,7 @@ __all__ = [
     "MetricUnavailableError",
     "cosine",
     "embed",
+    "is_truth",
     "jp_bleu",
     "parse_entities",
     "parse_ranking",
@@ -38,6 +39,7 @@ __all__ = [
     "sentence_model",
     "task_score",
     "unavailable",
+    "wanted_truth",
 ]
 
 # --- Metrics of one answer ---
@@ -124,6 +126,34 @@ TASK_TYPES: Mapping[str, str] = {
     **dict.fromkeys(("rougel", "bleu", "jp-bleu", *SENTENCE_MODELS), "generation"),
 }
 """Every ShopBench metric -> the task_type whose answers it can score."""
+
+
+def is_truth(truth: Any, metric: str) -> bool:
+    """Whether answers can be scored against this by a metric of ShopBench."""
+    if metric == "accuracy":
+        return _is_number(truth)
+    if metric in ("hit rate@3", "ndcg"):
+        return isinstance(truth, list) and bool(truth) and all(_is_number(item) and 0 <= item <= 1000 for item in truth)
+    if metric == "micro f1":
+        return isinstance(truth, list) and all(isinstance(item, str) for item in truth)
+    if metric in SENTENCE_MODELS and isinstance(truth, list):
+        return bool(truth) and all(isinstance(item, str) for item in truth)
+    return isinstance(truth, str)
+
+
+def wanted_truth(metric: str) -> str:
+    """What `is_truth` asks for, in words."""
+    wanted = {
+        "accuracy": "a number",
+        "hit rate@3": "a list of numbers, at least one",
+        "ndcg": "a list of weights from 0, at least one",
+        "micro f1": "a list of strings",
+    }
+    return wanted.get(metric, "a string")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def score_answers(metric: str, answers: Sequence[Any], truths: Sequence[Any], sentence_model: str | None = None) -> list[Any]:

@@ -1,7 +1,6 @@
 """ShopBench rows and model outputs in, scores per sample, per task and overall out."""
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +11,12 @@ import numpy as np
 from dataset_builders.errors import UserError
 from eval_tasks.metrics import (
     PARSERS,
-    SENTENCE_MODELS,
     TASK_TYPES,
     MetricUnavailableError,
+    is_truth,
     score_answers,
     task_score,
+    wanted_truth,
 )
 from eval_tasks.parsers import says_nothing, whole_characters
 from eval_tasks.record_files import kind, read_records
@@ -97,9 +97,9 @@ def _parse_row(record: dict[str, Any], as_json: bool, where: str) -> Row:
         try:
             truth = json.loads(truth)
         except (ValueError, RecursionError):
-            raise UserError(f'{where}: "output_field" {truth!r} is no JSON; {task_type} needs {_wanted(metric)}') from None
-    if not _fits(truth, metric):
-        raise UserError(f'{where}: "output_field" is {kind(truth)}; {metric} needs {_wanted(metric)}')
+            raise UserError(f'{where}: "output_field" {truth!r} is no JSON; {task_type} needs {wanted_truth(metric)}') from None
+    if not is_truth(truth, metric):
+        raise UserError(f'{where}: "output_field" is {kind(truth)}; {metric} needs {wanted_truth(metric)}')
     return replace(row, truth=_whole(truth))
 
 
@@ -112,36 +112,10 @@ def unknown(row: Row) -> str | None:
     return None
 
 
-def _fits(truth: Any, metric: str) -> bool:
-    if metric == "accuracy":
-        return _is_number(truth)
-    if metric in ("hit rate@3", "ndcg"):
-        return isinstance(truth, list) and bool(truth) and all(_is_number(item) and 0 <= item <= 1000 for item in truth)
-    if metric == "micro f1":
-        return isinstance(truth, list) and all(isinstance(item, str) for item in truth)
-    if metric in SENTENCE_MODELS and isinstance(truth, list):
-        return bool(truth) and all(isinstance(item, str) for item in truth)
-    return isinstance(truth, str)
-
-
 def _whole(truth: Any) -> Any:
     if isinstance(truth, list):
         return [_whole(item) for item in truth]
     return whole_characters(truth) if isinstance(truth, str) else truth
-
-
-def _wanted(metric: str) -> str:
-    wanted = {
-        "accuracy": "a number",
-        "hit rate@3": "a list of numbers, at least one",
-        "ndcg": "a list of weights from 0, at least one",
-        "micro f1": "a list of strings",
-    }
-    return wanted.get(metric, "a string")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 # --- Scores ---
