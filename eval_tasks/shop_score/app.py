@@ -20,7 +20,7 @@ metric = evaluate.load(str(HERE / "shop_score.py"))
 
 def compute(rows: list[list[str]], intervals: bool) -> tuple[str, str]:
     """The scores as JSON text, or what is wrong with the rows."""
-    filled = [row for row in rows if any(row)]
+    filled = [[cell or "" for cell in row] for row in rows if any(row)]
     if not filled:
         return "", "Fill in a row first."
     columns = dict(zip(COLUMNS, zip(*filled, strict=True), strict=True))

@@ -336,7 +336,7 @@ def test_wrong_rows_are_named(metric: Any, rows: dict[str, Any], message: str) -
 def test_the_page_scores_its_own_examples(folder: Path, tmp_path: Path) -> None:
     script = (
         f"import sys; sys.path.insert(0, {str(folder)!r}); import app\n"
-        "print(app.compute([*app.EXAMPLES, ['', '', '']], True)[0]); print(app.compute([['1', '1', 'rating']], False)[1])"
+        "print(app.compute([*app.EXAMPLES, [None, '', '']], True)[0]); print(app.compute([['1', '1', 'rating']], False)[1])"
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
