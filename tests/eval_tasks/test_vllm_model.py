@@ -121,7 +121,7 @@ def running(command: list[str], env: dict[str, str], log: Path) -> Iterator[subp
 
 
 def wait_for(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline and process.poll() is None:
         try:
             with urllib.request.urlopen(url, timeout=5):
