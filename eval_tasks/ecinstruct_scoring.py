@@ -17,7 +17,9 @@ leaves out or names twice; there, spaces before a letter do not matter.
 Where this differs: evaluate.py adds 1e-6 to denominators, which makes a perfect score 0.999999 and is left out here. It counts
 a right attribute as often as it is repeated, so that F1 can exceed 1; here each counts once. On an empty answer to an option
 task, on extracted items that are no objects and on sources that are no texts it breaks off; here those are wrong or unread.
-JSON that is no list is "valid" there, and cannot be read here; it scores the same.
+JSON that is no list is "valid" there, and cannot be read here; it scores the same. Of a ranking, "#invalid" counts pieces; here
+an answer cannot be read where none of its pieces can.
+
 F_BERT, the paper's metric of answer generation, needs a language model and is not computed: the score is ROUGE-L, which
 the paper does not report. The gains of a ranking are not in its rows but in label.json
 (https://github.com/ninglab/eCeLLM/blob/main/data_label/label.json); without that file they are taken by the place in the true

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataset_builders.errors import UserError
@@ -316,6 +316,24 @@ def test_hit_rate_is_the_share_of_right_letters_among_those_that_can_be_read(pai
     assert scored("sequential_recommendation", *map(list, zip(*pairs, strict=True))) == pytest.approx(expected)
 
 
+@given(
+    rows=st.lists(
+        st.tuples(
+            *[st.lists(st.sampled_from(ITEMS), min_size=least, unique_by=lambda item: item["attribute"]) for least in (1, 0)]
+        ),
+        min_size=1,
+    )
+)
+def test_f1_of_attributes_is_that_of_evaluate_py_where_no_item_is_repeated(rows: list[tuple[list[Any], list[Any]]]) -> None:
+    hits = sum(item in truth for truth, items in rows for item in items)
+    recall = hits / sum(len(truth) for truth, _ in rows)
+    precision = hits / (sum(len(items) for _, items in rows) + 1e-6)
+    expected = 2 * recall * precision / (recall + precision + 1e-6)
+
+    outputs, texts = zip(*[(json.dumps(truth), json.dumps(items)) for truth, items in rows], strict=True)
+    assert scored("attribute_value_extraction", list(outputs), list(texts)) == pytest.approx(expected, abs=5e-6)
+
+
 @given(order=st.permutations("ABCD"), text=st.text("ABCDX, ", max_size=12))
 def test_ndcg_is_that_of_the_letters_that_were_read(order: list[str], text: str) -> None:
     row = row_of("query_product_rank", ",".join(order))
@@ -347,6 +365,7 @@ ALL_ROWS = [
 
 
 @pytest.mark.parametrize("row", ALL_ROWS, ids=lambda row: f"{row.task} {row.out_of_domain}")
+@settings(max_examples=30)
 @given(data=st.data())
 def test_what_a_pattern_allows_can_be_read(row: Row, data: st.DataObject) -> None:
     if pattern(row):
