@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataset_builders.card import REFERENCES
-from dataset_builders.tasks import FAMILIES, TASKS, Family, render_prompt
+from dataset_builders.tasks import FAMILIES, TASKS, Family, Task, render_prompt
 from eval_tasks.cache_key import data_version
 from model_card import markdown, tables
 from model_card.facts import Facts
-from model_card.results import Results, verdict
+from model_card.results import METRICS, Results, verdict
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
@@ -136,24 +136,30 @@ def card_data(facts: Facts) -> "ModelCardData":
 
 def eval_results(facts: Facts) -> "list[EvalResult]":
     """The tuned model's scores for the model-index, one a task."""
-    from huggingface_hub import EvalResult
-
+    revision = facts.data.revision if facts.data else None
     return [
-        EvalResult(
-            task_type="text-generation",
-            task_name=task.title,
-            dataset_type=facts.dataset_id or "local",
-            dataset_name=facts.dataset_id.split("/")[-1] if facts.dataset_id else "a local build",
-            dataset_config=task.name,
-            dataset_split="test",
-            dataset_revision=facts.data.revision if facts.data else None,
-            dataset_args={"num_few_shot": facts.tuned.few_shots},
-            metric_type="rouge" if task.metric == "rougel" else task.metric,
-            metric_name=line.metric,
-            metric_value=round(line.tuned.value, 4),
-        )
+        eval_result(task, line.tuned.value, facts.tuned.few_shots, facts.dataset_id, revision)
         for task, line in zip(facts.measured, facts.lines, strict=True)
     ]
+
+
+def eval_result(task: Task, value: float, few_shots: int, dataset_id: str | None, revision: str | None) -> "EvalResult":
+    """A score on the test rows of a task, for the model-index. `dataset_id` None: of a local build."""
+    from huggingface_hub import EvalResult
+
+    return EvalResult(
+        task_type="text-generation",
+        task_name=task.title,
+        dataset_type=dataset_id or "local",
+        dataset_name=dataset_id.split("/")[-1] if dataset_id else "a local build",
+        dataset_config=task.name,
+        dataset_split="test",
+        dataset_revision=revision,
+        dataset_args={"num_few_shot": few_shots},
+        metric_type="rouge" if task.metric == "rougel" else task.metric,
+        metric_name=METRICS.get(task.metric, task.metric),
+        metric_value=round(value, 4),
+    )
 
 
 def snippet(facts: Facts) -> str:

@@ -21,7 +21,18 @@ import yaml
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
-from tests.loopback_repos import HubError, Repo, StoredCommit, StoredFile, card_data, git_oid, now, repo_info, tree_entries
+from tests.loopback_repos import (
+    HubError,
+    Repo,
+    StoredCommit,
+    StoredFile,
+    card_data,
+    eval_results,
+    git_oid,
+    now,
+    repo_info,
+    tree_entries,
+)
 
 LFS_SUFFIXES = (".arrow", ".bin", ".gguf", ".gz", ".jpg", ".npz", ".parquet", ".png", ".pt", ".safetensors", ".zip")
 LFS_SIZE = 10 * 1024 * 1024
@@ -222,7 +233,16 @@ class LoopbackHub:
 
     async def info(self, request: Request, kind: str, repo_id: str, revision: str = "main") -> Any:
         repo = self.repo(request, kind, repo_id)
-        return self.describe(repo, repo.resolve(revision), "blobs" in request.query_params)
+        commit = repo.resolve(revision)
+        described = self.describe(repo, commit, "blobs" in request.query_params)
+        if "evalResults" in request.query_params.getlist("expand"):
+            described["evalResults"] = [
+                entry
+                for path, file in sorted(commit.files.items())
+                if re.fullmatch(r"\.eval_results/[^/]+\.yaml", path)
+                for entry in eval_results(path, self.read(file).decode())
+            ]
+        return described
 
     async def listing(self, request: Request, kind: str) -> Any:
         user, query = self.user(request), request.query_params

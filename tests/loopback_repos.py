@@ -104,6 +104,24 @@ def card_data(content: str) -> dict[str, Any]:
     return (yaml.safe_load(block.group(1)) if block else None) or {}
 
 
+def eval_results(path: str, content: str) -> list[dict[str, Any]]:
+    """Entries of a file in .eval_results by the rules of https://huggingface.co/docs/hub/eval-results, or what is wrong."""
+    try:
+        entries = yaml.safe_load(content)
+        for entry in entries:
+            unknown = entry.keys() - {"dataset", "value", "verifyToken", "date", "source", "evaluation_framework", "notes"}
+            if unknown or not isinstance(entry["value"], int | float):
+                raise ValueError(f"bad entry {entry}")
+            if entry["dataset"].keys() - {"id", "task_id", "revision"} or "/" not in entry["dataset"]["id"]:
+                raise ValueError(f"bad dataset {entry['dataset']}")
+            if not entry["dataset"]["task_id"] or not entry.get("source", {"url": "none"})["url"]:
+                raise ValueError(f"no task_id or no url in {entry}")
+            datetime.fromisoformat(str(entry.get("date", "2026-01-01")))
+    except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        return [{"filename": path, "error": str(error)}]
+    return [{"filename": path, "data": json.loads(json.dumps(entry, default=str))} for entry in entries]
+
+
 def tree_entry(path: str, file: StoredFile) -> dict[str, Any]:
     entry = {"type": "file", "path": path, "size": file.size, "oid": file.oid}
     if file.sha256:
