@@ -165,7 +165,7 @@ def local_folder(name: str, revision: str | None = None) -> Path:
 
 
 def folder_identity(folder: Path) -> str:
-    """What changes with a folder's weights; of a snapshot of the Hub its name, which is the commit."""
+    """What changes with the content of a model's or adapter's folder."""
     return folder_stamp(folder)
 
 

@@ -28,17 +28,16 @@ def data_version(fingerprint: str) -> int:
     return int(_digest(fingerprint)[:8], 16)
 
 
-def named_after_weights(function: Callable[..., Any], argv: Sequence[str], rows: Stamp = "") -> Callable[..., Any]:
-    """The prompt function under a name that changes with the model of lighteval's command line, with the files that the rows
-    come from and their order in them, with what the function says, and with the libraries that generate."""
+def named_after(function: Callable[..., Any], *stamps: Stamp) -> Callable[..., Any]:
+    """The prompt function under a name that changes with these stamps, of the model and of the files that the rows come from,
+    with what the function says, and with the libraries that generate."""
 
     @wraps(function)
     def named(*arguments: Any) -> Any:
         return function(*arguments)
 
     libraries = [version(name) for name in ("torch", "transformers")]
-    told = repr((weights_stamp(argv), rows, inspect.getsource(function), libraries))
-    named.__name__ = f"{function.__name__}_{_digest(told)[:8]}"
+    named.__name__ = f"{function.__name__}_{_digest(repr((stamps, inspect.getsource(function), libraries)))[:8]}"
     return named
 
 

@@ -19,6 +19,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` 
 from dataset_builders.card import data_file
 from dataset_builders.errors import UserError, plain_errors
 from dataset_builders.tasks import FAMILIES, TASKS, Task, decode_answer, row_pattern
-from eval_tasks.cache_key import data_version, folder_stamp, hub_commit, named_after_weights
+from eval_tasks.cache_key import data_version, folder_stamp, hub_commit, named_after, weights_stamp
 from eval_tasks.metrics import score_completion, unavailable
 from eval_tasks.task_files import Unparsable, answer_text, left_out, runnable, sample_metric
 
@@ -66,10 +67,13 @@ def prompt(row: dict[str, Any], task_name: str) -> Doc:
     )
 
 
-def task_config(task: Task, dataset: str, revision: str | None, rows: int, fingerprint: str) -> LightevalTaskConfig:
+def task_config(
+    task: Task, dataset: str, revision: str | None, rows: int, fingerprint: str, stamps: Sequence[str]
+) -> LightevalTaskConfig:
+    """`stamps`: of what an answer depends on beside the rows and this config; see cache_key.py."""
     return LightevalTaskConfig(
         name=f"shop:{task.name}",
-        prompt_function=named_after_weights(prompt, sys.argv[1:], rows_stamp(task, dataset, revision)),
+        prompt_function=named_after(prompt, *stamps),
         hf_repo=dataset,
         hf_subset=task.name,
         hf_revision=revision,
@@ -89,21 +93,22 @@ def task_config(task: Task, dataset: str, revision: str | None, rows: int, finge
     )
 
 
-def rows_stamp(task: Task, dataset: str, revision: str | None) -> str:
-    """Changes with the files that a task's rows are in: their fingerprint does not tell their order."""
-    if Path(dataset).is_dir():
-        return folder_stamp((Path(dataset) / data_file(task.name, "test")).parent)
-    return hub_commit(dataset, "manifest.json", revision, "dataset")
-
-
 def task_table(dataset: str, revision: str | None = None, only: str = "") -> list[LightevalTaskConfig]:
     """A config for each task that the dataset has test rows for, of those that `only` names."""
     names = chosen_tasks(only)
     configs = read_manifest(dataset, revision).get("configs")
     if not isinstance(configs, dict):
         raise UserError(f"SHOP_DATASET={dataset}: its manifest.json has no configs; build the dataset again")
+    weights = weights_stamp(sys.argv[1:])
+    commit = "" if Path(dataset).is_dir() else hub_commit(dataset, "manifest.json", revision, "dataset")
+
+    def config(task: Task, rows: int, fingerprint: str) -> LightevalTaskConfig:
+        # The fingerprint does not tell the order of the rows.
+        files = commit or folder_stamp((Path(dataset) / data_file(task.name, "test")).parent)
+        return task_config(task, dataset, revision, rows, fingerprint, (weights, files))
+
     table = [
-        task_config(TASKS[name], dataset, revision, configs[name]["test"], str(configs[name].get("fingerprint")))
+        config(TASKS[name], configs[name]["test"], str(configs[name].get("fingerprint")))
         for name in names
         if configs.get(name, {}).get("test")
     ]

@@ -19,7 +19,7 @@ from lighteval.tasks.lighteval_task import LightevalTaskConfig
 from lighteval.tasks.requests import Doc, SamplingMethod
 
 from dataset_builders.errors import UserError
-from eval_tasks.cache_key import data_version, named_after_weights
+from eval_tasks.cache_key import data_version, named_after, weights_stamp
 from eval_tasks.metrics import task_score
 from eval_tasks.parsers import whole_characters
 from eval_tasks.suites import parsed
@@ -88,10 +88,11 @@ def declared_table(
     """
     subsets = {task.name: task.name.replace(":", "-") for task in tasks}
     folder = write_folder(suite, {subsets[task.name]: task.rows for task in tasks})
+    named_prompt = named_after(prompt, weights_stamp(sys.argv[1:]))
     table = [
         LightevalTaskConfig(
             name=f"{suite}:{task.name}",
-            prompt_function=named_after_weights(prompt, sys.argv[1:]),
+            prompt_function=named_prompt,
             hf_repo=str(folder),
             hf_subset=subsets[task.name],
             hf_avail_splits=["test"],
