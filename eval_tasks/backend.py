@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 from lighteval.models.abstract_model import LightevalModel
 from lighteval.models.custom.custom_model import CustomModelConfig
@@ -37,7 +37,7 @@ STORED_AT_ONCE = 16
 class AnsweringModel(LightevalModel):
     """See the module. `OPTIONS` are those of the backend with their defaults, besides asking.COMMON_OPTIONS."""
 
-    OPTIONS: Mapping[str, str] = {}
+    OPTIONS: ClassVar[Mapping[str, str]] = {}
     load: Callable[[Mapping[str, str], Sequence[Path]], Loaded]
 
     def __init__(self, config: CustomModelConfig, loaded: Loaded | None = None) -> None:

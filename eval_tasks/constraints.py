@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dataset_builders.errors import UserError, first_line
+from dataset_builders.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +26,9 @@ class Constraint:
 
         self._matcher = LLMatcher(tokenizer, LLMatcher.grammar_from_regex(pattern))
         if self._matcher.is_error():
-            raise UserError(f"the answer pattern {pattern!r} cannot limit decoding: {first_line(self._matcher.get_error())}")
+            raise UserError(
+                f"the answer pattern {pattern!r} cannot limit decoding: {self._matcher.get_error().splitlines()[0]}"
+            )
 
     def bits(self) -> bytes:
         """One bit for each token, the lowest of a byte first: 1 where it may come next."""

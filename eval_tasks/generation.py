@@ -82,7 +82,8 @@ class Writer:
 
     def _answers(self, rows: list[Row]) -> Iterator[tuple[int, str]]:
         waiting = self._read(rows)
-        flight, more = None, True
+        flight: Flight | None = None
+        more = True
         while flight or more:
             if more and (flight is None or len(flight.alive) <= WRITING_AT_ONCE // 2):
                 parts = [flight] if flight else []
@@ -166,7 +167,7 @@ class Writer:
         itself = torch.eye(count, start + count, dtype=torch.bool, device=tokens.device).roll(start, 1)
         visible = (buffers.filled[:, None, None, : start + count] & seen) | itself
         mask = torch.zeros(visible.shape, device=tokens.device).masked_fill_(~visible, float("-inf"))
-        return self.model(
+        said: torch.Tensor = self.model(
             input_ids=tokens,
             attention_mask=mask,
             position_ids=numbers.to(tokens.device),
@@ -174,6 +175,7 @@ class Writer:
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
+        return said
 
     def _finished(self, flight: Flight) -> Iterator[tuple[int, str]]:
         """Answers that are complete; their rows leave `alive`."""

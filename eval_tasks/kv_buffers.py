@@ -16,11 +16,14 @@ NAME = "grouped"
 """The `attn_implementation` that a model is loaded with to use `grouped_attention`."""
 
 
-class RoomyLayer(DynamicLayer):
+class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """One layer's buffers (rows, heads, positions, size), of which the first `length` positions are filled."""
 
+    keys: torch.Tensor
+    values: torch.Tensor
+
     def __init__(self, keys: torch.Tensor, values: torch.Tensor, length: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.keys, self.values, self.length = keys, values, length
         self.is_initialized = True
 
@@ -44,12 +47,17 @@ QUERIES_AT_A_TIME = 160
 class Buffers:
     """All layers' buffers of the same rows. `filled` (rows, positions) tells which of their positions hold a token."""
 
-    cache: Cache
+    layers: tuple[RoomyLayer, ...]
     filled: torch.Tensor
 
     @property
+    def cache(self) -> Cache:
+        """The layers as transformers' models take them."""
+        return Cache(layers=list(self.layers))
+
+    @property
     def length(self) -> int:
-        return self.cache.layers[0].length
+        return self.layers[0].length
 
     @property
     def room(self) -> int:
@@ -58,25 +66,25 @@ class Buffers:
 
 def empty(shape: Sequence[tuple[int, int]], rows: int, positions: int, like: torch.Tensor) -> Buffers:
     """Buffers without a token. `shape`: heads and size of each layer; `like` has the data type and the device."""
-    layers: list[Any] = [
+    layers = [
         RoomyLayer(like.new_empty(rows, heads, positions, size), like.new_empty(rows, heads, positions, size), 0)
         for heads, size in shape
     ]
-    return Buffers(Cache(layers=layers), torch.zeros(rows, positions, dtype=torch.bool, device=like.device))
+    return Buffers(tuple(layers), torch.zeros(rows, positions, dtype=torch.bool, device=like.device))
 
 
 def prefixed(prefix: Buffers, rows: int, positions: int) -> Buffers:
     """Buffers for `positions` more tokens of each of `rows` rows, behind the tokens of the one row of `prefix`."""
     shared = prefix.length
-    layers: list[Any] = []
-    for layer in prefix.cache.layers:
+    layers = []
+    for layer in prefix.layers:
         _, heads, _, size = layer.keys.shape
         keys, values = (tensor.new_empty(rows, heads, shared + positions, size) for tensor in (layer.keys, layer.values))
         keys[:, :, :shared], values[:, :, :shared] = layer.keys[:, :, :shared], layer.values[:, :, :shared]
         layers.append(RoomyLayer(keys, values, shared))
     filled = prefix.filled.new_zeros(rows, shared + positions)
     filled[:, :shared] = True
-    return Buffers(Cache(layers=layers), filled)
+    return Buffers(tuple(layers), filled)
 
 
 def joined(parts: Sequence[tuple[Buffers, Sequence[int]]], room: int) -> Buffers:
@@ -92,21 +100,21 @@ def joined(parts: Sequence[tuple[Buffers, Sequence[int]]], room: int) -> Buffers
         kept.append((part, index, filled.int().argsort(dim=1, stable=True), filled.sum(1)))
     counts = torch.cat([count for *_, count in kept])
     length, rows = int(counts.max()), len(counts)
-    layers: list[Any] = []
-    for number, first in enumerate(parts[0][0].cache.layers):
+    layers = []
+    for number, first in enumerate(parts[0][0].layers):
         heads, size = first.keys.size(1), first.keys.size(3)
         # Zeros and not what happens to be in memory: a masked position weighs nothing, but nothing times NaN is NaN.
         keys, values = (first.keys.new_zeros(rows, heads, length + room, size) for _ in range(2))
         start = 0
         for part, index, order, _ in kept:
-            layer, stop, tail = part.cache.layers[number], start + len(index), order[:, -length:]
+            layer, stop, tail = part.layers[number], start + len(index), order[:, -length:]
             for new, old in ((keys, layer.keys), (values, layer.values)):
                 new[start:stop, :, length - tail.size(1) : length] = old.transpose(1, 2)[index[:, None], tail].transpose(1, 2)
             start = stop
         layers.append(RoomyLayer(keys, values, length))
     filled = torch.arange(length + room, device=device) >= (length - counts)[:, None]
     filled[:, length:] = False
-    return Buffers(Cache(layers=layers), filled)
+    return Buffers(tuple(layers), filled)
 
 
 def grouped_attention(

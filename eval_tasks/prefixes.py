@@ -20,7 +20,7 @@ class Group:
 
 def prompt_groups(ids: Sequence[Sequence[int]]) -> list[Group]:
     """Every prompt (at least one token each) in one group."""
-    return _split(ids, sorted(range(len(ids)), key=lambda place: ids[place])) if ids else []
+    return _split(ids, sorted(range(len(ids)), key=lambda place: list(ids[place]))) if ids else []
 
 
 def _split(ids: Sequence[Sequence[int]], places: Sequence[int]) -> list[Group]:

@@ -39,7 +39,8 @@ def test_the_demo_ends_with_one_table_and_the_places_of_what_it_made(tmp_path: P
         assert configs[task]["train"] == 20
         assert task in closing
     assert "mean over tasks" in closing
-    assert all(str(out / name) in closing for name in ("dataset", "adapter", "merged", "results", "results/report/report.html", "space"))
+    places = ("dataset", "adapter", "merged", "results", "results/report/report.html", "space")
+    assert all(str(out / name) in closing for name in places)
 
 
 def test_make_help_names_each_target_in_one_line() -> None:
