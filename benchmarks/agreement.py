@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_builders.errors import UserError, plain_errors
-from eval_tasks.details import Answer, by_row, read_details
+from eval_tasks.reporting.details import Answer, by_row, read_details
 from eval_tasks.suites import parsed, place
 
 Pairs = dict[str, list[tuple[Answer, Answer]]]

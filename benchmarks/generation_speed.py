@@ -1,4 +1,4 @@
-"""Answers by eval_tasks/generation.py beside those of a text-generation pipeline, same model, data type, threads and rows.
+"""Answers by eval_tasks beside those of a text-generation pipeline, same model, data type, threads and rows.
 
 The straightforward loop is transformers' pipeline over the test rows in an order drawn by --seed: eight at a time, up to 100
 new tokens. Loading is not counted on either side, reading prompts is.
@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.holdout import read_split
 from dataset_builders.errors import UserError, plain_errors
 from dataset_builders.tasks import TASKS, parse_completion
-from eval_tasks.asking import Prompt
+from eval_tasks.answering.asking import Prompt
 
 LOOP_BATCH = 8
 LOOP_NEW_TOKENS = 100
@@ -57,7 +57,7 @@ def by_loop(model: str, dtype: str, prompts: Sequence[Prompt]) -> tuple[list[str
 
 def by_engine(model: str, dtype: str, prompts: Sequence[Prompt]) -> tuple[list[str], float]:
     """Answers and seconds."""
-    from eval_tasks.asking import parse_options
+    from eval_tasks.answering.asking import parse_options
     from eval_tasks.transformers_model import Model, load
 
     loaded = load(parse_options(f"model_name={model},dtype={dtype}", Model.OPTIONS))
@@ -93,7 +93,7 @@ def main(argv: Sequence[str]) -> None:
     table = Table("way")
     for title in ("seconds", "rows/s"):
         table.add_column(title, justify="right")
-    for name, seconds in (("text-generation pipeline", loop_seconds), ("eval_tasks/generation.py", engine_seconds)):
+    for name, seconds in (("text-generation pipeline", loop_seconds), ("eval_tasks/answering/generation.py", engine_seconds)):
         table.add_row(name, f"{seconds:.1f}", f"{len(rows) / seconds:.2f}")
     Console().print(table)
     print(f"{sum(same)} of {len(same)} answers are read the same" + (f"; others in {', '.join(differ)}" if differ else ""))

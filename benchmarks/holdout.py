@@ -17,7 +17,7 @@ from dataset_builders.folders import replaced
 from dataset_builders.rows import Row
 from dataset_builders.splits import Split
 from dataset_builders.tasks import TASKS
-from eval_tasks.questions import question
+from eval_tasks.baselines.questions import question
 
 VALIDATION_SHARE = 0.15
 """Share of the groups to train on that are held out."""

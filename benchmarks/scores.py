@@ -14,9 +14,11 @@ from benchmarks import shopbench
 from benchmarks.answering import Prompt, kept, model_answers
 from benchmarks.verdict import Line
 from dataset_builders.tasks import TASKS, parse_completion
-from eval_tasks import baselines, encoders, questions, shopbench_baselines
-from eval_tasks.cache_key import weights_stamp
-from eval_tasks.questions import Question, question
+from eval_tasks.answering.cache_key import weights_stamp
+from eval_tasks.baselines import answers as baselines
+from eval_tasks.baselines import encoders, questions
+from eval_tasks.baselines import shopbench as shopbench_baselines
+from eval_tasks.baselines.questions import Question, question
 from eval_tasks.scoring import Row
 
 Questions = dict[str, list[Question]]

@@ -9,9 +9,9 @@ from typing import Any
 from benchmarks.answering import Prompt
 from benchmarks.verdict import Line
 from dataset_builders.errors import UserError
+from eval_tasks.baselines.shopbench import LISTED, guess_score
 from eval_tasks.metrics import micro_f1
 from eval_tasks.scoring import Row, read_rows, score, score_samples
-from eval_tasks.shopbench_baselines import LISTED, guess_score
 
 MODELS = ("base", "tuned")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from statistics import mean
 from typing import Any
 
-from eval_tasks.intervals import interval
+from eval_tasks.reporting.intervals import interval
 
 COLUMNS = ("base", "tuned", "random", "majority", "TF-IDF", "MiniLM")
 DRAWS = 4000

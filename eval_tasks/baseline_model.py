@@ -34,10 +34,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` 
 
 from dataset_builders.errors import UserError, first_line, plain_errors
 from dataset_builders.tasks import TASKS
-from eval_tasks import backend, baselines, shopbench_baselines
-from eval_tasks.asking import number, parse_options
+from eval_tasks.answering import backend
+from eval_tasks.answering.asking import number, parse_options
+from eval_tasks.baselines import answers as baselines
+from eval_tasks.baselines import shopbench as shopbench_baselines
+from eval_tasks.baselines.questions import Question, question, unanswered
 from eval_tasks.metrics import MetricUnavailableError
-from eval_tasks.questions import Question, question, unanswered
 from eval_tasks.scoring import Row
 
 

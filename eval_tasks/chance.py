@@ -16,8 +16,8 @@ from typing import Any
 from dataset_builders.card import data_pattern
 from dataset_builders.errors import UserError, plain_errors
 from dataset_builders.tasks import TASKS, Task
-from eval_tasks.baselines import guess_scores
-from eval_tasks.questions import question
+from eval_tasks.baselines.answers import guess_scores
+from eval_tasks.baselines.questions import question
 
 
 def chance(task: Task, rows: list[dict[str, Any]]) -> float | None:

@@ -28,9 +28,9 @@ from typing import ClassVar
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
 from dataset_builders.errors import UserError
-from eval_tasks import backend
-from eval_tasks.asking import Loaded, Prompt, number
-from eval_tasks.endpoint import Endpoint, answers
+from eval_tasks.answering import backend
+from eval_tasks.answering.asking import Loaded, Prompt, number
+from eval_tasks.answering.endpoint import Endpoint, answers
 
 
 def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> Loaded:

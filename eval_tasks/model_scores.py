@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from dataset_builders.errors import UserError
 from dataset_builders.tasks import TASKS
-from eval_tasks.cache_key import data_version
-from eval_tasks.results import Run, Score
+from eval_tasks.answering.cache_key import data_version
+from eval_tasks.reporting.results import Run, Score
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult

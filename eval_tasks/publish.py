@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from dataset_builders.errors import UserError, plain_errors
 from dataset_builders.hub import Head, RepoType, commit_folder, hub_errors, repo_url
 from eval_tasks.model_scores import SUITE, ModelScores, check_rows, entries_file, entries_yaml, shop_scores, with_model_index
-from eval_tasks.results import Run, read_run
+from eval_tasks.reporting.results import Run, read_run
 from eval_tasks.results_repository import RunFiles, card, public_name, read_runs, write_files
 from eval_tasks.suites import place
 

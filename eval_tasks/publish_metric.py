@@ -20,7 +20,7 @@ NAME = "shop_score"
 MODULES = (
     "dataset_builders/tasks.py",
     "eval_tasks/embeddings.py",
-    "eval_tasks/intervals.py",
+    "eval_tasks/reporting/intervals.py",
     "eval_tasks/metrics.py",
     "eval_tasks/parsers.py",
     "eval_tasks/text_metrics.py",
@@ -61,7 +61,7 @@ def script_name(repo_id: str) -> str:
 
 
 def _flat(text: str) -> str:
-    return re.sub(r"^from (?:dataset_builders|eval_tasks)\.(\w+) import", r"from .\1 import", text, flags=re.MULTILINE)
+    return re.sub(r"^from (?:dataset_builders|eval_tasks)(?:\.\w+)*\.(\w+) import", r"from .\1 import", text, flags=re.MULTILINE)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

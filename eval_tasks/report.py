@@ -48,11 +48,11 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.cases < 0:
         raise UserError(f"--cases is {arguments.cases}; give 0 or more")
 
-    from eval_tasks.comparison import Model, make_report
-    from eval_tasks.details import by_row, read_details
     from eval_tasks.parsers import whole_characters
-    from eval_tasks.results import names_of, read_run
-    from eval_tasks.table import print_report
+    from eval_tasks.reporting.comparison import Model, make_report
+    from eval_tasks.reporting.details import by_row, read_details
+    from eval_tasks.reporting.results import names_of, read_run
+    from eval_tasks.reporting.table import print_report
 
     if arguments.out:
         _make(arguments.out)
@@ -86,11 +86,11 @@ def _progress(items: Sequence[Any], description: str) -> Iterable[Any]:
 
 
 def _write(report: Any, arguments: argparse.Namespace) -> None:
-    from eval_tasks.cases import draw
-    from eval_tasks.page import write_page
-    from eval_tasks.plot import write_plot
+    from eval_tasks.reporting.cases import draw
+    from eval_tasks.reporting.page import write_page
+    from eval_tasks.reporting.plot import write_plot
+    from eval_tasks.reporting.table import as_json, markdown
     from eval_tasks.score import write_json, write_whole
-    from eval_tasks.table import as_json, markdown
 
     out = arguments.out
     cases = draw(report, arguments.cases, arguments.seed)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from dataset_builders.errors import UserError
-from eval_tasks.details import details_folder
-from eval_tasks.results import Run, results_files
+from eval_tasks.reporting.details import details_folder
+from eval_tasks.reporting.results import Run, results_files
 from eval_tasks.suites import place
 
 RESULTS = "results_{time}.json"

@@ -129,8 +129,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from lighteval.models.custom.custom_model import CustomModelConfig
 
     from eval_tasks import baseline_model as baselines
-    from eval_tasks.asking import parse_options, shown_name
-    from eval_tasks.backend import local_folder
+    from eval_tasks.answering.asking import parse_options, shown_name
+    from eval_tasks.answering.backend import local_folder
     from eval_tasks.report import main as report
     from eval_tasks.report import model_names
 

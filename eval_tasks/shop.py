@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` 
 from dataset_builders.card import data_file
 from dataset_builders.errors import UserError, plain_errors
 from dataset_builders.tasks import FAMILIES, TASKS, Task, decode_answer, row_pattern
-from eval_tasks.cache_key import data_version, folder_stamp, hub_commit, named_after, weights_stamp
+from eval_tasks.answering.cache_key import data_version, folder_stamp, hub_commit, named_after, weights_stamp
 from eval_tasks.metrics import score_completion, unavailable
 from eval_tasks.task_files import Unparsable, answer_text, left_out, runnable, sample_metric
 

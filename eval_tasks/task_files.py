@@ -19,7 +19,7 @@ from lighteval.tasks.lighteval_task import LightevalTaskConfig
 from lighteval.tasks.requests import Doc, SamplingMethod
 
 from dataset_builders.errors import UserError
-from eval_tasks.cache_key import data_version, named_after, weights_stamp
+from eval_tasks.answering.cache_key import data_version, named_after, weights_stamp
 from eval_tasks.metrics import task_score
 from eval_tasks.parsers import whole_characters
 from eval_tasks.suites import parsed

@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
 from dataset_builders.errors import UserError, first_line
-from eval_tasks import backend
-from eval_tasks.asking import Loaded, Prompt, number
+from eval_tasks.answering import backend
+from eval_tasks.answering.asking import Loaded, Prompt, number
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -30,9 +30,9 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> Loaded:
     import torch
     import transformers
 
-    from eval_tasks.constraints import grammar_tokenizer
-    from eval_tasks.generation import Writer, check_attention
-    from eval_tasks.kv_buffers import NAME
+    from eval_tasks.answering.constraints import grammar_tokenizer
+    from eval_tasks.answering.generation import Writer, check_attention
+    from eval_tasks.answering.kv_buffers import NAME
 
     if options["dtype"] not in DTYPES:
         raise UserError(f"the model option dtype is one of {', '.join(DTYPES)}, not {options['dtype']!r}")

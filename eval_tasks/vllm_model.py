@@ -21,8 +21,8 @@ from typing import Any, ClassVar, get_args
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
 from dataset_builders.errors import UserError, first_line
-from eval_tasks import backend
-from eval_tasks.asking import Loaded, Prompt, number
+from eval_tasks.answering import backend
+from eval_tasks.answering.asking import Loaded, Prompt, number
 
 
 def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> Loaded:
@@ -113,7 +113,7 @@ def answers(llm: Any, prompts: Sequence[Prompt], lora: Any, constrained: bool) -
     from vllm.inputs import tokens_input
     from vllm.v1.engine.exceptions import EngineDeadError
 
-    from eval_tasks.generation import prompt_ids
+    from eval_tasks.answering.generation import prompt_ids
 
     engine, tokenizer = llm.llm_engine, llm.get_tokenizer()
     chat = tokenizer.chat_template is not None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataset_builders.card import REFERENCES
 from dataset_builders.tasks import FAMILIES, TASKS, Family, Task, render_prompt
-from eval_tasks.cache_key import data_version
+from eval_tasks.answering.cache_key import data_version
 from model_card import markdown, tables
 from model_card.facts import Facts
 from model_card.results import METRICS, Results, verdict

@@ -14,7 +14,7 @@ from typing import Any
 
 from dataset_builders.errors import UserError
 from dataset_builders.tasks import FAMILIES, TASKS, Task
-from eval_tasks.details import Answer, by_row, read_details
+from eval_tasks.reporting.details import Answer, by_row, read_details
 from model_card.markdown import number, signed
 
 SUITE = "shop"
@@ -135,8 +135,8 @@ def _paired_stderr(tuned: Score, base: Score | None, metric: str) -> float | Non
     """None where a run kept no answers, where the rows are not the same, or where all differ alike and so tell no error."""
     if base is None or not tuned.answers or tuned.answers.keys() != base.answers.keys():
         return None
-    from eval_tasks.comparison import paired_values
-    from eval_tasks.intervals import overall_paired
+    from eval_tasks.reporting.comparison import paired_values
+    from eval_tasks.reporting.intervals import overall_paired
 
     first, second = paired_values(tuned.answers, base.answers, metric)
     found = overall_paired([first], [second])

@@ -34,7 +34,7 @@ from typing import Any
 from dataset_builders.errors import UserError, first_line, plain_errors
 from dataset_builders.fetch import sha256_of
 from dataset_builders.tasks import TASKS
-from eval_tasks.results import Score, read_run
+from eval_tasks.reporting.results import Score, read_run
 from eval_tasks.score import write_json, write_whole
 from training.adapters import Adapter, base_of, parse_weights, public_name, read_adapter
 from training.halves import CHOICE, REPORT, Rows, fingerprint, halves, read_test_rows, write_rows

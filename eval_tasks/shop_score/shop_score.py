@@ -10,9 +10,9 @@ import numpy as np
 
 from dataset_builders.tasks import RANKED, TASKS, Task, parse_completion
 from eval_tasks.embeddings import SENTENCE_MODELS
-from eval_tasks.intervals import TaskValues, interval, overall_interval
 from eval_tasks.metrics import TASK_TYPES, is_truth, score_answers, score_completion, task_score, wanted_truth
 from eval_tasks.parsers import PARSERS, says_nothing, whole_characters
+from eval_tasks.reporting.intervals import TaskValues, interval, overall_interval
 from eval_tasks.text_metrics import MetricUnavailableError
 
 DESCRIPTION = """\

@@ -18,7 +18,7 @@ from benchmarks.quality import parse_arguments
 from benchmarks.shopbench import lines
 from benchmarks.verdict import COLUMNS, Line, judge, sentences
 from dataset_builders.errors import UserError
-from eval_tasks.questions import question
+from eval_tasks.baselines.questions import question
 from eval_tasks.scoring import Row, read_rows
 from tests import raw as raw_corpora
 from tests.eval_tasks.questions import TITLES, make_row

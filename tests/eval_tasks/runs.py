@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eval_tasks.comparison import Model, Report, make_report
-from eval_tasks.details import by_row, read_details
 from eval_tasks.metrics import task_score
-from eval_tasks.results import metric_key, read_run
+from eval_tasks.reporting.comparison import Model, Report, make_report
+from eval_tasks.reporting.details import by_row, read_details
+from eval_tasks.reporting.results import metric_key, read_run
 
 TIME = "2026-01-02T10-00-00.000001"
 

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataset_builders.tasks import TASKS, parse_completion
-from eval_tasks.baselines import BASELINES
-from eval_tasks.encoders import minilm
+from eval_tasks.baselines.answers import BASELINES
+from eval_tasks.baselines.encoders import minilm
 from tests.eval_tasks.conftest import REPOSITORY, Lighteval
 from tests.eval_tasks.questions import TITLES, answer_of, make_row
 from tests.eval_tasks.rows import shopbench_records, write_lines, write_splits

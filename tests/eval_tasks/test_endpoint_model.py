@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from dataset_builders.errors import UserError
 from dataset_builders.tasks import TASKS
-from eval_tasks import endpoint
-from eval_tasks.answer_store import AnswerStore
-from eval_tasks.asking import Loaded, Prompt, Refused, parse_options
-from eval_tasks.endpoint import Endpoint, retry_after
+from eval_tasks.answering import endpoint
+from eval_tasks.answering.answer_store import AnswerStore
+from eval_tasks.answering.asking import Loaded, Prompt, Refused, parse_options
+from eval_tasks.answering.endpoint import Endpoint, retry_after
 from tests.eval_tasks.chat_server import Body, ChatServer, Cut, Fault, Stall, Status, chat_server, completion, said
 from tests.eval_tasks.conftest import Lighteval
 from tests.eval_tasks.rows import write_dataset
@@ -179,7 +179,7 @@ def test_a_server_that_is_not_there_is_told(server: ChatServer, monkeypatch: pyt
 def test_what_was_answered_before_a_failure_is_kept_and_not_asked_again(
     server: ChatServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from eval_tasks.backend import ask
+    from eval_tasks.answering.backend import ask
 
     asked, store = prompts(12), AnswerStore(tmp_path / "answers.sqlite")
     bad = asked[6].messages[-1][1]
@@ -200,7 +200,7 @@ def test_what_was_answered_before_a_failure_is_kept_and_not_asked_again(
 def test_a_refused_prompt_is_recorded_so_and_told_again_when_resumed(
     server: ChatServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from eval_tasks.backend import ask
+    from eval_tasks.answering.backend import ask
 
     asked, store = prompts(6), AnswerStore(tmp_path / "answers.sqlite")
     too_long = "This model's maximum context length is 2048 tokens. However, your prompt contains 4000 input tokens."

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from eval_tasks.details import read_details
-from eval_tasks.results import read_run
+from eval_tasks.reporting.details import read_details
+from eval_tasks.reporting.results import read_run
 from tests.eval_tasks.conftest import REPOSITORY, Lighteval
 from tests.eval_tasks.questions import make_row
 from tests.eval_tasks.rows import write_splits

@@ -18,7 +18,7 @@ import pytest
 
 from dataset_builders.errors import UserError
 from dataset_builders.tasks import TASKS, parse_completion
-from eval_tasks.asking import Prompt, parse_options
+from eval_tasks.answering.asking import Prompt, parse_options
 from tests.eval_tasks.conftest import REPOSITORY
 from tests.eval_tasks.rows import write_dataset
 from tests.tiny_llama import build_tiny_llama

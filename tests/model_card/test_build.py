@@ -11,7 +11,7 @@ import pytest
 from huggingface_hub import HfApi, ModelCard
 
 from dataset_builders.tasks import TASKS
-from eval_tasks.cache_key import data_version
+from eval_tasks.answering.cache_key import data_version
 from model_card import card as card_module
 from model_card.build import main
 from tests.hub import ALICE

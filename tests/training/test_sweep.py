@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataset_builders.errors import UserError
-from eval_tasks.results import Score
+from eval_tasks.reporting.results import Score
 from tests.eval_tasks.rows import write_dataset
 from tests.training.conftest import ROOT
 from tests.training.random_adapters import random_adapter

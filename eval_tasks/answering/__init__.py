@@ -1,0 +1,1 @@
+"""How a model is asked: prompts, backends, fast generation, and answers that are kept."""

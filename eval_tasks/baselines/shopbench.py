@@ -1,0 +1,93 @@
+"""What baselines say to ShopBench's prompts, as far as these list what may be answered.
+
+ShopBench has no rows to learn from. What a baseline has learnt, it has from the dataset's train rows: how rare words are, and
+how reviews are rated.
+"""
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+
+from dataset_builders.tasks import TASKS
+from eval_tasks.baselines import answers as baselines
+from eval_tasks.baselines.encoders import Ranker, ranker
+from eval_tasks.baselines.questions import Question
+from eval_tasks.metrics import expected_ndcg
+from eval_tasks.scoring import Row
+
+LISTED = ("multiple-choice", "retrieval", "ranking")
+"""Types of task whose prompts list what may be answered."""
+
+RATINGS = TASKS["review_rating"].labels
+
+
+def answers(name: str, train: Mapping[str, Sequence[Question]], rows: Sequence[Row], seed: int = 0) -> list[str | None]:
+    """What a baseline says to each row; None to one that it has no answer to. `train`: task -> rows.
+
+    A choice without a list is the rating of a review, which the task `review_rating` teaches.
+    """
+    if name == "random":
+        return [_guess(row, random.Random(f"{seed} {row.prompt}")) for row in rows]
+    said: list[str | None] = [None] * len(rows)
+    texts = baselines.texts_of([row for found in train.values() for row in found])
+    if name != "majority" and texts:
+        weigh = ranker(name, texts)
+        said = [_best_first(row, weigh) for row in rows]
+    rated = [place for place, row in enumerate(rows) if is_rating(row)]
+    reviews = [_review(rows[place]) for place in rated]
+    ratings = baselines.answers(name, train.get("review_rating", ()), reviews, seed) if reviews else None
+    for place, rating in zip(rated, ratings or (), strict=False):
+        said[place] = rating
+    return said
+
+
+def guess_score(row: Row) -> float | None:
+    """What a guess scores on average; None of texts."""
+    if row.metric == "accuracy":
+        return 1 / (len(numbered(row.prompt)) or len(RATINGS))
+    if row.metric == "hit rate@3":
+        return min(3, len(numbered(row.prompt))) / max(len(numbered(row.prompt)), 1)
+    return expected_ndcg(row.truth) if row.metric == "ndcg" else None
+
+
+def is_rating(row: Row) -> bool:
+    return row.task_type == "multiple-choice" and not numbered(row.prompt)
+
+
+def numbered(prompt: str) -> dict[int, str]:
+    """The texts of a prompt's numbered list, by number."""
+    lines = (re.match(r"\s*(\d{1,2})\.\s*(\S.*)", line) for line in prompt.split("\n"))
+    found: dict[int, str] = {}
+    for match in filter(None, lines):
+        number = int(match[1])
+        if number <= 1 or number - 1 in found:
+            found = {number: match[2].strip()} if number <= 1 and number in found else found | {number: match[2].strip()}
+    return found
+
+
+def _guess(row: Row, rng: random.Random) -> str | None:
+    items = list(numbered(row.prompt)) or (list(map(int, RATINGS)) if is_rating(row) else [])
+    if not items or row.task_type not in LISTED:
+        return None
+    return str(rng.choice(items)) if row.task_type == "multiple-choice" else _text(rng.sample(items, len(items)))
+
+
+def _best_first(row: Row, weigh: Ranker) -> str | None:
+    """The numbers of the prompt's list, the text that fits the rest of the prompt best first; of a choice only that one."""
+    items = numbered(row.prompt)
+    if not items or row.task_type not in LISTED:
+        return None
+    rest = "\n".join(line for line in row.prompt.split("\n") if not re.match(r"\s*\d{1,2}\.", line))
+    weights = dict(zip(items, weigh(rest, list(items.values())), strict=True))
+    order = sorted(items, key=lambda number: -weights[number])
+    return _text(order[:1] if row.task_type == "multiple-choice" else order)
+
+
+def _text(numbers: Sequence[int]) -> str:
+    return ",".join(map(str, numbers))
+
+
+def _review(row: Row) -> Question:
+    """The text between the instruction and the words "Output:"."""
+    text = row.prompt.rpartition("Output:")[0].partition("\n")[2] or row.prompt
+    return Question(TASKS["review_rating"], row.prompt, "", "", "", {"review": text})

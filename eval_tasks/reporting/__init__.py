@@ -1,0 +1,1 @@
+"""What came of an evaluation: scores with intervals, as a table, a plot and a page."""

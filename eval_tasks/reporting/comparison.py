@@ -1,0 +1,285 @@
+"""Models beside each other on the same tasks: scores and differences with intervals, and means over tasks.
+
+The first model is the reference: every other one's difference is taken to it, over the rows that both answered. Baselines come
+last and have no difference. Intervals are bootstrapped from the answers where a run kept them (lighteval's --save-details),
+else they come from lighteval's standard errors, as if two runs were independent.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean
+from typing import Any
+
+from eval_tasks.metrics import AGGREGATES
+from eval_tasks.reporting.details import Answer
+from eval_tasks.reporting.intervals import TaskValues, overall_interval, overall_paired
+from eval_tasks.reporting.results import Run
+from eval_tasks.suites import place
+
+Z95 = 1.96
+"""Half-width of a 95 % interval in standard errors."""
+
+LEVEL = 0.05
+"""P-value below which a difference is taken to be more than chance."""
+
+Progress = Callable[[Sequence[Any], str], Iterable[Any]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A column: a run under the name that it is shown by, and the answers that it kept: task -> details.by_row -> answer."""
+
+    name: str
+    run: Run
+    answers: Mapping[str, Mapping[str, Answer]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a model scored. `low` to `high` is the 95 % interval, None where nothing tells it."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    unparsable: float | None = None
+    rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What a model has more than the reference; `rows` that both answered, None where it is not known which."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+    rows: int | None = None
+
+    @property
+    def clear(self) -> bool:
+        """Whether it is beyond chance: the interval lies on one side of zero, and the p-value below 0.05 where there is one.
+
+        Of a few rows that all differ alike the interval has no length; the p-value still knows how few they are.
+        """
+        off_zero = self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+        return off_zero and (self.p_value is None or self.p_value < LEVEL)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A task, or a mean over several, which has no metric: a cell and a gain for each model, None where it has none."""
+
+    name: str
+    metric: str
+    cells: tuple[Cell | None, ...]
+    gains: tuple[Gain | None, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The tasks of one family or track, and their mean."""
+
+    suite: str
+    family: str
+    lines: tuple[Line, ...]
+    mean: Line
+
+
+@dataclass(frozen=True)
+class Report:
+    """Models, the reference first and baselines last, and what they scored.
+
+    Means are over the tasks that every model but the baselines was scored on; `means` are the suites' where there are several.
+    """
+
+    models: tuple[Model, ...]
+    groups: tuple[Group, ...]
+    means: tuple[Line, ...]
+    mean: Line
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(model.name for model in self.models)
+
+    @property
+    def last(self) -> int:
+        """Number of the last column that is no baseline: what a reader wants to know of."""
+        return sum(1 for model in self.models if not model.run.baseline) - 1
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """Those of tasks."""
+        return tuple(line for group in self.groups for line in group.lines)
+
+    def best_baseline(self, line: Line) -> float | None:
+        """The highest score of a baseline, None where there is none."""
+        values = [cell.value for cell in line.cells[self.last + 1 :] if cell]
+        return max(values) if values else None
+
+
+def make_report(models: Sequence[Model], seed: int = 0, progress: Progress = lambda items, _: items) -> Report:
+    """Lines by family, in the order of the tasks' declaration.
+
+    `progress` hands on the items of its first argument, and may show how far it is.
+    """
+    if not all(model.run.baseline for model in models):
+        models = sorted(models, key=lambda model: model.run.baseline)
+    else:  # nothing to set them apart from
+        models = [replace(model, run=replace(model.run, baseline=False)) for model in models]
+    tasks = sorted({task for model in models for task in model.run.scores}, key=place)
+    contestants = [model for model in models if not model.run.baseline]
+    shared = [task for task in tasks if all(task in model.run.scores for model in contestants)]
+    lines = {task: _task_line(task, models, seed) for task in progress(tasks, "Intervals of tasks")}
+    suites = list(dict.fromkeys(map(_suite, tasks)))
+
+    def mean(name: str, members: Sequence[str]) -> Line:
+        return _mean_line(name, [lines[task] for task in members if task in shared], models, seed)
+
+    groups = []
+    families = list(dict.fromkeys((_suite(task), _family(task, models)) for task in tasks))
+    for suite, family in progress(families, "Intervals of means"):
+        own = [task for task in tasks if (_suite(task), _family(task, models)) == (suite, family)]
+        groups.append(Group(suite, family, tuple(lines[task] for task in own), mean(family, own)))
+    of_suites = [mean(f"{suite}, all tasks", [task for task in tasks if _suite(task) == suite]) for suite in suites]
+    return Report(
+        models=tuple(models),
+        groups=tuple(groups),
+        means=tuple(of_suites) if len(suites) > 1 else (),
+        mean=mean("all tasks", tasks) if len(suites) > 1 else Line("all tasks", "", of_suites[0].cells, of_suites[0].gains),
+    )
+
+
+def _suite(task: str) -> str:
+    return task.partition(":")[0]
+
+
+def _family(task: str, models: Sequence[Model]) -> str:
+    return next(model.run.scores[task].family for model in models if task in model.run.scores)
+
+
+# --- One task ---
+
+
+def _task_line(task: str, models: Sequence[Model], seed: int) -> Line:
+    reference = models[0]
+    metric = next(model.run.scores[task].metric for model in models if task in model.run.scores)
+    return Line(
+        task,
+        metric,
+        tuple(_cell(task, model, seed) for model in models),
+        tuple(None if model.run.baseline else _gain(task, model, reference, seed) for model in models),
+    )
+
+
+def _cell(task: str, model: Model, seed: int) -> Cell | None:
+    score = model.run.scores.get(task)
+    if score is None:
+        return None
+    values = _values(task, model)
+    low, high = overall_interval([values], seed) if values else _score_around(score.value, score.stderr)
+    return Cell(score.value, low, high, score.unparsable, len(model.answers.get(task, {})) or score.rows)
+
+
+def _gain(task: str, model: Model, reference: Model, seed: int) -> Gain | None:
+    mine, theirs = model.run.scores.get(task), reference.run.scores.get(task)
+    if model is reference or mine is None or theirs is None:
+        return None
+    if _values(task, model) and _values(task, reference):
+        first, second = paired_values(model.answers[task], reference.answers[task], mine.metric)
+        if not first.values:
+            return None
+        found = overall_paired([first], [second], seed)
+        return Gain(found.value, found.low, found.high, found.p_value, len(first.values))
+    errors = (mine.stderr, theirs.stderr)
+    low, high = _around(mine.value - theirs.value, _combined(errors))
+    return Gain(mine.value - theirs.value, low, high)
+
+
+def _values(task: str, model: Model) -> TaskValues | None:
+    """What intervals are drawn from, or None where the run kept no answers of the task."""
+    answers = list(model.answers.get(task, {}).values())
+    if not answers or task not in model.run.scores:
+        return None
+    metric = model.run.scores[task].metric
+    if metric not in AGGREGATES and any(isinstance(answer.value, list) for answer in answers):
+        return None  # of a metric that is not known here
+    return _task_values(answers, metric)
+
+
+def _task_values(answers: Sequence[Answer], metric: str) -> TaskValues:
+    values: Any = [answer.value for answer in answers]
+    # An answer without a group is a group of its own.
+    groups = [answer.group or f"\0{number}" for number, answer in enumerate(answers)]
+    return TaskValues(values, metric, groups if any(answer.group for answer in answers) else None)
+
+
+def paired_values(mine: Mapping[str, Answer], theirs: Mapping[str, Answer], metric: str) -> tuple[TaskValues, TaskValues]:
+    """Two models' values of the rows that both answered, for eval_tasks.reporting.intervals."""
+    rows = [row for row in mine if row in theirs]
+    first, second = (_task_values([answers[row] for row in rows], metric) for answers in (mine, theirs))
+    return first, TaskValues(second.values, metric, first.groups)
+
+
+def _around(value: float, stderr: float | None) -> tuple[float | None, float | None]:
+    return (None, None) if stderr is None else (value - Z95 * stderr, value + Z95 * stderr)
+
+
+def _score_around(value: float, stderr: float | None) -> tuple[float | None, float | None]:
+    """No further than scores reach."""
+    low, high = _around(value, stderr)
+    return None if low is None else max(low, 0.0), None if high is None else min(high, 1.0)
+
+
+def _combined(errors: Sequence[float | None]) -> float | None:
+    """Standard error of a sum or difference of independent scores."""
+    known = [error for error in errors if error is not None]
+    return math.hypot(*known) if known and len(known) == len(errors) else None
+
+
+# --- Means ---
+
+
+def _mean_line(name: str, lines: Sequence[Line], models: Sequence[Model], seed: int) -> Line:
+    """A model's mean over all these tasks, None where it was not scored on all."""
+    tasks = [line.name for line in lines]
+    cells = tuple(
+        _mean_cell(tasks, [line.cells[column] for line in lines], models[column], seed) for column in range(len(models))
+    )
+    gains = tuple(
+        None if cell is None or cells[0] is None or model.run.baseline else _mean_gain(tasks, model, models[0], seed)
+        for model, cell in zip(models, cells, strict=True)
+    )
+    return Line(name, "", cells, gains)
+
+
+def _mean_cell(tasks: Sequence[str], cells: Sequence[Cell | None], model: Model, seed: int) -> Cell | None:
+    known = [cell for cell in cells if cell is not None]
+    if not known or len(known) < len(cells):
+        return None
+    value = fmean(cell.value for cell in known)
+    values = [_values(task, model) for task in tasks]
+    drawn = [task for task in values if task is not None]
+    error = _combined([model.run.scores[task].stderr for task in tasks])
+    of_errors = _score_around(value, None if error is None else error / len(tasks))
+    low, high = overall_interval(drawn, seed) if len(drawn) == len(tasks) else of_errors
+    shares = [cell.unparsable for cell in known if cell.unparsable is not None]
+    rows = [cell.rows for cell in known if cell.rows is not None]
+    return Cell(
+        value, low, high, fmean(shares) if len(shares) == len(known) else None, sum(rows) if len(rows) == len(known) else None
+    )
+
+
+def _mean_gain(tasks: Sequence[str], model: Model, reference: Model, seed: int) -> Gain | None:
+    if model is reference:
+        return None
+    if all(_values(task, model) and _values(task, reference) for task in tasks):
+        pairs = [paired_values(model.answers[task], reference.answers[task], model.run.scores[task].metric) for task in tasks]
+        if not all(first.values for first, _ in pairs):
+            return None
+        found = overall_paired([first for first, _ in pairs], [second for _, second in pairs], seed)
+        return Gain(found.value, found.low, found.high, found.p_value, sum(len(first.values) for first, _ in pairs))
+    scores = [(model.run.scores[task], reference.run.scores[task]) for task in tasks]
+    value = fmean(mine.value - theirs.value for mine, theirs in scores)
+    error = _combined([score.stderr for both in scores for score in both])
+    return Gain(value, *_around(value, None if error is None else error / len(tasks)))

@@ -1,0 +1,221 @@
+"""A report as text: the table on the screen, report.md, and scores.json for other programs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from dataset_builders.tasks import TASKS
+from eval_tasks.reporting.comparison import Cell, Gain, Line, Report
+from eval_tasks.reporting.notes import notes, summary
+
+NOTHING = "-"
+
+NARROW = 2
+"""Models up to which the table on the screen has all columns."""
+
+WIDEST = 1000
+"""Characters that a table on the screen may have."""
+
+SUITES = {"shopbench": "ShopBench", "ecinstruct": "ECInstruct", "shopping_mmlu": "Shopping MMLU"}
+"""Suites that a reader knows by another name."""
+
+METRICS = {
+    "ndcg": "NDCG",
+    "rougel": "ROUGE-L",
+    "bleu": "BLEU",
+    "jp-bleu": "BLEU of Japanese",
+    "micro f1": "micro F1",
+    "macro f1": "macro F1",
+    "f1": "F1",
+    "f1*": "F1 of attributes",
+    "hr@1": "HR@1",
+    "ndcg by place": "NDCG by place",
+    "sent-transformer": "sentence similarity",
+    "multilingual-sent-transformer": "multilingual similarity",
+}
+"""Metrics that a reader knows by another name."""
+
+
+def title(task: str) -> str:
+    """What a reader calls a task: the title of one of the twelve, else its name in its suite."""
+    suite, _, name = task.partition(":")
+    return TASKS[name].title if suite == "shop" and name in TASKS else name.replace("_", " ") or task
+
+
+def metric_name(line: Line) -> str:
+    return METRICS.get(line.metric, line.metric.replace("_", " "))
+
+
+def short_name(report: Report, line: Line) -> str:
+    """A line's name. In a report of one suite, the suite's name before each task says nothing."""
+    suites = {group.suite for group in report.groups}
+    return line.name.partition(":")[2] or line.name if len(suites) == 1 else line.name
+
+
+def group_name(report: Report, suite: str, family: str) -> str:
+    shown = family.replace("_", " ")
+    return shown if len({group.suite for group in report.groups}) == 1 else f"{SUITES.get(suite, suite)}: {shown}"
+
+
+def number(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.3f}"
+
+
+def signed(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:+.3f}"
+
+
+def score_interval(cell: Cell | None) -> str:
+    return "" if cell is None or cell.low is None or cell.high is None else f"{cell.low:.2f} to {cell.high:.2f}"
+
+
+def gain_interval(gain: Gain | None) -> str:
+    return "" if gain is None or gain.low is None or gain.high is None else f"{gain.low:+.2f} to {gain.high:+.2f}"
+
+
+def p_value(gain: Gain | None) -> str:
+    if gain is None or gain.p_value is None:
+        return ""
+    return "p < 0.001" if gain.p_value < 0.001 else f"p = {gain.p_value:.3f}"
+
+
+def share(value: float | None) -> str:
+    """A share in whole percent; what is more than none is not shown as 0 %."""
+    if value is None:
+        return NOTHING
+    return "<1%" if 0 < value < 0.005 else f"{value:.0%}"
+
+
+def header(report: Report) -> list[str]:
+    gaining = list(report.names[1 : report.last + 1])
+    gains = ["difference"] if len(gaining) == 1 else [f"{name} - {report.names[0]}" for name in gaining]
+    return ["task", "metric", *report.names, *gains, "rows", "unparsable"]
+
+
+def cells(report: Report, line: Line) -> list[tuple[str, str]]:
+    """A line's cells as (text, small text)."""
+    rows = dict.fromkeys(number_of_rows(cell) for cell in line.cells if cell)
+    shares = [share(cell.unparsable if cell else None) for cell in line.cells[: report.last + 1]]
+    return [
+        (short_name(report, line), ""),
+        (metric_name(line), ""),
+        *((number(cell.value if cell else None), score_interval(cell)) for cell in line.cells),
+        *(
+            (signed(gain.value if gain else None), ", ".join(filter(None, (gain_interval(gain), p_value(gain)))))
+            for gain in line.gains[1 : report.last + 1]
+        ),
+        (" / ".join(rows), ""),
+        (" -> ".join(shares), ""),
+    ]
+
+
+def number_of_rows(cell: Cell) -> str:
+    return "?" if cell.rows is None else str(cell.rows)
+
+
+def all_lines(report: Report) -> tuple[list[Line], list[Line]]:
+    """The tasks' lines, and those of means over several, the last one over all tasks."""
+    means = [
+        Line(f"{group_name(report, group.suite, group.family)}, mean", "", group.mean.cells, group.mean.gains)
+        for group in report.groups
+        if len(group.lines) > 1
+    ]
+    return list(report.lines), [*means, *report.means, report.mean]
+
+
+def print_report(report: Report) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    gaining = report.names[1 : report.last + 1]
+    narrow = len(report.models) > NARROW
+    table.add_column("task", no_wrap=True)
+    if not narrow:
+        table.add_column("metric", no_wrap=True)
+    for name in report.names:
+        table.add_column(escape(name), justify="right", overflow="fold")
+    for name in header(report)[-3:-2] if gaining else []:
+        table.add_column(escape(name), justify="right", overflow="fold")
+    if not narrow:
+        table.add_column("rows", justify="right", no_wrap=True)
+        table.add_column("unparsable", justify="right", no_wrap=True)
+    tasks, means = all_lines(report)
+    for line in [*tasks, None, *means]:
+        if line is None:
+            table.add_section()
+            continue
+        task, metric, *texts = [escape(text) for text, _ in cells(report, line)]
+        scores, gains, about = texts[: len(report.models)], texts[len(report.models) : -2], texts[-2:]
+        for place, gain in enumerate(line.gains[1 : report.last + 1]):
+            if gain and gain.clear:
+                gains[place] = f"[{'green' if gain.value > 0 else 'red'}]{gains[place]}*[/]"
+        shown = [task, *scores, *gains[-1:]] if narrow else [task, metric, *scores, *gains[-1:], *about]
+        table.add_row(*shown, style="bold" if line is means[-1] else "")
+    console = Console()
+    needed = console.measure(table, options=console.options.update_width(WIDEST)).maximum
+    Console(width=max(console.width, needed)).print(table)  # a figure is not broken over two lines
+    star = "* Beyond chance: the 95 % interval does not reach zero, and p < 0.05." if gaining else ""
+    for sentence in (star, summary(report), *notes(report)):
+        if sentence:
+            console.print(sentence, highlight=False, markup=False)
+
+
+def markdown(report: Report) -> str:
+    """The table as report.md has it, with 95 % intervals in brackets."""
+    titles = header(report)
+
+    def row(texts: Sequence[str]) -> str:
+        return f"| {' | '.join(text.replace('|', '&#124;') for text in texts)} |\n"
+
+    tasks, means = all_lines(report)
+    body = [[f"{text} ({small})" if small else text for text, small in cells(report, line)] for line in tasks]
+    body += [
+        [f"**{text}**" + (f" ({small})" if small else "") if text else "" for text, small in cells(report, line)]
+        for line in means
+    ]
+    table = "".join(map(row, [titles, ["---", "---", *["---:"] * (len(titles) - 2)], *body]))
+    about = "In brackets: 95 % intervals, and the p-value of a two-sided permutation test over the same rows."
+    sentences = [sentence for sentence in (summary(report), about, *notes(report)) if sentence]
+    return "\n".join(["# Scores\n", table, *(f"{sentence}\n" for sentence in sentences), "![Scores](scores.png)\n"])
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """Unrounded figures for other programs; see scores.json. `difference` is the last model's that is no baseline."""
+
+    def by_name(values: Sequence[Any]) -> dict[str, Any]:
+        return dict(zip(report.names, values, strict=True))
+
+    def ends(cell: Cell | Gain | None) -> list[float] | None:
+        return None if cell is None or cell.low is None or cell.high is None else [cell.low, cell.high]
+
+    def figures(line: Line) -> dict[str, Any]:
+        gain = line.gains[report.last]
+        return {
+            "rows": by_name([cell and cell.rows for cell in line.cells]),
+            "scores": by_name([cell and cell.value for cell in line.cells]),
+            "intervals": by_name([ends(cell) for cell in line.cells]),
+            "unparsable": by_name([cell and cell.unparsable for cell in line.cells]),
+            "difference": gain and gain.value,
+            "differences": {
+                name: {"value": gain.value, "interval": ends(gain), "p_value": gain.p_value, "rows": gain.rows}
+                for name, gain in by_name(line.gains).items()
+                if gain
+            },
+        }
+
+    def of_task(line: Line, suite: str, family: str) -> dict[str, Any]:
+        scores = [model.run.scores.get(line.name) for model in report.models]
+        known = {"task": line.name, "suite": suite, "family": family, "metric": line.metric}
+        return known | {"stderr": by_name([score and score.stderr for score in scores])} | figures(line)
+
+    return {
+        "names": list(report.names),
+        "baselines": [model.name for model in report.models if model.run.baseline],
+        "tasks": [of_task(line, group.suite, group.family) for group in report.groups for line in group.lines],
+        "families": {group_name(report, group.suite, group.family): figures(group.mean)["scores"] for group in report.groups},
+        "mean": figures(report.mean)["scores"],
+        "means": {line.name: figures(line) for line in (*report.means, report.mean)},
+        "notes": notes(report),
+    }

@@ -1,0 +1,78 @@
+"""What baselines say to ShopBench's prompts: lists are read, what is listed is said, and nothing where nothing is known."""
+
+from collections import Counter
+from statistics import mean
+
+import pytest
+
+from eval_tasks.baselines.answers import BASELINES
+from eval_tasks.baselines.questions import question
+from eval_tasks.baselines.shopbench import answers, guess_score, numbered
+from eval_tasks.scoring import Row, parse_rows, score_samples
+from tests.eval_tasks.questions import TITLES, make_row
+from tests.eval_tasks.rows import shopbench_records
+
+CHOICE = Row(
+    "Which fits brass lamp best?\n0. teapot\n1. brass lamp\n2. hose\nAnswer: ", 1, "task2", "multiple-choice", "accuracy"
+)
+RATING = Row("Rate it from 1 to 5.\nInput: a thing\nA superb thing\nOutput:\n", 5, "task15", "multiple-choice", "accuracy")
+PICK = Row(
+    "Pick three for a lamp.\n" + "\n".join(f"{n}. item {n}" for n in range(1, 8)), [2, 5, 7], "task3", "retrieval", "hit rate@3"
+)
+RANK = Row(
+    "Rank for: lamp\n" + "\n".join(f"{n}. item {n}" for n in range(1, 6)), [0.1, 1, 0, 0, 0], "task12", "ranking", "ndcg"
+)
+TRAIN = {
+    "review_rating": [
+        question(make_row("review_rating", str(rating), review=words, group=words))
+        for number in range(19)
+        for words, rating in [(f"A superb thing {number}", 5) if number % 2 else (f"An awful thing {number}", 1)]
+    ],
+    "query_generation": [question(make_row("query_generation", "lamp", product=title)) for title in TITLES],
+}
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[Row]:
+    return parse_rows([("", record) for record in shopbench_records()], "rows")
+
+
+def scores(rows: list[Row], said: list[str | None]) -> list[float]:
+    return [float(sample.score) for sample in score_samples(rows, [text or "" for text in said])]
+
+
+def test_numbered_lists_are_read_with_and_without_a_space() -> None:
+    assert numbered("Rate it.\nAspects:\n1.stability\n2. lid\n3.fit\nOutput: 1") == {1: "stability", 2: "lid", 3: "fit"}
+    assert numbered("Which?\n0. a\n1. b\n10. no\nAnswer: ") == {0: "a", 1: "b"}
+    assert numbered("Explain 1. thing") == {}
+
+
+@pytest.mark.parametrize("row", [CHOICE, RATING, PICK, RANK], ids=lambda row: row.task_type)
+def test_guesses_score_on_average_what_is_said_of_them(row: Row) -> None:
+    found = [scores([row], answers("random", {}, [row], seed))[0] for seed in range(1500)]
+    deviation = (mean(score**2 for score in found) - mean(found) ** 2) ** 0.5
+    assert mean(found) == pytest.approx(guess_score(row), abs=4 * deviation / len(found) ** 0.5)
+
+
+def test_a_text_has_no_guess(rows: list[Row]) -> None:
+    assert guess_score(rows[-1]) is None
+    assert answers("random", {}, rows)[-1] is None
+
+
+@pytest.mark.parametrize("name", ["tfidf", "bm25", "minilm"])
+def test_what_is_most_like_the_question_is_said_first(name: str) -> None:
+    assert answers(name, TRAIN, [CHOICE]) == ["1"]
+    assert answers(name, {}, [CHOICE]) == [None]
+
+
+def test_a_review_is_rated_as_the_train_rows_teach() -> None:
+    said = {name: answers(name, TRAIN, [RATING])[0] for name in BASELINES}
+    assert said.pop("random") in {"1", "2", "3", "4", "5"}
+    assert said == {"majority": "1", "tfidf": "5", "bm25": None, "minilm": "5"}
+    assert answers("tfidf", {"query_generation": TRAIN["query_generation"]}, [RATING]) == [None]
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_rows_without_a_list_are_not_answered(name: str, rows: list[Row]) -> None:
+    answered = Counter(row.task_type for row, text in zip(rows, answers(name, TRAIN, rows), strict=True) if text is not None)
+    assert answered == ({} if name == "majority" else {"multiple-choice": 2, "retrieval": 1})
