@@ -61,7 +61,9 @@ def script_name(repo_id: str) -> str:
 
 
 def _flat(text: str) -> str:
-    return re.sub(r"^from (?:dataset_builders|eval_tasks)(?:\.\w+)*\.(\w+) import", r"from .\1 import", text, flags=re.MULTILINE)
+    """The text with its imports of this project's modules as of neighbours in one folder."""
+    ours = r"^from (?:dataset_builders|eval_tasks)(?:\.\w+)*\.(\w+) import"
+    return re.sub(ours, r"from .\1 import", text, flags=re.MULTILINE)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
