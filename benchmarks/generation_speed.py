@@ -51,7 +51,7 @@ def by_loop(model: str, dtype: str, prompts: Sequence[Prompt]) -> tuple[list[str
     options = {"max_new_tokens": LOOP_NEW_TOKENS, "do_sample": False, "return_full_text": False, "batch_size": LOOP_BATCH}
     generator([prompts[0].chat()], **options | {"max_new_tokens": 2})  # what is done once
     started = perf_counter()
-    found = [said[0]["generated_text"] for said in generator([prompt.chat() for prompt in prompts], **options)]
+    found = [said[0]["generated_text"] for said in generator([asked.chat() for asked in prompts], **options)]
     return found, perf_counter() - started
 
 

@@ -11,10 +11,9 @@ from statistics import mean
 from typing import Any
 
 from benchmarks import shopbench
-from benchmarks.answering import Prompt, kept, model_answers
+from benchmarks.answering import kept, model_answers, prompt
 from benchmarks.verdict import Line
 from dataset_builders.tasks import TASKS, parse_completion
-from eval_tasks.answering.cache_key import weights_stamp
 from eval_tasks.baselines import answers as baselines
 from eval_tasks.baselines import encoders, questions
 from eval_tasks.baselines import shopbench as shopbench_baselines
@@ -33,8 +32,8 @@ def as_questions(rows: Mapping[str, Sequence[dict[str, Any]]]) -> Questions:
 
 def score_tasks(models: Mapping[str, str], train: Questions, test: Questions, seed: int, answers: Path) -> list[Line]:
     """A line for each task with held-out rows. `models`: column -> folder or Hub id."""
-    prompts = [Prompt(row.prompt, row.task.max_new_tokens) for rows in test.values() for row in rows]
-    said = {name: _ask(model, prompts, answers) for name, model in models.items()}
+    prompts = [prompt(row.prompt, row.task.max_new_tokens, f"shop:{name}") for name, rows in test.items() for row in rows]
+    said = {name: model_answers(model, prompts, answers) for name, model in models.items()}
     lines, start = [], 0
     for name, rows in test.items():
         part = slice(start, start := start + len(rows))
@@ -59,18 +58,12 @@ def score_shopbench(
 ) -> tuple[list[Line], dict[str, Any]]:
     """Lines of types of task and of the mean over tasks, and ShopBench's own figures of each model. `path`: the rows' file."""
     prompts = shopbench.prompts(rows, path)
-    said = {name: _ask(model, prompts, answers) for name, model in models.items()}
+    said = {name: model_answers(model, prompts, answers) for name, model in models.items()}
     for column, baseline in READERS.items():
         shown = [[row.prompt for row in rows], [[row.prompt, row.completion] for found in train.values() for row in found]]
         make = partial(_likeliest, baseline, train, rows)
         said[column] = kept(answers, [column, _source(), shown], make)
     return shopbench.lines(rows, said), {name: shopbench.task_scores(rows, said[name]) for name in models}
-
-
-def _ask(model: str, prompts: Sequence[Prompt], answers: Path) -> list[str]:
-    """The model's answers, kept until its weights or the prompts change."""
-    key = ["model", model, weights_stamp([f"model_name={model}"]), [[prompt.text, prompt.max_new_tokens] for prompt in prompts]]
-    return kept(answers, key, lambda: model_answers(model, prompts))
 
 
 def _read(baseline: str, train: Sequence[Question], rows: Sequence[Question]) -> list[str]:

@@ -6,9 +6,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmarks.answering import Prompt
+from benchmarks.answering import prompt
 from benchmarks.verdict import Line
 from dataset_builders.errors import UserError
+from eval_tasks.answering.asking import Prompt
 from eval_tasks.baselines.shopbench import LISTED, guess_score
 from eval_tasks.metrics import micro_f1
 from eval_tasks.scoring import Row, read_rows, score, score_samples
@@ -28,7 +29,7 @@ def prompts(rows: Sequence[Row], path: Path) -> list[Prompt]:
     """As lighteval asks them. `path` is the rows' file, which the module of lighteval's tasks reads when it is imported."""
     os.environ["SHOPBENCH_DATA"] = str(path)
     sizes = import_module("eval_tasks.shopbench").GENERATION_SIZES
-    return [Prompt(row.prompt, sizes[row.task_type]) for row in rows]
+    return [prompt(row.prompt, sizes[row.task_type]) for row in rows]
 
 
 def row_scores(rows: Sequence[Row], outputs: Sequence[str]) -> list[float | None]:

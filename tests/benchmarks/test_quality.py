@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from benchmarks.answering import BATCH_TOKENS, MOST_ROWS, Prompt, batches, kept, model_answers
+from benchmarks.answering import kept, model_answers, prompt
 from benchmarks.holdout import capped, hold_out, read_split, write_validation_folder
 from benchmarks.quality import parse_arguments
 from benchmarks.shopbench import lines
@@ -129,31 +127,17 @@ def test_a_dataset_of_one_group_cannot_be_parted(dataset: Path, tmp_path: Path) 
 # --- Answers ---
 
 
-@settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 4000), st.sampled_from([8, 16, 64])), max_size=80))
-def test_every_prompt_is_in_one_batch_of_its_kind(prompts: list[tuple[int, int]]) -> None:
-    lengths, new = [length for length, _ in prompts], [tokens for _, tokens in prompts]
-    found = batches(lengths, new)
-    assert sorted(place for batch in found for place in batch) == list(range(len(prompts)))
-    for batch in found:
-        assert len({new[place] for place in batch}) == 1
-        assert len(batch) <= MOST_ROWS
-        padded = len(batch) * (max(lengths[place] for place in batch) + new[batch[0]])
-        assert len(batch) == 1 or padded <= BATCH_TOKENS
-
-
-def test_answers_stand_where_their_prompts_do(tiny_llama: Path) -> None:
-    prompts = [
-        Prompt(f"Which of these fits {title}? " * (number % 4 + 1), 4 + number % 2) for number, title in enumerate(TITLES)
-    ]
-    together = model_answers(str(tiny_llama), prompts)
-    assert together == [model_answers(str(tiny_llama), [prompt])[0] for prompt in prompts]
+def test_answers_stand_where_their_prompts_do_and_are_kept(tiny_llama: Path, tmp_path: Path) -> None:
+    asked = [prompt(f"Which of these fits {title}? " * (number % 4 + 1), 4 + number % 2) for number, title in enumerate(TITLES)]
+    together = model_answers(str(tiny_llama), asked, tmp_path / "together")
+    assert together == [model_answers(str(tiny_llama), [one], tmp_path / "alone")[0] for one in asked]
     assert len(set(together)) > 1
+    assert (tmp_path / "together" / "answers.sqlite").is_file()
 
 
-def test_a_model_that_is_not_there_is_told_in_one_sentence() -> None:
-    with pytest.raises(UserError, match="The model no/such/folder cannot be loaded"):
-        model_answers("no/such/folder", [Prompt("Hello", 1)])
+def test_a_model_that_is_not_there_is_told_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no/such/folder is no folder here"):
+        model_answers("no/such/folder", [prompt("Hello", 1)], tmp_path)
 
 
 def test_kept_answers_are_made_once_for_a_key(tmp_path: Path) -> None:
