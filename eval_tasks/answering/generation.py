@@ -22,8 +22,10 @@ from eval_tasks.answering.kv_buffers import NAME, Buffers, empty, joined, prefix
 from eval_tasks.answering.prefixes import Group, prompt_groups
 from eval_tasks.answering.settled import settled
 
-READ_AT_ONCE = 2048
-"""Tokens of prompts that go through the model together."""
+READ_AT_ONCE = 1024
+"""Tokens of prompts that go through the model together: as many as two cores' caches hold, with the matrices at full speed."""
+
+READ_AT_ONCE_ON_A_GPU = 16 * 1024
 
 WRITING_AT_ONCE = 64
 """Rows that write together, where their prompts are short enough."""
@@ -103,10 +105,11 @@ class Writer:
     def _read(self, rows: list[Row]) -> Iterator[Flight]:
         """Rows whose prompts were read and whose first tokens were written, some at a time, from long to short."""
         ids = [row.ids for row in rows]
+        most = READ_AT_ONCE if self.model.device.type == "cpu" else READ_AT_ONCE_ON_A_GPU
         parts = [
             (group, [group.places[number] for number in numbers])
             for group in prompt_groups(ids)
-            for numbers in chunks([len(ids[place]) - group.shared for place in group.places], READ_AT_ONCE)
+            for numbers in chunks([len(ids[place]) - group.shared for place in group.places], most)
         ]
         prefixes: dict[Group, Buffers] = {}
         # Rows of about the same length come to write together: buffers are as long as their longest.
