@@ -240,7 +240,7 @@ class TestWithVllm:
             from_endpoint(served, "base", [Prompt((("user", "Hello."),), "", 8, pattern="(")], limited=True)
 
     def test_its_environment_has_every_package_that_the_evaluation_imports(self, models: Models) -> None:
-        files = (REPOSITORY / "eval_tasks").glob("*.py")
+        files = (REPOSITORY / "eval_tasks").rglob("*.py")
         nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
         names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
         names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
