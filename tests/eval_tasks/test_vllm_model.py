@@ -179,7 +179,8 @@ def generated(base: Path, adapter: Path | None, prompts: list[Prompt]) -> list[s
 
 
 def same(first: list[str], second: list[str]) -> float:
-    return sum(one == two for one, two in zip(first, second, strict=True)) / len(first)
+    """vLLM's server leaves out an unfinished character at the end of an answer."""
+    return sum(one.rstrip("\ufffd") == two.rstrip("\ufffd") for one, two in zip(first, second, strict=True)) / len(first)
 
 
 def from_endpoint(url: str, model: str, prompts: list[Prompt], limited: bool = False) -> list[str]:
@@ -240,7 +241,8 @@ class TestWithVllm:
             from_endpoint(served, "base", [Prompt((("user", "Hello."),), "", 8, pattern="(")], limited=True)
 
     def test_its_environment_has_every_package_that_the_evaluation_imports(self, models: Models) -> None:
-        files = (REPOSITORY / "eval_tasks").rglob("*.py")
+        # shop_score/ is published by itself.
+        files = [path for path in (REPOSITORY / "eval_tasks").rglob("*.py") if path.parent.name != "shop_score"]
         nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
         names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
         names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
