@@ -1,3 +1,9 @@
 """Fixtures that more than one folder of tests asks for live in the modules named here."""
 
+from hypothesis import settings
+
 pytest_plugins = ["tests.browser", "tests.hub", "tests.tiny_llama"]
+
+# A busy machine is no failure: what must be quick is measured in benchmarks/.
+settings.register_profile("any_machine", deadline=None)
+settings.load_profile("any_machine")
