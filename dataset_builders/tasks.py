@@ -19,6 +19,9 @@ QUERY_RELATIONS = ("narrowing", "substitute", "complement", "irrelevant")
 GAINS = {"exact": 1.0, "substitute": 0.1, "complement": 0.01, "irrelevant": 0.0}
 """Label of a judgment -> gain, as ShopBench weighs them for NDCG."""
 
+LONGEST_INT = 4300
+"""Digits that Python reads as an int unless it is told otherwise, and libraries do tell it otherwise."""
+
 RANKED = 5
 """Number of products in a ranking prompt; ShopBench's parser knows no other."""
 
@@ -305,6 +308,8 @@ def parse_numbers(text: str) -> list[int]:
     """Comma-separated numbers as ShopBench reads them: keep numeric characters, commas and spaces; skip what is no int."""
     numbers = []
     for piece in "".join(char for char in text if char.isnumeric() or char in ", ").split(","):
+        if len(piece.strip()) > LONGEST_INT:
+            continue
         try:
             numbers.append(int(piece))
         except ValueError:

@@ -300,3 +300,13 @@ def test_the_module_imports_nothing_but_the_standard_library() -> None:
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_endless_number_is_none_whatever_a_library_lets_python_read() -> None:
+    usual = sys.get_int_max_str_digits()
+    try:
+        sys.set_int_max_str_digits(0)
+        assert parse_numbers(f"2,{'1' * 5000},3") == [2, 3]
+    finally:
+        sys.set_int_max_str_digits(usual)
+    assert parse_numbers(f"2,{'1' * 5000},3") == [2, 3]

@@ -281,13 +281,13 @@ def test_scores_are_read_from_the_model_by_both_of_the_hubs_forms(hub: Hub, shop
 
 
 def test_a_second_time_no_repository_changes(hub: Hub, shop_run: Path, rows: str) -> None:
-    make_model(hub, "org/again")
-    options = ("org/again-results", "--model-repo", "org/again", "--data", rows)
+    make_model(hub, "org/scored-twice")
+    options = ("org/scored-twice-results", "--model-repo", "org/scored-twice", "--data", rows)
     assert publish(shop_run, *options, env=hub.env()).returncode == 0
-    heads = hub.head("org/again"), hub.head("org/again-results", "dataset")
+    heads = hub.head("org/scored-twice"), hub.head("org/scored-twice-results", "dataset")
     again = publish(shop_run, *options, env=hub.env())
     assert again.stdout.count("nothing to do, it is all there") == 2
-    assert (hub.head("org/again"), hub.head("org/again-results", "dataset")) == heads
+    assert (hub.head("org/scored-twice"), hub.head("org/scored-twice-results", "dataset")) == heads
 
 
 def refused(hub: Hub, results: Path, *options: str) -> str:
