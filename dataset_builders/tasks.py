@@ -7,6 +7,7 @@ import json
 import re
 import string
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import permutations
 from math import perm
 from typing import Any, Literal
@@ -259,6 +260,30 @@ def render_prompt(template: str, fields: dict[str, Any]) -> str:
 def template_fields(template: str) -> set[str]:
     """Names of the fields that a template asks for."""
     return {name for _, name, _, _ in string.Formatter().parse(template) if name}
+
+
+def read_fields(task: Task, prompt: str) -> dict[str, str | tuple[str, ...]]:
+    """What a prompt's template was filled with: `render_prompt` backwards. Empty where no template of the task fits."""
+    for pattern, lists in map(_template_pattern, task.templates):
+        if match := pattern.fullmatch(prompt):
+            return {
+                name: tuple(mark.sub("", line) for line in value.split("\n")) if (mark := lists.get(name)) else value
+                for name, value in match.groupdict().items()
+            }
+    return {}
+
+
+@lru_cache
+def _template_pattern(template: str) -> tuple[re.Pattern[str], dict[str, re.Pattern[str]]]:
+    """The template as an expression, and what stands before each item of its lists."""
+    parts, lists = [], {}
+    for literal, name, spec, _ in string.Formatter().parse(template):
+        parts.append(re.escape(literal))
+        if name:
+            parts.append(f"(?P<{name}>.+?)")
+            if spec or name == "actions":
+                lists[name] = re.compile(r"^\d+\. " if (spec or "").isdecimal() else f"^{re.escape(spec)} " if spec else "^")
+    return re.compile("".join(parts), re.DOTALL), lists
 
 
 def gold(task: Task, answer: Any) -> Value:

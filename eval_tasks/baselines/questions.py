@@ -1,14 +1,11 @@
 """Rows of a dataset with what their templates were filled with, so that a baseline need not parse prompts."""
 
-import re
-import string
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 from dataset_builders.errors import UserError
 from dataset_builders.rows import NOT_CONTENT
-from dataset_builders.tasks import TASKS, Task, Value, decode_answer, render_completion
+from dataset_builders.tasks import TASKS, Task, Value, decode_answer, read_fields, render_completion
 
 CHOSEN_FROM = ("options", "candidates", "queries", "products")
 """Fields with the numbered texts of a prompt (`products` of a ranking only)."""
@@ -61,27 +58,3 @@ def unanswered(task: Task, prompt: str) -> Question:
     if not fields:
         raise UserError(f"A row of {task.name} fits none of its templates: {prompt[:60]!r}. Build the dataset again.")
     return Question(task, prompt, "", None, "", fields)
-
-
-def read_fields(task: Task, prompt: str) -> dict[str, str | tuple[str, ...]]:
-    """What a prompt's template was filled with: `render_prompt` backwards. Empty where no template of the task fits."""
-    for pattern, lists in map(_template_pattern, task.templates):
-        if match := pattern.fullmatch(prompt):
-            return {
-                name: tuple(mark.sub("", line) for line in value.split("\n")) if (mark := lists.get(name)) else value
-                for name, value in match.groupdict().items()
-            }
-    return {}
-
-
-@lru_cache
-def _template_pattern(template: str) -> tuple[re.Pattern[str], dict[str, re.Pattern[str]]]:
-    """The template as an expression, and what stands before each item of its lists."""
-    parts, lists = [], {}
-    for literal, name, spec, _ in string.Formatter().parse(template):
-        parts.append(re.escape(literal))
-        if name:
-            parts.append(f"(?P<{name}>.+?)")
-            if spec or name == "actions":
-                lists[name] = re.compile(r"^\d+\. " if (spec or "").isdecimal() else f"^{re.escape(spec)} " if spec else "^")
-    return re.compile("".join(parts), re.DOTALL), lists

@@ -8,7 +8,7 @@ from statistics import mean
 import pytest
 
 from dataset_builders.errors import UserError
-from dataset_builders.tasks import TASKS, gold, parse_completion, render_prompt, template_fields
+from dataset_builders.tasks import TASKS, gold, parse_completion, read_fields, render_prompt, template_fields
 from eval_tasks.baselines.answers import (
     BASELINES,
     LEAST_FOR_FOLDS,
@@ -25,7 +25,7 @@ from eval_tasks.baselines.answers import (
     write,
 )
 from eval_tasks.baselines.encoders import Encoder, bm25, likeness, minilm, ranker, tfidf
-from eval_tasks.baselines.questions import Question, question, read_fields, unanswered
+from eval_tasks.baselines.questions import Question, question, unanswered
 from eval_tasks.metrics import ndcg, score_completion
 from tests.eval_tasks.questions import FIELDS, TITLES, answer_of, make_row
 
