@@ -33,12 +33,12 @@ from typing import Any
 
 from dataset_builders.errors import UserError, first_line, plain_errors
 from dataset_builders.fetch import sha256_of
-from dataset_builders.tasks import TASKS
-from eval_tasks.reporting.results import Score, read_run
+from eval_tasks.reporting.results import read_run
 from eval_tasks.score import write_json, write_whole
 from training.adapters import Adapter, base_of, parse_weights, public_name, read_adapter
 from training.halves import CHOICE, REPORT, Rows, fingerprint, halves, read_test_rows, write_rows
 from training.merge import merge_adapters
+from training.sweep_report import Point, best, conclusion, print_table, write_plot
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKER = ".sweep"
@@ -61,30 +61,6 @@ class Sweep:
     max_samples: int | None
     model_args: str
     keep: bool
-
-
-@dataclass(frozen=True)
-class Point:
-    """A weight's scores on some rows."""
-
-    weight: float
-    run: dict[str, Score]
-
-    @property
-    def mean(self) -> float:
-        return sum(score.value for score in self.run.values()) / len(self.run)
-
-    @property
-    def stderr(self) -> float | None:
-        """Standard error of the mean, where every score has one."""
-        errors = [score.stderr for score in self.run.values()]
-        known = [error for error in errors if error is not None]
-        return sum(error**2 for error in known) ** 0.5 / len(errors) if len(known) == len(errors) else None
-
-
-def best(points: Sequence[Point]) -> Point:
-    """The one of the highest mean; of several, the nearest to the base."""
-    return max(points, key=lambda point: (point.mean, -point.weight))
 
 
 def command(sweep: Sweep, weight: float, part: str) -> list[str]:
@@ -249,16 +225,6 @@ def _named(adapter: Adapter) -> str:
     return f"{adapter.name}@{adapter.revision}" if adapter.revision else adapter.name
 
 
-def conclusion(points: Sequence[Point]) -> str:
-    """The best weight, and which others a standard error of its mean does not tell from it."""
-    found = best(points)
-    sentence = f"best weight by mean: {found.weight:g} ({found.mean:.3f}"
-    if found.stderr is None:
-        return sentence + ")"
-    near = [f"{point.weight:g}" for point in points if point is not found and found.mean - point.mean <= found.stderr]
-    return sentence + f" ± {found.stderr:.3f})" + (f"; as good within that error: {', '.join(near)}" if near else "")
-
-
 def as_json(
     sweep: Sweep, points: Sequence[Point], reported: Sequence[Point], stamp: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
@@ -279,48 +245,6 @@ def as_json(
         "base": public_name(sweep.base),
         "stamps": dict(stamp),
     }
-
-
-def print_table(title: str, points: Sequence[Point], chosen: float) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("task", "metric", box=SIMPLE_HEAD, title=title, title_justify="left")
-    for point in points:
-        table.add_column(f"{point.weight:g}", justify="right", style="bold" if point.weight == chosen else "")
-    for name, score in points[0].run.items():
-        table.add_row(name.removeprefix("shop:"), score.metric, *(f"{point.run[name].value:.3f}" for point in points))
-    table.add_section()
-    table.add_row("mean", "", *(f"{point.mean:.3f}" for point in points))
-    Console().print(table)
-
-
-def write_plot(points: Sequence[Point], path: Path) -> None:
-    """Writes the picture as PNG: score by weight, a line for each task, and the mean with its standard error."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    points = sorted(points, key=lambda point: point.weight)
-    weights = [point.weight for point in points]
-    figure = Figure(figsize=(8, 4.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for name in points[0].run:
-        label = TASKS[name.removeprefix("shop:")].title
-        axes.plot(weights, [point.run[name].value for point in points], marker=".", linewidth=1.2, alpha=0.75, label=label)
-    means, errors = [point.mean for point in points], [point.stderr or 0 for point in points]
-    low, high = ([mean + sign * error for mean, error in zip(means, errors, strict=True)] for sign in (-1, 1))
-    axes.fill_between(weights, low, high, color="#222222", alpha=0.12, linewidth=0)
-    axes.plot(weights, means, color="#222222", marker="o", linewidth=3, label="mean over tasks")
-    axes.axvline(best(points).weight, color="#8a8a8a", linestyle=":", zorder=0)
-    axes.set(xlabel="weight of the adapter (0: base, 1: tuned)", ylabel="score", xticks=weights)
-    axes.set_title(f"Score by weight; {best(points).weight:g} has the best mean", loc="left")
-    axes.grid(alpha=0.3)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    figure.legend(loc="outside right center", frameon=False, fontsize=9)
-    figure.savefig(path, format="png", dpi=160, facecolor="white")
 
 
 def print_plan(sweep: Sweep) -> None:

@@ -21,7 +21,8 @@ from tests.training.conftest import ROOT
 from tests.training.random_adapters import random_adapter
 from training import sweep
 from training.halves import CHOICE, REPORT
-from training.sweep import Point, Sweep, best, conclusion, main, results_folder, sweep_weights, write_plot
+from training.sweep import Sweep, main, results_folder, sweep_weights
+from training.sweep_report import Point, best, conclusion, write_plot
 
 TASKS = ["answerability", "also_buy"]
 
