@@ -1,9 +1,11 @@
-"""One module per family. A recipe takes the canonical tables to the fields of a task's templates."""
+"""One module per family of tasks. A recipe takes the canonical tables to the fields of a task's templates."""
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from dataset_builders.engine import Draw, Harvest
+from dataset_builders.tasks import TASKS
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -14,23 +16,6 @@ Recipe = Callable[[Tables, Draw, int], Harvest]
 
 
 def recipes() -> dict[str, Recipe]:
-    """Task name -> recipe, for the tasks that have one."""
-    from dataset_builders.recipes import generation, multiple_choice, ranking, retrieval
-
-    return {
-        recipe.__name__: recipe
-        for recipe in (
-            multiple_choice.review_rating,
-            multiple_choice.query_relation,
-            multiple_choice.query_product_relation,
-            multiple_choice.product_relation,
-            multiple_choice.answerability,
-            ranking.query_product_ranking,
-            retrieval.also_buy,
-            retrieval.next_query,
-            generation.query_generation,
-            generation.next_title_merrec,
-            generation.next_title_amazon,
-            generation.answer_generation,
-        )
-    }
+    """Task name -> recipe, for the tasks that have one: the function of the task's name in the module of its family."""
+    modules = {task.name: import_module(f"{__name__}.{task.family}") for task in TASKS.values()}
+    return {name: getattr(module, name) for name, module in modules.items() if hasattr(module, name)}

@@ -33,6 +33,12 @@ from dataset_builders.tasks import (
 
 every_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 LONGEST_LIST = 15
+TWELVE = (
+    *("review_rating", "query_relation", "query_product_relation", "product_relation", "answerability"),
+    *("query_product_ranking", "also_buy", "next_query"),
+    *("query_generation", "next_title_merrec", "next_title_amazon", "answer_generation"),
+)
+"""The tasks of the system that is rebuilt; others may follow them."""
 
 one_line = (
     st.text(st.characters(blacklist_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=80).map(str.strip).filter(bool)
@@ -162,13 +168,14 @@ def test_parsing_never_raises_and_yields_a_value_of_the_task_or_none(task: Task,
 
 @every_task
 def test_a_perfect_models_completion_can_be_generated_within_the_tasks_token_limit(task: Task) -> None:
-    """With a token for each digit and comma, which is as many as a tokenizer needs."""
+    """With a token for each digit and comma, and one for two letters of a word, which is as many as a tokenizer needs."""
     longest = {"ranking": "1,2,3,4,5", "retrieval": "11,12,13,14,15" if task.name == "also_buy" else "8,9,10"}
-    assert task.max_new_tokens > len(longest.get(task.family, max(task.labels, default="")))
+    text = longest.get(task.family, max(task.labels, key=len, default=""))
+    assert task.max_new_tokens > (len(text) // 2 if text.isalpha() else len(text))
 
 
-def test_there_are_twelve_tasks_in_four_families_and_a_metric_for_each() -> None:
-    assert len(TASKS) == 12
+def test_there_are_twelve_tasks_or_more_in_four_families_and_a_metric_for_each() -> None:
+    assert list(TASKS)[:12] == list(TWELVE)
     assert {task.family for task in TASKS.values()} == set(FAMILIES)
     metrics = {"multiple_choice": "accuracy", "ranking": "ndcg", "retrieval": "hit_rate", "generation": "rougel"}
     assert all(task.metric == metrics[task.family] for task in TASKS.values())
@@ -177,8 +184,8 @@ def test_there_are_twelve_tasks_in_four_families_and_a_metric_for_each() -> None
 
 
 def test_full_sizes_add_up_to_those_of_the_system_that_is_rebuilt() -> None:
-    assert sum(task.train_size for task in TASKS.values()) == 105_865
-    assert sum(task.test_size for task in TASKS.values()) == 11_359
+    assert sum(TASKS[name].train_size for name in TWELVE) == 105_865
+    assert sum(TASKS[name].test_size for name in TWELVE) == 11_359
 
 
 @every_task
