@@ -6,6 +6,7 @@ Only the standard library is imported: the page is there before any model is.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Literal, Protocol
 
 
@@ -24,7 +25,7 @@ class Said:
 
     text: str = ""
     seconds: float | None = None
-    """From the request to the end of this answer; None until it has finished."""
+    """From the beginning of the work on the request to the end of this answer; None until it has finished."""
     cut: bool = False
     """Whether it had to stop before its end, since the time was up."""
     chances: tuple[float, ...] | None = None
@@ -71,6 +72,18 @@ class Backend(Protocol):
         `seconds` are for the whole answer, its turn included. What is there then is the answer, with `cut`; where its turn
         has not come, Busy is raised. Closing the iterator frees the place. Raises ModelError.
         """
+
+
+Updates = SimpleQueue[dict[str, Said] | ModelError | None]
+"""What is said so far, from the thread that writes to the one that reads; None or an error ends it."""
+
+
+def read(updates: Updates) -> Iterator[dict[str, Said]]:
+    """Raises the error that ends the updates, if one does."""
+    while (update := updates.get()) is not None:
+        if isinstance(update, ModelError):
+            raise update
+        yield update
 
 
 def public_name(source: str) -> str:

@@ -1,10 +1,11 @@
-"""Which backend answers: BACKEND=transformers (the default; on a ZeroGPU Space with its GPU) or BACKEND=endpoint."""
+"""Which backend answers: BACKEND=transformers (the default), on the CPU, a GPU or ZeroGPU, or BACKEND=endpoint."""
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from asking import Backend
+from endpoint_model import Endpoint, EndpointModel
 
 
 @dataclass(frozen=True)
@@ -21,14 +22,30 @@ class BadSettings(Exception):
 
 
 def connect(settings: Settings, environ: Mapping[str, str] = os.environ) -> Backend:
-    """The backend that the environment asks for; it loads in the background. Raises BadSettings."""
+    """The backend that the environment asks for. It loads in the background, except on ZeroGPU, where this must be called
+    before the page is launched, by the thread that launches it. Raises BadSettings."""
     kind = environ.get("BACKEND") or "transformers"
     if kind == "endpoint":
-        import endpoint_model
+        return EndpointModel(read_endpoint(environ))
+    if kind != "transformers":
+        raise BadSettings(f"BACKEND is {kind!r}; it has to be transformers or endpoint")
+    if environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"):  # as the package `spaces` reads it
+        from zero_gpu import ZeroGpuModel
 
-        return endpoint_model.connect(environ)
-    if kind == "transformers":
-        import local_model
+        return ZeroGpuModel(settings.base_model, settings.adapter)
+    from local_model import LocalModel
 
-        return local_model.connect(settings.base_model, settings.adapter)
-    raise BadSettings(f"BACKEND is {kind!r}; it has to be transformers or endpoint")
+    return LocalModel(settings.base_model, settings.adapter)
+
+
+def read_endpoint(environ: Mapping[str, str]) -> Endpoint:
+    """ENDPOINT_URL, ENDPOINT_BASE_MODEL, ENDPOINT_TUNED_MODEL and ENDPOINT_API_KEY; the last two may be missing."""
+    url, base = (environ.get(f"ENDPOINT_{name}", "").strip() for name in ("URL", "BASE_MODEL"))
+    if not url.startswith(("http://", "https://")):
+        raise BadSettings(
+            "BACKEND=endpoint needs ENDPOINT_URL, an address that begins with http:// or https:// and mostly ends in /v1"
+        )
+    if not base:
+        raise BadSettings("BACKEND=endpoint needs ENDPOINT_BASE_MODEL, the name that the base model has at ENDPOINT_URL")
+    tuned = environ.get("ENDPOINT_TUNED_MODEL", "").strip()
+    return Endpoint(url, {"base": base} | ({"tuned": tuned} if tuned else {}), environ.get("ENDPOINT_API_KEY", "").strip())
