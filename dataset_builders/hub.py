@@ -108,10 +108,10 @@ def commit_folder(
         if dry_run:
             _list_upload(upload, url)
             return Commit(url, None, changed=False)
-        api = _api()
-        _retried(lambda: _create(api, upload))
+        api = signed_in()
+        retried(lambda: _create(api, upload))
         heads: list[str | None] = []
-        oid = _retried(lambda: _commit(api, upload, heads))
+        oid = retried(lambda: _commit(api, upload, heads))
     # Compared with the first head: a commit whose answer was lost is found done on the next try.
     return Commit(url, oid, changed=oid != heads[0])
 
@@ -152,7 +152,8 @@ def _list_upload(upload: _Upload, url: str) -> None:
         print(f"  {path}  {readable_size(size)}")
 
 
-def _api() -> "HfApi":
+def signed_in() -> "HfApi":
+    """The Hub's client with the token at hand. Raises UserError where there is none."""
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.utils import disable_progress_bars
 
@@ -217,7 +218,8 @@ def _commit(api: "HfApi", upload: _Upload, heads: list[str | None]) -> str:
     return made.oid
 
 
-def _retried(action: Callable[[], T]) -> T:
+def retried(action: Callable[[], T]) -> T:
+    """What `action` returns; it is done again, a bounded number of times, where that may help."""
     for wait in WAITS:
         try:
             return action()

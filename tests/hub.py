@@ -15,12 +15,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
 
+from tests.loopback_collections import described
 from tests.loopback_hub import Fault, LoopbackHub
-from tests.loopback_repos import Repo
+from tests.loopback_repos import Repo, StoredCommit
 
 ALICE = "hf_alice"
 """Token of a user who may write to her own namespace and to `org`."""
@@ -84,6 +86,16 @@ class Hub:
     def commits(self, repo_id: str, repo_type: str = "model", revision: str = "main") -> list[str]:
         """Titles, newest first, without the initial commit."""
         return [commit.title for commit in self.repo(repo_id, repo_type).history(revision)][:-1]
+
+    def all_commits(self) -> list[tuple[Repo, StoredCommit]]:
+        """Of all repositories in the order of time, without the initial ones."""
+        found = [(repo, commit) for repo in self._app.repos.values() for commit in repo.commits.values() if commit.parent]
+        return sorted(found, key=lambda one: one[1].number)
+
+    def collections(self, namespace: str, user: str | None = "alice") -> list[dict[str, Any]]:
+        """The namespace's collections as the API gives them, with all items; None is somebody without a token."""
+        found = [one for one in self._app.collections if one.namespace == namespace]
+        return [described(self._app, one, user) for one in found if not one.private or self._app.is_member(user, namespace)]
 
     @property
     def requests(self) -> list[tuple[str, str, int]]:

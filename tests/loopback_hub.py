@@ -1,7 +1,7 @@
 """A Hub on the loopback address: the part of the Hub's HTTP surface that huggingface_hub, datasets and transformers use.
 
-Repositories are kept in memory, file contents in a folder. It answers as read from those clients' sources; the real Hub's
-upload and permission rules are a reading of the client. A request can be made to fail, see `Fault`.
+Repositories and collections are kept in memory, file contents in a folder. It answers as read from those clients' sources; the
+real Hub's upload and permission rules are a reading of the client. A request can be made to fail, see `Fault`.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ import yaml
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
+from tests import loopback_collections
 from tests.loopback_repos import (
     HubError,
     Repo,
@@ -72,6 +73,7 @@ class LoopbackHub:
         self.organisations = organisations
         self.read_tokens = read_tokens
         self.repos: dict[tuple[str, str], Repo] = {}
+        self.collections: list[loopback_collections.StoredCollection] = []
         self.faults: list[Fault] = []
         self.log: list[tuple[str, str, int]] = []
         self._secret = secrets.token_bytes(16)
@@ -102,9 +104,9 @@ class LoopbackHub:
 
     async def _answer(self, request: Request, path: str) -> Response:
         try:
-            for methods, pattern, name in ROUTES:
+            for methods, pattern, handler in ROUTES:
                 if request.method in methods and (match := pattern.fullmatch(path)):
-                    answer = await getattr(self, name)(request, *(unquote(group) for group in match.groups()))
+                    answer = await handler(self, request, *(unquote(group) for group in match.groups()))
                     return answer if isinstance(answer, Response) else JSONResponse(answer)
             raise HubError(404, f"no route for {request.method} {path}")
         except HubError as error:
@@ -143,6 +145,10 @@ class LoopbackHub:
     def is_member(self, user: str | None, namespace: str) -> bool:
         return user is not None and (user == namespace or user in self.organisations.get(namespace, ()))
 
+    def can_see(self, user: str | None, repo_type: str, repo_id: str) -> bool:
+        repo = self.repos.get((f"{repo_type}s", repo_id))
+        return repo is not None and (not repo.private or self.is_member(user, repo.namespace))
+
     def repo(self, request: Request, kind: str, repo_id: str, write: bool = False) -> Repo:
         user = self.user(request)
         repo = self.repos.get((kind, repo_id))
@@ -157,8 +163,13 @@ class LoopbackHub:
     async def whoami(self, request: Request) -> Any:
         if (user := self.user(request)) is None:
             raise HubError(401, "Invalid username or password.")
-        organisations = [{"type": "org", "name": name} for name, members in self.organisations.items() if user in members]
-        token = {"displayName": "test", "role": "write", "createdAt": now()}
+        organisations = [
+            {"type": "org", "name": name, "roleInOrg": "write"}
+            for name, members in self.organisations.items()
+            if user in members
+        ]
+        role = "read" if request.headers["authorization"].removeprefix("Bearer ") in self.read_tokens else "write"
+        token = {"displayName": "test", "role": role, "createdAt": now()}
         auth = {"type": "access_token", "accessToken": token}
         return {"type": "user", "id": user, "name": user, "fullname": user, "isPro": False, "orgs": organisations, "auth": auth}
 
@@ -410,8 +421,8 @@ _API = r"/api/(models|datasets|spaces)"
 _ID = r"([^/]+/[^/]+)"
 _WEB = r"/(datasets/|spaces/|)([^/]+/[^/]+)"
 ROUTES = [
-    (methods.split(), re.compile(pattern + "/?"), name)
-    for methods, pattern, name in (
+    (methods.split(), re.compile(pattern + "/?"), getattr(LoopbackHub, handler) if isinstance(handler, str) else handler)
+    for methods, pattern, handler in (
         ("GET", "/api/whoami-v2", "whoami"),
         ("POST", "/api/validate-yaml", "validate_yaml"),
         ("POST", "/api/repos/create", "create_repo"),
@@ -433,5 +444,6 @@ ROUTES = [
         ("GET PUT", "/_lfs/([0-9a-f]{64})", "lfs_object"),
         ("POST", rf"{_WEB}\.git/info/lfs/objects/batch", "lfs_batch"),
         ("GET HEAD", f"{_WEB}/resolve/([^/]+)/(.+)", "file"),
+        *loopback_collections.ROUTES,
     )
 ]

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,11 @@ class StoredCommit:
     message: str
     user: str
     date: str
+    number: int
+    """Counts the commits of all repositories in the order of time."""
+
+
+_commits = count(1)
 
 
 @dataclass
@@ -87,7 +93,7 @@ class Repo:
 
     def add_commit(self, parent: str | None, files: dict[str, StoredFile], title: str, message: str, user: str) -> str:
         oid = secrets.token_hex(20)
-        self.commits[oid] = StoredCommit(oid, parent, files, title, message, user, now())
+        self.commits[oid] = StoredCommit(oid, parent, files, title, message, user, now(), next(_commits))
         return oid
 
 
