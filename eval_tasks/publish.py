@@ -38,7 +38,10 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="lighteval's --output-dir or one results_*.json, with details if --save-details was given; repeat for more suites",
     )
     parser.add_argument("--repo-id", required=True, metavar="ORG/NAME", help="dataset on the Hub, made if there is none")
-    parser.add_argument("--model-repo", metavar="ORG/NAME", help="model on the Hub that the scores are of")
+    parser.add_argument(
+        "--model-repo", metavar="ORG/NAME", help="model on the Hub that the scores are of, to put them there too"
+    )
+    parser.add_argument("--model", metavar="NAME", help="what to call the model (default: --model-repo, or as the results do)")
     parser.add_argument(
         "--data", metavar="ORG/NAME", help="dataset on the Hub that the shop: rows are of (default: as the results tell)"
     )
@@ -51,7 +54,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def publish(arguments: argparse.Namespace) -> None:
     """Checks everything first; then one commit in each repository, none where it holds it all."""
     runs = read_runs(arguments.results)
-    model = arguments.model_repo or public_name(runs[0].model)
+    model = arguments.model or arguments.model_repo or public_name(runs[0].model)
     with tempfile.TemporaryDirectory() as scratch:
         results, scores = Path(scratch) / "results", Path(scratch) / "scores"
         results.mkdir()
@@ -67,9 +70,9 @@ def publish(arguments: argparse.Namespace) -> None:
         if found:
             (scores / entries_file(found)).parent.mkdir(parents=True)
             (scores / entries_file(found)).write_text(entries_yaml(found, repo_url(arguments.repo_id, "dataset")), "utf-8")
-            readme = partial(model_readme, found, model.partition("/")[2])
+            readme = partial(model_readme, found, arguments.model_repo.partition("/")[2])
             (scores / CARD).write_bytes(readme(Head([], lambda path: b"")))
-            commit(arguments, scores, model, "model", f"Scores on {found.dataset}", readme)
+            commit(arguments, scores, arguments.model_repo, "model", f"Scores on {found.dataset}", readme)
 
 
 def commit(

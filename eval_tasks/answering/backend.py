@@ -26,12 +26,19 @@ from lighteval.tasks.prompt_manager import PromptManager
 from lighteval.tasks.requests import Doc
 
 from dataset_builders.errors import UserError, first_line, plain_errors
+from dataset_builders.fetch import sha256_of
 from eval_tasks.answering.answer_store import AnswerStore, answer_key
 from eval_tasks.answering.asking import Loaded, Prompt, Refused, parse_options, shown_name, switch
 from eval_tasks.answering.cache_key import folder_stamp
 
 STORED_AT_ONCE = 16
 """Answers that are written together: so many at most are lost when a run is killed."""
+
+
+class Config(CustomModelConfig):
+    """What results keep of the model. `adapter_sha256`: of the adapter's weights, since folders may be called alike."""
+
+    adapter_sha256: str | None = None
 
 
 class AnsweringModel(LightevalModel):
@@ -48,8 +55,10 @@ class AnsweringModel(LightevalModel):
             self.adapter = local_folder(self.options["adapter"]) if self.options["adapter"] else None
             self.store = AnswerStore(store_path(self.options["cache_dir"]))
             self.loaded = loaded or self.load(self.options, [self.adapter] if self.adapter else [])
-        self.config = CustomModelConfig(
-            model_name=shown_name(self.options), model_definition_file_path=config.model_definition_file_path
+        self.config = Config(
+            model_name=shown_name(self.options),
+            model_definition_file_path=config.model_definition_file_path,
+            adapter_sha256=weights_sha256(self.adapter) if self.adapter else None,
         )
         # The pipeline registers its tasks with lighteval's own cache, which knows neither weights nor prompts.
         self._cache = SimpleNamespace(_init_registry=lambda registry: None)
@@ -167,6 +176,12 @@ def local_folder(name: str, revision: str | None = None) -> Path:
 def folder_identity(folder: Path) -> str:
     """What changes with the content of a model's or adapter's folder."""
     return folder_stamp(folder)
+
+
+def weights_sha256(adapter: Path) -> str | None:
+    """None for an adapter whose weights are no safetensors."""
+    weights = adapter / "adapter_model.safetensors"
+    return sha256_of(weights) if weights.is_file() else None
 
 
 def adapter_identity(adapter: Path | None) -> str:

@@ -1,5 +1,6 @@
 """What every backend has in common: prompts as lighteval's own models get them, and answers that are kept as they come."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -118,6 +119,19 @@ def test_likelihoods_are_refused_in_a_sentence(tmp_path: Path, capsys: pytest.Ca
 def test_results_name_the_model_and_not_its_options(tmp_path: Path) -> None:
     config = CustomModelConfig(model_name=f"model_name=org/echo,cache_dir={tmp_path}", model_definition_file_path="echo.py")
     assert backend.AnsweringModel(config, Loaded(("echo",), Echo())).config.model_name == "org/echo"
+
+
+def test_results_tell_which_weights_an_adapter_had(tmp_path: Path) -> None:
+    def kept(*options: str) -> object:
+        text = ",".join((f"model_name=org/echo,cache_dir={tmp_path}", *options))
+        config = CustomModelConfig(model_name=text, model_definition_file_path="echo.py")
+        return backend.AnsweringModel(config, Loaded(("echo",), Echo())).config.model_dump()["adapter_sha256"]
+
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    assert kept() is kept(f"adapter={adapter}") is None
+    (adapter / "adapter_model.safetensors").write_bytes(b"weights")
+    assert kept(f"adapter={adapter}") == hashlib.sha256(b"weights").hexdigest()
 
 
 def test_a_folder_is_taken_as_it_is_and_what_is_neither_folder_nor_on_the_hub_is_told(tmp_path: Path) -> None:
