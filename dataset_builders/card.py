@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,11 @@ class TaskFacts:
     completion: str
 
 
+def languages(locales: Iterable[str]) -> list[str]:
+    """Codes of the languages of these locales, sorted."""
+    return sorted({_LANGUAGES.get(locale, locale) for locale in locales})
+
+
 def data_file(task: str, split: str, shard: int = 0, shards: int = 1) -> str:
     """Path of one file of a task's split inside the dataset folder."""
     return f"data/{task}/{split}-{shard:05}-of-{shards:05}.parquet"
@@ -151,7 +156,7 @@ def _metadata(
     families = {TASKS[name].family for name in built}
     return {
         "pretty_name": title,
-        "language": sorted({_LANGUAGES.get(locale, locale) for locale in manifest["locales"]}),
+        "language": languages(manifest["locales"]),
         "license": sorted({_HUB_LICENCES.get(source["licence"], "other") for source in manifest["sources"].values()}),
         "task_categories": [
             "text-generation",
