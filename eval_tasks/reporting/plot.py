@@ -115,39 +115,40 @@ def write_plot(report: Report, path: Path) -> None:
     figure = Figure(figsize=(10, 0.36 * total + 1.1), layout=ConstrainedLayoutEngine(wspace=0.05))
     FigureCanvasAgg(figure)
     columns = figure.subplots(1, 2 if gaining else 1, sharey=True, squeeze=False, width_ratios=[1.9, 1] if gaining else [1])[0]
-    _frame(columns[0], score_axis(report), total, "score", False)
+    frame(columns[0], score_axis(report), total, "score", False)
     for row, place, height in zip(rows, places, heights, strict=True):
         if row.line is None:
             _heading(columns[0], row, place)
         else:
-            _draw_scores(columns[0], report, row.line, place, height)
+            draw_scores(columns[0], report, row.line, place, height)
     columns[0].set_yticks([place for row, place in zip(rows, places, strict=True) if row.line], _labels(rows), color=INK)
     for label, row in zip(columns[0].get_yticklabels(), [row for row in rows if row.line], strict=True):
         label.set(fontweight="bold" if row.line is report.mean else "normal", fontstyle="italic" if row.mean else "normal")
     if gaining:
-        _frame(columns[1], gain_axis(report), total, f"difference to {report.names[0]}", True)
+        frame(columns[1], gain_axis(report), total, f"difference to {report.names[0]}", True)
         for row, place in zip(rows, places, strict=True):
             if row.line is not None:
                 _draw_gains(columns[1], report, row.line, place)
-    _legend(figure, report)
+    legend(figure, report)
     figure.savefig(path, format="png", dpi=160, facecolor="white", metadata={"Software": None})
 
 
 def _labels(rows: Sequence[Row]) -> list[str]:
-    return [_plain(row.label) for row in rows if row.line]
+    return [literal(row.label) for row in rows if row.line]
 
 
-def _plain(text: str) -> str:
+def literal(text: str) -> str:
     """No dollar sign is mathematics here."""
     return text.replace("$", r"\$")
 
 
-def _frame(axes: Any, axis: Axis, bottom: float, name: str, signed: bool) -> None:
+def frame(axes: Any, axis: Axis, bottom: float, name: str, signed: bool) -> None:
+    """Limits, marks and grid; `bottom` is the place of the lowest row's end, which grows downwards from 0."""
     margin = 0.02 * (axis.high - axis.low)
     axes.set_xlim(axis.low - margin, axis.high + margin)
     axes.set_ylim(bottom + 0.1, 0)
     axes.set_xticks(axis.ticks, [tick_label(tick, signed) for tick in axis.ticks], color=FAINT, fontsize=9)
-    axes.set_xlabel(_plain(name), color=FAINT, fontsize=9)
+    axes.set_xlabel(literal(name), color=FAINT, fontsize=9)
     axes.tick_params(length=0)
     axes.grid(axis="x", color=RULE, linewidth=0.8)
     axes.set_axisbelow(True)
@@ -159,13 +160,14 @@ def _frame(axes: Any, axis: Axis, bottom: float, name: str, signed: bool) -> Non
 
 def _heading(axes: Any, row: Row, place: float) -> None:
     plate = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}  # so that no grid line crosses the text
-    name = axes.annotate(_plain(row.label), (0, place + 0.12), xycoords=("axes fraction", "data"))
+    name = axes.annotate(literal(row.label), (0, place + 0.12), xycoords=("axes fraction", "data"))
     name.set(color=INK, fontweight="bold", va="center", bbox=plate)
     metrics = axes.annotate(row.metrics, (1, 0.5), xycoords=name, xytext=(8, 0), textcoords="offset points")
     metrics.set(color=FAINT, fontsize=9, va="center", bbox=plate)
 
 
-def _draw_scores(axes: Any, report: Report, line: Line, place: float, height: float) -> None:
+def draw_scores(axes: Any, report: Report, line: Line, place: float, height: float) -> None:
+    """Every model's score on a line, over a field as long as the best baseline's, which has a mark for each baseline."""
     baseline = report.best_baseline(line)
     if baseline is not None:
         axes.barh(place, baseline, height=height - 0.2, color=FIELD, zorder=0.5)
@@ -202,19 +204,20 @@ def _mark(axes: Any, cell: Cell | Gain, place: float, colour: str, hollow: bool)
     )
 
 
-def _legend(figure: Any, report: Report) -> None:
+def legend(figure: Any, report: Report, columns: int = 4) -> None:
+    """What the marks of `draw_scores` are, above the picture, so many beside each other at most."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     handles: list[Any] = []
     for number, name in enumerate(report.names[: report.last + 1]):
         colour = COLOURS[number % len(COLOURS)]
-        handle = Line2D([], [], linestyle="", marker="o", markersize=6, markeredgewidth=1.6, label=_plain(name))
+        handle = Line2D([], [], linestyle="", marker="o", markersize=6, markeredgewidth=1.6, label=literal(name))
         handle.set(markeredgecolor=colour, markerfacecolor="white" if number == 0 and report.last else colour)
         handles.append(handle)
     if baselines := report.names[report.last + 1 :]:
-        handles.append(Patch(color=FIELD, label=_plain(f"best baseline of {', '.join(baselines)}")))
+        handles.append(Patch(color=FIELD, label=literal(f"best baseline of {', '.join(baselines)}")))
     figure.legend(
-        handles=handles, loc="outside upper left", ncols=4 if len(handles) > 4 else len(handles), frameon=False, labelcolor=INK,
+        handles=handles, loc="outside upper left", ncols=min(columns, len(handles)), frameon=False, labelcolor=INK,
         handletextpad=0.4, columnspacing=1.4, fontsize=10,
     )  # fmt: skip
