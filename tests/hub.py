@@ -104,18 +104,25 @@ class Hub:
 
     @contextmanager
     def fail(
-        self, pattern: str, status: int, *, times: int | None = None, code: str | None = None, retry_after: int | None = None
+        self,
+        pattern: str,
+        status: int,
+        *,
+        times: int | None = None,
+        code: str | None = None,
+        retry_after: int | None = None,
+        body: str | None = None,
     ) -> Iterator[Fault]:
         """Answers `status` to requests whose "METHOD path" `pattern` is found in, `times` times or for the whole block.
 
-        `code` is the Hub's X-Error-Code. The body is a web page, as a gateway in front of the Hub gives it.
+        `code` is the Hub's X-Error-Code. By default the body is a web page, as a gateway in front of the Hub gives it.
         """
         headers = {"Content-Type": "text/html"}
         if code:
             headers["X-Error-Code"] = code
         if retry_after is not None:
             headers["Retry-After"] = str(retry_after)
-        fault = Fault(pattern, status, times, headers=headers, body=f"<html><body>{status}</body></html>")
+        fault = Fault(pattern, status, times, headers=headers, body=body or f"<html><body>{status}</body></html>")
         with self._during(fault):
             yield fault
 

@@ -104,13 +104,15 @@ def check_lengths(body: dict[str, Any]) -> None:
 
 async def listing(hub: "LoopbackHub", request: Request) -> Any:
     user, query = hub.user(request), request.query_params
-    return [
+    found = [
         described(hub, one, user, LISTED_ITEMS)
         for one in hub.collections
         if (not one.private or hub.is_member(user, one.namespace))
         and one.namespace in (query.getlist("owner") or [one.namespace])
         and set(query.getlist("item")) <= {f"{item.type}s/{item.id}" for item in one.items}
     ]
+    # Where one stands in the list is its position: the client refuses a second one.
+    return [{name: value for name, value in one.items() if name != "position"} for one in found]
 
 
 async def create(hub: "LoopbackHub", request: Request) -> Any:
