@@ -27,10 +27,11 @@ from typing import ClassVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
+from dataset_builders.annotating.client import Endpoint, api_key
 from dataset_builders.errors import UserError
 from eval_tasks.answering import backend
 from eval_tasks.answering.asking import Loaded, Prompt, number
-from eval_tasks.answering.endpoint import Endpoint, answers
+from eval_tasks.answering.endpoint import answers
 
 
 def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> Loaded:
@@ -58,11 +59,8 @@ def from_options(options: Mapping[str, str], environment: Mapping[str, str]) -> 
         raise UserError("the model option base_url is the server's address, such as http://localhost:8000/v1")
     if options["revision"]:
         raise UserError("an endpoint has the revision that it was started with: leave the model option revision out")
-    key = environment.get("OPENAI_API_KEY", "").strip()
-    if not (key.isascii() and key.isprintable()):
-        raise UserError("OPENAI_API_KEY holds characters that no key has; set it anew")
     numbers = {name: number(options, name, least) for name, least in (("concurrency", 1), ("timeout", 1), ("retries", 0))}
-    return Endpoint(url=url.rstrip("/"), model=options["model_name"], key=key, **numbers)
+    return Endpoint(url=url.rstrip("/"), model=options["model_name"], key=api_key(environment), **numbers)
 
 
 class Model(backend.AnsweringModel):

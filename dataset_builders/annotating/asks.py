@@ -13,10 +13,10 @@ NO_ANSWER = "no answer"
 class Ask:
     """One request of chat completions (https://platform.openai.com/docs/api-reference/chat/create).
 
-    `messages` are (role, content); `max_tokens` limits the answer. `sample` numbers the answers where one prompt is asked several
-    times. `schema` is the JSON schema of a structured answer, as canonical JSON text; "" where plain text is asked. `extra` is
-    a JSON object, as text, that is laid over the request's body for what this server or model takes besides; a null in it
-    takes a field away: {"temperature": null, "reasoning_effort": "low"}.
+    `messages` are (role, content); `max_tokens` limits the answer. `sample` numbers the answers where one prompt is asked
+    several times. `schema` is the JSON schema of a structured answer, as canonical JSON text; "" where plain text is asked.
+    `extra` is a JSON object, as text, that is laid over the request's body for what this server or model takes besides; a
+    null in it takes a field away: {"temperature": null, "reasoning_effort": "low"}.
     """
 
     messages: tuple[tuple[str, str], ...]

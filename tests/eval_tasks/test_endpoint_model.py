@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from dataset_builders.annotating import client
+from dataset_builders.annotating.client import Endpoint
 from dataset_builders.errors import UserError
 from dataset_builders.tasks import TASKS
-from eval_tasks.answering import endpoint
 from eval_tasks.answering.answer_store import AnswerStore
 from eval_tasks.answering.asking import Loaded, Prompt, Refused, parse_options
-from eval_tasks.answering.endpoint import Endpoint, retry_after
-from tests.eval_tasks.chat_server import Body, ChatServer, Cut, Fault, Stall, Status, chat_server, completion, said
+from tests.chat_server import Body, ChatServer, Cut, Fault, Stall, Status, chat_server, completion, said
 from tests.eval_tasks.conftest import Lighteval
 from tests.eval_tasks.rows import write_dataset
 
@@ -54,7 +52,7 @@ def server() -> Iterator[ChatServer]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits of milliseconds before a retry."""
-    monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(client, "FIRST_WAIT", 0.001)
 
 
 def prompts(count: int) -> list[Prompt]:
@@ -114,23 +112,6 @@ def test_a_retry_waits_as_long_as_the_server_says(server: ChatServer, monkeypatc
         assert second - first > 0.95, "its own first wait is half a second"
 
 
-@given(st.text(max_size=40) | st.floats().map(str) | st.integers().map(str))
-def test_any_retry_after_is_a_time_to_wait_or_nothing(value: str) -> None:
-    seconds = retry_after(value)
-    assert seconds is None or seconds >= 0
-
-
-def test_retry_after_is_seconds_or_a_date() -> None:
-    later = datetime.now(UTC) + timedelta(seconds=100)
-    assert retry_after(None) is None
-    assert retry_after("soon") is None
-    assert retry_after("7") == 7
-    assert retry_after(" 1.5 ") == 1.5
-    assert 90 < (retry_after(format_datetime(later, usegmt=True)) or 0) <= 100
-    assert 90 < (retry_after(later.strftime("%a, %d %b %Y %H:%M:%S -0000")) or 0) <= 100
-    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
-
-
 def test_no_more_requests_are_under_way_at_once_than_the_option_says(
     server: ChatServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,7 +135,7 @@ def test_no_more_requests_are_under_way_at_once_than_the_option_says(
         (Cut(), "gave no answer in 3 tries: it cannot be reached"),
         (Stall(30), "gave no answer in 3 tries: no reply within 1 seconds"),
         (Body(b"{"), "gave no answer in 3 tries: its reply is no JSON"),
-        (Body(f"<p>{KEY}</p>".encode(), "text/html"), "gave no answer in 3 tries: its reply is no chat completion .'<p>…</p>"),
+        (Body(f"<p>{KEY}</p>".encode(), "text/html"), "gave no answer in 3 tries: its reply is no JSON .'<p>…</p>"),
     ],
 )
 def test_what_does_not_pass_ends_the_run_in_one_sentence_without_the_key(
