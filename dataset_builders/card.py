@@ -57,11 +57,16 @@ BIBTEX = {
 SPLITS = ("train", "test")
 TEXT_COLUMNS = ("task", "family", "answer", "source", "licence", "group", "sample_id")
 """The columns behind `prompt` and `completion`, which are lists of turns."""
+LABEL_COLUMNS = {"label_source": "string", "label_votes": "string", "label_agreement": "float64"}
+"""Columns of a dataset whose labels were checked by a language model, and their types as `datasets` and Arrow name them."""
 
 _HUB_LICENCES = {"Apache-2.0": "apache-2.0", "CC-BY-4.0": "cc-by-4.0", "CC-BY-NC-4.0": "cc-by-nc-4.0"}
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B")
 _LANGUAGES = {"us": "en", "uk": "en", "jp": "ja"}
 _CATEGORIES = {"multiple_choice": "text-classification", "ranking": "text-ranking", "retrieval": "text-retrieval"}
+
+OPTIONAL = ("decontamination", "near_duplicates", "masked", "short", "queries_made_by", "session_queries", "annotations")
+"""Keys of a manifest that an older or a simpler one lacks."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,7 @@ def config_tasks(built: list[str]) -> dict[str, list[str]]:
 def card_text(manifest: dict[str, Any], facts: Mapping[str, TaskFacts], images: Mapping[str, str], title: str) -> str:
     """The card's text.
 
-    manifest: of a build. The keys decontamination, near_duplicates, masked, short and queries_made_by may be absent.
+    manifest: of a build. The keys of OPTIONAL may be absent.
     facts: by task, one for each that the manifest counts.
     images: what a picture shows -> its path in the dataset folder.
     """
@@ -122,9 +127,12 @@ def card_text(manifest: dict[str, Any], facts: Mapping[str, TaskFacts], images: 
     configs = config_tasks(built)
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
     environment.filters |= {"fence": fence, "cell": cell, "count": "{:,}".format}
-    template = environment.from_string(Path(__file__).with_name("card.md").read_text(encoding="utf-8"))
+    template, checks = (
+        environment.from_string(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+        for name in ("card.md", "annotations.md")
+    )
     body = template.render(
-        {name: manifest.get(name) for name in ("decontamination", "near_duplicates", "masked", "short", "queries_made_by")},
+        {name: manifest.get(name) for name in OPTIONAL},
         title=title,
         synthetic=manifest["synthetic"],
         tasks=[TASKS[name] for name in built],
@@ -132,6 +140,7 @@ def card_text(manifest: dict[str, Any], facts: Mapping[str, TaskFacts], images: 
         facts=facts,
         licences={config: _licences([facts[name] for name in names]) for config, names in configs.items()},
         images=images,
+        checks=checks.render(annotations=manifest["annotations"]) if manifest.get("annotations") else "",
         seed=manifest["seed"],
         sources=dict(sorted(manifest["sources"].items())),
         references=REFERENCES,
@@ -181,11 +190,14 @@ def _metadata(
             }
             for config, names in configs.items()
         ],
-        "dataset_info": [_dataset_info(config, [facts[name] for name in names]) for config, names in configs.items()],
+        "dataset_info": [
+            _dataset_info(config, [facts[name] for name in names], LABEL_COLUMNS if manifest.get("annotations") else {})
+            for config, names in configs.items()
+        ],
     }
 
 
-def _dataset_info(config: str, members: Sequence[TaskFacts]) -> dict[str, Any]:
+def _dataset_info(config: str, members: Sequence[TaskFacts], label_columns: Mapping[str, str]) -> dict[str, Any]:
     """What `datasets` calls a DatasetInfo, as its `DatasetInfo._to_yaml_dict` writes it: the viewer need not count rows."""
     sizes = {split: [task.splits[split] for task in members if split in task.splits] for split in SPLITS}
     turns = [{"name": "role", "dtype": "string"}, {"name": "content", "dtype": "string"}]
@@ -194,6 +206,7 @@ def _dataset_info(config: str, members: Sequence[TaskFacts]) -> dict[str, Any]:
         "features": [
             *({"name": name, "list": [dict(turn) for turn in turns]} for name in ("prompt", "completion")),
             *({"name": name, "dtype": "string"} for name in TEXT_COLUMNS),
+            *({"name": name, "dtype": kind} for name, kind in label_columns.items()),
         ],
         "splits": [
             {"name": split, "num_bytes": sum(part.memory for part in parts), "num_examples": sum(part.rows for part in parts)}
@@ -203,6 +216,14 @@ def _dataset_info(config: str, members: Sequence[TaskFacts]) -> dict[str, Any]:
         "download_size": sum(part.files for parts in sizes.values() for part in parts),
         "dataset_size": sum(part.memory for parts in sizes.values() for part in parts),
     }
+
+
+def card_title(text: str) -> str:
+    """The dataset's name, from its card."""
+    import yaml
+
+    title: str = yaml.safe_load(text.split("---\n", 2)[1])["pretty_name"]
+    return title
 
 
 def _licences(members: Sequence[TaskFacts]) -> list[tuple[str, int]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataset_builders.card import SPLITS, TEXT_COLUMNS, SplitSize, TaskFacts, card_text, config_tasks, data_file
+from dataset_builders.card import LABEL_COLUMNS, SPLITS, TEXT_COLUMNS, SplitSize, TaskFacts, card_text, config_tasks, data_file
 from dataset_builders.errors import UserError
 from dataset_builders.fetch import sha256_of
 from dataset_builders.rows import Row
@@ -53,7 +53,8 @@ def config_facts(built: Mapping[str, Split]) -> dict[str, dict[str, Any]]:
 def write_dataset(out: Path, manifest: dict[str, Any], built: dict[str, Split], ledger: Ledger, title: str) -> None:
     """Parquet of every split, pictures, card, checksums, the places of some rejected records and, last, the manifest.
 
-    The staged tables in `out` go. The same rows, manifest and title give the same bytes with the same libraries.
+    The staged tables in `out` go, if there are any, and pictures that lie there already stay. The same rows, manifest and
+    title give the same bytes with the same libraries.
     """
     import shutil
 
@@ -77,7 +78,7 @@ def write_dataset(out: Path, manifest: dict[str, Any], built: dict[str, Split], 
     (out / "rejects").mkdir()
     # Places only: a rejected record may hold a reviewer's name.
     (out / "rejects" / "places.json").write_text(json.dumps(places, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    shutil.rmtree(out / "staged")
+    shutil.rmtree(out / "staged", ignore_errors=True)
     write_checksums(out, [path for kind in ("data", "images") for path in (out / kind).rglob("*") if path.is_file()])
     (out / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -91,7 +92,7 @@ def write_split(out: Path, task: str, split: str, rows: Sequence[Row]) -> SplitS
     for number, start in enumerate(starts):
         path = out / data_file(task, split, number, len(starts))
         path.parent.mkdir(parents=True, exist_ok=True)
-        table = _table(rows[start : start + SHARD])
+        table = row_table(rows[start : start + SHARD])
         # As the Hub advises for its viewer: with an index of the pages, and with chunks that are cut by content, of which an
         # upload sends those only that the Hub has not got yet.
         pq.write_table(
@@ -107,11 +108,14 @@ def write_split(out: Path, task: str, split: str, rows: Sequence[Row]) -> SplitS
     return SplitSize(len(rows), memory, files)
 
 
-def _table(rows: Sequence[Row]) -> "pa.Table":
+def row_table(rows: Sequence[Row]) -> "pa.Table":
+    """The rows as they are published. `rows` may not be empty."""
     import pyarrow as pa
 
     turns = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-    schema = pa.schema([("prompt", turns), ("completion", turns), *((name, pa.string()) for name in TEXT_COLUMNS)])
+    checked = [(name, pa.type_for_alias(kind)) for name, kind in LABEL_COLUMNS.items() if name in rows[0].checked]
+    texts = [(name, pa.string()) for name in TEXT_COLUMNS]
+    schema = pa.schema([("prompt", turns), ("completion", turns), *texts, *checked])
     return pa.Table.from_pylist([row.as_columns() for row in rows], schema)
 
 

@@ -20,6 +20,8 @@ IMAGES = {
     "Answers by task": "images/answers.png",
 }
 """What each picture shows -> its path in the dataset folder."""
+AGREEMENT_IMAGES = "images/agreement-*.png"
+"""Pictures of the checks of the labels, which annotating/pictures.py draws."""
 
 FAMILY_COLOURS = dict(zip(FAMILIES, ("#3366a6", "#c2571a", "#2f8f5b", "#8d4a97"), strict=True))
 INK, FAINT, GRID = "#222222", "#767676", "#e6e6e6"
@@ -87,16 +89,18 @@ def _binned(lengths: Sequence[int]) -> dict[str, int]:
     }
 
 
-def _figure(height: float) -> "Figure":
+def plain_figure(height: float, width: float = WIDTH) -> "Figure":
+    """An empty figure of this size in inches, which no screen is needed for."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def _plain_axes(axes: "Axes", grid: str) -> None:
+def plain_axes(axes: "Axes", grid: str) -> None:
+    """Leaves nothing around the axes but a faint grid along "x" or "y"."""
     for side in axes.spines.values():
         side.set_visible(False)
     axes.tick_params(length=0, colors=FAINT)
@@ -109,7 +113,7 @@ def _task_axes(figure: "Figure", tasks: Mapping[str, Split]) -> "Axes":
     from matplotlib.patches import Patch
 
     axes = figure.add_subplot()
-    _plain_axes(axes, "x")
+    plain_axes(axes, "x")
     axes.set_yticks(range(len(tasks)), [TASKS[name].title for name in tasks], color=INK)
     axes.set_ylim(len(tasks) - 0.4, -0.6)
     families = dict.fromkeys(TASKS[name].family for name in tasks)
@@ -119,7 +123,7 @@ def _task_axes(figure: "Figure", tasks: Mapping[str, Split]) -> "Axes":
 
 
 def _rows_figure(tasks: Mapping[str, Split]) -> "Figure":
-    figure = _figure(0.42 * len(tasks) + 1.2)
+    figure = plain_figure(0.42 * len(tasks) + 1.2)
     axes = _task_axes(figure, tasks)
     longest = max(max(len(split.train), len(split.test)) for split in tasks.values())
     for place, (name, split) in enumerate(tasks.items()):
@@ -137,7 +141,7 @@ def _rows_figure(tasks: Mapping[str, Split]) -> "Figure":
 def _prompts_figure(tasks: Mapping[str, Split]) -> "Figure":
     import numpy as np
 
-    figure = _figure(0.34 * len(tasks) + 1.3)
+    figure = plain_figure(0.34 * len(tasks) + 1.3)
     axes = _task_axes(figure, tasks)
     longest = 0.0
     for place, (name, split) in enumerate(tasks.items()):
@@ -165,11 +169,11 @@ def _answers_figure(tasks: Mapping[str, Split]) -> "Figure":
     ]
     columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
-    figure = _figure(2.25 * lines + 0.2)
+    figure = plain_figure(2.25 * lines + 0.2)
     figure.get_layout_engine().set(h_pad=0.12, w_pad=0.1)  # type: ignore[union-attr, call-arg]
     for number, (task, what, counts) in enumerate(panels, 1):
         axes = figure.add_subplot(lines, columns, number)
-        _plain_axes(axes, "y")
+        plain_axes(axes, "y")
         total = sum(counts.values()) or 1
         axes.bar(range(len(counts)), [100 * count / total for count in counts.values()], color=FAMILY_COLOURS[task.family])
         step = -(-len(counts) * max(map(len, counts)) // CHARACTERS)

@@ -14,11 +14,12 @@ from dataset_builders.card import SPLITS, data_pattern
 from dataset_builders.dataset_files import CHECKSUMS, MANIFEST, check_checksums
 from dataset_builders.errors import UserError, plain_errors
 from dataset_builders.hub import commit_folder, folder_files
-from dataset_builders.plots import IMAGES
+from dataset_builders.plots import AGREEMENT_IMAGES, IMAGES
 from dataset_builders.tasks import TASKS
 
 CARD = "README.md"
-STALE = [*(data_pattern(task, split) for task in TASKS for split in SPLITS), *IMAGES.values()]
+PICTURES = [*IMAGES.values(), AGREEMENT_IMAGES]
+STALE = [*(data_pattern(task, split) for task in TASKS for split in SPLITS), *PICTURES]
 """Names that only a build gives; what an earlier publish left under them goes, other files stay."""
 
 PLACEHOLDER = "org/name"
@@ -73,7 +74,7 @@ def read_dataset(folder: Path) -> Dataset:
     if empty := [path for path, number in rows.items() if not number]:
         raise UserError(f"{folder}/{empty[0]} has no rows; {AGAIN} from more data, or without this task (--tasks)")
     licences = [path for path in folder_files(folder) if path.startswith("LICENSE")]
-    images = [path for path in IMAGES.values() if path in whole]
+    images = [path for pattern in PICTURES for path in whole if fnmatchcase(path, pattern)]
     configs = [Config(name, expected[name]) for name in patterns]
     return Dataset(configs, sum(rows.values()), [CARD, MANIFEST, CHECKSUMS, *licences, *images, *sorted(rows)])
 

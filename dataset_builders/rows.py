@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,7 @@ CHOICES = ("products", "candidates", "queries", "options")
 NOT_CONTENT = ("candidates", "queries", "options", "number", "category")
 """Fields that do not tell what a row is about: what may be chosen was drawn at random, the rest stands in many rows."""
 
-NOT_FIELDS = ("answer", "key", "group", "source", "records")
+NOT_FIELDS = ("answer", "key", "group", "source", "records", "queries_by")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Row:
     """One row. `answer` is JSON text in the shape that the task's metric needs; `records` are its raw records' numbers.
 
     `content` holds the texts that tell what the row is about, by field; `masked` how many of each kind were masked in it.
+    `queries_by` says of a row with queries whether they were made by "rule" or written by a "model". `checked` has the columns
+    that tell how its label was checked (card.LABEL_COLUMNS), where that was done.
     """
 
     prompt: str
@@ -41,6 +44,8 @@ class Row:
     records: tuple[int, ...]
     content: dict[str, tuple[str, ...]] = field(default_factory=dict)
     masked: tuple[tuple[str, int], ...] = ()
+    queries_by: str = ""
+    checked: Mapping[str, Any] = field(default_factory=dict)
 
     def texts(self) -> tuple[str, ...]:
         """What an evaluation on this row asks about, and its answer where that is a text."""
@@ -63,6 +68,7 @@ class Row:
             "licence": self.licence,
             "group": self.group,
             "sample_id": self.sample_id,
+            **self.checked,
         }
 
 
@@ -101,6 +107,7 @@ def make_row(task: Task, harvested: dict[str, Any], licences: dict[str, str], se
             if name not in NOT_CONTENT
         },
         masked=tuple(sorted(masked.items())),
+        queries_by=harvested.get("queries_by", ""),
     )
 
 

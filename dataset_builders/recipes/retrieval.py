@@ -1,11 +1,14 @@
 """Recipes of the retrieval tasks."""
 
+from dataclasses import dataclass
+
 import ibis
 import ibis.expr.types as ir
 
 from dataset_builders.engine import Draw, Harvest, firsts, once, union, unused
-from dataset_builders.expressions import bought_links, first, lower, rank, titled_links, titles, words
-from dataset_builders.recipes import Tables, sessions
+from dataset_builders.expressions import bought_links, first, rank, titled_links, titles
+from dataset_builders.recipes import Tables, query_lists, sessions
+from dataset_builders.recipes.query_lists import QUERIES
 
 BASKET = ["product_id", "source"]
 LIST_LENGTH = 15
@@ -15,9 +18,6 @@ MOST_OVERLAP = 0.65
 _SPARE = 15
 """Other products that are looked at beyond those needed, since some are bought with the product themselves."""
 
-QUERIES = 10
-NARROWING, SUBSTITUTES, COMPLEMENTS, STRANGERS = 2, 1, 2, 4
-"""Candidates beside the next query itself."""
 _SEARCHES = "4"
 """A viewed product is told as a search for it where its draw sorts below this: a quarter of them."""
 
@@ -118,11 +118,21 @@ def _others(asked: ir.Table, products: ir.Table, links: ir.Table, draw: Draw) ->
     )
 
 
-def next_query(tables: Tables, draw: Draw, limit: int) -> Harvest:
-    """A session's actions -> which of ten queries come next: that of the next new kind of product, and two narrower ones.
+@dataclass(frozen=True)
+class _Sessions:
+    """Steps with `made`, the query by rule. `told`: all; `made`: those that have one; `recent`: of each session those up to its
+    label, as many as a row has; `long`: of sessions with enough of them; `labels`: the last step of each that is asked, with
+    `key` (see sessions.key); `left`: what was left on the way."""
 
-    Queries are made by rule of brand and category; a search that the events hold stays as it was typed.
-    """
+    told: ir.Table
+    made: ir.Table
+    recent: ir.Table
+    long: ir.Table
+    labels: ir.Table
+    left: list[ir.Table]
+
+
+def _sessions(tables: Tables, draw: Draw, limit: int) -> _Sessions:
     told, left = sessions.steps(tables["events"], draw)
     told = told.mutate(made=sessions.rule_query(told)).pipe(once)
     made = told.filter(told.made.notnull())
@@ -133,19 +143,58 @@ def next_query(tables: Tables, draw: Draw, limit: int) -> Harvest:
     long = recent.semi_join(lengths.filter(lengths.length >= sessions.FEWEST_ACTIONS), "session_id")
     labels = long.filter(long.back == 0)
     labels = first(labels.mutate(draw=draw(labels.session_id)), limit)
-    labels = labels.mutate(turn=rank(labels.draw))
-    labels = labels.select("session_id", "turn", "made", "category", "what", "color", "size").pipe(once)
+    labels = labels.mutate(turn=rank(labels.draw), about=sessions.about(labels), key=sessions.key(labels))
+    labels = labels.select("session_id", "turn", "made", "category", "what", "color", "size", "about", "key").pipe(once)
+    return _Sessions(told, made, recent, long, labels, left)
 
-    asked = _candidates(labels, made, draw)
+
+def _is_searched(steps: ir.Table, draw: Draw) -> ir.BooleanValue:
+    """Whether a step is told as a search for its product."""
+    return (steps.action == "view") & steps.made.notnull() & (draw(steps.session_id, steps.what)[:1] < _SEARCHES)
+
+
+def subjects(tables: Tables, draw: Draw, limit: int) -> ir.Table:
+    """What a language model would write the queries of next_query for: `key`, `about`, and `label`, whether it is the label of
+    a row, which needs all of a list's queries, and not only the one that a viewed product is told as a search for."""
+    found = _sessions(tables, draw, limit)
+    viewed = found.long.filter(found.long.back > 0).semi_join(found.labels, "session_id")
+    viewed = viewed.filter(_is_searched(viewed, draw))
+    asked = union(
+        [
+            found.labels.select("key", "about", label=ibis.literal(1, "int64")),
+            viewed.select(key=sessions.key(viewed), about=sessions.about(viewed), label=ibis.literal(0, "int64")),
+        ]
+    )
+    return asked.group_by(["key", "about"]).agg(label=asked.label.max() == 1)
+
+
+def next_query(tables: Tables, draw: Draw, limit: int) -> Harvest:
+    """A session's actions -> which of ten queries come next: that of the next new kind of product, and two narrower ones.
+
+    Queries are made by rule of brand and category; a search that the events hold stays as it was typed. Where the table
+    `session_queries` has a session's label with its list, all of the session's queries are those that were written for it.
+    """
+    found = _sessions(tables, draw, limit)
+    labels, long = found.labels, found.long
+    before = long.filter(long.back > 0)
+    before = before.mutate(search=ibis.ifelse(_is_searched(before, draw), before.made, ibis.null("string")))
+    asked = query_lists.by_rule(labels, found.made, draw).mutate(by=ibis.literal("rule"))
+    written = tables.get(sessions.WRITTEN)
+    if written is not None:
+        whole = query_lists.label_texts(labels, written).pipe(once)
+        others = query_lists.by_rule(labels.anti_join(whole, "session_id"), found.made, draw)
+        model = query_lists.by_model(whole, written, draw)
+        asked = union([others.mutate(by=ibis.literal("rule")), model.mutate(by=ibis.literal("model"))])
+        before = query_lists.written_searches(before, whole, written)
     asked = asked.mutate(order=draw(ibis.literal("order"), asked.session_id, asked.text))
     asked = asked.mutate(number=rank(asked.order, [asked.session_id]) + 1)
     entry = ibis.struct({name: asked[name] for name in ("number", "text", "true")})
-    lists = asked.group_by("session_id").agg(queries=entry.collect(), length=asked.count())
+    lists = asked.group_by("session_id").agg(queries=entry.collect(), length=asked.count(), by=asked.by.min())
     full = lists.filter(lists.length == QUERIES).pipe(once)
 
-    before = long.filter(long.back > 0)
-    searched = (before.action == "view") & before.made.notnull() & (draw(before.session_id, before.what)[:1] < _SEARCHES)
-    line = ibis.ifelse(searched, ibis.literal("Searched for '").concat(before.made, "'"), sessions.line(before))
+    line = ibis.ifelse(
+        before.search.notnull(), ibis.literal("Searched for '").concat(before.search, "'"), sessions.line(before)
+    )
     item = ibis.struct({"step": before.step, "line": line})
     actions = before.group_by("session_id").agg(actions=item.collect(), source=before.source.min())
     records = long.group_by("session_id").agg(records=long.record.collect())
@@ -159,13 +208,16 @@ def next_query(tables: Tables, draw: Draw, limit: int) -> Harvest:
         group=ibis.literal("session:").concat(whole.session_id),
         source="source",
         records="records",
+        queries_by="by",
     )
     return Harvest(
         rows,
         [
-            *left,
-            unused(told.anti_join(recent, "record"), "event is not among the last before its session's last new query"),
-            unused(recent.anti_join(long, "session_id"), f"session has fewer than {sessions.FEWEST_ACTIONS} actions"),
+            *found.left,
+            unused(
+                found.told.anti_join(found.recent, "record"), "event is not among the last before its session's last new query"
+            ),
+            unused(found.recent.anti_join(long, "session_id"), f"session has fewer than {sessions.FEWEST_ACTIONS} actions"),
             unused(long.anti_join(labels, "session_id"), "task has its size"),
             unused(
                 long.semi_join(labels.anti_join(full, "session_id"), "session_id"),
@@ -173,55 +225,3 @@ def next_query(tables: Tables, draw: Draw, limit: int) -> Harvest:
             ),
         ],
     )
-
-
-def _candidates(labels: ir.Table, made: ir.Table, draw: Draw) -> ir.Table:
-    """`session_id, text, true`: the label, narrower ones, a substitute, complements, strangers; each text once a session."""
-    # Narrower: the label and one more word of its product, such as its colour, its size, or a word of its title.
-    own = ibis.array([lower(labels.color), lower(labels["size"])]).concat(words(labels.what))
-    narrow = labels.select("session_id", "made", word=own.unnest())
-    narrow = narrow.filter(
-        narrow.word.notnull() & (narrow.word.length() > 2) & ~words(narrow.made).contains(narrow.word)
-    ).distinct()
-    narrow = narrow.mutate(place=rank(draw(narrow.session_id, narrow.word), [narrow.session_id]))
-    narrower = narrow.select("session_id", "place", text=narrow.made.concat(" ", narrow.word))
-
-    vocabulary = made.filter(made.category.notnull()).select("session_id", "category", text="made")
-    distinct = vocabulary.select("category", "text").distinct()
-    # What goes with a category is what other categories' queries stand in one session with it.
-    meets = vocabulary.join(vocabulary.select("session_id", other="category"), "session_id")
-    meets = meets.filter(meets.other != meets.category).select("text", category="other").distinct()
-    everything = distinct.select("text", category=ibis.literal("all"), own="category")
-    kinds = [
-        (0, 1, True, labels.select("session_id", text="made", place=ibis.literal(0, "int64"))),
-        (1, NARROWING, True, narrower),
-        (2, SUBSTITUTES, False, _next_on_ring(labels, distinct, draw)),
-        (3, COMPLEMENTS, False, _next_on_ring(labels, meets, draw)),
-        (4, STRANGERS, False, _next_on_ring(labels.mutate(own="category", category=ibis.literal("all")), everything, draw)),
-    ]
-    candidates = union(
-        [
-            table.select(
-                "session_id", "text", "place", kind=ibis.literal(kind), most=ibis.literal(most), true=ibis.literal(true)
-            )
-            for kind, most, true, table in kinds
-        ]
-    )
-    first = ibis.row_number().over(group_by=["session_id", "text"], order_by=[candidates.kind, candidates.place])
-    once = candidates.mutate(twin=first).filter(lambda table: table.twin == 0)
-    once = once.mutate(turn=rank(once.place, [once.session_id, once.kind]))
-    return once.filter(once.turn < once.most).select("session_id", "text", "true")
-
-
-def _next_on_ring(labels: ir.Table, queries: ir.Table, draw: Draw) -> ir.Table:
-    """Queries of each label's category, the next ones on a ring of them in the order of their draw."""
-    told = [queries[name] for name in ("category", "text", "own") if name in queries.columns]
-    ring = queries.mutate(position=rank(draw(ibis.literal("ring"), *told), [queries.category]))
-    sizes = ring.group_by("category").agg(ring_size=ring.count())
-    turns = labels.join(sizes, "category")
-    turns = turns.mutate(place=ibis.range(QUERIES).unnest()).filter(lambda table: table.place < table.ring_size)
-    turns = turns.mutate(position=((turns.turn * QUERIES + turns.place) % turns.ring_size).cast("int64"))
-    met = turns.join(ring, ["category", "position"], rname="{name}_met")
-    if "own_met" in met.columns:
-        met = met.filter(met.own != met.own_met)
-    return met.select("session_id", "text", place=met.place.cast("int64"))

@@ -10,6 +10,10 @@ MOST_ACTIONS = 12
 """Actions of a row, the one that is asked for among them."""
 FEWEST_ACTIONS = 3
 
+WRITTEN = "session_queries"
+"""Table of what a language model wrote: `key` (see `key` below), `kind` (query, narrowing, substitute or complement), `place`
+among those of a kind, from 0, and `text`."""
+
 KIND = ("brand", "category", "color", "size")
 """What tells products of one title apart."""
 
@@ -27,6 +31,18 @@ def rule_query(events: ir.Table) -> ir.StringValue:
     """The query that an event's own words make: a search as it was typed, else brand and category; null without either."""
     made = ibis.literal(" ").join([events.brand, events.category]).nullif("")
     return lower(spaced(ibis.ifelse(events.action == "query", events["query"], ibis.coalesce(made, events.category))))
+
+
+def about(events: ir.Table) -> ir.StringValue:
+    """What a language model is told of an event, to write queries: its product, or the search that it is."""
+    fields = {"Title": "title", "Brand": "brand", "Category": "category", "Colour": "color", "Size": "size"}
+    product = ibis.literal("\n").join([ibis.literal(f"{name}: ").concat(events[column]) for name, column in fields.items()])
+    return ibis.ifelse(events.action == "query", ibis.literal("Search: ").concat(events["query"]), product)
+
+
+def key(events: ir.Table) -> ir.StringValue:
+    """What written queries are kept under."""
+    return about(events).hexdigest("md5")
 
 
 def steps(events: ir.Table, draw: Draw) -> tuple[ir.Table, list[ir.Table]]:

@@ -139,6 +139,7 @@ def next_query(case: Case) -> Rows:
                 "group": f"session:{session}",
                 "source": recent[0]["source"],
                 "records": [step["record"] for step in recent],
+                "queries_by": "rule",
             }
         )
     return rows
