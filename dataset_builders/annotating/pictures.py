@@ -1,0 +1,89 @@
+"""The picture of an agreement: a confusion matrix for each multiple choice, scores for each ranking and selection."""
+
+import textwrap
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dataset_builders.annotating.agreement import UNREAD, Agreement
+from dataset_builders.plots import DPI, FAINT, FAMILY_COLOURS, INK, WIDTH, plain_axes, plain_figure
+from dataset_builders.tasks import TASKS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLUMNS = 2
+HEIGHT = 3.6
+"""Inches of a panel."""
+BARS = 20
+DARK = 0.55
+"""Share of a row from which a cell is so dark that its number stands on it in white."""
+
+
+def write_agreement(path: Path, measured: Mapping[tuple[str, str], Agreement], bounds: Mapping[str, float]) -> None:
+    """Writes a PNG with a panel for every (task, model). The same counts give the same bytes with the same matplotlib."""
+    from matplotlib import style
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = min(COLUMNS, len(measured))
+    lines = -(-len(measured) // columns)
+    with style.context("default"):  # a user's own matplotlibrc must not change the bytes
+        figure = plain_figure(HEIGHT * lines + 0.2, WIDTH if columns > 1 else WIDTH * 0.6)
+        figure.get_layout_engine().set(h_pad=0.12, w_pad=0.1)  # type: ignore[union-attr, call-arg]
+        for number, ((task, model), agreement) in enumerate(measured.items(), 1):
+            axes = figure.add_subplot(lines, columns, number)
+            if agreement.confusion:
+                _matrix(axes, agreement)
+            else:
+                _scores(axes, agreement, task, bounds[TASKS[task].family])
+            heading = textwrap.fill(f"{TASKS[task].title}: {model}", 46, max_lines=2)
+            axes.set_title(f"{heading}\n{_sentence(agreement)}", fontsize=9, color=INK, loc="left")
+        figure.savefig(path, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
+
+
+def _sentence(agreement: Agreement) -> str:
+    kappa = "" if agreement.kappa is None else f", kappa {agreement.kappa:.2f}"
+    return f"{agreement.share:.0%} of {agreement.answers:,} answers agree{kappa}"
+
+
+def _matrix(axes: "Axes", agreement: Agreement) -> None:
+    """A line for each constructed label, a column for each that the model gave; a cell is as dark as its share of the line."""
+    labels = list(agreement.labels())
+    said = dict.fromkeys([*labels, *sorted(answer for _, answer in agreement.confusion if answer != UNREAD)])
+    columns = [*said, *([UNREAD] if any(answer == UNREAD for _, answer in agreement.confusion) else [])]
+    totals = {label: count for label, (count, _) in agreement.labels().items()}
+    shares = [[agreement.confusion[label, answer] / totals[label] for answer in columns] for label in labels]
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for line, label in enumerate(labels):
+        for column, answer in enumerate(columns):
+            colour = "white" if shares[line][column] > DARK else INK
+            count = f"{agreement.confusion[label, answer]:,}"
+            axes.text(column, line, count, ha="center", va="center", fontsize=8, color=colour)
+    axes.set_xticks(range(len(columns)), [_short(label) for label in columns], fontsize=6.5)
+    axes.set_yticks(range(len(labels)), [_short(label) for label in labels], fontsize=6.5)
+    axes.tick_params(length=0, colors=INK)
+    axes.set_xlabel("the model's answer", fontsize=8, color=FAINT)
+    axes.set_ylabel("constructed label", fontsize=8, color=FAINT)
+    for side in axes.spines.values():
+        side.set_visible(False)
+
+
+def _scores(axes: "Axes", agreement: Agreement, task: str, bound: float) -> None:
+    """How many answers have which score, and from where on they agree."""
+    family = TASKS[task].family
+    bars = Counter(min(int(score * BARS), BARS - 1) for score in agreement.scores)
+    plain_axes(axes, "y")
+    places, counts = [(bar + 0.5) / BARS for bar in range(BARS)], [bars[bar] for bar in range(BARS)]
+    axes.bar(places, counts, 0.9 / BARS, color=FAMILY_COLOURS[family])
+    axes.axvline(bound, color=INK, linewidth=1, linestyle="--")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, max(1, *counts) * 1.08)
+    what = {"ranking": "NDCG of the model's order", "retrieval": "share of the right items"}[family]
+    unread = agreement.answers - len(agreement.scores)
+    axes.set_xlabel(f"{what}; from {bound:g} on it agrees ({unread:,} unreadable)", fontsize=8, color=FAINT)
+    axes.set_ylabel("answers", fontsize=8, color=FAINT)
+
+
+def _short(label: str) -> str:
+    return textwrap.fill(label, 18, max_lines=3, placeholder=" …")
