@@ -90,8 +90,7 @@ def main() -> None:
     if not asked:
         raise UserError(f"{arguments.data} has no row of {', '.join(tasks)} in {' and '.join(splits)}. Give other --splits.")
     with Replies(command.answers_folder(arguments)) as store:
-        total = len(asked) * arguments.samples
-        if command.get_answers(arguments, models, lambda: asks_of(arguments, asked), total, store):
+        if command.get_answers(arguments, models, lambda: asks_of(arguments, asked), store):
             votes = {row.sample_id: read_votes(arguments, models, row, store) for row in asked}
             checked = [check(arguments, split, row, votes.get(row.sample_id, ())) for split, row in rows]
             write(arguments, source, tasks, splits, checked, votes)

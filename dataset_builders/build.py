@@ -18,6 +18,7 @@ from dataset_builders.folders import replaced
 from dataset_builders.harvest import OWN_TEST, gather_rows
 from dataset_builders.splits import Split, parse_sizes
 from dataset_builders.staging import SAMPLE_MARKER, Ledger, find_corpora, find_tables, readable, stage
+from dataset_builders.tables import SESSION_QUERIES, SESSION_QUERY_COLUMNS
 from dataset_builders.tasks import TASKS
 
 
@@ -48,6 +49,12 @@ def parse_arguments() -> argparse.Namespace:
         type=Path,
         metavar="DIR",
         help="folder with ShopBench, ECInstruct, Shopping MMLU or others: what stands in them is taken out of train",
+    )
+    parser.add_argument(
+        "--session-queries",
+        type=Path,
+        metavar="DIR",
+        help="what python -m dataset_builders.session_queries wrote; without it the queries of next_query are made by rule",
     )
     parser.add_argument(
         "--engine",
@@ -86,6 +93,7 @@ def gather(arguments: argparse.Namespace, staged: Path) -> tuple[dict[str, Any],
     ledger = Ledger()
     staged.mkdir()
     connection = connect(arguments.memory_limit, arguments.threads, staged / "spill", arguments.engine)
+    written = stage_session_queries(arguments.session_queries, staged) if arguments.session_queries else None
     stage(files, folder, staged, locales, ledger)
     licences = {file.source: file.licence for file in files}
     crop = gather_rows(connection, staged, asked or list(TASKS), sizes, licences, arguments.seed, sets, ledger.rejects)
@@ -103,7 +111,7 @@ def gather(arguments: argparse.Namespace, staged: Path) -> tuple[dict[str, Any],
         "decontamination": decontamination(crop.contaminated, [OWN_TEST, *(found.name for found in sets)]),
         "skipped_evaluation_records": {found.name: found.skipped for found in sets if found.skipped},
         "masked": {source: dict(sorted(kinds.items())) for source, kinds in sorted(crop.masked.items()) if kinds},
-        **({"queries_made_by": "rule"} if "next_query" in built else {}),
+        **queries_made_by(built.get("next_query"), written),
         "unclaimed_files": [readable(path.relative_to(folder)) for path in unclaimed],
         "synthetic": (folder / SAMPLE_MARKER).exists(),
         "locales": sorted(locales),
@@ -111,6 +119,36 @@ def gather(arguments: argparse.Namespace, staged: Path) -> tuple[dict[str, Any],
         "seed": arguments.seed,
     }
     return manifest, built, ledger
+
+
+def stage_session_queries(folder: Path, staged: Path) -> list[str]:
+    """Brings the table to the others, and gives the names of the models that wrote it. Raises UserError where it is none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = folder / f"{SESSION_QUERIES}.parquet"
+    try:
+        table = pq.read_table(path, columns=list(SESSION_QUERY_COLUMNS))
+    except (OSError, pa.ArrowException):
+        made = "make it with python -m dataset_builders.session_queries"
+        raise UserError(f"--session-queries {folder} holds no {path.name} that can be read; {made}") from None
+    pq.write_table(table, staged / path.name)
+    models: list[str] = sorted(table["model"].unique().to_pylist())
+    return models
+
+
+def queries_made_by(parts: Split | None, models: list[str] | None) -> dict[str, Any]:
+    """Who made the queries of next_query's rows: `models` are those that wrote some, None where all were made by rule."""
+    if parts is None:
+        return {}
+    if models is None:
+        return {"queries_made_by": "rule"}
+    rows = Counter(row.queries_by for row in (*parts.train, *parts.test))
+    by = "rule" if not rows["model"] else "model and rule" if rows["rule"] else "model"
+    return {
+        "queries_made_by": by,
+        "session_queries": {"models": models, "rows": {name: rows[name] for name in ("model", "rule")}},
+    }
 
 
 def decontamination(hits: Counter[tuple[str, str]], sets: list[str]) -> list[dict[str, Any]]:
@@ -165,6 +203,12 @@ def print_tables(manifest: dict[str, Any], out: Path) -> None:
     for name, missing in manifest["short"].items():
         console.print(
             f"short: {name}: {missing['train']:,} rows to train and {missing['test']:,} to test on fewer than asked for",
+            highlight=False,
+        )
+    if by_rule := manifest.get("session_queries", {}).get("rows", {}).get("rule"):
+        console.print(
+            f"next_query: {by_rule:,} rows have queries made by rule, since none were written for their sessions; give the "
+            "--seed and the --size that they were written with, or write the missing ones",
             highlight=False,
         )
     for name, count in manifest["skipped_evaluation_records"].items():

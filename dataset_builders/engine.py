@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataset_builders.errors import UserError
-from dataset_builders.tables import TABLES, Table
+from dataset_builders.tables import SESSION_QUERIES, TABLES, Table
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -140,6 +140,8 @@ def load_tables(connection: Any, folder: Path) -> tuple[dict[str, "ir.Table"], l
         staged = connection.read_parquet(path)
         tables[name], repeats = firsts(staged, [*table.key, "source"], partial(_by_content, table))
         duplicates.append(unused(repeats, f"{name}: another record has the same {', '.join(table.key)}"))
+    if (path := folder / f"{SESSION_QUERIES}.parquet").exists():
+        tables[SESSION_QUERIES] = connection.read_parquet(path)
     return tables, duplicates
 
 

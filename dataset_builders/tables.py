@@ -113,6 +113,13 @@ TABLES: dict[str, Table] = {
     )
 }
 
+SESSION_QUERIES = "session_queries"
+"""A table beside the canonical ones, which python -m dataset_builders.session_queries makes of what a language model wrote.
+
+Its columns are `key` (recipes/sessions.py says of what), `about` (what was told of it, for people), `kind` (query, narrowing,
+substitute or complement), `place` (int64, among those of the kind, from 0), `text` and `model`."""
+SESSION_QUERY_COLUMNS = ("key", "about", "kind", "place", "text", "model")
+
 
 def reject_reason(table: Table, row: dict[str, Any]) -> str | None:
     """Why a row may not enter a table, or None. Every column of the table must be a key of `row`."""

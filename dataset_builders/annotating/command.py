@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataset_builders.annotating.asks import Ask
+from dataset_builders.annotating.client import Endpoint, api_key, base_url
 from dataset_builders.annotating.costs import Prices
-from dataset_builders.annotating.endpoint import Endpoint
 from dataset_builders.annotating.replies import Replies
 from dataset_builders.errors import UserError
 
@@ -87,8 +87,6 @@ def check_options(arguments: argparse.Namespace) -> None:
 
 def model_of(arguments: argparse.Namespace, name: str, url: str | None, key_env: str, prices: Prices) -> Model:
     """Raises UserError for an address or a key that cannot be one."""
-    from dataset_builders.annotating.endpoint import api_key, base_url
-
     endpoint = Endpoint(
         url=base_url(url) if url else "",
         model=name,
@@ -97,7 +95,8 @@ def model_of(arguments: argparse.Namespace, name: str, url: str | None, key_env:
         retries=arguments.retries,
         requests_per_minute=arguments.requests_per_minute,
         tokens_per_minute=arguments.tokens_per_minute,
-        key=api_key({"OPENAI_API_KEY": os.environ.get(key_env, "")}),
+        key=api_key(os.environ, key_env),
+        key_name=key_env,
     )
     return Model(endpoint, prices)
 
@@ -109,11 +108,12 @@ def answers_folder(arguments: argparse.Namespace) -> Path:
 
 
 def get_answers(
-    arguments: argparse.Namespace, models: Sequence[Model], asks: Callable[[], Iterable[Ask]], total: int, store: Replies
+    arguments: argparse.Namespace, models: Sequence[Model], asks: Callable[[], Iterable[Ask]], store: Replies
 ) -> bool:
-    """Gets every model's replies to `total` asks into the store. False where that was not meant: told or written only.
+    """Gets every model's replies to the asks into the store. False where that was not meant: told or written only.
 
-    Raises UserError where answers are missing and no endpoint is given, or it gives none.
+    `asks` is called each time that they are gone through. Raises UserError where answers are missing and no endpoint is given,
+    or it gives none.
     """
     take_batches(arguments, models, asks, store)
     if arguments.dry_run:
@@ -123,7 +123,7 @@ def get_answers(
         write_batches(arguments, models, asks, store)
         return False
     for model in models:
-        ask_missing(model, asks, total, store)
+        ask_missing(model, asks, store)
     return True
 
 
@@ -174,13 +174,14 @@ def write_batches(
         print(f"{model.name}: {', '.join(map(str, paths)) or 'nothing is missing, so no file was written'}")
 
 
-def ask_missing(model: Model, asks: Callable[[], Iterable[Ask]], total: int, store: Replies) -> None:
+def ask_missing(model: Model, asks: Callable[[], Iterable[Ask]], store: Replies) -> None:
     from dataset_builders.annotating.costs import progress_bar
     from dataset_builders.annotating.endpoint import ask_all
 
     missing = sum(1 for _ in store.missing(asks(), model.name))
     if not missing:
         return
+    total = sum(1 for _ in asks())
     if not model.endpoint.url:
         raise UserError(
             f"{missing:,} of {total:,} answers of {model.name} are missing. Give its --endpoint, or write them for a batch API "

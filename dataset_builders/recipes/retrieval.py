@@ -9,6 +9,7 @@ from dataset_builders.engine import Draw, Harvest, firsts, once, union, unused
 from dataset_builders.expressions import bought_links, first, rank, titled_links, titles
 from dataset_builders.recipes import Tables, query_lists, sessions
 from dataset_builders.recipes.query_lists import QUERIES
+from dataset_builders.tables import SESSION_QUERIES
 
 BASKET = ["product_id", "source"]
 LIST_LENGTH = 15
@@ -179,7 +180,7 @@ def next_query(tables: Tables, draw: Draw, limit: int) -> Harvest:
     before = long.filter(long.back > 0)
     before = before.mutate(search=ibis.ifelse(_is_searched(before, draw), before.made, ibis.null("string")))
     asked = query_lists.by_rule(labels, found.made, draw).mutate(by=ibis.literal("rule"))
-    written = tables.get(sessions.WRITTEN)
+    written = tables.get(SESSION_QUERIES)
     if written is not None:
         whole = query_lists.label_texts(labels, written).pipe(once)
         others = query_lists.by_rule(labels.anti_join(whole, "session_id"), found.made, draw)

@@ -10,10 +10,6 @@ MOST_ACTIONS = 12
 """Actions of a row, the one that is asked for among them."""
 FEWEST_ACTIONS = 3
 
-WRITTEN = "session_queries"
-"""Table of what a language model wrote: `key` (see `key` below), `kind` (query, narrowing, substitute or complement), `place`
-among those of a kind, from 0, and `text`."""
-
 KIND = ("brand", "category", "color", "size")
 """What tells products of one title apart."""
 

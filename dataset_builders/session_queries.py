@@ -1,0 +1,175 @@
+"""Lets a language model write the queries of next_query: searches for viewed products, and the lists to choose from.
+
+python -m dataset_builders.session_queries --raw corpora --model NAME --out queries --dry-run
+python -m dataset_builders.session_queries --raw corpora --endpoint http://localhost:8000/v1 --model NAME --out queries
+python -m dataset_builders.build --raw corpora --session-queries queries --out dataset
+
+Give both commands the same --seed and --size: they tell which sessions are asked for. Of each session's label the model writes
+the query, unless a customer typed it, two narrower ones, a substitute and two complements; of a product that a session tells as
+searched for, the query. An answer that cannot be used is asked for once more, then rejected, and the build makes the queries of
+that session by rule. Answers are kept as they come beside --out, so a run that was cut goes on where it stopped.
+"""
+
+import argparse
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dataset_builders.annotating import command
+from dataset_builders.annotating.costs import Prices
+from dataset_builders.errors import UserError, plain_errors
+from dataset_builders.folders import replaced
+from dataset_builders.splits import parse_sizes
+from dataset_builders.tables import SESSION_QUERIES, SESSION_QUERY_COLUMNS, TABLES
+
+if TYPE_CHECKING:
+    from dataset_builders.annotating.asks import Ask
+    from dataset_builders.annotating.queries import Subject, Written
+    from dataset_builders.annotating.replies import Replies
+
+REPORT = f"{SESSION_QUERIES}.json"
+TASK = "next_query"
+EVENTS = TABLES["events"]
+
+
+def parse_arguments() -> argparse.Namespace:
+    name = "python -m dataset_builders.session_queries"
+    parser = argparse.ArgumentParser(prog=name, description=__doc__.split("\n", maxsplit=1)[0])
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--raw", type=Path, metavar="DIR", help="folder with files of the raw corpora")
+    source.add_argument("--tables", type=Path, metavar="DIR", help="folder with canonical tables as Parquet or CSV")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder of the table; an earlier one is replaced"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="as of the build")
+    parser.add_argument(
+        "--size", default="full", metavar="SIZE", help="as of the build, such as 0.1 or 900+100 (default: full)"
+    )
+    parser.add_argument("--licences", choices=("all", "commercial"), default="all", help="which corpora may be used")
+    parser.add_argument(
+        "--memory-limit", default="4GB", metavar="SIZE", help="what the engine may hold before it spills to disk"
+    )
+    parser.add_argument("--engine", default="duckdb", metavar="ENGINE", help="as of the build (default: duckdb)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of the engine (default: all cores)")
+    command.add_options(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    command.check_options(arguments)
+    from dataset_builders.annotating.replies import Replies
+
+    prices = Prices(arguments.price_in, arguments.price_out)
+    model = command.model_of(arguments, arguments.model, arguments.endpoint, arguments.key_env, prices)
+    subjects = find_subjects(arguments)
+    with Replies(command.answers_folder(arguments)) as store:
+
+        def asks() -> "list[Ask]":
+            return [ask for subject in subjects for ask in asks_of(arguments, subject, store)]
+
+        for _ in range(2):  # once each, then those again whose answers cannot be used
+            if not command.get_answers(arguments, [model], asks, store):
+                return
+        written = [outcome(arguments, subject, store) for subject in subjects]
+    write(arguments, written)
+
+
+def find_subjects(arguments: argparse.Namespace) -> "list[Subject]":
+    """What the build's sessions need queries for, in order of their keys. Raises UserError where there are no sessions."""
+    from dataset_builders.annotating.queries import Subject
+    from dataset_builders.engine import Draw, connect, load_tables
+    from dataset_builders.recipes.retrieval import subjects
+    from dataset_builders.sources import merrec
+    from dataset_builders.sources.own_tables import table_of
+    from dataset_builders.staging import Ledger, find_corpora, find_tables, stage
+
+    size = parse_sizes(arguments.size)[TASK]
+    folder = arguments.raw or arguments.tables
+    files, _ = find_corpora(folder, arguments.licences == "commercial") if arguments.raw else find_tables(folder)
+    with tempfile.TemporaryDirectory(prefix="shop-sessions-") as place:
+        staged = Path(place)
+        connection = connect(arguments.memory_limit, arguments.threads, staged / "spill", arguments.engine)
+        sessions = [file for file in files if file.source.startswith(merrec.NAME) or table_of(file.path, folder) is EVENTS]
+        stage(sessions, folder, staged, frozenset(("us",)), Ledger())
+        tables, _ = load_tables(connection, staged)
+        if "events" not in tables:
+            raise UserError(
+                f"{folder} holds no sessions, from which {TASK} is made. Give a folder with MerRec, or a table events."
+            )
+        found = subjects(tables, Draw(arguments.seed, TASK), size.candidates())
+        rows = found.order_by("key").to_pyarrow().to_pylist()
+    if not rows:
+        raise UserError(f"{folder} holds no session with a new kind of product, from which {TASK} is made. Give more sessions.")
+    return [Subject(**row) for row in rows]
+
+
+def asks_of(arguments: argparse.Namespace, subject: "Subject", store: "Replies") -> "Iterator[Ask]":
+    """The request for a subject, and the second one, where the answer to the first is known and cannot be used."""
+    from dataset_builders.annotating.queries import ask, ask_again, read
+
+    first = ask(subject, arguments.max_tokens, arguments.extra)
+    yield first
+    reply = store.get(first.key(arguments.model))
+    if reply and reply.text and (reason := read(subject, reply).reason):
+        yield ask_again(first, reply.text, reason)
+
+
+def outcome(arguments: argparse.Namespace, subject: "Subject", store: "Replies") -> "Written":
+    from dataset_builders.annotating.asks import NO_ANSWER, Reply
+    from dataset_builders.annotating.queries import read
+
+    asked = list(asks_of(arguments, subject, store))
+    reply = store.get(asked[-1].key(arguments.model)) or Reply("", NO_ANSWER)
+    return replace(read(subject, reply), again=len(asked) > 1)
+
+
+def write(arguments: argparse.Namespace, written: "Sequence[Written]") -> None:
+    """Writes the table, the report and the rejects, and prints what became of the subjects."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from dataset_builders.annotating.queries import rows
+
+    rejected = [one for one in written if one.reason]
+    report: dict[str, Any] = {
+        "model": arguments.model,
+        "seed": arguments.seed,
+        "size": arguments.size,
+        "asked": len(written),
+        "asked_again": sum(one.again for one in written),
+        "written": len(written) - len(rejected),
+        "rejects": dict(Counter(one.reason for one in rejected).most_common()),
+        "rejected": [{"about": one.subject.told(), "reason": one.reason} for one in rejected],
+    }
+    print_table(report)
+    if len(rejected) == len(written):
+        raise UserError("no answer can be used, so nothing is written. Look at the reasons above, or ask another model.")
+    kinds = {"place": pa.int64()}
+    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in SESSION_QUERY_COLUMNS])
+    with replaced(arguments.out, REPORT) as out:
+        pq.write_table(pa.Table.from_pylist(list(rows(written, arguments.model)), schema), out / f"{SESSION_QUERIES}.parquet")
+        (out / REPORT).write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"The queries are in {arguments.out}; give it to the build as --session-queries")
+
+
+def print_table(report: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("products and searches", "", title=f"Queries by {report['model']}")
+    table.columns[1].justify = "right"
+    for name, count in (("asked", report["asked"]), ("asked again", report["asked_again"]), ("written", report["written"])):
+        table.add_row(name, f"{count:,}")
+    for reason, count in report["rejects"].items():
+        table.add_row(f"rejected: {reason}", f"{count:,}")
+    Console(markup=False).print(table)
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        main()
