@@ -102,9 +102,13 @@ def measure(voted: Iterable[tuple[Row, Sequence[Vote]]], bounds: Mapping[str, fl
 
 
 def label_names(row: Row) -> dict[str, str]:
-    """Label -> what it says, of a multiple choice; else empty. A number says what the prompt's options say in its place."""
+    """Label -> its name, of a multiple choice; else empty. A number is named for the option that it has in the row's prompt."""
+    from dataset_builders.recipes.multiple_choice import RELATION_OF_PRODUCTS, RELEVANCE
+
     task = TASKS[row.task]
     if task.family != "multiple_choice":
         return {}
+    short = {statement: name for statements in (RELATION_OF_PRODUCTS, RELEVANCE) for name, statement in statements.items()}
     options = read_fields(task, row.prompt).get("options", ())
-    return {label: options[place] if place < len(options) else label for place, label in enumerate(task.labels)}
+    named = [short.get(option, option) for option in options]
+    return {label: named[place] if place < len(named) else label for place, label in enumerate(task.labels)}

@@ -79,11 +79,12 @@ def _scores(axes: "Axes", agreement: Agreement, task: str, bound: float) -> None
     axes.axvline(bound, color=INK, linewidth=1, linestyle="--")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, max(1, *counts) * 1.08)
-    what = {"ranking": "NDCG of the model's order", "retrieval": "share of the right items"}[family]
+    axes.tick_params(labelsize=7)
+    what = {"ranking": "NDCG", "retrieval": "share of the right items"}[family]
     unread = agreement.answers - len(agreement.scores)
-    axes.set_xlabel(f"{what}; from {bound:g} on it agrees ({unread:,} unreadable)", fontsize=8, color=FAINT)
+    axes.set_xlabel(f"{what}, agrees from {bound:g}; {unread:,} unreadable", fontsize=8, color=FAINT)
     axes.set_ylabel("answers", fontsize=8, color=FAINT)
 
 
 def _short(label: str) -> str:
-    return textwrap.fill(label, 18, max_lines=3, placeholder=" …")
+    return textwrap.fill(label.replace("_", " "), 14, max_lines=3, placeholder=" …")
