@@ -1,8 +1,9 @@
-"""What is asked of a language model, and what came back. Only the standard library is imported."""
+"""What is asked of a language model, what came back, and how much of it. Only the standard library is imported."""
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 NO_ANSWER = "no answer"
@@ -61,3 +62,41 @@ class Reply:
     reason: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+
+    @property
+    def kind(self) -> str:
+        """The reason up to its colon, which is one of few."""
+        return self.reason.partition(":")[0]
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether it is only a note that the server was in trouble."""
+        return self.reason.startswith(NO_ANSWER)
+
+
+@dataclass
+class Counts:
+    """What became of the asks so far.
+
+    `kept` had a reply before this run, or are equal to another ask of it. `rejected` counts by kind.
+    `retries` are tries that failed and were made again. Tokens are those of this run, as the server counts them.
+    """
+
+    kept: int = 0
+    answered: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    retries: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def done(self) -> int:
+        return self.kept + self.answered + self.rejected.total()
+
+    def add(self, reply: Reply) -> None:
+        if reply.reason:
+            self.rejected[reply.kind] += 1
+        else:
+            self.answered += 1
+        self.prompt_tokens += reply.prompt_tokens
+        self.completion_tokens += reply.completion_tokens

@@ -27,6 +27,8 @@ LONGEST_WAIT = 30.0
 LONGEST_BREAK = 600.0
 """A server that asks to be left alone for more seconds is taken at its word: the run ends."""
 
+KEY_NAME = "OPENAI_API_KEY"
+
 REJECTIONS = (
     (r"content_filter|content_policy_violation|content management policy|invalid_prompt", "content filter"),
     (r"context_length_exceeded|maximum context length|maximum model length|context window", "too long"),
@@ -40,7 +42,7 @@ class Endpoint:
 
     `timeout` is in seconds and for each of the 1 + `retries` tries. No more than `concurrency` requests are under way at once,
     nor are more sent a minute than the limits say, in requests and in tokens; 0 is no limit. `key` is sent to the server and
-    shown nowhere.
+    shown nowhere; `key_name` is the variable that it comes from.
     """
 
     url: str
@@ -51,6 +53,7 @@ class Endpoint:
     requests_per_minute: int = 0
     tokens_per_minute: int = 0
     key: str = field(default="", repr=False)
+    key_name: str = KEY_NAME
 
     def hide(self, text: str) -> str:
         """What a server says, without the key, should it repeat it."""
@@ -92,21 +95,22 @@ def base_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def api_key(environment: Mapping[str, str]) -> str:
-    """OPENAI_API_KEY; "" where there is none, as a server on the same machine may need none. Raises UserError."""
-    key = environment.get("OPENAI_API_KEY", "").strip()
+def api_key(environment: Mapping[str, str], name: str = KEY_NAME) -> str:
+    """The key in this variable; "" where there is none, as a server on the same machine may need none. Raises UserError."""
+    key = environment.get(name, "").strip()
     if not (key.isascii() and key.isprintable()):
-        raise UserError("OPENAI_API_KEY holds characters that no key has; set it anew")
+        raise UserError(f"{name} holds characters that no key has; set it anew")
     return key
 
 
 def new_client(endpoint: Endpoint) -> Any:
     """An openai.AsyncOpenAI, to be used with `async with`."""
     import httpx2
-    from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+    from openai import AsyncOpenAI, DefaultAioHttpClient
 
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # under lighteval its line for each request would be shown
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=endpoint.concurrency)
+    # aiohttp's pool, since httpx's looks at all of its connections at every request.
+    limits = httpx2.Limits(max_connections=endpoint.concurrency)
     # The client's own retries know no reply that is no completion, no time-out of a whole reply and no other requests. A
     # server on the same machine has no key, and the client wants one.
     return AsyncOpenAI(
@@ -114,7 +118,7 @@ def new_client(endpoint: Endpoint) -> Any:
         api_key=endpoint.key or "none",
         timeout=endpoint.timeout,
         max_retries=0,
-        http_client=DefaultAsyncHttpxClient(limits=limits),
+        http_client=DefaultAioHttpClient(limits=limits),
     )
 
 
@@ -127,12 +131,10 @@ async def complete(client: Any, endpoint: Endpoint, body: Mapping[str, Any]) -> 
         async with asyncio.timeout(endpoint.timeout):
             # `chat.completions.create` would walk through types of body and reply, which takes as long as all the rest.
             reply = await client.post("/chat/completions", cast_to=httpx2.Response, body=body)
-    except (TimeoutError, openai.APITimeoutError):
+    except TimeoutError:
         raise PassingError(f"no reply within {endpoint.timeout} seconds") from None
-    except openai.APIConnectionError as error:
-        cause = error.__cause__ or error
-        told = f"it cannot be reached ({endpoint.hide(first_line(cause))})"
-        raise PassingError(told, unreachable=isinstance(cause, httpx2.ConnectError)) from None
+    except openai.APIConnectionError as error:  # openai's time-outs among them
+        raise _connection_failure(endpoint, error) from None
     except openai.APIStatusError as error:
         return rejected(endpoint, error.status_code, error.body, error.response.headers)
     try:
@@ -143,6 +145,20 @@ async def complete(client: Any, endpoint: Endpoint, body: Mapping[str, Any]) -> 
     return read_completion(endpoint, decoded)
 
 
+def _connection_failure(endpoint: Endpoint, error: BaseException) -> PassingError:
+    """By what aiohttp said first: on the way here, a refused and a cut connection have become time-outs."""
+    import aiohttp
+
+    causes = [error]
+    while cause := causes[-1].__cause__:
+        causes.append(cause)
+    if any(isinstance(cause, TimeoutError) for cause in causes):
+        return PassingError(f"no reply within {endpoint.timeout} seconds")
+    unreachable = any(isinstance(cause, aiohttp.ClientConnectorError) for cause in causes)
+    said = next((cause for cause in causes if isinstance(cause, aiohttp.ClientError)), causes[-1])
+    return PassingError(f"it cannot be reached ({endpoint.hide(first_line(said))})", unreachable=unreachable)
+
+
 def read_completion(endpoint: Endpoint, reply: Any) -> Completion:
     """The completion of a decoded reply. Raises PassingError where it is none."""
     try:
@@ -151,14 +167,14 @@ def read_completion(endpoint: Endpoint, reply: Any) -> Completion:
         text, refusal, usage = message.get("content"), message.get("refusal"), reply.get("usage")
     except (AttributeError, IndexError, KeyError, TypeError):
         text, refusal, usage, ending = NotImplemented, None, None, None
-    tokens = {name: _count(usage, name) for name in ("prompt_tokens", "completion_tokens")}
+    tokens = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
     if ending == "content_filter":
-        return Completion("", "content filter", **tokens)
+        return Completion("", "content filter", False, *tokens)
     if isinstance(refusal, str) and refusal and not text:
-        return Completion("", f"refused: {first_line(ValueError(_sound(refusal)))[:300]}", **tokens)
+        return Completion("", f"refused: {first_line(ValueError(_sound(refusal)))[:300]}", False, *tokens)
     if not isinstance(text, str | None):
         raise PassingError(f"its reply is no chat completion ({endpoint.hide(str(reply))[:200]!r})")
-    return Completion(_sound(text or ""), cut=ending == "length", **tokens)
+    return Completion(_sound(text or ""), "", ending == "length", *tokens)
 
 
 def _count(usage: Any, name: str) -> int:
@@ -179,7 +195,7 @@ def rejected(endpoint: Endpoint, status: int, body: Any, headers: Mapping[str, s
     code, message = (body.get("code"), body.get("message")) if isinstance(body, dict) else (None, body or "no reason given")
     said = f"{status}: {first_line(ValueError(endpoint.hide(str(message))))[:300]}"
     if status in (401, 403):  # what it says may hold a part of the key
-        raise UserError(f"{endpoint.url} does not let you in ({status}); set OPENAI_API_KEY to a key for {endpoint.model}")
+        raise UserError(f"{endpoint.url} does not let you in ({status}); set {endpoint.key_name} to a key for {endpoint.model}")
     if status == 402 or code == "insufficient_quota":
         raise UserError(f"{endpoint.url}: the quota of this key is used up ({said}); what was answered is kept")
     if status in (408, 409, 425, 429) or status >= 500:
@@ -200,9 +216,14 @@ def rejected(endpoint: Endpoint, status: int, body: Any, headers: Mapping[str, s
     raise RequestRefused(said)
 
 
+def longest_wait(tries: int) -> float:
+    """Seconds that a server which names no time is left alone for after so many tries, give or take a quarter."""
+    return min(FIRST_WAIT * 2.0 ** (tries - 1), LONGEST_WAIT)
+
+
 def backoff(tries: int, failure: PassingError) -> float:
     """Seconds to wait after so many tries. What the server asks for is no less, and no two wait alike."""
-    longest = min(FIRST_WAIT * 2 ** (tries - 1), LONGEST_WAIT)
+    longest = longest_wait(tries)
     return longest * random.uniform(0.75, 1.25) if failure.wait is None else failure.wait + longest * random.random()
 
 

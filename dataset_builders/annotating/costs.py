@@ -1,13 +1,22 @@
 """Tokens and money: before anything is sent, and while it is."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from dataset_builders.annotating.asks import Ask
-from dataset_builders.annotating.endpoint import Counts
+from dataset_builders.annotating.asks import Ask, Counts
+from dataset_builders.errors import UserError, first_line
 
 CountTokens = Callable[[Ask], int]
+
+CHARACTERS_PER_TOKEN = 4
+"""Of English text, by a rule of thumb: https://help.openai.com/en/articles/4936856-what-are-tokens-and-how-to-count-them"""
+
+AROUND_A_MESSAGE = 4
+"""Tokens that a chat template puts around each message, where the template is not known."""
+
+MILLION = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -17,25 +26,87 @@ class Prices:
     prompt: float = 0.0
     completion: float = 0.0
 
-    def cost(self, prompt_tokens: int, completion_tokens: int) -> float: ...
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+        return (prompt_tokens * self.prompt + completion_tokens * self.completion) / MILLION
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Requests, their prompts' tokens, and the tokens of the answers at most."""
+    """Requests, the tokens of their prompts, and the tokens of the answers at most. Nothing is asked twice in it."""
 
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
 
+def rough_tokens(ask: Ask) -> int:
+    """Tokens of a prompt by the number of its characters, and those of its schema, which many servers put into it."""
+    characters = sum(len(content) for _, content in ask.messages) + len(ask.schema)
+    return math.ceil(characters / CHARACTERS_PER_TOKEN) + AROUND_A_MESSAGE * len(ask.messages)
+
+
 def token_counter(tokenizer: str = "") -> CountTokens:
-    """Counts a prompt's tokens with the tokenizer of a folder or Hub id; "": a quarter of its characters. Raises UserError."""
+    """Counts the tokens of a prompt, of its chat template too, with the tokenizer of a folder or Hub id; "": `rough_tokens`.
+
+    Raises UserError where there is no such tokenizer.
+    """
+    if not tokenizer:
+        return rough_tokens
+    from transformers import AutoTokenizer
+
+    try:
+        loaded = AutoTokenizer.from_pretrained(tokenizer)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"the tokenizer of {tokenizer} cannot be loaded ({first_line(error)}); give --tokenizer a folder or a Hub id, or "
+            "leave it out"
+        ) from None
+
+    def count(ask: Ask) -> int:
+        if loaded.chat_template is None:
+            texts = [content for _, content in ask.messages]
+            return sum(len(ids) for ids in loaded(texts).input_ids) + AROUND_A_MESSAGE * len(texts)
+        chat = [{"role": role, "content": content} for role, content in ask.messages]
+        return len(loaded.apply_chat_template(chat, add_generation_prompt=True, return_dict=False))
+
+    return count
 
 
-def estimate(asks: Iterable[Ask], count: CountTokens) -> Estimate: ...
+def estimate(asks: Iterable[Ask], count: CountTokens) -> Estimate:
+    requests = prompt_tokens = completion_tokens = 0
+    for ask in asks:
+        requests += 1
+        prompt_tokens += count(ask)
+        completion_tokens += ask.max_tokens
+    return Estimate(requests, prompt_tokens, completion_tokens)
 
 
 @contextmanager
 def progress_bar(total: int, prices: Prices) -> Iterator[Callable[[Counts], None]]:
     """A bar on standard error: done of total, requests and tokens per second, cost, time left. Gives ask_all's `progress`."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[told]}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), refresh_per_second=2) as bar:
+        task = bar.add_task("", total=total, told="")
+
+        def progress(counts: Counts) -> None:
+            bar.update(task, completed=counts.done, told=told(counts, total, bar.tasks[0].elapsed or 0.0, prices))
+
+        yield progress
+
+
+def told(counts: Counts, total: int, seconds: float, prices: Prices) -> str:
+    """What stands beside the bar after so many seconds. Replies from before this run tell nothing about its speed."""
+    new = counts.done - counts.kept
+    tokens = counts.prompt_tokens + counts.completion_tokens
+    parts = [f"{new / seconds:,.1f} requests/s", f"{tokens / seconds:,.0f} tokens/s"] if seconds else []
+    if prices != Prices():
+        parts.append(f"cost {prices.cost(counts.prompt_tokens, counts.completion_tokens):,.2f}")
+    if rejected := counts.rejected.total():
+        parts.append(f"{rejected:,} rejected")
+    if new and seconds:
+        left = round(seconds / new * max(0, total - counts.done))
+        parts.append(f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02} left")
+    return ", ".join(parts)

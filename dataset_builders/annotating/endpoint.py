@@ -1,49 +1,270 @@
-"""Asks a server of chat completions for what is missing."""
+"""Asks a server of chat completions for what is missing, until every ask has a reply.
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+A reply is on disk before its worker goes on to the next ask, so that no more than the requests under way can be lost. What may
+pass is asked again. What seems to be wrong with one ask (the server fails at it again and again, or calls it a bad request)
+makes its reply a rejection, once another one has been answered after it; where several in a row fare so, the server is to
+blame, and the run ends.
+"""
 
-from dataset_builders.annotating.asks import Ask
+import asyncio
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from dataset_builders.annotating.asks import NO_ANSWER, Ask, Counts, Reply
+from dataset_builders.annotating.client import (
+    Completion,
+    Endpoint,
+    PassingError,
+    RequestRefused,
+    api_key,
+    backoff,
+    base_url,
+    complete,
+    longest_wait,
+    new_client,
+)
+from dataset_builders.annotating.costs import rough_tokens
+from dataset_builders.annotating.pace import Pace
 from dataset_builders.annotating.replies import Replies
+from dataset_builders.annotating.structured import NO_JSON, asked_again, check
+from dataset_builders.errors import UserError
 
+__all__ = ["Counts", "Endpoint", "api_key", "ask_all", "base_url"]
 
-@dataclass(frozen=True)
-class Endpoint:
-    """`timeout` in seconds for each try; limits of 0 are none; `key` is sent to the server and shown nowhere."""
+IN_A_ROW = 5
+"""So many asks after one another without an answer, and the server is to blame."""
 
-    url: str
-    model: str
-    concurrency: int = 8
-    timeout: int = 120
-    retries: int = 8
-    requests_per_minute: int = 0
-    tokens_per_minute: int = 0
-    key: str = field(default="", repr=False)
-
-
-@dataclass
-class Counts:
-    """What became of the asks so far. `kept` had a reply before this run, or are equal to another one of it."""
-
-    kept: int = 0
-    answered: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    retries: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
-def base_url(text: str) -> str:
-    """An address as it is asked. Raises UserError."""
-
-
-def api_key(environment: Mapping[str, str]) -> str:
-    """OPENAI_API_KEY, "" where there is none. Raises UserError where it cannot be one."""
+GRACE = 30.0
+"""Seconds that what is under way has after the first SIGINT or SIGTERM."""
 
 
 def ask_all(endpoint: Endpoint, asks: Iterable[Ask], store: Replies, progress: Callable[[Counts], None]) -> Counts:
     """Asks what is missing in `store` and keeps each reply as it comes; `progress` is called whenever some are on disk.
 
-    Raises UserError for what will not pass, after what was under way is kept; SystemExit after SIGINT and SIGTERM.
+    `asks` may be a generator of any length: one is taken when a request can start. Raises UserError for what will not pass,
+    when the replies to what was under way are kept. SIGINT and SIGTERM do the same, with GRACE seconds for those replies, which
+    a second one cuts short; then SystemExit is raised with the shell's code for the signal.
     """
+    run = _Run(endpoint, asks, store, progress)
+    asyncio.run(run.whole())
+    kept = f"{run.replies:,} new replies are kept in {store.folder}"
+    if run.failure:
+        raise UserError(f"{run.failure}. {kept}")
+    if run.signal:
+        print(f"stopped: {kept}; run the same command to go on", file=sys.stderr)
+        raise SystemExit(128 + run.signal)
+    return run.counts
+
+
+class _Doubt(Exception):
+    """Why an ask has no answer, for which itself or the server may be to blame."""
+
+
+class _Stopped(Exception):
+    """The run stopped before an ask had an answer."""
+
+
+class _Run:
+    """One call of `ask_all`."""
+
+    def __init__(self, endpoint: Endpoint, asks: Iterable[Ask], store: Replies, progress: Callable[[Counts], None]) -> None:
+        self.endpoint = endpoint
+        self.store = store
+        self.progress = progress
+        self.counts = Counts()
+        self.failure: UserError | None = None
+        self.signal = 0
+        self.pace = Pace(endpoint.requests_per_minute, endpoint.tokens_per_minute)
+        self.completions = 0
+        self.doubts: dict[str, Reply] = {}
+        self.read, self.taken = 0, 0
+        self.asks = store.missing(self.counted(asks), endpoint.model)
+
+    def counted(self, asks: Iterable[Ask]) -> Iterator[Ask]:
+        for ask in asks:
+            self.read += 1
+            yield ask
+
+    @property
+    def replies(self) -> int:
+        """On disk since this run began."""
+        return self.counts.answered + self.counts.rejected.total()
+
+    async def whole(self) -> None:
+        self.stopping = asyncio.Event()
+        self.finished: asyncio.Queue[tuple[dict[str, Reply], asyncio.Future[None]] | None] = asyncio.Queue()
+        writer = asyncio.create_task(self.write())
+        async with new_client(self.endpoint) as self.client:
+            workers = [asyncio.create_task(self.work()) for _ in range(self.endpoint.concurrency)]
+            with self.signals(workers):
+                ends = await asyncio.gather(*workers, return_exceptions=True)
+        if not self.stopping.is_set():
+            await self.settle_doubts()
+        self.finished.put_nowait(None)
+        await writer
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
+
+    async def work(self) -> None:
+        try:
+            while not self.stopping.is_set() and (ask := next(self.asks, None)):
+                self.taken += 1
+                key = ask.key(self.endpoint.model)
+                try:
+                    await self.settle(key, await self.reply(ask))
+                except _Doubt as doubt:
+                    self.doubt(key, str(doubt))
+        except _Stopped:
+            pass
+        except UserError as error:
+            self.failure = self.failure or error
+            self.stopping.set()
+        except BaseException:
+            self.stopping.set()
+            raise
+
+    async def reply(self, ask: Ask) -> Reply:
+        """Raises _Doubt, _Stopped and UserError."""
+        body = ask.body(self.endpoint.model)
+        tokens = rough_tokens(ask) + ask.max_tokens
+        first = await self.completion(body, tokens)
+        reason, wrong = check(ask.schema, first)
+        if not wrong:
+            return Reply("" if reason else first.text, reason, first.prompt_tokens, first.completion_tokens)
+        second = await self.completion(asked_again(body, first.text, wrong), tokens)
+        reason, wrong = check(ask.schema, second)
+        reason = f"{NO_JSON}: {wrong}" if wrong else reason
+        prompt_tokens = first.prompt_tokens + second.prompt_tokens
+        completion_tokens = first.completion_tokens + second.completion_tokens
+        return Reply("" if reason else second.text, reason, prompt_tokens, completion_tokens)
+
+    async def completion(self, body: Mapping[str, Any], tokens: int) -> Completion:
+        """Asks until there is one. Raises _Doubt, _Stopped and UserError."""
+        tries, waits, seen = 0, 0, self.completions
+        while True:
+            await self.start(tokens)
+            try:
+                completion = await complete(self.client, self.endpoint, body)
+            except RequestRefused as refusal:
+                raise _Doubt(f"refused: {refusal}") from None
+            except PassingError as failure:
+                waits += 1
+                if not (failure.busy and self.completions > seen):  # while others are answered, it says nothing about this ask
+                    tries += 1
+                seen = self.completions
+                if tries > self.endpoint.retries:
+                    told = f"{NO_ANSWER} in {tries} tries: {failure}"
+                    if failure.unreachable:
+                        raise UserError(f"{self.endpoint.url} gave {told}") from None
+                    raise _Doubt(told) from None
+                self.counts.retries += 1
+                if failure.busy and failure.wait:
+                    self.pace.hold(failure.wait, longest_wait(waits), self.now())
+                await self.sleep(backoff(waits, failure))
+            else:
+                self.completions += 1
+                return completion
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def start(self, tokens: int) -> None:
+        """Returns when a request of so many tokens may start. Raises _Stopped."""
+        wait = self.pace.turn(tokens, self.now())
+        while wait > 0 and not self.stopping.is_set():
+            await self.sleep(wait)
+            wait = self.pace.turn(tokens, self.now()) if self.now() < self.pace.held_until else 0.0
+        if self.stopping.is_set():
+            raise _Stopped
+
+    async def sleep(self, seconds: float) -> None:
+        """For so long, or until the run stops."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.stopping.wait()
+
+    async def settle(self, key: str, reply: Reply) -> None:
+        """Keeps a reply and the doubtful ones before it: since the server has answered, they were to blame themselves."""
+        settled, self.doubts = self.doubts | {key: reply}, {}
+        await self.keep(settled)
+
+    def doubt(self, key: str, reason: str) -> None:
+        self.doubts[key] = Reply("", reason)
+        if len(self.doubts) >= IN_A_ROW:
+            raise UserError(self.blame(reason))
+
+    async def settle_doubts(self) -> None:
+        """At the end: a server that has answered nothing at all is to blame for what it refused."""
+        refused = [reply.reason for reply in self.doubts.values() if not reply.reason.startswith(NO_ANSWER)]
+        if refused and not self.completions:
+            self.failure = UserError(self.blame(refused[0]))
+        elif self.doubts:
+            await self.keep(self.doubts)
+
+    def blame(self, reason: str) -> str:
+        if reason.startswith(NO_ANSWER):
+            return f"{self.endpoint.url} gave {reason}. Run the same command when the server is well"
+        said = reason.removeprefix("refused: ")
+        return f"{self.endpoint.url} refuses the requests ({said}); ask for what it knows, or another server"
+
+    async def keep(self, replies: dict[str, Reply]) -> None:
+        """Returns when they are on disk."""
+        kept = asyncio.get_running_loop().create_future()
+        self.finished.put_nowait((replies, kept))
+        await kept
+
+    async def write(self) -> None:
+        """Puts on disk what has come in since the last time, all at once, until None comes in."""
+        over = False
+        while not over:
+            batch = [await self.finished.get()]
+            while not self.finished.empty():
+                batch.append(self.finished.get_nowait())
+            over = batch[-1] is None
+            kept = [future for _, future in filter(None, batch)]
+            replies = {key: reply for found, _ in filter(None, batch) for key, reply in found.items()}
+            try:
+                await asyncio.to_thread(self.store.put, replies)
+            except UserError as error:
+                self.failure = self.failure or error
+                self.stopping.set()
+            else:
+                for reply in replies.values():
+                    self.counts.add(reply)
+            self.counts.kept = self.read - self.taken
+            self.progress(self.counts)
+            for future in kept:
+                if not future.done():  # its worker was ended
+                    future.set_result(None)
+
+    @contextmanager
+    def signals(self, workers: Sequence[asyncio.Task[None]]) -> Iterator[None]:
+        """The first SIGINT or SIGTERM stops the workers, the second one ends them."""
+        loop = asyncio.get_running_loop()
+
+        def end() -> None:
+            for worker in workers:
+                worker.cancel()
+
+        def stop(number: int) -> None:
+            if self.signal:
+                end()
+                return
+            self.signal = number
+            self.stopping.set()
+            loop.call_later(GRACE, end)
+            print(f"stopping: what is under way has {GRACE:.0f} seconds to end; once more stops at once", file=sys.stderr)
+
+        numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+        for number in numbers:
+            loop.add_signal_handler(number, stop, number)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
