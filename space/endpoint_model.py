@@ -173,26 +173,28 @@ class EndpointModel:
         import openai
 
         status = error.status_code if isinstance(error, openai.APIStatusError) else None
-        if status in (401, 403):  # what the server says then may hold a part of the key
-            self._log(f"the endpoint answers {status}")
-            return ModelError("The endpoint does not let this page in. ENDPOINT_API_KEY has to be a key that it accepts.")
-        self._log(f"{type(error).__name__}: {error}")
-        if isinstance(error, openai.APIConnectionError):
-            return ModelError("The endpoint cannot be reached, or the connection broke. Try again in a minute.")
+        # What a server says of a key may hold a part of it.
+        self._log(f"the endpoint answers {status}" if status in (401, 403) else f"{type(error).__name__}: {error}")
         if status in (429, 503):
             return Busy("The endpoint is busy. Try again in a minute.")
-        if status == 404:
-            return ModelError(
+        if status in (401, 403):
+            told = "The endpoint does not let this page in. ENDPOINT_API_KEY has to be a key that it accepts."
+        elif status == 404:
+            told = (
                 f"The endpoint knows no model {name}. ENDPOINT_BASE_MODEL and ENDPOINT_TUNED_MODEL have to be names that it "
                 "serves, and ENDPOINT_URL mostly ends in /v1."
             )
-        if status == 413 or (status == 400 and TOO_LONG.search(str(error))):
-            return ModelError("The prompt is too long for the model. Shorten it.")
-        if status is not None:
-            return ModelError(f"The endpoint refused this request ({status}). Try another prompt, or try again in a minute.")
-        if isinstance(error, openai.APIError):
-            return ModelError("The endpoint failed in the middle of an answer. Try again in a minute.")
-        return ModelError("The endpoint answers with something that is no chat completion. ENDPOINT_URL has to be its address.")
+        elif status == 413 or (status == 400 and TOO_LONG.search(str(error))):
+            told = "The prompt is too long for the model. Shorten it."
+        elif status is not None:
+            told = f"The endpoint does not answer this request ({status}). Try another prompt, or try again in a minute."
+        elif isinstance(error, openai.APIConnectionError):
+            told = "The endpoint cannot be reached, or the connection broke. Try again in a minute."
+        elif isinstance(error, openai.APIError):
+            told = "The endpoint failed in the middle of an answer. Try again in a minute."
+        else:
+            told = "The endpoint answers with something that is no chat completion. ENDPOINT_URL has to be its address."
+        return ModelError(told)
 
     def _log(self, text: str) -> None:
         print(text.replace(self._endpoint.key, "…") if self._endpoint.key else text, file=sys.stderr, flush=True)

@@ -7,8 +7,8 @@ that PEFT cannot mix, such as DoRA, the tuned model answers after its base.
 
 import sys
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ class ModelPair:
         ends = self.model.generation_config.eos_token_id
         writing = Writing(batch, question, self.tokenizer, frozenset([ends] if isinstance(ends, int) else ends or ()))
         ids = torch.tensor([question.ids] * len(batch), device=self.model.device)
-        with torch.inference_mode(), plain:
+        with torch.inference_mode(), plain, own_hooks(self.model):
             self.model.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
@@ -129,7 +129,8 @@ def load(base: str, adapter: str | None, tell: Callable[[str], None]) -> ModelPa
 
 
 def with_adapter(model: Any, adapter: str) -> Any:
-    """PEFT by itself would also read weights that are pickled; it is given a folder that has none."""
+    """PEFT by itself would also read pickled weights, so it gets a folder with the others; and it would put them on a GPU,
+    which ZeroGPU does not allow yet."""
     from huggingface_hub import snapshot_download
     from peft import PeftModel
 
@@ -139,7 +140,7 @@ def with_adapter(model: Any, adapter: str) -> Any:
     for name in ADAPTER_FILES:
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{adapter} holds no {name}")
-    return PeftModel.from_pretrained(model, str(folder))
+    return PeftModel.from_pretrained(model, str(folder), torch_device="cpu")
 
 
 def mixes(model: Any) -> bool:
@@ -147,7 +148,7 @@ def mixes(model: Any) -> bool:
     import torch
 
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), own_hooks(model):
             model(input_ids=torch.zeros(2, 1, dtype=torch.long), adapter_names=list(IN_PEFT.values()))
     except (TypeError, ValueError) as error:
         log(error)
@@ -155,10 +156,23 @@ def mixes(model: Any) -> bool:
     return True
 
 
+@contextmanager
+def own_hooks(model: Any) -> Iterator[None]:
+    """PEFT hooks itself into the layers for a mixed batch, and stays there if something fails on the way."""
+    before = {module: set(module._forward_pre_hooks) for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, own in before.items():
+            for hook in set(module._forward_pre_hooks) - own:
+                del module._forward_pre_hooks[hook]
+
+
 def token_ids(tokenizer: Any, prompt: str, answer: str | None = None) -> list[int]:
     """Ids of a prompt as the model is asked it, or of a prompt with its answer as the model was trained on it."""
     if not tokenizer.chat_template:
-        return list(tokenizer(prompt + (answer or ""))["input_ids"])
+        continued = tokenizer(answer or "", add_special_tokens=False)["input_ids"]
+        return [*tokenizer(prompt)["input_ids"], *continued]
     turns = [{"role": "user", "content": prompt}]
     if answer is not None:
         turns.append({"role": "assistant", "content": answer})

@@ -54,7 +54,7 @@ class ZeroGpuModel:
         self._loaded()
 
     def stream(self, ask: Ask, seconds: float) -> Iterator[dict[str, Said]]:
-        """Waiting for a GPU is no part of `seconds`. Must run in the thread of a Gradio event, which tells who the visitor is."""
+        """Waiting for a GPU is no part of `seconds`. Must run in the thread of a Gradio event: it tells who the visitor is."""
         import gradio
 
         question = self._loaded().question(ask)
