@@ -2,6 +2,8 @@
 
 server.faults["Rate it."] = [Status(429, headers={"Retry-After": "1"}), Stall(), Cut(20)]    # then it answers this prompt
 assert server.url.endswith("/v1")
+
+A request with `stream` is answered character by character, with the likeliest first tokens where it asks for them.
 """
 
 import json
@@ -49,6 +51,31 @@ class Cut:
 
 Fault = Status | Body | Stall | Cut
 
+PASSING: list[Fault] = [
+    Status(429, headers={"Retry-After": "0"}),
+    Status(429),
+    Status(500),
+    Status(502, headers={"Retry-After": "0.05"}),
+    Status(503),
+    Stall(30),
+    Stall(30, sent=20),
+    Cut(),
+    Cut(0),
+    Cut(25),
+    Body(b"{"),
+    Body(b"\xff\xfe", "application/json"),
+    Body(b"<html>a proxy speaks</html>", "text/html"),
+    Body(b"[]"),
+    Body(b'{"choices": []}'),
+    Body(b'{"choices": [{"message": null, "finish_reason": "stop"}]}'),
+    Body(b'{"error": {"message": "upstream is down", "code": 502}}'),
+]
+"""Everything after which a server may be asked again."""
+
+
+PROMPT_TOKENS, COMPLETION_TOKENS = 12, 2
+"""Of every request, as this server counts."""
+
 
 def completion(text: str | None, finish_reason: str = "stop") -> dict[str, Any]:
     message = {"role": "assistant", "content": text}
@@ -58,7 +85,25 @@ def completion(text: str | None, finish_reason: str = "stop") -> dict[str, Any]:
         "created": 1,
         "model": "served",
         "choices": [{"index": 0, "message": message, "finish_reason": finish_reason, "logprobs": None}],
+        "usage": {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": COMPLETION_TOKENS, "total_tokens": 14},
     }
+
+
+def pieces(text: str, tops: dict[str, float] | None = None) -> Iterator[bytes]:
+    """The events of a streamed completion, a character each, with `tops` as the likeliest tokens of the first one."""
+    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "served"}
+
+    def event(delta: dict[str, Any], finish_reason: str | None = None, logprobs: dict[str, Any] | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": logprobs}
+        return f"data: {json.dumps(head | {'choices': [choice]})}\n\n".encode()
+
+    yield event({"role": "assistant", "content": ""})
+    for place, character in enumerate(text):
+        likeliest = [{"token": token, "logprob": logprob, "bytes": None} for token, logprob in (tops or {}).items()]
+        first = {"token": character, "logprob": 0.0, "bytes": None, "top_logprobs": likeliest}
+        yield event({"content": character}, logprobs={"content": [first]} if tops and place == 0 else None)
+    yield event({}, "stop")
+    yield b"data: [DONE]\n\n"
 
 
 @dataclass(frozen=True)
@@ -81,10 +126,14 @@ class ChatServer:
         self.always: Fault | None = None
         """What comes in place of every answer."""
         self.seconds = 0.0
-        """Time that an answer takes."""
+        """Time that an answer takes, and each piece of a streamed one."""
+        self.tops: dict[str, float] = {}
+        """The likeliest first tokens with their logarithmic probabilities, for a streamed answer."""
+        self.unknown: set[str] = set()
+        """Fields of a request that are answered with status 400."""
         self.requests: list[Request] = []
         self.most_at_once = 0
-        self._at_once = 0
+        self.at_once = 0
         self._lock = threading.Lock()
         self.closing = threading.Event()
 
@@ -95,15 +144,15 @@ class ChatServer:
     def counted(self, request: Request) -> Iterator[Fault | None]:
         with self._lock:
             self.requests.append(request)
-            self._at_once += 1
-            self.most_at_once = max(self.most_at_once, self._at_once)
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
             planned = self.faults.get(request.prompt)
             fault = self.always or (planned.pop(0) if planned else None)
         try:
             yield fault
         finally:
             with self._lock:
-                self._at_once -= 1
+                self.at_once -= 1
 
 
 def said(prompt: str) -> str:
@@ -114,6 +163,12 @@ def said(prompt: str) -> str:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: "_Server"
+
+    def do_GET(self) -> None:
+        """The list of models, or the status that comes in place of every answer."""
+        fault = self.server.chat.always
+        with suppress(OSError):
+            self._send(fault.status if isinstance(fault, Status) else 200, json.dumps({"object": "list", "data": []}).encode())
 
     def do_POST(self) -> None:
         chat = self.server.chat
@@ -129,6 +184,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(fault.status, json.dumps({"error": error}).encode(), headers=fault.headers)
             elif isinstance(fault, Body):
                 self._send(200, fault.content, fault.content_type)
+            elif chat.unknown & set(body):
+                self._send(400, json.dumps({"error": {"message": "unknown field", "code": 400}}).encode())
+            elif body.get("stream"):
+                self._stream(pieces(str(chat.answer(body)), chat.tops if body.get("logprobs") else None))
             else:
                 chat.closing.wait(chat.seconds)
                 answer = chat.answer(body)
@@ -150,6 +209,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
+
+    def _stream(self, events: Iterator[bytes]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for event in events:
+            self.wfile.write(event)
+            if self.server.chat.closing.wait(self.server.chat.seconds):
+                break
+        self.close_connection = True
 
     def _stall(self, fault: Stall) -> None:
         if fault.sent:
@@ -174,8 +244,8 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, chat: ChatServer) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, chat: ChatServer, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.chat = chat
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -183,10 +253,10 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def chat_server() -> Iterator[ChatServer]:
-    """A running server."""
+def chat_server(port: int = 0) -> Iterator[ChatServer]:
+    """A running server, on a port of its own unless one is given."""
     chat = ChatServer()
-    server = _Server(chat)
+    server = _Server(chat, port)
     chat.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

@@ -16,31 +16,11 @@ from dataset_builders.errors import UserError
 from dataset_builders.tasks import TASKS
 from eval_tasks.answering.answer_store import AnswerStore
 from eval_tasks.answering.asking import Loaded, Prompt, Refused, parse_options
-from tests.chat_server import Body, ChatServer, Cut, Fault, Stall, Status, chat_server, completion, said
+from tests.chat_server import PASSING, Body, ChatServer, Cut, Fault, Stall, Status, chat_server, completion, said
 from tests.eval_tasks.conftest import Lighteval
 from tests.eval_tasks.rows import write_dataset
 
 KEY = "sk-that-nobody-may-see-0123456789"
-
-PASSING: list[Fault] = [
-    Status(429, headers={"Retry-After": "0"}),
-    Status(429),
-    Status(500),
-    Status(502, headers={"Retry-After": "0.05"}),
-    Status(503),
-    Stall(30),
-    Stall(30, sent=20),
-    Cut(),
-    Cut(0),
-    Cut(25),
-    Body(b"{"),
-    Body(b"\xff\xfe", "application/json"),
-    Body(b"<html>a proxy speaks</html>", "text/html"),
-    Body(b"[]"),
-    Body(b'{"choices": []}'),
-    Body(b'{"choices": [{"message": null, "finish_reason": "stop"}]}'),
-    Body(b'{"error": {"message": "upstream is down", "code": 502}}'),
-]
 
 
 @pytest.fixture
