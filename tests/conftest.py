@@ -2,7 +2,7 @@
 
 from hypothesis import settings
 
-pytest_plugins = ["tests.browser", "tests.hub", "tests.tiny_llama"]
+pytest_plugins = ["tests.browser", "tests.hub", "tests.run_folder", "tests.tiny_llama"]
 
 # A busy machine is no failure: what must be quick is measured in benchmarks/.
 settings.register_profile("any_machine", deadline=None)

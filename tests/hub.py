@@ -22,7 +22,7 @@ import uvicorn
 
 from tests.loopback_collections import described
 from tests.loopback_hub import Fault, LoopbackHub
-from tests.loopback_repos import Repo, StoredCommit
+from tests.loopback_repos import Repo, StoredCommit, StoredFile
 
 ALICE = "hf_alice"
 """Token of a user who may write to her own namespace and to `org`."""
@@ -82,6 +82,9 @@ class Hub:
         """Path -> content, without the `.gitattributes` that every new repository has."""
         files = self.repo(repo_id, repo_type).resolve(revision).files
         return {path: self._app.read(file) for path, file in sorted(files.items()) if path != ".gitattributes"}
+
+    def read(self, file: StoredFile) -> bytes:
+        return self._app.read(file)
 
     def commits(self, repo_id: str, repo_type: str = "model", revision: str = "main") -> list[str]:
         """Titles, newest first, without the initial commit."""
