@@ -31,7 +31,7 @@ define say
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-vllm demo test lint format space clean
+.PHONY: help setup setup-vllm demo test lint format space publish clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,6 +108,12 @@ space: setup ## serve the Space on the demo's models (after make demo)
 	$(BIN)/python -m space.publish --data $(OUT)/dataset --out $(OUT)/space --dry-run
 	cd $(OUT)/space && BASE_MODEL=$(or $(realpath $(BASE_MODEL)),$(BASE_MODEL)) ADAPTER=$(abspath $(OUT)/adapter) HF_HUB_OFFLINE=$(OFFLINE) \
 		GRADIO_ANALYTICS_ENABLED=False $(abspath $(BIN))/python app.py
+
+publish: setup ## put all of it on the Hub: make publish ORG=name [DRY_RUN=1] [PRIVATE=1] [REPO_PREFIX=shop]
+	@test -n "$(ORG)" || { echo "error: say where to, your user or organisation on the Hub: make publish ORG=name"; exit 2; }
+	$(BIN)/python -m space.publish_all --run $(OUT) --org $(ORG) $(strip $(if $(REPO_PREFIX),--name $(REPO_PREFIX)) \
+		$(if $(filter-out $(OUT)/base,$(BASE_MODEL)),--base-model $(BASE_MODEL)) \
+		$(if $(filter-out 0,$(PRIVATE)),--private) $(if $(filter-out 0,$(DRY_RUN)),--dry-run))
 
 clean: ## remove .venv and all outputs
 	rm -rf .venv .venv-vllm outputs .pytest_cache .ruff_cache .mypy_cache .hypothesis
