@@ -3,9 +3,14 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from asking import Backend
 from endpoint_model import Endpoint, EndpointModel
+
+REQUIREMENTS = {"transformers": "requirements.txt", "endpoint": "requirements-endpoint.txt"}
+PACKAGES = {"transformers": ("torch", "transformers", "peft"), "endpoint": ("openai",)}
+"""What each backend needs beside the page."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +30,13 @@ def connect(settings: Settings, environ: Mapping[str, str] = os.environ) -> Back
     """The backend that the environment asks for. It loads in the background, except on ZeroGPU, where this must be called
     before the page is launched, by the thread that launches it. Raises BadSettings."""
     kind = environ.get("BACKEND") or "transformers"
+    if kind not in PACKAGES:
+        raise BadSettings(f"BACKEND is {kind!r}; it has to be transformers or endpoint")
+    missing = [package for package in PACKAGES[kind] if find_spec(package) is None]
+    if missing:
+        raise BadSettings(f"BACKEND={kind} needs {', '.join(missing)}; run pip install -r {REQUIREMENTS[kind]}")
     if kind == "endpoint":
         return EndpointModel(read_endpoint(environ))
-    if kind != "transformers":
-        raise BadSettings(f"BACKEND is {kind!r}; it has to be transformers or endpoint")
     if environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"):  # as the package `spaces` reads it
         from zero_gpu import ZeroGpuModel
 

@@ -13,10 +13,10 @@ from asking import Ask, Busy, ModelError, Said, State
 from model_pair import ModelPair, load, log, public_names
 from writing import Job, Question
 
-GPU_SECONDS = 30
+GPU_SECONDS = 20
 """What a request asks for at most, and what a visitor must have left; what is used is what counts."""
 
-STARTING_SECONDS = 10
+STARTING_SECONDS = 8
 """Of these, for moving the weights to the GPU."""
 
 
