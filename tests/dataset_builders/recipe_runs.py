@@ -12,7 +12,7 @@ from typing import Any
 
 from dataset_builders.engine import Draw, Harvest, connect, load_tables, union
 from dataset_builders.recipes import recipes
-from dataset_builders.tables import TABLES, arrow_schema
+from dataset_builders.tables import SESSION_QUERIES, TABLES, arrow_schema
 
 Rows = list[dict[str, Any]]
 Tables = dict[str, Rows]
@@ -57,7 +57,7 @@ def harvester(folder: Path) -> Harvester:
     """`harvest(task, tables, limit, seed, threads)` loads the tables as a build does and lets the recipe draw from them.
 
     A row may leave out columns that it has no value for, its source ("shop") and its record's number. Row groups are
-    small, since a thread takes no less than one.
+    small, since a thread takes no less than one. `tables` may also hold what a language model wrote (SESSION_QUERIES).
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -69,6 +69,8 @@ def harvester(folder: Path) -> Harvester:
         connection.raw_sql(f"SET threads = {threads}")
         staged = folder / str(next(turn))
         staged.mkdir(parents=True)
+        if SESSION_QUERIES in tables:
+            pq.write_table(pa.Table.from_pylist(tables[SESSION_QUERIES]), staged / f"{SESSION_QUERIES}.parquet")
         for name, rows in filled(tables).items():
             table = pa.Table.from_pylist(rows, arrow_schema(TABLES[name]))
             pq.write_table(table, staged / f"{name}.parquet", row_group_size=32)
@@ -81,7 +83,7 @@ def harvester(folder: Path) -> Harvester:
 def filled(tables: Tables) -> Tables:
     """The tables with every column, a source and the number of its record in each row."""
     full: Tables = {}
-    for number, (name, rows) in enumerate(tables.items()):
+    for number, (name, rows) in enumerate((name, rows) for name, rows in tables.items() if name in TABLES):
         empty = {"source": "shop", **{column.name: None for column in TABLES[name].columns}}
         full[name] = [{**empty, "record": number * 10_000 + place, **row} for place, row in enumerate(rows)]
     return full
@@ -136,11 +138,11 @@ def outcomes(harvest: Harvester, task: str, tables: Tables, recompute: Recompute
 
     The limit is none, about half of what there is, more than there is, or one less, in turn; the threads are 1 or 4.
     """
-    tables = filled(tables)
+    tables = {**tables, **filled(tables)}
     there = len(recompute(Case(tables, seed, task, NO_LIMIT)))
     limit = (NO_LIMIT, there // 2 + 1, there + 3, max(1, there - 1))[seed % 4]
     case = Case(tables, seed, task, limit)
-    for name in tables:
+    for name in tables.keys() & TABLES.keys():
         case.table(name)  # copies are told of also where a recipe does not look at their table
     expected = outcome(recompute(case), {record: {reason} for record, reason in case.reasons.items()})
     found = harvest(task, tables, limit, seed, threads=1 if seed % 3 else 4)

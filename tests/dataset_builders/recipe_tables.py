@@ -3,7 +3,9 @@
 A source's ids are its own, as those of the real corpora are, but for the tables of links.
 """
 
+import hashlib
 import random
+from typing import Any
 
 from dataset_builders.tables import LABELS
 from tests.dataset_builders.recipe_runs import Rows, Tables
@@ -172,6 +174,35 @@ def events(rng: random.Random) -> Tables:
             if rng.random() < 0.2:
                 rows.append({**rows[-1], "position": rows[-1]["position"] + 1})
     return {"events": with_copies(rows, rng)}
+
+
+def written(rng: random.Random, rows: Rows) -> Rows:
+    """What a language model wrote for some of the events: for some all queries, for some the one of the product alone.
+
+    Texts are few, so that some say the same, or what a rule would make.
+    """
+
+    def text() -> str:
+        return f"{rng.choice(KINDS)} {rng.choice(NOUNS)} {rng.randrange(60)}".lower() if rng.random() < 0.95 else "acme mugs"
+
+    told = {about(row): row for row in rows if row["action"] == "query" or row["title"]}
+    found: Rows = []
+    for subject, row in sorted(told.items()):
+        kinds = {"query": 0 if row["action"] == "query" else 1}
+        if rng.random() < 0.7:
+            kinds |= {"narrowing": 2, "substitute": 1, "complement": 2}
+        for kind, count in kinds.items() if rng.random() < 0.9 else ():
+            key = hashlib.md5(subject.encode()).hexdigest()
+            found += [{"key": key, "kind": kind, "place": place, "text": text()} for place in range(count)]
+    return found
+
+
+def about(event: dict[str, Any]) -> str:
+    """What a language model is told of an event."""
+    if event["action"] == "query":
+        return f"Search: {event['query']}"
+    fields = {"Title": "title", "Brand": "brand", "Category": "category", "Colour": "color", "Size": "size"}
+    return "\n".join(f"{name}: {event[column]}" for name, column in fields.items() if event[column] is not None)
 
 
 def questions(rng: random.Random) -> Tables:

@@ -21,7 +21,8 @@ from dataset_builders.errors import UserError
 from dataset_builders.expressions import lower, spaced, without, words
 from dataset_builders.recipes import recipes
 from dataset_builders.recipes.multiple_choice import _STARS
-from dataset_builders.tables import TABLES, arrow_schema
+from dataset_builders.recipes.retrieval import subjects
+from dataset_builders.tables import SESSION_QUERIES, TABLES, arrow_schema
 from tests import raw
 from tests.dataset_builders import recipe_tables
 
@@ -86,6 +87,24 @@ def test_spark_gives_the_rows_of_duckdb_for_shuffled_records(duckdb: Any, spark:
     expected = rows_of(duckdb, tmp_path / "one", task)
     assert expected
     assert rows_of(spark, tmp_path / "other", task) == expected
+
+
+@needs_java
+def test_spark_takes_written_queries_as_duckdb_does(duckdb: Any, spark: Any, tmp_path: Path) -> None:
+    rng = random.Random(9)
+    events = recipe_tables.events(rng)["events"]
+    empty = {column.name: None for column in TABLES["events"].columns}
+    write(tmp_path, "events", [{**empty, **row, "record": place} for place, row in enumerate(events)])
+    pq.write_table(pa.Table.from_pylist(recipe_tables.written(rng, events)), tmp_path / f"{SESSION_QUERIES}.parquet")
+    expected = rows_of(duckdb, tmp_path, "next_query")
+    assert {row["queries_by"] for row in expected} == {"model", "rule"}
+    assert rows_of(spark, tmp_path, "next_query") == expected
+    asked = []
+    for connection in (duckdb, spark):
+        tables, _ = load_tables(connection, tmp_path)
+        asked.append(subjects(tables, Draw(0, "next_query"), 40).order_by("key").to_pyarrow().to_pylist())
+    assert asked[0] == asked[1]
+    assert len({row["label"] for row in asked[0]}) == 2
 
 
 @needs_java

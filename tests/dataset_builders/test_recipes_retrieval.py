@@ -1,12 +1,14 @@
 """Recipes of the retrieval tasks against the same rules in plain Python over random small tables."""
 
+import hashlib
 import random
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 
+from dataset_builders.tables import SESSION_QUERIES
 from tests.dataset_builders import recipe_tables
 from tests.dataset_builders.recipe_runs import (
     SEEDS,
@@ -119,38 +121,79 @@ def next_query(case: Case) -> Rows:
             if len(recent) >= 3:
                 asked.append({"session": session, "recent": recent, "label": made[new[-1]]})
     asked.sort(key=lambda one: case.draw(one["session"]))
+    written = by_key(case.tables.get(SESSION_QUERIES, []))
+    whole = {
+        turn: one for turn, one in enumerate(asked[: case.limit]) if "complement" in written.get(key(one["recent"][-1]), {})
+    }
+    labels = {turn: label_of(one["recent"][-1], one["label"], written) for turn, one in whole.items()}
     rows = []
     for turn, one in enumerate(asked):
         session, recent, label = one["session"], one["recent"], one["label"]
         if turn >= case.limit:
             case.leave("task has its size", *recent)
             continue
-        true, others = candidates(case, session, recent[-1], label, spoken, turn)
+        if turn in whole:
+            label = labels[turn]
+            spoken_of = {(one["recent"][-1]["category"], labels[turn]) for turn, one in whole.items()}
+            lists = written[key(recent[-1])]
+            strangers = others_on_ring(case, spoken_of, recent[-1]["category"], turn)
+            kinds = [([label], 1), *((lists[kind], most) for kind, most in MOST.items()), (strangers, 4)]
+            true, others = taken(kinds)
+        else:
+            true, others = candidates(case, session, recent[-1], label, spoken, turn)
         if len(true) + len(others) < 10:
             case.leave("there are not 10 different queries", *recent)
             continue
         queries = sorted([*true, *others], key=lambda text: case.draw("order", session, text))
         rows.append(
             {
-                "actions": [line(case, step) for step in recent[:-1]],
+                "actions": [line(case, step, label if turn in whole else None, written) for step in recent[:-1]],
                 "queries": queries,
                 "answer": [number for number, text in enumerate(queries, 1) if text in true],
                 "key": case.draw(session),
                 "group": f"session:{session}",
                 "source": recent[0]["source"],
                 "records": [step["record"] for step in recent],
-                "queries_by": "rule",
+                "queries_by": "model" if turn in whole else "rule",
             }
         )
     return rows
 
 
-def line(case: Case, step: dict[str, Any]) -> str:
-    """Some of the viewed products are told as the search that would find them."""
+MOST = {"narrowing": 2, "substitute": 1, "complement": 2}
+
+
+def key(step: dict[str, Any]) -> str:
+    return hashlib.md5(recipe_tables.about(step).encode()).hexdigest()
+
+
+def by_key(rows: Rows) -> dict[str, dict[str, list[str]]]:
+    """Key -> kind -> texts in order of their places."""
+    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for row in sorted(rows, key=lambda row: row["place"]):
+        found[row["key"]][row["kind"]].append(row["text"])
+    return found
+
+
+def label_of(step: dict[str, Any], made: str, written: dict[str, dict[str, list[str]]]) -> str:
+    return next(iter(written[key(step)].get("query", [made])))
+
+
+def line(case: Case, step: dict[str, Any], label: str | None, written: dict[str, dict[str, list[str]]]) -> str:
+    """Some of the viewed products are told as the search that would find them; in a session whose label was written, by what
+    was written for them, unless it says what the label says."""
     query = rule_query(step)
     if step["action"] == "view" and query is not None and case.draw(step["session_id"], step["what"])[0] in "0123":
-        return f"Searched for '{query}'"
+        if label is not None:
+            query = next(iter(written.get(key(step), {}).get("query", [None])))
+        if query not in (None, label):
+            return f"Searched for '{query}'"
     return told(step)
+
+
+def others_on_ring(case: Case, entries: Iterable[tuple[str, str]], category: str, turn: int) -> list[str]:
+    strangers = ring(case, sorted(entries), "all", lambda entry: f"{entry[1]}|{entry[0]}", turn * 10, 10)
+    return [text for kind, text in strangers if kind != category]
 
 
 def candidates(
@@ -167,21 +210,25 @@ def candidates(
     category = target["category"]
     same = [text for kind, text in everything if kind == category]
     near = {text for one in vocabulary if category in {kind for kind, _ in one} for kind, text in one if kind != category}
-    strangers = ring(case, everything, "all", lambda entry: f"{entry[1]}|{entry[0]}", turn * 10, 10)
     kinds = [
         ([label], 1),
         (narrower, 2),
         (ring(case, same, category, str, turn * 10, 10), 1),
         (ring(case, sorted(near), category, str, turn * 10, 10), 2),
-        ([text for kind, text in strangers if kind != category], 4),
+        (others_on_ring(case, everything, category, turn), 4),
     ]
+    return taken(kinds)
+
+
+def taken(kinds: list[tuple[list[str], int]]) -> tuple[list[str], list[str]]:
+    """True and other texts of (label, narrower, substitutes, complements, strangers), of each no more than given."""
     seen: set[str] = set()
-    taken = []
+    found = []
     for texts, most in kinds:
         # A text that could stand for an earlier kind, though it was not taken for it, is no example of a later one.
-        taken.append([text for text in dict.fromkeys(texts) if text not in seen][:most])
+        found.append([text for text in dict.fromkeys(texts) if text not in seen][:most])
         seen.update(texts)
-    return taken[0] + taken[1], taken[2] + taken[3] + taken[4]
+    return found[0] + found[1], found[2] + found[3] + found[4]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -189,3 +236,23 @@ def test_next_query_is_recomputed(harvest: Harvester, seed: int) -> None:
     tables = recipe_tables.events(random.Random(seed))
     found, expected = outcomes(harvest, "next_query", tables, next_query, seed)
     assert found == expected
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_next_query_of_written_queries_is_recomputed(harvest: Harvester, seed: int) -> None:
+    rng = random.Random(seed)
+    tables = recipe_tables.events(rng)
+    tables[SESSION_QUERIES] = recipe_tables.written(rng, tables["events"])
+    found, expected = outcomes(harvest, "next_query", tables, next_query, seed)
+    assert found == expected
+
+
+def test_some_of_the_written_queries_are_used_and_some_rows_are_left_to_the_rule(harvest: Harvester) -> None:
+    made = {"model": 0, "rule": 0}
+    for seed in SEEDS[:4]:
+        rng = random.Random(seed)
+        tables = recipe_tables.events(rng)
+        tables[SESSION_QUERIES] = recipe_tables.written(rng, tables["events"])
+        for row in harvest("next_query", tables).rows:
+            made[row["queries_by"]] += 1
+    assert min(made.values()) > 5
