@@ -234,6 +234,23 @@ def tables(body: str) -> list[list[str]]:
     return found
 
 
+def annotation(name: str) -> dict[str, Any]:
+    """A check of labels by a model of this name, with labels and reasons of the same."""
+    found = {"answers": 20, "unreadable": 1, "refused": {name: 2}, "agreed": 12, "share": 0.6, "chance": 0.25, "kappa": None}
+    labels = {"labels": {name: {"answers": 20, "agreed": 12}}, "confusion": {name: {name: 12}}}
+    return {
+        "models": [name, name],
+        "policy": "two-models",
+        "samples": 3,
+        "temperature": 0.7,
+        "bounds": {"retrieval": 0.67, "ranking": 0.95},
+        "splits": ["train", "test"],
+        "tasks": {"review_rating": {"read": 20, "kept": 12, "rejects": {name: 8}, "models": {name: found | labels}}},
+        "not_asked": ["also_buy"],
+        "picture": "images/agreement-1.png",
+    }
+
+
 NASTY = (
     "``` \n# Not a heading",
     "````\n```",
@@ -260,6 +277,8 @@ def test_names_and_reasons_from_files_cannot_break_table_or_yaml(nasty: str) -> 
             not_built={"next_query": text},
             decontamination=[{"set": text, "rule": text, "rows": 1}],
             masked={text: {"phone": 1}},
+            annotations=[annotation(text), annotation(text)],
+            session_queries={"models": [text], "rows": {"model": 3, "rule": 1}},
         )
 
     (metadata, body), (plain_metadata, plain) = shown(nasty), shown("plain")
@@ -314,6 +333,22 @@ def test_a_cell_stays_one_cell(text: str) -> None:
     # Both readings of GFM: that any backslash escapes what follows, and that only one before a bar does.
     assert "|" not in re.sub(r"\\.", "", result)
     assert "|" not in result.replace("\\|", "")
+
+
+def test_a_check_of_labels_is_told_with_its_policy_and_columns() -> None:
+    metadata, body = render(annotations=[annotation("judge")])
+    assert "judge and judge answered the prompts of the rows in train and test, 3 times each at temperature 0.7." in body
+    assert "where both models agree" in body
+    assert "| `review_rating` | 20 | 12 | judge (8) |" in body
+    assert "| `review_rating` | judge | | 20 | 1 | 2 | 60.0 % | 25.0 % |  |" in body
+    assert "| | | judge | 20 | | | 60.0 % | | |" in body
+    assert "Not asked, and as they were, are the rows of\n`also_buy`." in body
+    assert "| `label_votes` |" in body
+    for info in metadata["dataset_info"]:
+        assert info["features"][-1] == {"name": "label_agreement", "dtype": "float64"}
+    plain = render()
+    assert "label_" not in plain[1]
+    assert "language model" not in plain[1]
 
 
 def test_every_table_of_the_card_has_rows_of_one_width() -> None:
