@@ -6,16 +6,15 @@ benchmark (https://huggingface.co/docs/hub/eval-results); `model-index` in READM
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dataset_builders.errors import UserError
 from dataset_builders.tasks import TASKS
 from eval_tasks.answering.cache_key import data_version
 from eval_tasks.reporting.results import Run, Score
+from eval_tasks.suites import place
 
 if TYPE_CHECKING:
-    from huggingface_hub import EvalResult
-
     from model_card.inputs import Data
 
 SUITE = "shop:"
@@ -37,7 +36,8 @@ def shop_scores(run: Run) -> dict[str, Score]:
 
     Raises UserError where there is none, or where only some rows were asked.
     """
-    scores = {task.removeprefix(SUITE): score for task, score in run.scores.items() if task.startswith(SUITE)}
+    tasks = sorted((task for task in run.scores if task.startswith(SUITE)), key=place)  # as the model's card has them
+    scores = {task.removeprefix(SUITE): run.scores[task] for task in tasks}
     if not scores:
         raise UserError(f"there is no score of a {SUITE} task for the model's repository; leave out --model-repo")
     if run.max_samples:
@@ -94,25 +94,10 @@ def with_model_index(readme: str, found: ModelScores, name: str) -> str:
 
     `name` is the model's, where its card has none. Raises UserError for a card whose metadata cannot be read.
     """
-    import yaml
-    from huggingface_hub import ModelCard
+    from model_card.scores_metadata import eval_result, with_results
 
-    from model_card.card import eval_result
-
-    results: list[EvalResult] = [
+    results = [
         eval_result(TASKS[task], score.value, score.few_shots, found.dataset, found.commit)
         for task, score in found.scores.items()
     ]
-    try:
-        card: Any = ModelCard(readme or "---\n---\n")
-        former = card.data.eval_results or []
-    except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise UserError(f"the metadata of the model's README.md cannot be read ({error}); mend it on the Hub") from None
-    kept = [
-        result
-        for result in former
-        if result.dataset_type not in (found.dataset, "local") or result.dataset_config not in found.scores
-    ]
-    card.data.model_name = card.data.model_name or name
-    card.data.eval_results = [*kept, *results]
-    return str(card)
+    return with_results(readme, results, name)

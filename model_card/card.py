@@ -1,23 +1,30 @@
 """The card's text and metadata, made from facts that were read elsewhere."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataset_builders.card import REFERENCES
-from dataset_builders.tasks import FAMILIES, TASKS, Family, Task, render_prompt
-from eval_tasks.answering.cache_key import data_version
+from dataset_builders.tasks import Family
+from eval_tasks.reporting.comparison import Line, Report
+from eval_tasks.reporting.notes import notes
+from eval_tasks.reporting.results import shown_time
+from eval_tasks.reporting.table import SUITES, metric_name, number, share, title
 from model_card import markdown, tables
-from model_card.facts import Facts
-from model_card.results import METRICS, Results, verdict
+from model_card.disagreements import decoding, disagreements
+from model_card.facts import SHOP, Facts
+from model_card.plot import SHOWN_WIDTH
+from model_card.quick_start import ADAPTER_FOLDER, BASE_FOLDER, quick_start
+from model_card.results import BASELINES, Comparison
+from model_card.scores_metadata import eval_result
+from model_card.verdict import headline, verdict
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
 
 TEMPLATE = Path(__file__).with_name("template.md")
 PLOT = "scores.png"
-BASE_FOLDER = "path/to/base-model"
-ADAPTER_FOLDER = "path/to/this-adapter"
 HUB_LICENCES = {"apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0"}
 """Licence identifiers of the Hub that a source here may have; any other, or a mix, is `other` there."""
 
@@ -28,38 +35,30 @@ FAMILY_TITLES: dict[Family, str] = {
     "generation": "short texts",
 }
 
-EXAMPLES: dict[str, dict[str, Any]] = {
-    "review_rating": {"category": "Kitchen", "review": "The lid leaked after two days and the handle came off."},
-    "query_product_ranking": {
-        "query": "blue water bottle",
-        "products": ["Desk lamp", "Blue steel bottle, 750 ml", "Bottle brush", "Green steel bottle", "Blue glass bottle"],
-    },
-    "next_query": {
-        "actions": ["Searched: tent", "Viewed: Two-person tent"],
-        "queries": ["two-person tent", "light tent", "sofa", "sleeping bag", "red shoes"],
-    },
-    "answer_generation": {"question": "Is a bulb in the box?", "snippets": ["A bulb came with the lamp.", "Bright enough."]},
+LANGUAGES = {"en": "English", "ja": "Japanese", "es": "Spanish"}
+"""Codes of languages that a corpus here has, in words."""
+
+LONGEST_NOTE = 4000
+"""Characters."""
+
+
+SUITE_WORDS = {
+    "ecinstruct": "By the benchmark's own rules answers that cannot be read are left out: read its scores beside their share.",
 }
-"""Fields for the quick start: the first of these tasks that was measured is shown."""
+"""What a reader must know of another benchmark's scores."""
 
-SNIPPET = '''\
-from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
-base = "{base}"
-adapter = "{adapter}"
+@dataclass(frozen=True)
+class OtherSuite:
+    """Another benchmark's scores: means of its tracks and its tasks as tables, and how many tasks there are."""
 
-tokenizer = AutoTokenizer.from_pretrained(adapter)
-model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
-model = PeftModel.from_pretrained(model, adapter).eval()
-
-prompt = """\\
-{prompt}"""
-inputs = tokenizer.apply_chat_template(
-    [{{"role": "user", "content": prompt}}], add_generation_prompt=True, return_dict=True, return_tensors="pt"
-)
-output = model.generate(**inputs, max_new_tokens={max_new_tokens}, do_sample=False)
-print(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))'''
+    title: str
+    words: str
+    means: str
+    tasks: str
+    count: int
+    baselines: str | None
+    notes: list[str]
 
 
 def render(facts: Facts, with_plot: bool) -> str:
@@ -67,10 +66,10 @@ def render(facts: Facts, with_plot: bool) -> str:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined)
-    environment.filters |= {
-        name: getattr(markdown, name) for name in ("plain", "identifier", "count", "figure", "share", "score")
-    }
-    summary, last = facts.adapter.summary, facts.means[-1]
+    environment.filters |= {"plain": markdown.plain, "identifier": markdown.identifier, "count": markdown.count}
+    report, summary = facts.shop.report, facts.adapter.summary
+    lines = [*tables.task_lines(report.lines), *mean_lines(report)]
+    overall = report.mean.cells[report.last]
     text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         metadata=card_data(facts).to_yaml(),
         title=facts.title,
@@ -80,34 +79,41 @@ def render(facts: Facts, with_plot: bool) -> str:
         adapter_folder=ADAPTER_FOLDER,
         data=facts.data,
         dataset_id=facts.dataset_id,
-        families=[FAMILY_TITLES[family] for family in FAMILIES if any(task.family == family for task in facts.measured)],
+        families=markdown.listed([words for family, words in FAMILY_TITLES.items() if family in _families(facts)]),
+        languages=markdown.listed([LANGUAGES.get(code, markdown.plain(code)) for code in _languages(facts)]),
         measured=facts.measured,
         untrained=[task.title for task in facts.untrained],
-        unmeasured=[task.title for name, task in TASKS.items() if name not in facts.tuned.scores],
-        snippet=snippet(facts),
-        verdict=" ".join(verdict(facts.lines, last)),
+        unmeasured=[task.title for task in facts.unmeasured],
+        headline=headline(report),
+        rows=overall.rows if overall else None,
+        disagreements=disagreements(facts),
+        start=quick_start(facts),
+        verdict=verdict(report),
         plot=PLOT if with_plot else None,
-        with_base=facts.base_results is not None,
-        paired=last.paired_stderr is not None,
-        scores=tables.scores_table(facts),
-        unreadable=tables.unreadable_table(facts),
-        decoding=_decoding(facts.tuned, facts.base_results),
-        tuned=facts.tuned,
-        configs=tables.configs_table(facts.data),
+        plot_width=SHOWN_WIDTH,
+        with_base=report.last > 0,
+        scores=tables.scores_table(report, lines),
+        bold_differences=any(gain and gain.clear for _, line in lines for gain in line.gains),
+        intervals=any(cell and cell.low is not None for _, line in lines for cell in line.cells),
+        how=how_measured(facts),
+        baselines=tables.baselines_table(report, lines),
+        baseline_words=[(name, BASELINES[name]) for name in report.names[report.last + 1 :] if name in BASELINES],
+        notes=_notes(facts.shop),
+        others=[other_suite(suite) for suite in facts.others],
+        configs=tables.configs_table(facts.data, facts.config),
         sources=tables.sources_table(facts.data),
-        other_rows=_other_rows_note(facts),
         config=facts.config,
         train_rows=summary.get("train_rows"),
         validation_rows=summary.get("validation_rows"),
-        fingerprint_note=_fingerprint_note(facts),
-        recipe=tables.recipe_table(facts),
-        emissions=summary.get("emissions_kg"),
-        weakest=min(facts.lines, key=lambda line: line.tuned.value) if len(facts.lines) > 1 else None,
-        least_readable=max(facts.lines, key=lambda line: line.tuned.unparsable or 0),
+        trained_fingerprint=summary.get("dataset_fingerprint"),
+        recipe=tables.recipe_table(facts) if summary else None,
+        weakest=_weakest(report),
+        least_readable=_least_readable(report),
         licences=tables.licences_table(facts),
         references=[REFERENCES[name] for name in (facts.data.sources if facts.data else ()) if name in REFERENCES],
         citation_key=re.sub(r"[^A-Za-z0-9]+", "_", facts.title).strip("_") or "adapter",
         citation_base=re.sub(r"[^\w ./:,-]", "", facts.base.title),
+        year=found[0] if (found := re.match(r"\d{4}(?=-)", facts.tuned.model.run.times[0])) else None,
     )
     return re.sub(r"\n{3,}", "\n\n", text)
 
@@ -119,7 +125,7 @@ def card_data(facts: Facts) -> "ModelCardData":
     licence = _hub_licence(facts)
     other = licence == "other"
     return ModelCardData(
-        language="en",
+        language=_languages(facts),
         license=licence,
         license_name="see-licences-below" if other else None,
         license_link=f"https://huggingface.co/{facts.repo_id}#licences" if other and facts.repo_id else None,
@@ -131,82 +137,94 @@ def card_data(facts: Facts) -> "ModelCardData":
         tags=["lora", "e-commerce", "shopping", *dict.fromkeys(task.family.replace("_", "-") for task in facts.measured)],
         model_name=facts.title,
         eval_results=eval_results(facts),
+        co2_eq_emissions=_emissions(facts),
     )
 
 
 def eval_results(facts: Facts) -> "list[EvalResult]":
     """The tuned model's scores for the model-index, one a task."""
     revision = facts.data.revision if facts.data else None
+    scores = [(task, facts.tuned.model.run.scores[f"{SHOP}:{task.name}"]) for task in facts.measured]
+    return [eval_result(task, score.value, score.few_shots, facts.dataset_id, revision) for task, score in scores]
+
+
+def other_suite(suite: Comparison) -> OtherSuite:
+    """A benchmark beside the dataset's own test rows, by its own metrics and means."""
+    report = suite.report
+    means = [
+        *((f"{group.family.replace('_', ' ')}, mean of {len(group.lines)}", group.mean) for group in report.groups),
+        ("all tasks, mean", report.mean),
+    ]
+    return OtherSuite(
+        SUITES.get(suite.suite, suite.suite),
+        SUITE_WORDS.get(suite.suite, ""),
+        tables.scores_table(report, means),
+        tables.scores_table(report, tables.task_lines(report.lines)),
+        len(report.lines),
+        tables.baselines_table(report, means),
+        _notes(suite),
+    )
+
+
+def mean_lines(report: Report) -> list[tuple[str, Line]]:
+    """Means of families with several tasks, and the one over all."""
+    families = [(f"{group.family.replace('_', ' ')}, mean", group.mean) for group in report.groups if len(group.lines) > 1]
+    return [*families, ("all tasks, mean", report.mean)] if len(report.lines) > 1 else []
+
+
+def how_measured(facts: Facts) -> str:
+    """How answers were got, and when, in a sentence."""
+    run = facts.tuned.model.run
+    shots = sorted({score.few_shots for score in run.scores.values()})
+    examples = "no solved examples" if shots == [0] else f"{' or '.join(map(str, shots))} solved examples"
+    day = markdown.plain(shown_time(run.times[0]).partition(" ")[0])
+    return f"{decoding(facts.tuned).capitalize()}, {examples} in the prompts; measured on {day}."
+
+
+def _languages(facts: Facts) -> list[str]:
+    return facts.data.languages if facts.data else ["en"]
+
+
+def _families(facts: Facts) -> set[Family]:
+    return {task.family for task in facts.measured}
+
+
+def _notes(suite: Comparison) -> list[str]:
+    """The report's sentences, with its tasks' names as code."""
     return [
-        eval_result(task, line.tuned.value, facts.tuned.few_shots, facts.dataset_id, revision)
-        for task, line in zip(facts.measured, facts.lines, strict=True)
+        re.sub(rf"\b{suite.suite}:([\w:]*\w)", r"`\1`", markdown.plain(note, LONGEST_NOTE))
+        for note in notes(suite.report, advice=False)
     ]
 
 
-def eval_result(task: Task, value: float, few_shots: int, dataset_id: str | None, revision: str | None) -> "EvalResult":
-    """A score on the test rows of a task, for the model-index. `dataset_id` None: of a local build."""
-    from huggingface_hub import EvalResult
-
-    return EvalResult(
-        task_type="text-generation",
-        task_name=task.title,
-        dataset_type=dataset_id or "local",
-        dataset_name=dataset_id.split("/")[-1] if dataset_id else "a local build",
-        dataset_config=task.name,
-        dataset_split="test",
-        dataset_revision=revision,
-        dataset_args={"num_few_shot": few_shots},
-        metric_type="rouge" if task.metric == "rougel" else task.metric,
-        metric_name=METRICS.get(task.metric, task.metric),
-        metric_value=round(value, 4),
-    )
+def _weakest(report: Report) -> str | None:
+    """The task with the lowest score, where there are several."""
+    scored = [(cell.value, line) for line in report.lines if (cell := line.cells[report.last])]
+    if len(scored) < 2:
+        return None
+    value, line = min(scored, key=lambda found: found[0])
+    return f"{title(line.name)} ({metric_name(line)} {number(value)})"
 
 
-def snippet(facts: Facts) -> str:
-    """The quick start: a program that runs as it stands once base and adapter can be loaded."""
-    names = [task.name for task in facts.measured if task.name in EXAMPLES]
-    task = TASKS[names[0] if names else "review_rating"]
-    return SNIPPET.format(
-        base=facts.base.hub_id or BASE_FOLDER,
-        adapter=facts.repo_id or ADAPTER_FOLDER,
-        prompt=render_prompt(task.templates[0], EXAMPLES[task.name]),
-        max_new_tokens=task.max_new_tokens,
-    )
+def _least_readable(report: Report) -> str | None:
+    """The task of which most answers cannot be read, and their share; None where all can."""
+    shares = [(cell.unparsable or 0.0, line) for line in report.lines if (cell := line.cells[report.last])]
+    found, line = max(shares, key=lambda found: found[0])
+    return f"{title(line.name)} ({share(found)})" if found else None
 
 
-def _decoding(tuned: Results, base: Results | None) -> str:
-    def words(results: Results) -> str:
-        if results.temperature is None:
-            return "decoding not recorded"
-        return "greedy decoding" if results.temperature == 0 else f"sampling at temperature {results.temperature:g}"
-
-    if base is None or words(base) == words(tuned):
-        return f"{words(tuned).capitalize()}."
-    return f"Base: {words(base)}; tuned: {words(tuned)}; so the difference is not tuning's alone."
-
-
-def _fingerprint_note(facts: Facts) -> str:
-    trained = facts.adapter.summary.get("dataset_fingerprint")
-    if not isinstance(trained, str):
-        return "The training run recorded no fingerprint of its rows."
-    known = facts.data.configs.get(facts.config, {}).get("fingerprint") if facts.data else None
-    shown = f"Fingerprint of its rows at training: {markdown.identifier(trained)}"
-    if known is None:
-        return f"{shown}."
-    if known == trained:
-        return f"{shown}, the one above."
-    return f"**{shown}, which is not the one above:** the dataset was built again since, and held-out rows may have been seen."
-
-
-def _other_rows_note(facts: Facts) -> str:
-    """Which scores were measured on rows that the manifest does not describe: the task's version tells its fingerprint."""
-    titles = []
-    for task in facts.measured:
-        version = facts.tuned.scores[task.name].version
-        fingerprint = facts.data.configs.get(task.name, {}).get("fingerprint") if facts.data else None
-        if version and fingerprint and version != data_version(fingerprint):
-            titles.append(task.title)
-    return f"**Measured on another build of the dataset than the one below: {'; '.join(titles)}.**" if titles else ""
+def _emissions(facts: Facts) -> dict[str, Any] | None:
+    """As https://huggingface.co/docs/hub/model-cards-co2 has it, in grams; None where they were not measured."""
+    measured = markdown.number(facts.adapter.summary.get("emissions_kg"))
+    if measured is None:
+        return None
+    device = facts.adapter.section("hardware").get("device")
+    return {
+        "emissions": round(measured * 1000, 4),
+        "source": "the training run's own record",
+        "training_type": "fine-tuning",
+        **({"hardware_used": " ".join(str(device).split())} if device else {}),
+    }
 
 
 def _hub_licence(facts: Facts) -> str:

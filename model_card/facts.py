@@ -1,38 +1,38 @@
 """All that one card is made from."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 from dataset_builders.tasks import TASKS, Task
 from model_card.inputs import Adapter, Base, Data, as_hub_id
-from model_card.results import Comparison, Results, compare, family_means
+from model_card.results import Comparison, Evaluation
+
+SHOP = "shop"
+"""The suite of the dataset's own test rows."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """All that a card is made from. None stands for what was not given."""
+    """All that a card is made from. None stands for what was not given.
+
+    `shop`: scores on the dataset's own test rows, `others`: on other benchmarks.
+    """
 
     adapter: Adapter
     base: Base
     data: Data | None
-    tuned: Results
-    base_results: Results | None = None
+    shop: Comparison
+    others: tuple[Comparison, ...] = ()
     repo_id: str | None = None
 
-    @cached_property
-    def lines(self) -> list[Comparison]:
-        """Scores by task."""
-        return compare(self.tuned, self.base_results)
-
-    @cached_property
-    def means(self) -> list[Comparison]:
-        """Means by family; the last is over all tasks."""
-        return family_means(self.tuned, self.base_results)
+    @property
+    def tuned(self) -> Evaluation:
+        """On the dataset's own test rows."""
+        return self.shop.tuned
 
     @property
     def measured(self) -> list[Task]:
-        """The tasks of `lines`."""
-        return [task for name, task in TASKS.items() if name in self.tuned.scores]
+        """The tasks of the dataset that were scored, in the order of the table."""
+        return [TASKS[line.name.partition(":")[2]] for line in self.shop.lines]
 
     @property
     def title(self) -> str:
@@ -54,3 +54,10 @@ class Facts:
         """Measured tasks that the training run saw no row of, if it recorded its rows by task."""
         trained = self.adapter.section("tasks")
         return [task for task in self.measured if trained and task.name not in trained]
+
+    @property
+    def unmeasured(self) -> list[Task]:
+        """Tasks that the training run saw rows of, or all where it recorded none, without a score."""
+        trained = self.adapter.section("tasks") or TASKS
+        measured = {task.name for task in self.measured}
+        return [task for name, task in TASKS.items() if name in trained and name not in measured]

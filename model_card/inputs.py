@@ -2,21 +2,29 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dataset_builders.card import languages
 from dataset_builders.errors import UserError
+from dataset_builders.fetch import sha256_of
 
 NONE_STATED = "none stated"
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """`config` is adapter_config.json, `summary` is training_summary.json ({} where there is none)."""
+    """`config` is adapter_config.json, `summary` is training_summary.json ({} where there is none), `name` the folder's.
+
+    `weights_sha256` is that of adapter_model.safetensors, None where it is not in the folder.
+    """
 
     config: dict[str, Any]
     summary: dict[str, Any]
+    name: str = ""
+    weights_sha256: str | None = None
 
     @property
     def lora(self) -> dict[str, Any]:
@@ -31,11 +39,15 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Base:
-    """The base model. `hub_id` is None if no id is known; `local_name` is set if a local copy was used."""
+    """The base model. `hub_id` is None if no id is known; `local_name` is set if a local copy was used.
+
+    `dtype` is what its weights are stored in, such as bfloat16; None where that is not known.
+    """
 
     hub_id: str | None
     local_name: str | None = None
     licence: str | None = None
+    dtype: str | None = None
 
     @property
     def title(self) -> str:
@@ -73,6 +85,12 @@ class Data:
         }
 
     @property
+    def languages(self) -> list[str]:
+        """Codes of the rows' languages; English where the manifest names no locales."""
+        locales = self.manifest.get("locales")
+        return languages(map(str, locales)) if isinstance(locales, list) and locales else ["en"]
+
+    @property
     def synthetic(self) -> bool:
         """Whether the rows were made from generated sample corpora."""
         return self.manifest.get("synthetic") is True
@@ -86,33 +104,45 @@ def read_adapter(folder: Path) -> Adapter:
         raise UserError(
             f"{folder} holds no adapter_config.json, so it is no adapter; give the output folder of training/sft.py"
         )
-    summary = folder / "training_summary.json"
-    return Adapter(_read_object(folder / "adapter_config.json"), _read_object(summary) if summary.is_file() else {})
+    summary, weights = folder / "training_summary.json", folder / "adapter_model.safetensors"
+    return Adapter(
+        _read_object(folder / "adapter_config.json"),
+        _read_object(summary) if summary.is_file() else {},
+        folder.resolve().name,
+        sha256_of(weights) if weights.is_file() else None,
+    )
 
 
-def read_base(adapter: Adapter) -> Base:
-    """Where the base is a local folder, the README in it says which model on the Hub it is a copy of."""
+def read_base(adapter: Adapter, known: str | None = None) -> Base:
+    """Where the base is a local folder, the README in it says which model on the Hub it is a copy of.
+
+    `known`: the id under which that very base is on the Hub, whatever the folder says.
+    """
+    if known:
+        local = read_base(adapter)
+        return replace(local, hub_id=known, local_name=None, licence=local.licence or _hub_licence(known))
     name = adapter.config.get("base_model_name_or_path") or adapter.summary.get("base_model")
     if not isinstance(name, str):
         return Base(None)
     hub_id = as_hub_id(name)
     if hub_id:
-        return Base(hub_id, licence=_hub_licence(hub_id))
-    readme = Path(name) / "README.md"
+        return Base(hub_id, licence=_hub_licence(hub_id), dtype=_dtype(_hub_file(hub_id, "config.json")))
+    readme, dtype = Path(name) / "README.md", _dtype(Path(name) / "config.json")
     if not readme.is_file():
-        return Base(None)
+        return Base(None, dtype=dtype)
     from huggingface_hub import ModelCard
 
     text = readme.read_text(encoding="utf-8", errors="replace")
     try:
         data = ModelCard(text, ignore_metadata_errors=True).data
     except Exception:  # a stranger's README: any YAML or card error means that it tells nothing
-        return Base(None)
+        return Base(None, dtype=dtype)
     heading = re.search(r"^# +(.+)$", text.split("\n---", 1)[-1], re.MULTILINE)
     original = data.get("base_model")
     if isinstance(original, list):
         original = next(iter(original), None)
-    return Base(as_hub_id(original), heading[1].strip() if heading else "a local copy", _licence_text(data.get("license")))
+    local_name = heading[1].strip() if heading else "a local copy"
+    return Base(as_hub_id(original), local_name, _licence_text(data.get("license")), dtype)
 
 
 def read_data(name: str, revision: str | None = None) -> Data:
@@ -164,6 +194,32 @@ def _hub_licence(hub_id: str) -> str | None:
     except (HfHubHTTPError, OfflineModeIsEnabled, HTTPError, OSError):
         return None
     return _licence_text(card.license) if card else NONE_STATED
+
+
+def _hub_file(hub_id: str, name: str) -> Path | None:
+    """A file of a model on the Hub, or in the cache; None where it cannot be had, as without a network."""
+    from httpx import HTTPError
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return Path(hf_hub_download(hub_id, name, etag_timeout=10))
+    except (HfHubHTTPError, HTTPError, OSError, ValueError):
+        return None
+
+
+def _dtype(config: Path | None) -> str | None:
+    """What a model's config.json says; `torch_dtype` is what transformers called it before version 5."""
+    try:
+        document = _read_object(config) if config else {}
+    except UserError:  # a base that is not here is no reason to fail
+        return None
+    text = document.get("text_config")
+    for part in (document, text if isinstance(text, dict) else {}):
+        found = part.get("dtype") or part.get("torch_dtype")
+        if found in DTYPES:
+            return str(found)
+    return None
 
 
 def _licence_text(licence: Any) -> str:

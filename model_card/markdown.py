@@ -18,13 +18,13 @@ _LOCAL_PATH = re.compile(
 )
 
 
-def plain(value: Any) -> str:
+def plain(value: Any, longest: int = LONGEST_NAME) -> str:
     """One line of text that Markdown shows as it stands, also in a table's cell. Paths of a machine are left out."""
     line = " ".join(str(value).split())
     line = "".join(char for char in line if char.isprintable())
     line = _LOCAL_PATH.sub("(local path)", line)
-    if len(line) > LONGEST_NAME:
-        line = line[: LONGEST_NAME - 1] + "…"
+    if len(line) > longest:
+        line = line[: longest - 1] + "…"
     return _PUNCTUATION.sub(r"\\\g<0>", line)
 
 
@@ -73,35 +73,18 @@ def duration(value: Any) -> str:
     return " ".join(f"{amount} {unit}" for amount, unit in parts if amount) or "0 s"
 
 
-def share(value: Any) -> str:
-    """0.031 -> 3.1 %"""
-    found = number(value)
-    return MISSING if found is None else f"{100 * found:.1f} %"
-
-
-def score(value: Any, stderr: Any = None) -> str:
-    """0.81249, 0.0141 -> 0.812 ± 0.014"""
-    found, error = number(value), number(stderr)
-    if found is None:
-        return MISSING
-    return f"{found:.3f}" if error is None else f"{found:.3f} ± {error:.3f}"
-
-
-def signed(value: Any, stderr: Any = None) -> str:
-    """As `score`, with the sign."""
-    found = number(value)
-    if found is None:
-        return MISSING
-    return ("+" if found > 0 else "") + score(0.0 if round(found, 3) == 0 else found, stderr)
-
-
 def identifier(value: Any) -> str:
     """A name or hash as code; nothing in it can end the code or the cell."""
     return f"`{re.sub(r'[^A-Za-z0-9_.:-]', '', str(value))[:LONGEST_NAME]}`" if value else MISSING
 
 
+def listed(words: Sequence[str]) -> str:
+    """a, b and c"""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table of ready cells. A column whose name ends in a colon is aligned to the right, as its rule's colon says."""
     header = [column.removesuffix(":") for column in columns]
-    rule = ["---:" if column.endswith(":") else "---" for column in columns]
+    rule = ["---:" if column.endswith(":") else ":---" for column in columns]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))

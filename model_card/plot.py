@@ -1,48 +1,56 @@
-"""The plot of the scores: one pair of bars per task, base and tuned, with one standard error."""
+"""The card's picture of the scores: for each task a line with its name above it, so that it is read on a phone as well.
+
+Its ground is white in the Hub's dark mode too.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from model_card.markdown import MISSING
-from model_card.results import Comparison, Score
+from eval_tasks.reporting.comparison import Line, Report
+from eval_tasks.reporting.plot import FAINT, INK, draw_scores, frame, legend, literal, score_axis
+from eval_tasks.reporting.table import METRICS, title
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+SHOWN_WIDTH = 480
+"""Pixels that the card gives it on a large screen; a phone makes it as wide as there is room."""
 
-BASE, TUNED = "#9aa5b1", "#1f6feb"
+WIDTH = 4.6
+"""Inches, so that text of 10 points is about 10 pixels high on a phone 360 pixels wide, and 14 at SHOWN_WIDTH."""
+
+DPI = 220
+LINE, NAME = 0.9, 0.75
+"""Heights of a line and of the name above it."""
 
 
-def draw_scores(lines: Sequence[Comparison], file: Path) -> None:
-    """Writes a PNG. Needs matplotlib."""
+def draw(report: Report, file: Path) -> None:
+    """Writes a PNG of a report of one suite; the same report gives the same bytes. Needs matplotlib."""
+    from matplotlib import style
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with_base = any(line.base for line in lines)
-    height = 0.36 if with_base else 0.6
-    figure = Figure(figsize=(8, 1.3 + 0.55 * len(lines)), dpi=120, layout="constrained")
-    axes = figure.add_subplot()
-    places = list(range(len(lines)))
-    shift = height / 2 if with_base else 0.0
-    if with_base:
-        bars = [place - shift for place in places]
-        _draw(axes, bars, [line.base for line in lines], height=height, color=BASE, label="base")
-    bars = [place + shift for place in places]
-    _draw(axes, bars, [line.tuned for line in lines], height=height, color=TUNED, label="tuned")
-    axes.set_yticks(places, [f"{line.title}\n{line.metric}" for line in lines], fontsize=9, parse_math=False)
-    axes.set_ylim(len(lines) - 0.4, -0.6)  # the first task on top
-    axes.set_xlim(0, 1.08)  # every metric lies between 0 and 1; the rest is room for figures beside full bars
-    axes.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1])
-    axes.grid(axis="x", color="#d8dee4", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("score (higher is better), ± one standard error")
-    figure.legend(loc="outside upper right", ncols=2, frameon=False)
-    figure.savefig(file, format="png", metadata={"Software": None})
+    rows = [*([report.mean] if len(report.lines) > 1 else []), *report.lines]
+    total = len(rows) * (LINE + NAME)
+    with style.context("default"):  # a user's own matplotlibrc must not change it
+        figure = Figure(figsize=(WIDTH, 0.32 * total + 1.0), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        frame(axes, score_axis(report), total, "score and 95 % interval" if _intervals(rows) else "score", False)
+        axes.set_yticks([])
+        for number, line in enumerate(rows):
+            top = number * (LINE + NAME)
+            plate = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}  # so that no grid line crosses the text
+            name = axes.annotate(literal(_name(line)), (0, top + NAME * 0.62), xycoords=("axes fraction", "data"))
+            name.set(color=INK, fontsize=10, va="center", fontweight="bold" if line is report.mean else "normal", bbox=plate)
+            metric = METRICS.get(line.metric, line.metric.replace("_", " "))
+            about = axes.annotate(literal(metric), (1, top + NAME * 0.62), xycoords=("axes fraction", "data"))
+            about.set(color=FAINT, fontsize=9, va="center", ha="right", bbox=plate)
+            draw_scores(axes, report, line, top + NAME + LINE / 2, LINE)
+        legend(figure, report, baselines="best baseline")
+        figure.savefig(file, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
 
 
-def _draw(axes: "Axes", places: list[float], scores: Sequence[Score | None], **style: Any) -> None:
-    values = [score.value if score else 0.0 for score in scores]
-    errors = [(score and score.stderr) or 0.0 for score in scores]
-    bars = axes.barh(places, values, xerr=errors, error_kw={"elinewidth": 1, "ecolor": "#24292f"}, **style)
-    axes.bar_label(bars, [f"{score.value:.3f}" if score else MISSING for score in scores], padding=4, fontsize=8)
+def _name(line: Line) -> str:
+    return title(line.name) if line.metric else "Mean over tasks"
+
+
+def _intervals(lines: Sequence[Line]) -> bool:
+    return any(cell and cell.low is not None for line in lines for cell in line.cells)

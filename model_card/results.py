@@ -1,205 +1,229 @@
-"""Scores of the shop tasks, read from the files that lighteval 0.13 writes, and the tuned model beside its base.
+"""What lighteval measured of the tuned model, its base and baselines, as a card sets them beside each other, suite by suite.
 
-File shape: lighteval/logging/evaluation_tracker.py (`results`, `config_general`, `config_tasks`, `summary_tasks`). The
-averages in that file (`all`, `shop:_average`) are not used: they mix metrics that a task does not have.
+Scores, intervals and differences are those of eval_tasks.reporting, so a card says what the report says. What is read here is
+what the report has no use for: how answers were decoded, how long it took, and which model and prompts they were.
 """
 
 import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
 
 from dataset_builders.errors import UserError
-from dataset_builders.tasks import FAMILIES, TASKS, Task
-from eval_tasks.reporting.details import Answer, by_row, read_details
-from model_card.markdown import number, signed
+from eval_tasks.reporting.comparison import Line, Model, Report, make_report
+from eval_tasks.reporting.details import by_row, read_details
+from eval_tasks.reporting.results import read_run, results_files, task_of
+from eval_tasks.suites import SUITES
+from model_card.markdown import number
 
-SUITE = "shop"
-Z95 = 1.96
-"""Half-width of a 95 % interval in standard errors."""
+CONSTRAINED = "_constrained"
+"""What eval_tasks puts behind the name of a model whose decoding was limited to answers that can be read."""
 
-METRICS = {"accuracy": "Accuracy", "ndcg": "NDCG", "hit_rate": "Hit rate", "rougel": "ROUGE-L"}
+BASELINES = {
+    "random": "a label, an order or a train row drawn at random",
+    "majority": "the commonest answer of the train rows",
+    "tfidf": "likeness of words (TF-IDF), with a linear model over it",
+    "bm25": "likeness of words (BM25)",
+    "minilm": "likeness of sentence embeddings (all-MiniLM-L6-v2), with a linear model over it",
+}
+"""Baseline of eval_tasks, the simplest first -> what it goes by."""
+
+Merged = tuple[tuple[str, str, float], ...]
+"""(name, sha256 of the weights, weight) of the adapters in a merged model."""
 
 
 @dataclass(frozen=True)
-class Score:
-    """What one model got in one task.
+class Evaluation:
+    """One model's results in one suite. `called` is what they call it, a name or a place.
 
-    `prompts` is lighteval's hash over the prompts asked ("" where none is stored), `version` the task's (0 where it has none),
-    `answers` what was said to each row, where the run kept it (--save-details).
+    `prompts`: task -> lighteval's hash of all that was asked. `temperature`: 0 is greedy decoding, None where it is not told.
+    `seconds`: of the whole run. `adapter_sha256`: of the weights of the adapter that answered, where the results tell.
     """
 
-    value: float
-    stderr: float | None = None
-    unparsable: float | None = None
-    rows: int | None = None
-    prompts: str = ""
-    version: int = 0
-    answers: Mapping[str, Answer] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Results:
-    """One evaluation run. `temperature` 0 is greedy decoding; `seconds` is the whole run's time."""
-
-    scores: dict[str, Score]
-    few_shots: int = 0
+    model: Model
+    called: str
+    prompts: Mapping[str, str] = field(default_factory=dict)
     temperature: float | None = None
-    max_samples: int | None = None
+    constrained: bool = False
     seconds: float | None = None
+    adapter_sha256: str | None = None
+    merged: Merged | None = None
+
+    def of_tasks(self, names: Sequence[str]) -> "Evaluation":
+        """The same with these tasks only."""
+        run = self.model.run
+        scores = {task: score for task, score in run.scores.items() if task in names}
+        return replace(self, model=replace(self.model, run=replace(run, scores=scores)))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One line of the table of scores: a task, or the mean of several (`tasks` says how many).
+    """One suite: the tuned model beside its base and baselines, as far as they were measured."""
 
-    `paired_stderr` is the difference's over the same rows, None where it cannot be had.
+    suite: str
+    tuned: Evaluation
+    base: Evaluation | None = None
+    baselines: tuple[Evaluation, ...] = ()
+
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        """The base first, baselines last."""
+        return [*([self.base] if self.base else []), self.tuned, *self.baselines]
+
+    @cached_property
+    def report(self) -> Report:
+        """On the tasks that the tuned model was scored on."""
+        return make_report([comparable(one, self.tuned)[0].model for one in self.evaluations])
+
+    @property
+    def lines(self) -> list[Line]:
+        """Scores by task."""
+        return list(self.report.lines)
+
+    @property
+    def other_prompts(self) -> dict[str, list[str]]:
+        """Model -> the tasks that it was asked with other prompts than the tuned model, and has no score of in the report."""
+        return {one.model.name: other for one in self.evaluations if (other := comparable(one, self.tuned)[1])}
+
+
+def read_comparisons(tuned: Sequence[Path], base: Sequence[Path], baselines: Sequence[Path]) -> list[Comparison]:
+    """The suites that the tuned model was scored on, in their order.
+
+    Of each path a results file, or the newest of each suite in a folder; a baseline's may also be a folder in which
+    eval_tasks.run left several models. Raises UserError.
     """
-
-    title: str
-    metric: str
-    tuned: Score
-    base: Score | None = None
-    tasks: int = 1
-    paired_stderr: float | None = None
-
-    @property
-    def same_prompts(self) -> bool:
-        """False only where both runs tell what they asked and it differs: then a difference would mean nothing."""
-        return not (self.base and self.base.prompts and self.tuned.prompts and self.base.prompts != self.tuned.prompts)
-
-    @property
-    def difference(self) -> float | None:
-        """Tuned minus base."""
-        return self.tuned.value - self.base.value if self.base and self.same_prompts else None
-
-    @property
-    def stderr(self) -> float | None:
-        """Of the difference: over the same rows, else as of independent runs, which is too wide where rows agree."""
-        if self.paired_stderr is not None:
-            return self.paired_stderr
-        if self.base is None or self.tuned.stderr is None or self.base.stderr is None:
-            return None
-        return math.hypot(self.tuned.stderr, self.base.stderr)
-
-    @property
-    def clear(self) -> bool:
-        """Whether the difference lies outside its 95 % interval around zero."""
-        return self.difference is not None and self.stderr is not None and abs(self.difference) > Z95 * self.stderr
+    mine, theirs = read_evaluations("tuned", tuned), read_evaluations("base", base)
+    if any(one.model.run.baseline for one in mine.values()):
+        raise UserError(f"{tuned[0]} holds the results of a baseline; give those of the tuned model with --results")
+    others = [read_evaluations(name, paths) for name, paths in baseline_places(baselines).items()]
+    return [
+        Comparison(suite, mine[suite], theirs.get(suite), tuple(one[suite] for one in others if suite in one))
+        for suite in SUITES
+        if suite in mine
+    ]
 
 
-def read_results(path: Path) -> Results:
-    """The shop scores of a results file, or of the newest such file in a folder. Raises UserError."""
-    for file in _result_files(path):
-        results = parse_results(_load(file), file)
-        if results.scores:
-            details = read_details(file)
-            kept = {name: by_row(details.get(f"{SUITE}:{name}", ())) for name in results.scores}
-            return replace(results, scores={name: replace(score, answers=kept[name]) for name, score in results.scores.items()})
-    raise UserError(f"{path} holds no score of a {SUITE} task; evaluate with --custom-tasks eval_tasks/shop.py first")
+def read_evaluations(name: str, paths: Sequence[Path]) -> dict[str, Evaluation]:
+    """Suite -> the results of one model, shown as `name`.
+
+    Raises UserError, also where paths hold different models or the same task twice.
+    """
+    parts: dict[str, list[Evaluation]] = {}
+    for path in paths:
+        for file, tasks in results_files(path).items():
+            whole = _read_file(name, file)
+            for suite in dict.fromkeys(task.partition(":")[0] for task in tasks):
+                own = [task for task in tasks if task.partition(":")[0] == suite]
+                run = whole.model.run
+                unscored = tuple(task for task in run.unscored if task.partition(":")[0] == suite)
+                part = replace(whole, model=replace(whole.model, run=replace(run, unscored=unscored)))
+                parts.setdefault(suite, []).append(part.of_tasks(own))
+    models = {one.called: None for found in parts.values() for one in found}
+    if len(models) > 1:
+        raise UserError(f"{' and '.join(map(str, paths))} hold results of {' and '.join(models)}; give those of one model")
+    return {suite: reduce(_joined, found) for suite, found in parts.items()}
 
 
-def parse_results(document: Any, file: Path) -> Results:
-    """Scores of a decoded results file, those of other suites left out. Raises UserError."""
-    if not isinstance(document, dict) or not isinstance(document.get("results"), dict):
-        raise UserError(f"{file} is not a lighteval results file; give a results_*.json or the folder that holds it")
-    found = [(key, *_task_of(key)) for key in document["results"]]
-    shots = {few_shots for _, task, few_shots in found if task}
-    if len(shots) > 1:
-        raise UserError(f"{file} mixes runs with {sorted(shots)} examples in the prompt; evaluate with one of them")
+def baseline_places(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    """Baseline -> where its results are, the simplest baseline first. Raises UserError for a path without any."""
+    found: dict[str, list[Path]] = {}
+    for path in paths:
+        places = [(run.model, place) for place in _places(path) if (run := read_run(place)).baseline]
+        if not places:
+            raise UserError(f"{path} holds no results of a baseline; evaluate with eval_tasks.run --baseline first")
+        for name, place in places:
+            found.setdefault(name, []).append(place)
+    known = list(BASELINES)
+    return {
+        name: found[name] for name in sorted(found, key=lambda name: (known.index(name) if name in known else len(known), name))
+    }
+
+
+def comparable(evaluation: Evaluation, tuned: Evaluation) -> tuple[Evaluation, list[str]]:
+    """What can stand beside the tuned model's scores, and the tasks that cannot: they were asked with other prompts.
+
+    Where both kept their answers, differences are taken over the rows that both answered, and nothing needs to go.
+    """
+    shared = [task for task in evaluation.model.run.scores if task in tuned.model.run.scores]
+    other = [
+        task
+        for task in shared
+        if not (evaluation.model.answers.get(task) and tuned.model.answers.get(task))
+        and (asked := evaluation.prompts.get(task))
+        and (wanted := tuned.prompts.get(task))
+        and asked != wanted
+    ]
+    return evaluation.of_tasks([task for task in shared if task not in other]), other
+
+
+def _read_file(name: str, file: Path) -> Evaluation:
+    run = read_run(file)
+    document = json.loads(file.read_text(encoding="utf-8"))
     general = _dict(document, "config_general")
-    max_samples = number(general.get("max_samples"))
-    return Results(
-        scores={task.name: _score(document, key, task, file) for key, task, _ in found if task},
-        few_shots=shots.pop() if shots else 0,
-        temperature=number(_dict(_dict(general, "model_config"), "generation_parameters").get("temperature")),
-        max_samples=None if max_samples is None else int(max_samples),
+    config = _dict(general, "model_config")
+    return Evaluation(
+        model=Model(name, run, {task: by_row(answers) for task, answers in read_details(file).items()}),
+        called=run.model.removesuffix(CONSTRAINED),
+        prompts=dict(_prompts(document)),
+        temperature=number(_dict(config, "generation_parameters").get("temperature")),
+        constrained=run.model.endswith(CONSTRAINED),
         seconds=_seconds(general.get("total_evaluation_time_secondes")),
+        adapter_sha256=str(config["adapter_sha256"]) if config.get("adapter_sha256") else None,
+        merged=_merged(Path(run.model)),
     )
 
 
-def compare(tuned: Results, base: Results | None) -> list[Comparison]:
-    """One comparison per measured task, in the order of the tasks."""
-    lines = []
-    for name in _measured(tuned):
-        task, after, before = TASKS[name], tuned.scores[name], base.scores.get(name) if base else None
-        metric = METRICS.get(task.metric, task.metric)
-        lines.append(Comparison(task.title, metric, after, before, paired_stderr=_paired_stderr(after, before, task.metric)))
-    return lines
+def _joined(one: Evaluation, other: Evaluation) -> Evaluation:
+    """Two runs of one model over tasks of one suite, as one. Raises UserError."""
+    first, second = one.model.run, other.model.run
+    if twice := sorted(first.scores.keys() & second.scores.keys()):
+        raise UserError(f"two of the results have scores of {twice[0]}; give each task once")
+    limits = [limit for limit in (first.max_samples, second.max_samples) if limit]
+    run = replace(
+        first,
+        times=(*first.times, *second.times),
+        scores=first.scores | second.scores,
+        max_samples=min(limits) if limits else None,
+        unscored=(*first.unscored, *second.unscored),
+    )
+    return replace(
+        one,
+        model=Model(one.model.name, run, {**one.model.answers, **other.model.answers}),
+        prompts={**one.prompts, **other.prompts},
+        temperature=one.temperature if one.temperature == other.temperature else None,
+        constrained=one.constrained or other.constrained,
+        seconds=None if one.seconds is None or other.seconds is None else one.seconds + other.seconds,
+        adapter_sha256=one.adapter_sha256 if one.adapter_sha256 == other.adapter_sha256 else None,
+    )
 
 
-def _paired_stderr(tuned: Score, base: Score | None, metric: str) -> float | None:
-    """None where a run kept no answers, where the rows are not the same, or where all differ alike and so tell no error."""
-    if base is None or not tuned.answers or tuned.answers.keys() != base.answers.keys():
-        return None
-    from eval_tasks.reporting.comparison import paired_values
-    from eval_tasks.reporting.intervals import overall_paired
-
-    first, second = paired_values(tuned.answers, base.answers, metric)
-    found = overall_paired([first], [second])
-    return (found.high - found.low) / (2 * Z95) or None
-
-
-def family_means(tuned: Results, base: Results | None) -> list[Comparison]:
-    """The mean of each family that has a measured task, then of all tasks, each task weighing the same."""
-    measured = [(TASKS[name].family, line) for name, line in zip(_measured(tuned), compare(tuned, base), strict=True)]
-    means = [
-        _mean(f"{family.replace('_', ' ').capitalize()}, mean", lines)
-        for family in FAMILIES
-        if (lines := [line for of, line in measured if of == family])
-    ]
-    return [*means, _mean("All tasks, mean", [line for _, line in measured])]
-
-
-def verdict(lines: Sequence[Comparison], mean: Comparison) -> list[str]:
-    """What the scores say, in sentences: where the tuned model gains, and where it loses."""
-    judged = [line for line in lines if line.difference is not None]
-    if not judged:
-        return ["The base model was not measured on the same prompts, so nothing can be said about what tuning changed."]
-    differences = [(line, round(line.difference or 0.0, 3)) for line in judged]
-    better = [line for line, difference in differences if difference > 0]
-    worse = [line for line, difference in differences if difference < 0]
-    equal = len(judged) - len(better) - len(worse)
-    also = f", and the same on {equal}" if equal else ""
-    sentences = [f"The tuned model scores higher than the base on {len(better)} of {len(judged)} tasks{also}."]
-    if worse:
-        sentences.append(f"**It scores lower than the base on {len(worse)}: {_listed(worse)}.**")
-    else:
-        sentences.append("It scores lower on none.")
-    if unclear := [line for line in (*better, *worse) if line.stderr is not None and not line.clear]:
-        sentences.append(f"Within its 95 % interval, so possibly chance: {_listed(unclear)}.")
-    if mean.difference is not None:
-        word = {1: "higher than", -1: "lower than", 0: "equal to"}[_sign(round(mean.difference, 3))]
-        chance = "" if mean.stderr is None or mean.clear or word == "equal to" else ", possibly by chance"
-        sentences.append(f"The mean over all {mean.tasks} tasks is {word} the base's ({signed(mean.difference)}){chance}.")
-    return sentences
-
-
-def _result_files(path: Path) -> Iterable[Path]:
-    if path.is_file():
+def _places(path: Path) -> list[Path]:
+    """The path itself if it holds one model's results, else the folders in it that hold some."""
+    if not path.is_dir() or len({file.parent for file in path.rglob("results_*.json")}) <= 1:
         return [path]
-    if not path.is_dir():
-        raise UserError(f"{path} does not exist; give a results_*.json that lighteval wrote, or its folder")
-    # The time stands in the name; a copied or checked-out file's own time says nothing.
-    files = sorted(path.rglob("results_*.json"), key=lambda file: file.name, reverse=True)
-    if not files:
-        raise UserError(f"{path} holds no results_*.json; run lighteval with --output-dir {path} first")
-    for one, other in pairwise(sorted({file.parent for file in files})):
-        raise UserError(f"{path} holds the results of more than one model; name one of them, such as {one} or {other}")
-    return files
+    return [folder for folder in sorted(path.iterdir()) if folder.is_dir() and any(folder.rglob("results_*.json"))]
 
 
-def _load(file: Path) -> Any:
+def _prompts(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Task and the hash of its prompts."""
+    summaries = _dict(document, "summary_tasks")
+    for key in summaries:
+        if found := _dict(_dict(summaries, key), "hashes").get("hash_examples"):
+            yield task_of(key), str(found)
+
+
+def _merged(folder: Path) -> Merged | None:
+    """What training.merge says is in a merged model's folder; None where it is not here."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise UserError(f"{file} cannot be read as JSON ({error}); evaluate again") from error
+        adapters = json.loads((folder / "merge.json").read_text(encoding="utf-8"))["adapters"]
+        return tuple((str(one["name"]), str(one["sha256"]), float(one["weight"])) for one in adapters)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
-def _dict(document: dict[str, Any], key: str) -> dict[str, Any]:
+def _dict(document: Mapping[str, Any], key: str) -> dict[str, Any]:
     value = document.get(key)
     return value if isinstance(value, dict) else {}
 
@@ -209,74 +233,3 @@ def _seconds(value: Any) -> float | None:
         return float(value)  # lighteval writes it as text
     except (TypeError, ValueError):
         return None
-
-
-def _task_of(key: str) -> tuple[Task | None, int]:
-    """`shop:also_buy|0` -> the task and 0; any other key -> None."""
-    name, _, shots = key.partition("|")
-    suite, _, task = name.partition(":")
-    return (TASKS.get(task) if suite == SUITE else None), int(shots) if shots.isdecimal() else 0
-
-
-def _score(document: dict[str, Any], key: str, task: Task, file: Path) -> Score:
-    metrics = _dict(document["results"], key)
-    value = number(metrics.get(task.metric))
-    if value is None:
-        raise UserError(f"{file}: {key} has no number for {task.metric}, the metric of this task; evaluate again")
-    return Score(
-        value=value,
-        stderr=number(metrics.get(f"{task.metric}_stderr")),
-        unparsable=number(metrics.get("unparsable")),
-        rows=_rows(document, key),
-        version=int(number(_dict(document, "versions").get(key)) or 0),
-        prompts=str(_dict(_dict(_dict(document, "summary_tasks"), key), "hashes").get("hash_examples", "")),
-    )
-
-
-def _rows(document: dict[str, Any], key: str) -> int | None:
-    """Rows asked. lighteval 0.13 leaves its own counter at -1; the task's declares how many there are to ask."""
-    config, asked_for = _dict(_dict(document, "config_tasks"), key), _dict(document, "config_general").get("max_samples")
-    counters = [number(config.get(name)) for name in ("effective_num_docs", "original_num_docs")]
-    rows = next((rows for rows in counters if rows is not None and rows > 0), None)
-    limit = number(asked_for)
-    if rows is None:
-        return None
-    return int(rows if limit is None else min(rows, limit))
-
-
-def _measured(results: Results) -> list[str]:
-    return [name for name in TASKS if name in results.scores]
-
-
-def _mean(title: str, lines: Sequence[Comparison]) -> Comparison:
-    """A model's mean is given only where it was measured on every line, so that both means are over the same tasks."""
-    bases = [line.base for line in lines if line.base and line.same_prompts]
-    errors = [line.paired_stderr for line in lines if line.paired_stderr is not None]
-    return Comparison(
-        title,
-        "",
-        _mean_score([line.tuned for line in lines]),
-        _mean_score(bases) if len(bases) == len(lines) else None,
-        len(lines),
-        math.hypot(*errors) / len(lines) if len(errors) == len(lines) else None,
-    )
-
-
-def _mean_score(scores: Sequence[Score]) -> Score:
-    errors = [score.stderr for score in scores if score.stderr is not None]
-    unreadable = [score.unparsable for score in scores if score.unparsable is not None]
-    rows = [score.rows for score in scores if score.rows is not None]
-    return Score(
-        value=sum(score.value for score in scores) / len(scores),
-        stderr=math.hypot(*errors) / len(scores) if len(errors) == len(scores) else None,
-        unparsable=sum(unreadable) / len(unreadable) if len(unreadable) == len(scores) else None,
-        rows=sum(rows) if len(rows) == len(scores) else None,
-    )
-
-
-def _listed(lines: Sequence[Comparison]) -> str:
-    return ", ".join(f"{line.title} ({signed(line.difference)})" for line in lines)
-
-
-def _sign(value: float) -> int:
-    return (value > 0) - (value < 0)

@@ -1,63 +1,99 @@
-"""The card's tables, as Markdown."""
+"""The card's tables, as Markdown. Below a figure stands its interval in small print, so that columns stay narrow."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from eval_tasks.reporting.comparison import Cell, Gain, Line, Report
+from eval_tasks.reporting.table import NOTHING, gain_interval, metric_name, number, score_interval, share, signed, title
 from model_card import markdown
 from model_card.facts import Facts
 from model_card.inputs import Data
-from model_card.results import Comparison
 
 SHORT = 12
 """Digits of a fingerprint in a table; the one that was trained on is given in full."""
 
-
-def base_score(line: Comparison) -> str:
-    """A table's cell."""
-    return markdown.score(line.base.value, line.base.stderr) if line.base else markdown.MISSING
+UNBROKEN = "\u00a0"
+"""A space at which no line ends: on a phone a table is scrolled, and an interval stays in one line."""
 
 
-def difference(line: Comparison) -> str:
-    """A table's cell."""
-    return markdown.signed(line.difference, line.stderr) if line.same_prompts else "other prompts"
+# --- Scores ---
 
 
-def scores_table(facts: Facts) -> str:
-    with_base = facts.base_results is not None
-    columns = ["Task", "Metric", "Rows:", *(["Base:"] if with_base else []), "Tuned:", *(["Difference:"] if with_base else [])]
-
-    def row(line: Comparison, title: str) -> list[str]:
-        before, after = ([base_score(line)], [difference(line)]) if with_base else ([], [])
-        tuned = markdown.score(line.tuned.value, line.tuned.stderr)
-        return [title, line.metric, markdown.count(line.tuned.rows), *before, tuned, *after]
-
-    rows = [row(line, line.title) for line in facts.lines] + [row(line, f"**{line.title}**") for line in facts.means]
+def scores_table(report: Report, lines: Sequence[tuple[str, Line]]) -> str:
+    """Base, tuned model and their difference. `lines`: what a line is called -> the line; one without a metric is a mean."""
+    beside = report.last > 0
+    columns = ["Task", *(["Base:"] if beside else []), "Tuned:", *(["Difference:"] if beside else []), "Unreadable:"]
+    rows = []
+    for name, line in lines:
+        cells, gain = line.cells[: report.last + 1], line.gains[report.last]
+        shares = f"{UNBROKEN}→{UNBROKEN}".join(share(cell.unparsable if cell else None) for cell in cells)
+        rows.append([_name_and_rows(name, line, cells[-1]), *map(_score, cells), *([_gain(gain)] if beside else []), shares])
     return markdown.table(columns, rows)
 
 
-def unreadable_table(facts: Facts) -> str:
-    with_base = facts.base_results is not None
-    rows = [
-        [
-            line.title,
-            *([markdown.share(line.base.unparsable if line.base else None)] if with_base else []),
-            markdown.share(line.tuned.unparsable),
-        ]
-        for line in [*facts.lines, facts.means[-1]]
-    ]
-    return markdown.table(["Task", *(["Base:"] if with_base else []), "Tuned:"], rows)
+def baselines_table(report: Report, lines: Sequence[tuple[str, Line]]) -> str | None:
+    """The tuned model beside baselines, the highest score of a line in bold; None where there is no baseline."""
+    shown = range(report.last, len(report.models))
+    lines = [(name, line) for name, line in lines if any(line.cells[place] for place in shown[1:])]
+    if not lines:
+        return None
+    rows = []
+    for name, line in lines:
+        values = [cell.value if (cell := line.cells[place]) else None for place in shown]
+        most = max(round(value, 3) for value in values if value is not None)
+        best = [value is not None and round(value, 3) == most for value in values]
+        texts = [f"**{number(value)}**" if bold else number(value) for value, bold in zip(values, best, strict=True)]
+        rows.append([_name(name, line), *texts])
+    return markdown.table(["Task", "Tuned:", *(f"{markdown.plain(report.names[place])}:" for place in shown[1:])], rows)
 
 
-def configs_table(data: Data | None) -> str | None:
+def task_lines(lines: Sequence[Line]) -> list[tuple[str, Line]]:
+    return [(title(line.name), line) for line in lines]
+
+
+def _name(name: str, line: Line) -> str:
+    shown = markdown.plain(name[:1].upper() + name[1:])
+    return shown if line.metric else f"**{shown}**"
+
+
+def _name_and_rows(name: str, line: Line, tuned: Cell | None) -> str:
+    rows = f"{tuned.rows:,} rows" if tuned and tuned.rows else ""
+    return _with_small(_name(name, line), ", ".join(filter(None, (metric_name(line), rows))))
+
+
+def _score(cell: Cell | None) -> str:
+    return _with_small(number(cell.value), score_interval(cell).replace(" ", UNBROKEN)) if cell else NOTHING
+
+
+def _gain(gain: Gain | None) -> str:
+    if gain is None:
+        return NOTHING
+    shown = f"**{signed(gain.value)}**" if gain.clear else signed(gain.value)
+    return _with_small(shown, gain_interval(gain).replace(" ", UNBROKEN))
+
+
+def _with_small(text: str, small: str) -> str:
+    return f"{text}<br><sub>{small}</sub>" if small else text
+
+
+# --- Data and training ---
+
+
+def configs_table(data: Data | None, trained_on: str) -> str | None:
+    """The config that was trained on and all tasks; families say nothing more."""
+    from dataset_builders.tasks import FAMILIES
+
     if data is None:
         return None
     rows = [
         [
-            markdown.plain(name),
+            markdown.identifier(name),
             markdown.count(config.get("train")),
             markdown.count(config.get("test")),
             markdown.identifier(str(config.get("fingerprint") or "")[:SHORT]),
         ]
         for name, config in data.configs.items()
+        if name not in FAMILIES or name == trained_on
     ]
     return markdown.table(["Config", "Train rows:", "Test rows:", f"Fingerprint, first {SHORT}"], rows)
 
@@ -69,7 +105,7 @@ def sources_table(data: Data | None) -> str | None:
         [markdown.plain(name), *(markdown.count(source[key]) for key in ("read", "used", "left_out"))]
         for name, source in data.sources.items()
     ]
-    return markdown.table(["Source", "Raw records read:", "In a row:", "Left out, with a reason:"], rows)
+    return markdown.table(["Source", "Records read:", "In a row:", "Left out, with a reason:"], rows)
 
 
 def licences_table(facts: Facts) -> str:
@@ -80,29 +116,46 @@ def licences_table(facts: Facts) -> str:
 
 
 def recipe_table(facts: Facts) -> str:
+    """Settings and measurements of the training run; what it did not record has no line."""
     plain, figure, count = markdown.plain, markdown.figure, markdown.count
     lora, summary = facts.adapter.lora, facts.adapter.summary
-    hardware, versions = facts.adapter.section("hardware"), facts.adapter.section("versions")
-    device = plain(hardware.get("device") or "device not recorded")
-    cores, memory = count(hardware.get("cores")), markdown.size(hardware.get("memory_bytes"))
+    versions = facts.adapter.section("versions")
     rows = [
         ("Method", plain(lora.get("peft_type") or "LoRA").replace("LORA", "LoRA")),
-        ("LoRA rank r, alpha, dropout", ", ".join(figure(lora.get(key)) for key in ("r", "lora_alpha", "lora_dropout"))),
-        ("LoRA target modules", plain(_module_kinds(lora.get("target_modules")))),
+        ("LoRA rank", count(lora.get("r"))),
+        ("LoRA alpha", figure(lora.get("lora_alpha"))),
+        ("LoRA dropout", figure(lora.get("lora_dropout"))),
+        ("LoRA modules", plain(_module_kinds(lora.get("target_modules")))),
+        ("Mixture of tasks", plain(summary.get("task_weights") or markdown.MISSING)),
         ("Learning rate", figure(summary.get("learning_rate"))),
-        ("Epochs, steps", f"{figure(summary.get('epochs'))}, {count(summary.get('steps'))}"),
-        ("Rows per step, most tokens in a row", f"{count(summary.get('rows_per_step'))}, {count(summary.get('max_length'))}"),
-        ("Tokens", count(summary.get("tokens"))),
+        ("Epochs", figure(summary.get("epochs"))),
+        ("Steps", count(summary.get("steps"))),
+        ("Rows per step", figure(summary.get("rows_per_step"))),
+        ("Most tokens in a row", count(summary.get("max_length"))),
         ("Seed", count(summary.get("seed"))),
-        ("Training loss, validation loss", f"{figure(summary.get('train_loss'))}, {figure(summary.get('validation_loss'))}"),
-        ("Hardware", f"{device}; cores: {cores}; memory: {memory}"),
+        ("Training loss", figure(summary.get("train_loss"))),
+        ("Validation loss", figure(summary.get("validation_loss"))),
+        ("Hardware", _hardware(facts)),
         ("Time", markdown.duration(summary.get("seconds"))),
+        ("Tokens", count(summary.get("tokens"))),
         ("Throughput", figure(summary.get("tokens_per_second"), "tokens/s")),
         ("Peak memory", markdown.size(summary.get("peak_memory_bytes"))),
+        ("Emissions", figure(summary.get("emissions_kg"), "kg CO2e")),
         ("Time of the evaluation", markdown.duration(facts.tuned.seconds)),
         ("Versions", plain(", ".join(f"{name} {version}" for name, version in versions.items())) or markdown.MISSING),
     ]
-    return markdown.table(["Setting or measurement", "Value"], rows)
+    return markdown.table(["Setting or measurement", "Value"], [row for row in rows if row[1] != markdown.MISSING])
+
+
+def _hardware(facts: Facts) -> str:
+    hardware, processes = facts.adapter.section("hardware"), markdown.number(facts.adapter.summary.get("processes"))
+    parts = [
+        "CPU" if hardware.get("device") == "cpu" else markdown.plain(hardware.get("device") or markdown.MISSING),
+        f"{markdown.count(hardware.get('cores'))} cores",
+        f"{markdown.size(hardware.get('memory_bytes'))} of memory",
+        f"{processes:.0f} processes" if processes and processes > 1 else markdown.MISSING,
+    ]
+    return ", ".join(part for part in parts if markdown.MISSING not in part) or markdown.MISSING
 
 
 def _module_kinds(modules: Any) -> str:

@@ -51,8 +51,8 @@ def _against_baselines(report: Report) -> Iterable[str]:
 # --- Before comparing ---
 
 
-def notes(report: Report) -> list[str]:
-    """Sentences, none where there is nothing to mind."""
+def notes(report: Report, advice: bool = True) -> list[str]:
+    """Sentences, none where there is nothing to mind; with `advice` on what to do about it."""
     contestants, baselines = report.models[: report.last + 1], report.models[report.last + 1 :]
     tasks = [line.name for line in report.lines]
     shared = [task for task in tasks if all(task in model.run.scores for model in contestants)]
@@ -71,8 +71,8 @@ def notes(report: Report) -> list[str]:
     found += [sentence for model in report.models for sentence in _of_answers(model)]
     if silent := [model.name for model in report.models if not any(model.answers.values())]:
         found.append(
-            f"No answers were kept of {', '.join(silent)}, so intervals come from lighteval's standard errors and there are no "
-            "cases: evaluate with --save-details."
+            f"No answers were kept of {', '.join(silent)}, so intervals come from lighteval's standard errors"
+            + (" and there are no cases: evaluate with --save-details." if advice else ".")
         )
     if len({line.metric for line in report.lines}) > 1:
         found.append("A mean over tasks of different metrics is one of unlike things: it orders models, and measures nothing.")

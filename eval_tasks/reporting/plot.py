@@ -204,8 +204,8 @@ def _mark(axes: Any, cell: Cell | Gain, place: float, colour: str, hollow: bool)
     )
 
 
-def legend(figure: Any, report: Report, columns: int = 4) -> None:
-    """What the marks of `draw_scores` are, above the picture, so many beside each other at most."""
+def legend(figure: Any, report: Report, baselines: str = "") -> None:
+    """What the marks of `draw_scores` are, above the picture. `baselines`: in place of their names, where there is little room."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -215,9 +215,9 @@ def legend(figure: Any, report: Report, columns: int = 4) -> None:
         handle = Line2D([], [], linestyle="", marker="o", markersize=6, markeredgewidth=1.6, label=literal(name))
         handle.set(markeredgecolor=colour, markerfacecolor="white" if number == 0 and report.last else colour)
         handles.append(handle)
-    if baselines := report.names[report.last + 1 :]:
-        handles.append(Patch(color=FIELD, label=literal(f"best baseline of {', '.join(baselines)}")))
+    if names := report.names[report.last + 1 :]:
+        handles.append(Patch(color=FIELD, label=literal(baselines or f"best baseline of {', '.join(names)}")))
     figure.legend(
-        handles=handles, loc="outside upper left", ncols=min(columns, len(handles)), frameon=False, labelcolor=INK,
+        handles=handles, loc="outside upper left", ncols=min(4, len(handles)), frameon=False, labelcolor=INK,
         handletextpad=0.4, columnspacing=1.4, fontsize=10,
     )  # fmt: skip

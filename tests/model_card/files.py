@@ -17,7 +17,9 @@ def write_json(file: Path, value: Any) -> Path:
     return file
 
 
-def results_document(scores: dict[str, float], prompts: str = "same", **general: Any) -> dict[str, Any]:
+def results_document(
+    scores: dict[str, float], prompts: str = "same", model: str = "adapter", version: int = 0, **general: Any
+) -> dict[str, Any]:
     """A results file's content: 40 rows a task, a standard error of 0.03, and a share of 0.25 unreadable."""
     keys = {f"shop:{name}|0": TASKS[name].metric for name in scores}
     results: dict[str, Any] = {
@@ -29,29 +31,36 @@ def results_document(scores: dict[str, float], prompts: str = "same", **general:
         "config_general": {
             "max_samples": None,
             "total_evaluation_time_secondes": "95.3",
-            "model_config": {"model_name": "merged", "generation_parameters": {"temperature": 0.0}},
+            "model_name": model,
+            "model_config": {"model_name": model, "generation_parameters": {"temperature": 0.0}},
             **general,
         },
         "results": results,
-        "versions": dict.fromkeys(keys, 0),
-        "config_tasks": {key: {"effective_num_docs": -1, "original_num_docs": 40} for key in keys},
+        "config_tasks": {key: {"effective_num_docs": -1, "original_num_docs": 40, "version": version} for key in keys},
         "summary_tasks": {key: {"hashes": {"hash_examples": prompts}} for key in keys},
     }
 
 
 def write_results(
-    folder: Path, scores: dict[str, float], time: str = "2026-01-02T03-04-05.678901", model: str = "merged", **more: Any
+    folder: Path, scores: dict[str, float], time: str = "2026-01-02T03-04-05.678901", model: str = "adapter", **more: Any
 ) -> Path:
     """A results folder as lighteval lays it out; returns the folder."""
-    write_json(folder / "results" / model / f"results_{time}.json", results_document(scores, **more))
+    document = results_document(scores, model=model, **more)
+    write_json(folder / "results" / Path(model).name / f"results_{time}.json", document)
     return folder
 
 
-def write_base_model(folder: Path) -> Path:
+def write_baseline(folder: Path, name: str, scores: dict[str, float]) -> Path:
+    config = {"model_name": name, "model_definition_file_path": "eval_tasks/baseline_model.py"}
+    return write_results(folder, scores, model=name, model_config=config)
+
+
+def write_base_model(folder: Path, **config: Any) -> Path:
     """A local copy of a model on the Hub, without weights."""
     folder.mkdir(parents=True)
     card = "---\nlicense: apache-2.0\nbase_model: some-lab/Tiny-1M\n---\n# Tiny-1M, unpacked\n\nSome text.\n"
     (folder / "README.md").write_text(card, encoding="utf-8")
+    write_json(folder / "config.json", {"dtype": "float32", **config})
     return folder
 
 
@@ -102,6 +111,7 @@ def write_data(folder: Path, **manifest: Any) -> Path:
             "esci": {"licence": "Apache-2.0", "read": 500, "used": 490},
             "amazonqa": {"licence": "none stated", "read": 20, "used": 20},
         },
+        "locales": ["us"],
         "synthetic": False,
         "seed": 0,
     }
@@ -110,6 +120,7 @@ def write_data(folder: Path, **manifest: Any) -> Path:
 
 
 def table_cells(text: str, first: str) -> list[str]:
-    """Cells of the first table row of a card that begins with the cell `first`."""
-    line = next(line for line in text.splitlines() if line.startswith(f"| {first} |"))
-    return [cell.strip() for cell in line.strip("|").split("|")]
+    """Cells of the first table row of a card whose first cell begins with `first`, small print behind a stroke."""
+    line = next(line for line in text.splitlines() if line.startswith((f"| {first} |", f"| {first}<br>")))
+    small = line.replace("<br><sub>", " / ").replace("</sub>", "").replace("\u00a0", " ")
+    return [cell.strip() for cell in small.strip("|").split("|")]

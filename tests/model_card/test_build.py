@@ -1,9 +1,9 @@
 """The command that makes the card: what stands in it, what it refuses, and what it commits."""
 
-import contextlib
-import io
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -11,18 +11,18 @@ import pytest
 from huggingface_hub import HfApi, ModelCard
 
 from dataset_builders.tasks import TASKS
-from eval_tasks.answering.cache_key import data_version
 from model_card import card as card_module
 from model_card.build import main
+from tests.eval_tasks.runs import BASELINE, said, write_run
 from tests.hub import ALICE
 from tests.model_card.files import (
     BASE,
     FINGERPRINT,
     TUNED,
-    results_document,
     table_cells,
     write_adapter,
     write_base_model,
+    write_baseline,
     write_data,
     write_json,
     write_results,
@@ -56,7 +56,7 @@ def test_metadata_round_trips_with_the_measured_scores(options):
     assert {result.dataset_config: result.metric_value for result in data.eval_results} == TUNED
     assert {result.metric_type for result in data.eval_results} == {"accuracy", "ndcg", "hit_rate", "rouge"}
     assert {result.dataset_split for result in data.eval_results} == {"test"}
-    assert (data.library_name, data.pipeline_tag, data.language) == ("peft", "text-generation", "en")
+    assert (data.library_name, data.pipeline_tag, data.language) == ("peft", "text-generation", ["en"])
     assert (data.base_model, data.base_model_relation) == ("some-lab/Tiny-1M", "adapter")
     assert (data.license, data.license_name) == ("other", "see-licences-below")
     assert data.get("datasets") is None
@@ -88,50 +88,117 @@ def test_a_relative_folder_is_no_id_of_the_hub(options, tmp_path, monkeypatch):
     assert ModelCard.load(options["--out"]).data.base_model == "some-lab/Tiny-1M"
 
 
-def test_scores_stand_beside_the_bases_with_their_difference(options):
+def test_scores_stand_beside_the_bases_with_their_difference_and_intervals(options):
     text = build(options)
-    assert table_cells(text, "Task") == ["Task", "Metric", "Rows", "Base", "Tuned", "Difference"]
+    assert table_cells(text, "Task") == ["Task", "Base", "Tuned", "Difference", "Unreadable"]
     assert table_cells(text, TASKS["also_buy"].title) == [
-        "What else will this customer buy?",
-        "Hit rate",
-        "40",
-        "0.100 ± 0.030",
-        "0.500 ± 0.030",
-        "+0.400 ± 0.042",
+        "What else will this customer buy? / hit rate, 40 rows",
+        "0.100 / 0.04 to 0.16",
+        "0.500 / 0.44 to 0.56",
+        "**+0.400** / +0.32 to +0.48",
+        "25% → 25%",
     ]
-    assert table_cells(text, "**All tasks, mean**")[2:] == ["160", "0.287 ± 0.015", "0.525 ± 0.015", "+0.238 ± 0.021"]
-    assert "25.0 %" in text
+    assert table_cells(text, "**All tasks, mean**")[1:4] == [
+        "0.287 / 0.26 to 0.32",
+        "0.525 / 0.50 to 0.55",
+        "**+0.238** / +0.20 to +0.28",
+    ]
+    assert "Score on 160 held-out rows, mean over tasks: 0.525 (95 % interval 0.496 to 0.554), the base's 0.287." in text
+    assert "No answers were kept of base, tuned, so intervals come from lighteval's standard errors." in text
     assert "0.999" not in text  # lighteval's own averages
 
 
+def test_figures_are_those_of_the_report_to_the_last_digit(options, tmp_path):
+    from eval_tasks.reporting.table import cells
+    from tests.eval_tasks.runs import report_of, said, write_run
+
+    tasks = ("review_rating", "also_buy")
+    base, adapter, random = (
+        write_run(tmp_path / "runs" / name, {f"shop:{task}": said(*values) for task in tasks}, model=name, **about)
+        for name, values, about in (
+            ("model", [0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0], {}),
+            ("adapter", [1.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0], {}),
+            ("random", [0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0], BASELINE),
+        )
+    )
+    text = build(options | {"--results": adapter, "--base-results": base, "--baseline-results": random})
+    report = report_of(base, adapter, random)
+    for line, shown in zip(report.lines, (TASKS[task].title for task in tasks), strict=True):
+        texts = [(value, small.split(", p ")[0].split(", p")[0]) for value, small in cells(report, line)]
+        wanted = [f"{value} / {small}" for value, small in (texts[2], texts[3], texts[5])]
+        assert [cell.replace("*", "") for cell in table_cells(text, shown)[1:4]] == wanted
+        baselines = text.partition("### What needs no language model")[2]
+        assert [cell.replace("*", "") for cell in table_cells(baselines, shown)[1:]] == [texts[3][0], texts[4][0]]
+    assert "standard errors" not in text
+
+
+def test_baselines_stand_beside_the_tuned_model_the_best_of_a_line_in_bold(options, tmp_path):
+    write_baseline(tmp_path / "out" / "tfidf", "tfidf", {"review_rating": 0.9, "also_buy": 0.1})
+    write_baseline(tmp_path / "out" / "random", "random", dict.fromkeys(TUNED, 0.2))
+    text = build(options | {"--baseline-results": tmp_path / "out"})
+    baselines = text.partition("### What needs no language model")[2]
+    assert table_cells(baselines, "Task") == ["Task", "Tuned", "random", "tfidf"]
+    assert table_cells(baselines, TASKS["review_rating"].title)[1:] == ["0.600", "0.200", "**0.900**"]
+    assert table_cells(baselines, TASKS["also_buy"].title)[1:] == ["**0.500**", "0.200", "0.100"]
+    assert table_cells(baselines, TASKS["answer_generation"].title)[1:] == ["**0.350**", "0.200", "-"]
+    assert "- tfidf: likeness of words" in baselines
+    assert "A baseline without a language model scores higher on 1 of 4:** Rating of a review (tfidf 0.900)" in text
+    assert "What needs no language model" not in build(options)
+
+
+def test_other_benchmarks_have_tables_of_their_own_with_their_own_mean(options, tmp_path):
+    folders = []
+    for name, value in (("adapter", 1.0), ("model", 0.5)):
+        folder = tmp_path / f"bench_{name}"
+        write_run(folder, {f"shopbench:task{number}": said(value) for number in (1, 2, 9)}, model=name, metric="accuracy")
+        folders.append(folder)
+    arguments = [str(part) for pair in options.items() for part in pair]
+    main([*arguments, "--results", str(folders[0]), "--base-results", str(folders[1])])
+    text = options["--out"].read_text(encoding="utf-8")
+    bench = text.partition("### ShopBench")[2].partition("## Data")[0]
+    assert table_cells(bench, "**Concepts, mean of 2**")[1:4] == [
+        "0.500 / 0.50 to 0.50",
+        "1.000 / 1.00 to 1.00",
+        "+0.500 / +0.50 to +0.50",  # not in bold: of one row each, however clear the interval
+    ]
+    assert table_cells(bench, "**All tasks, mean**")[0] == "**All tasks, mean** / 3 rows"
+    assert "<details><summary>Its 3 tasks by their own metrics</summary>" in bench
+    assert table_cells(bench, "Task9")[2] == "1.000 / 1.00 to 1.00"
+    assert table_cells(text, "**All tasks, mean**")[2] == "0.525 / 0.50 to 0.55", "the shop's mean is over its own tasks"
+    assert {result.dataset_config for result in ModelCard.load(options["--out"]).data.eval_results} == set(TUNED)
+
+
 def test_a_lower_score_is_told(options):
-    assert "**It scores lower than the base on 1: Ranking products for a query (-0.050).**" in build(options)
+    assert "**It scores lower than the base on 1:** Ranking products for a query (-0.050)." in build(options)
 
 
 def test_without_a_base_there_is_no_column_for_it(options):
     text = build(options | {"--base-results": None})
-    assert table_cells(text, "Task") == ["Task", "Metric", "Rows", "Tuned"]
-    assert table_cells(text, TASKS["also_buy"].title)[-1] == "0.500 ± 0.030"
+    assert table_cells(text, "Task") == ["Task", "Tuned", "Unreadable"]
+    assert table_cells(text, TASKS["also_buy"].title)[1:] == ["0.500 / 0.44 to 0.56", "25%"]
     assert "nothing can be said about what tuning changed" in text
     assert "Difference" not in text
 
 
-def test_a_task_that_the_base_was_not_asked_is_not_measured(options, tmp_path):
-    text = build(options | {"--base-results": write_results(tmp_path / "part", {"also_buy": 0.1})})
-    assert table_cells(text, "Rating of a review")[3:] == ["not measured", "0.600 ± 0.030", "not measured"]
+def test_a_task_that_the_base_was_not_asked_has_no_score_of_it(options, tmp_path):
+    part = write_results(tmp_path / "part", {"also_buy": 0.1}, model="model")
+    text = build(options | {"--base-results": part})
+    assert table_cells(text, "Rating of a review")[1:4] == ["-", "0.600 / 0.54 to 0.66", "-"]
+    assert "Not scored for every model, and in no mean: `review_rating`" in text
 
 
 def test_recipe_and_hardware_come_from_the_training_run(options):
     text = build(options)
-    cells = {name: table_cells(text, name)[1] for name in ("Time", "Throughput", "Peak memory", "Tokens", "Learning rate")}
+    cells = {name: table_cells(text, name)[1] for name in ("Time", "Throughput", "Peak memory", "Tokens", "Hardware")}
     assert cells == {
         "Time": "1 min 15 s",
         "Throughput": "1313 tokens/s",
         "Peak memory": "1.5 GB",
         "Tokens": "98,765",
-        "Learning rate": "not measured",
+        "Hardware": "CPU, 2 cores, 8 GB of memory",
     }
-    assert table_cells(text, "LoRA target modules")[1] == "q_proj, v_proj"
+    assert table_cells(text, "LoRA modules")[1] == "q_proj, v_proj"
+    assert "Learning rate" not in text, "what the run did not record has no line"
     assert "1,234 rows for training, 56 for validation" in text
 
 
@@ -140,39 +207,53 @@ def test_tasks_that_were_not_trained_or_not_measured_are_named(options):
     write_adapter(options["--adapter"], str(options["--adapter"].parent / "model"), tasks=rows)
     text = build(options)
     assert "no row in its training data: Ranking products for a query; An answer from reviews." in text
-    (unmeasured,) = re.findall(r"Not measured, so nothing is promised: (.*)", text)
-    assert len(unmeasured.split("; ")) == len(TASKS) - len(TUNED)
+    assert "Not measured, so nothing is promised: What will this customer search next?." in text
 
 
 def test_without_a_training_summary_nothing_is_made_up(options):
     (options["--adapter"] / "training_summary.json").unlink()
     text = build(options)
-    assert table_cells(text, "Time")[1] == table_cells(text, "Seed")[1] == table_cells(text, "Versions")[1] == "not measured"
-    assert table_cells(text, "LoRA rank r, alpha, dropout")[1] == "16, 32, 0.05"
+    assert "The training run left no record of its settings and measurements." in text
+    assert "not measured" not in text
     assert "recorded no fingerprint" in text
+
+
+def test_emissions_are_told_where_they_were_measured_and_nowhere_else(options):
+    text = build(options)
+    assert "missions" not in text
+    assert "co2" not in text
+    write_adapter(options["--adapter"], str(options["--adapter"].parent / "model"), emissions_kg=0.0012)
+    text = build(options)
+    assert table_cells(text, "Emissions")[1] == "0.0012 kg CO2e"
+    assert ModelCard.load(options["--out"]).data.to_dict()["co2_eq_emissions"] == {
+        "emissions": 1.2,  # grams, as the Hub wants them
+        "source": "the training run's own record",
+        "training_type": "fine-tuning",
+        "hardware_used": "cpu",
+    }
 
 
 def test_data_is_told_by_fingerprint_source_and_licence(options):
     text = build(options)
-    assert f"`{FINGERPRINT}`, the one above" in text
-    assert table_cells(text, "default") == ["default", "1,290", "160", f"`{FINGERPRINT[:12]}`"]
+    assert f"Fingerprint of its rows at training: `{FINGERPRINT}`." in text
+    assert table_cells(text, "`default`") == ["`default`", "1,290", "160", f"`{FINGERPRINT[:12]}`"]
     assert table_cells(text, "esci") == ["esci", "500", "490", "10"]
     assert table_cells(text, "Source: amazonqa")[1] == "none stated"
     assert table_cells(text, "Base model: some-lab/Tiny-1M")[1] == "apache-2.0"
     assert "Shopping Queries Dataset" in text
 
 
-def test_rows_built_again_after_training_are_told(options):
+def test_what_does_not_fit_together_stands_above_all_else(options):
+    assert "does not fit together" not in build(options)
     write_adapter(options["--adapter"], str(options["--adapter"].parent / "model"), dataset_fingerprint="f" * 64)
-    assert "which is not the one above" in build(options)
+    above = build(options).partition("## What it is for")[0]
+    assert "> **Read the scores with care: what this card is made from does not fit together.**\n> - The dataset below" in above
 
 
-def test_scores_from_another_build_are_told(options):
-    document = results_document(TUNED)
-    document["versions"]["shop:also_buy|0"] = data_version("a" * 64)  # the manifest's
-    document["versions"]["shop:review_rating|0"] = data_version("another")
-    write_json(options["--results"] / "results" / "merged" / "results_2027.json", document)
-    assert "another build of the dataset than the one below: Rating of a review.**" in build(options)
+def test_languages_are_those_of_the_rows(options):
+    write_data(options["--data"], locales=["jp", "us"])
+    assert "languages other than English and Japanese." in build(options)
+    assert ModelCard.load(options["--out"]).data.language == ["en", "ja"]
 
 
 def test_synthetic_rows_are_called_synthetic(options):
@@ -221,22 +302,32 @@ def test_names_from_files_cannot_break_the_card(options, tmp_path):
         dataset_config=evil,
         dataset_fingerprint=evil,
     )
-    text = build(options)
+    write_baseline(tmp_path / "evil", evil, TUNED)
+    write_run(tmp_path / "tuned", {f"shopping_mmlu:{evil.replace('|', '')}": said(1.0)}, metric="accuracy")
+    shutil.move(tmp_path / "tuned" / "results" / "org" / "model" / "results_2026-01-02T10-00-00.000001.json",
+                tmp_path / "tuned" / "results" / "adapter")  # fmt: skip
+    document = next((tmp_path / "tuned").rglob("results_2026-01-02T10*.json"))
+    write_json(document, json.loads(document.read_text()) | {"config_general": {"model_name": "adapter"}})
+    text = build(options | {"--baseline-results": tmp_path / "evil"})
     loaded = ModelCard.load(options["--out"])
     assert len(loaded.data.eval_results) == 4
     assert loaded.text.count("\n## ") == 8
+    assert len(re.findall(r"^### ", loaded.text, re.MULTILINE)) == 5, "three ways to start, baselines, Shopping MMLU"
     assert "\n# e" not in text
-    assert not re.search(r"(?<!\\)<img", text)
+    assert not re.search(r"(?<!\\)<img(?! src=\"scores.png)", text)
     tables = [line for line in text.splitlines() if line.startswith("|")]
     widths = {line: len(re.findall(r"(?<!\\)\|", line)) for line in tables}
     source = next(line for line in tables if "\\<img" in line and "| 2 |" in line)
     assert widths[source] == 5
+    header = next(line for line in tables if line.startswith("| Task | Tuned | a"))
+    assert widths[header] == 4
+    assert widths[next(line for line in tables if line.startswith("| A") and "\\<img" in line)] == 4
 
 
 def test_the_plot_is_beside_the_card_and_drawn_from_the_scores(options):
     text = build(options)
     plot = options["--out"].with_name("scores.png")
-    assert "(scores.png)" in text
+    assert '<img src="scores.png" width="480" alt="Scores of the base and the tuned model, task by task">' in text
     first = plot.read_bytes()
     assert first.startswith(b"\x89PNG")
     write_results(options["--results"], {**TUNED, "also_buy": 0.9}, time="2027")
@@ -274,8 +365,10 @@ BAD = {
     "no adapter": ({"--adapter": "data"}, "holds no adapter_config.json"),
     "adapter config is corrupt": ({"--adapter": "corrupt"}, "adapter_config.json cannot be read as JSON"),
     "summary is a list": ({"--adapter": "listed"}, "training_summary.json holds no JSON object"),
-    "results are missing": ({"--results": "gone"}, "gone does not exist"),
-    "base results are missing": ({"--base-results": "gone"}, "gone does not exist"),
+    "results are missing": ({"--results": "gone"}, "gone: no such file or folder"),
+    "base results are missing": ({"--base-results": "gone"}, "gone: no such file or folder"),
+    "no baseline": ({"--baseline-results": "tuned"}, "tuned holds no results of a baseline"),
+    "another suite alone": ({"--results": "bench"}, "bench holds no score of a shop task"),
     "no results": ({"--results": "data"}, "holds no results_"),
     "the same results twice": ({"--base-results": "tuned"}, "are the same"),
     "no manifest": ({"--data": "adapter"}, "holds no manifest.json"),
@@ -293,6 +386,7 @@ def test_bad_input_is_a_sentence_and_exit_code_2(options, tmp_path, monkeypatch,
     (tmp_path / "corrupt").mkdir()
     (tmp_path / "corrupt" / "adapter_config.json").write_text('{"r": ')
     write_json(write_adapter(tmp_path / "listed", "x/y") / "training_summary.json", [1])
+    write_run(tmp_path / "bench", {"shopbench:task1": said(1.0)}, metric="accuracy")
     out = options["--out"]
     with pytest.raises(SystemExit) as stop:
         build(options | change)
@@ -307,34 +401,6 @@ def test_push_needs_a_repository(options, capsys):
     with pytest.raises(SystemExit):
         build(options | {"--repo-id": None}, "--push")
     assert "--push needs --repo-id" in capsys.readouterr().err
-
-
-def test_the_quick_start_runs_as_printed(options, tiny_llama, tmp_path, monkeypatch):
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    # Folders of the names that the card gives, below the current one, stand in for the Hub.
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "some-lab").mkdir()
-    (tmp_path / "some-lab" / "Tiny-1M").symlink_to(tiny_llama)
-    adapter = tmp_path / "org" / "shop-lora"
-    torch.manual_seed(0)
-    get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_llama), LoraConfig(task_type="CAUSAL_LM")).save_pretrained(adapter)
-    AutoTokenizer.from_pretrained(tiny_llama).save_pretrained(adapter)
-
-    monkeypatch.chdir(tmp_path.parent)  # the ids must not be taken for folders while the card is made
-    text = build(options)
-    monkeypatch.chdir(tmp_path)
-    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert TASKS["review_rating"].templates[0].splitlines()[0] in program
-    printed, names = io.StringIO(), {}
-    with contextlib.redirect_stdout(printed):
-        exec(compile(program, "quick start", "exec"), names)
-    assert names["model"].peft_config["default"].peft_type == "LORA"
-    generated = names["output"].shape[1] - names["inputs"]["input_ids"].shape[1]
-    assert 1 <= generated <= TASKS["review_rating"].max_new_tokens
-    assert printed.getvalue()
 
 
 def upload(hub, repo_id, repo_type, files):

@@ -88,13 +88,9 @@ def test_an_identifier_is_code_that_nothing_ends_early(text):
         (markdown.duration(75.2), "1 min 15 s"),
         (markdown.duration(3600), "1 h"),
         (markdown.duration(None), "not measured"),
-        (markdown.share(0.0314), "3.1 %"),
-        (markdown.score(0.81249, 0.0141), "0.812 ± 0.014"),
-        (markdown.score(0.5), "0.500"),
-        (markdown.signed(0.4, 0.01), "+0.400 ± 0.010"),
-        (markdown.signed(-0.05), "-0.050"),
-        (markdown.signed(-0.0001), "0.000"),
-        (markdown.signed(None), "not measured"),
+        (markdown.listed([]), ""),
+        (markdown.listed(["a"]), "a"),
+        (markdown.listed(["a", "b", "c"]), "a, b and c"),
     ],
 )
 def test_figures_read_well(shown, wanted):

@@ -1,31 +1,28 @@
-"""Scores from lighteval's files, and what is said about them."""
+"""What is read of lighteval's results beside scores, which models stand beside each other, and where that is refused."""
 
 import json
-import math
 
 import pytest
 
 from dataset_builders.errors import UserError
-from model_card.results import compare, family_means, read_results, verdict
-from tests.eval_tasks.runs import said, write_run
-from tests.model_card.files import BASE, TUNED, results_document, write_json, write_results
+from model_card.results import baseline_places, comparable, read_comparisons, read_evaluations
+from tests.eval_tasks.runs import BASELINE, said, write_run
+from tests.model_card.files import BASE, TUNED, write_baseline, write_json, write_results
+
+LATER = "2026-02-02T10-00-00.000001"
 
 
-@pytest.fixture
-def tuned(tmp_path):
-    return read_results(write_results(tmp_path / "tuned", TUNED))
+def shop(folder, name="tuned"):
+    return read_evaluations(name, [folder])["shop"]
 
 
-@pytest.fixture
-def base(tmp_path):
-    return read_results(write_results(tmp_path / "base", BASE))
-
-
-def test_scores_errors_rows_and_settings_are_read(tuned):
-    assert {name: score.value for name, score in tuned.scores.items()} == TUNED
-    score = tuned.scores["also_buy"]
-    assert (score.stderr, score.unparsable, score.rows) == (0.03, 0.25, 40)
-    assert (tuned.temperature, tuned.seconds, tuned.few_shots) == (0.0, 95.3, 0)
+def test_scores_rows_and_how_they_were_measured_are_read(tmp_path):
+    found = shop(write_results(tmp_path, TUNED))
+    scores = found.model.run.scores
+    assert {task.removeprefix("shop:"): score.value for task, score in scores.items()} == TUNED
+    assert {(score.stderr, score.unparsable, score.rows) for score in scores.values()} == {(0.03, 0.25, 40)}
+    assert (found.called, found.temperature, found.seconds, found.constrained) == ("adapter", 0.0, 95.3, False)
+    assert set(found.prompts.values()) == {"same"}
 
 
 def test_what_lighteval_itself_writes_is_read(tmp_path):
@@ -40,159 +37,134 @@ def test_what_lighteval_itself_writes_is_read(tmp_path):
     name = "shop:also_buy|0"
     task = LightevalTaskConfig("shop:also_buy", len, "org/data", "also_buy", metrics=[], original_num_docs=40, version=77)
     tracker.task_config_logger.tasks_configs = {name: task}
-    tracker.versions_logger.log(name, 77)
     tracker.details_logger.compiled_details[name].hashes = {"hash_examples": "0f"}
     tracker.metrics_logger.metric_aggregated[name].update({"hit_rate": 0.4, "hit_rate_stderr": 0.1, "unparsable": 0.2})
     tracker.save()
 
-    results = read_results(tmp_path)
-    score = results.scores["also_buy"]
-    assert (score.value, score.stderr, score.unparsable, score.rows) == (0.4, 0.1, 0.2, 5)
-    assert (score.prompts, score.version) == ("0f", 77)
-    assert (results.temperature, results.max_samples) == (0, 5)
-    assert results.seconds > 0
+    found = shop(tmp_path)
+    score = found.model.run.scores["shop:also_buy"]
+    assert (score.value, score.stderr, score.unparsable, score.rows, score.version) == (0.4, 0.1, 0.2, 5, 77)
+    assert found.prompts == {"shop:also_buy": "0f"}
+    assert (found.called, found.temperature) == ("org/merged", 0)
+    assert found.seconds > 0
 
 
-def test_the_newest_file_with_shop_scores_counts(tmp_path):
-    write_results(tmp_path, {"also_buy": 0.1}, time="2026-01-01T00-00-00.000000")
-    write_results(tmp_path, {"also_buy": 0.2}, time="2026-01-03T00-00-00.000000")
-    write_results(tmp_path, {"also_buy": 0.3}, time="2026-01-02T00-00-00.000000")
-    other = {"results": {"shopbench:x|0": {"accuracy": 1.0}}}
-    write_json(tmp_path / "results" / "merged" / "results_2026-01-04T00-00-00.000000.json", other)
-    assert read_results(tmp_path).scores["also_buy"].value == 0.2
+def test_limited_decoding_the_adapters_weights_and_what_a_merged_model_holds_are_told(tmp_path):
+    merged = tmp_path / "merged"
+    write_json(merged / "merge.json", {"adapters": [{"name": "one", "sha256": "ab", "weight": 0.7}]})
+    limited = write_results(
+        tmp_path / "limited", TUNED, model="adapter_constrained", model_config={"adapter_sha256": "cd", "temperature": 1}
+    )
+    assert (shop(limited).called, shop(limited).constrained, shop(limited).adapter_sha256) == ("adapter", True, "cd")
+    assert shop(limited).merged is None
+    assert shop(write_results(tmp_path / "of_merged", TUNED, model=str(merged))).merged == (("one", "ab", 0.7),)
 
 
-def test_a_missing_error_or_share_is_none_and_not_zero(tmp_path):
-    document = {"results": {"shop:also_buy|0": {"hit_rate": 0.5, "hit_rate_stderr": math.nan}}}
-    score = read_results(write_json(tmp_path / "results_1.json", document)).scores["also_buy"]
-    assert (score.stderr, score.unparsable, score.rows) == (None, None, None)
+def test_each_suite_stands_by_itself_with_its_own_run(tmp_path):
+    run = tmp_path / "run"
+    write_run(run, {"shop:review_rating": said(1.0, 0.0)}, model="adapter")
+    write_run(run, {"shopbench:task2": said(1.0, 1.0)}, model="adapter", time=LATER, metric="accuracy")
+    base = write_run(tmp_path / "base", {"shop:review_rating": said(0.0, 0.0)}, model="base")
+
+    first, second = read_comparisons([run], [base], [])
+
+    assert (first.suite, second.suite) == ("shop", "shopbench")
+    assert [len(one.tuned.model.run.times) for one in (first, second)] == [1, 1]
+    assert first.report.names == ("base", "tuned")
+    assert (second.report.names, second.base) == (("tuned",), None)
+    assert second.report.mean.cells[0].value == 1.0
+
+
+def test_one_models_suites_may_come_from_several_places(tmp_path):
+    places = [
+        write_run(tmp_path / "one", {"shop:review_rating": said(1.0)}),
+        write_run(tmp_path / "two", {"shop:also_buy": said(0.5)}, max_samples=1),
+    ]
+    found = read_evaluations("tuned", places)["shop"]
+    assert {task: score.value for task, score in found.model.run.scores.items()} == {
+        "shop:review_rating": 1.0,
+        "shop:also_buy": 0.5,
+    }
+    assert found.model.run.max_samples == 1
+    assert set(found.model.answers) == set(found.model.run.scores)
+
+
+def test_tasks_that_the_tuned_model_was_not_scored_on_are_left_out(tmp_path):
+    tuned = write_results(tmp_path / "tuned", {"also_buy": 0.5})
+    (found,) = read_comparisons([tuned], [write_results(tmp_path / "base", BASE, model="base")], [])
+    assert [line.name for line in found.lines] == ["shop:also_buy"]
+
+
+def test_baselines_are_found_in_the_folder_that_an_evaluation_leaves(tmp_path):
+    for name in ("minilm", "random", "mine"):
+        write_baseline(tmp_path / "out" / name, name, TUNED)
+    write_results(tmp_path / "out" / "tuned", TUNED)
+    (tmp_path / "out" / "report").mkdir()
+    assert baseline_places([tmp_path / "out"]) == {name: [tmp_path / "out" / name] for name in ("random", "minilm", "mine")}
+    assert list(baseline_places([tmp_path / "out" / "minilm"])) == ["minilm"]
+    (found,) = read_comparisons([tmp_path / "out" / "tuned"], [], [tmp_path / "out"])
+    assert found.report.names == ("tuned", "random", "minilm", "mine")
+
+
+def test_scores_over_other_prompts_do_not_stand_beside_the_tuned_models(tmp_path):
+    tuned = shop(write_results(tmp_path / "tuned", TUNED))
+    base = shop(write_results(tmp_path / "base", BASE, prompts="other"))
+    assert comparable(base, tuned)[0].model.run.scores == {}
+    assert comparable(base, tuned)[1] == [f"shop:{name}" for name in BASE]
+
+
+def test_where_answers_were_kept_the_rows_that_both_answered_are_compared(tmp_path):
+    folders = [write_run(tmp_path / name, {"shop:review_rating": said(1.0, 0.0)}) for name in ("tuned", "base")]
+    for number, folder in enumerate(folders):
+        (file,) = folder.rglob("results_*.json")
+        summary = {"summary_tasks": {"shop:review_rating|0": {"hashes": {"hash_examples": str(number)}}}}
+        file.write_text(json.dumps(json.loads(file.read_text()) | summary))
+    tuned, base = map(shop, folders)
+    assert comparable(base, tuned) == (base, [])
 
 
 BAD = {
-    "missing": (None, "does not exist"),
-    "empty folder": ({}, "holds no results_"),
-    "corrupt": ({"m/results_1.json": '{"results": {'}, "cannot be read as JSON"),
-    "not an object": ({"m/results_1.json": "[1]"}, "is not a lighteval results file"),
-    "no results": ({"m/results_1.json": '{"config_general": {}}'}, "is not a lighteval results file"),
-    "no shop task": ({"m/results_1.json": '{"results": {"mmlu|0": {"accuracy": 1}}}'}, "holds no score of a shop task"),
-    "averages only": ({"m/results_1.json": '{"results": {"shop:_average|0": {"ndcg": 1}}}'}, "holds no score of a shop task"),
-    "no number": ({"m/results_1.json": '{"results": {"shop:also_buy|0": {"hit_rate": NaN}}}'}, "has no number for hit_rate"),
-    "other metric": ({"m/results_1.json": '{"results": {"shop:also_buy|0": {"ndcg": 1}}}'}, "has no number for hit_rate"),
-    "no metrics": ({"m/results_1.json": '{"results": {"shop:also_buy|0": 3}}'}, "has no number for hit_rate"),
-    "two models": ({"m/results_1.json": "{}", "n/results_1.json": "{}"}, "more than one model"),
-    "mixed shots": (
-        {"m/results_1.json": '{"results": {"shop:also_buy|0": {"hit_rate": 1}, "shop:also_buy|3": {"hit_rate": 1}}}'},
-        "mixes runs",
+    "missing": ({}, ["gone"], "no such file or folder"),
+    "empty folder": ({"a/x": "{}"}, ["a"], "holds no results_"),
+    "corrupt": ({"a/results_1.json": '{"results": {'}, ["a"], "is no results file of lighteval"),
+    "no known task": ({"a/results_1.json": '{"results": {"mmlu|0": {"accuracy": 1}}}'}, ["a"], "has no score of a task of"),
+    "two models in a folder": (
+        {"a/m/results_1.json": "{}", "a/n/results_1.json": "{}"},
+        ["a"],
+        "results of more than one model",
+    ),
+    "two models": (
+        {
+            "a/results_1.json": '{"config_general": {"model_name": "x"}, "results": {"shop:also_buy|0": {"hit_rate": 1}}}',
+            "b/results_1.json": '{"config_general": {"model_name": "y"}, "results": {"shopbench:task1|0": {"score": 1}}}',
+        },
+        ["a", "b"],
+        "hold results of x and y; give those of one model",
+    ),
+    "a task twice": (
+        {
+            "a/results_1.json": '{"results": {"shop:also_buy|0": {"hit_rate": 1}}}',
+            "b/results_1.json": '{"results": {"shop:also_buy|0": {"hit_rate": 1}}}',
+        },
+        ["a", "b"],
+        "two of the results have scores of shop:also_buy",
     ),
 }
 
 
-@pytest.mark.parametrize(("files", "message"), BAD.values(), ids=BAD)
-def test_bad_results_are_told_in_a_sentence(tmp_path, files, message):
-    folder = tmp_path / "results"
-    if files is not None:
-        folder.mkdir()
-    for name, text in (files or {}).items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text)
+@pytest.mark.parametrize(("files", "places", "message"), BAD.values(), ids=BAD)
+def test_bad_results_are_told_in_a_sentence(tmp_path, files, places, message):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=message):
-        read_results(folder)
+        read_evaluations("tuned", [tmp_path / place for place in places])
 
 
-def test_differences_have_the_error_of_both_runs(tuned, base):
-    line = next(line for line in compare(tuned, base) if line.title == "Rating of a review")
-    assert line.difference == pytest.approx(0.4)
-    assert line.stderr == pytest.approx(math.hypot(0.03, 0.03))
-    assert line.clear
-
-
-def test_means_weigh_each_task_the_same(tuned, base):
-    means = {line.title: line for line in family_means(tuned, base)}
-    assert list(means) == [
-        "Multiple choice, mean",
-        "Ranking, mean",
-        "Retrieval, mean",
-        "Generation, mean",
-        "All tasks, mean",
-    ]
-    overall = means["All tasks, mean"]
-    assert overall.tuned.value == pytest.approx(sum(TUNED.values()) / 4)
-    assert overall.base.value == pytest.approx(sum(BASE.values()) / 4)
-    assert overall.tuned.stderr == pytest.approx(0.03 / 2)
-    assert overall.tuned.rows == 160
-
-
-def test_a_mean_over_other_tasks_is_not_set_beside_one(tmp_path, tuned):
-    base = read_results(write_results(tmp_path / "part", {"review_rating": 0.2}))
-    means = {line.title: line for line in family_means(tuned, base)}
-    assert means["Multiple choice, mean"].base.value == 0.2
-    assert means["All tasks, mean"].base is None
-
-
-def test_a_lower_score_is_said_in_words(tuned, base):
-    text = " ".join(verdict(compare(tuned, base), family_means(tuned, base)[-1]))
-    assert "higher than the base on 3 of 4 tasks" in text
-    assert "lower than the base on 1: Ranking products for a query (-0.050)" in text
-    assert "possibly chance: Ranking products for a query (-0.050)." in text
-    assert "The mean over all 4 tasks is higher than the base's (+0.238)." in text
-
-
-def test_a_mean_that_falls_is_said_in_words(tuned, base):
-    text = " ".join(verdict(compare(base, tuned), family_means(base, tuned)[-1]))
-    assert "lower than the base on 3" in text
-    assert "The mean over all 4 tasks is lower than the base's (-0.238)." in text
-
-
-def test_a_mean_within_its_interval_is_possibly_chance(tmp_path, tuned):
-    near = read_results(write_results(tmp_path / "near", {name: score - 0.01 for name, score in TUNED.items()}))
-    text = " ".join(verdict(compare(tuned, near), family_means(tuned, near)[-1]))
-    assert "higher than the base's (+0.010), possibly by chance." in text
-
-
-def test_no_difference_is_no_gain(tuned):
-    text = " ".join(verdict(compare(tuned, tuned), family_means(tuned, tuned)[-1]))
-    assert "higher than the base on 0 of 4 tasks, and the same on 4." in text
-    assert "lower on none" in text
-    assert "equal to the base's (0.000)." in text
-
-
-def test_runs_over_other_prompts_are_not_compared(tmp_path, tuned):
-    base = read_results(write_results(tmp_path / "other", BASE, prompts="other"))
-    lines, means = compare(tuned, base), family_means(tuned, base)
-    assert [line.difference for line in lines + means] == [None] * 9
-    assert "not measured on the same prompts" in verdict(lines, means[-1])[0]
-
-
-def test_a_file_may_be_named_itself(tmp_path):
-    file = write_json(tmp_path / "any_name.json", results_document(TUNED, max_samples=10))
-    results = read_results(file)
-    assert results.max_samples == 10
-    assert {score.rows for score in results.scores.values()} == {10}
-    assert json.loads(file.read_text())["results"]["all"] == {"accuracy": 0.999, "unparsable": 0.999}
-
-
-def test_differences_over_the_same_rows_have_the_error_of_the_differences(tmp_path):
-    values = [number % 2 for number in range(40)]
-    better = [1.0 if number in (0, 2, 4, 6) else float(value) for number, value in enumerate(values)]
-    runs = [
-        read_results(write_run(tmp_path / name, {"shop:review_rating": said(*map(float, of_rows))}))
-        for name, of_rows in (("base", values), ("tuned", better))
-    ]
-
-    (line,) = compare(runs[1], runs[0])
-
-    assert line.difference == pytest.approx(0.1)
-    assert line.stderr == pytest.approx((0.1 * 0.9 / 40) ** 0.5, rel=0.15), "4 of 40 rows differ, by one"
-    assert family_means(runs[1], runs[0])[-1].stderr == line.stderr
-
-
-def test_differences_over_other_rows_are_as_of_independent_runs(tmp_path):
-    runs = [
-        read_results(write_run(tmp_path / name, {"shop:review_rating": said(*of_rows)}))
-        for name, of_rows in (("base", [0.0, 1.0]), ("tuned", [1.0, 1.0, 0.0]))
-    ]
-
-    (line,) = compare(runs[1], runs[0])
-
-    assert line.paired_stderr is None
-    assert line.stderr == pytest.approx(math.hypot(0.01, 0.01))
+def test_a_model_is_no_baseline_and_a_baseline_no_tuned_model(tmp_path):
+    model = write_results(tmp_path / "model", TUNED)
+    baseline = write_run(tmp_path / "baseline", {"shop:review_rating": said(1.0)}, model="random", **BASELINE)
+    with pytest.raises(UserError, match="model holds no results of a baseline"):
+        read_comparisons([model], [], [model])
+    with pytest.raises(UserError, match="baseline holds the results of a baseline; give those of the tuned model"):
+        read_comparisons([baseline], [], [])

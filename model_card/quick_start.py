@@ -1,0 +1,153 @@
+"""The quick start: three programs that ask the model the same thing, each of which runs as it stands.
+
+All decode greedily and without the penalties that a base's generation config may hold, as the evaluation does, in the data type
+of the base's own weights, which vLLM would otherwise change (float32 becomes bfloat16). vLLM takes the base's tokenizer, of
+which training leaves a copy with the adapter.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dataset_builders.tasks import TASKS, render_prompt
+from model_card.facts import Facts
+
+BASE_FOLDER = "path/to/base-model"
+ADAPTER_FOLDER = "path/to/this-adapter"
+
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""What vLLM takes as max_lora_rank: MaxLoRARanks in
+https://github.com/vllm-project/vllm/blob/main/vllm/config/lora.py."""
+
+NOT_IN_VLLM = {
+    "use_dora": "DoRA",
+    "lora_bias": "a LoRA bias",
+    "modules_to_save": "modules that are trained whole",
+    "alora_invocation_tokens": "Activated LoRA",
+    "layer_replication": "replicated layers",
+    "use_qalora": "QALoRA",
+}
+"""Field of an adapter's configuration -> what vLLM has no support for where it is set: _validate_features in
+https://github.com/vllm-project/vllm/blob/main/vllm/lora/peft_helper.py."""
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "review_rating": {"category": "Kitchen", "review": "The lid leaked after two days and the handle came off."},
+    "query_product_ranking": {
+        "query": "blue water bottle",
+        "products": ["Desk lamp", "Blue steel bottle, 750 ml", "Bottle brush", "Green steel bottle", "Blue glass bottle"],
+    },
+    "next_query": {
+        "actions": ["Searched: tent", "Viewed: Two-person tent"],
+        "queries": ["two-person tent", "light tent", "sofa", "sleeping bag", "red shoes"],
+    },
+    "answer_generation": {"question": "Is a bulb in the box?", "snippets": ["A bulb came with the lamp.", "Bright enough."]},
+}
+"""Fields of an invented row: the first of these tasks that was measured is shown."""
+
+TRANSFORMERS = '''\
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+base = "{base}"
+adapter = "{adapter}"
+
+tokenizer = AutoTokenizer.from_pretrained(adapter)
+model = AutoModelForCausalLM.from_pretrained(base, dtype="{dtype}", device_map="auto")
+model = PeftModel.from_pretrained(model, adapter).eval()
+
+prompt = """\\
+{prompt}"""
+inputs = tokenizer.apply_chat_template(
+    [{{"role": "user", "content": prompt}}],
+    add_generation_prompt=True,
+    return_dict=True,
+    return_tensors="pt",
+).to(model.device)
+output = model.generate(
+    **inputs, max_new_tokens={max_new_tokens}, do_sample=False, repetition_penalty=1.0
+)
+answer = output[0, inputs["input_ids"].shape[1] :]
+print(tokenizer.decode(answer, skip_special_tokens=True))'''
+
+VLLM = '''\
+from vllm import LLM, SamplingParams
+from vllm.lora.request import LoRARequest
+
+base = "{base}"
+adapter = "{adapter}"
+
+prompt = """\\
+{prompt}"""
+
+if __name__ == "__main__":  # vLLM may start processes that import this file
+    llm = LLM(base, dtype="{dtype}", enable_lora=True, max_lora_rank={max_lora_rank})
+    (output,) = llm.chat(
+        [{{"role": "user", "content": prompt}}],
+        SamplingParams(temperature=0, max_tokens={max_new_tokens}),
+        lora_request=LoRARequest("{name}", 1, adapter),
+    )
+    print(output.outputs[0].text)'''
+
+SERVE = """\
+vllm serve {base} --dtype {dtype} --generation-config vllm \\
+    --enable-lora --max-lora-rank {max_lora_rank} --lora-modules {name}={adapter}"""
+
+CLIENT = '''\
+from openai import OpenAI
+
+client = OpenAI(base_url="http://localhost:8000/v1", api_key="none")
+prompt = """\\
+{prompt}"""
+answer = client.chat.completions.create(
+    model="{name}",
+    messages=[{{"role": "user", "content": prompt}}],
+    temperature=0,
+    max_tokens={max_new_tokens},
+)
+print(answer.choices[0].message.content)'''
+
+
+@dataclass(frozen=True)
+class QuickStart:
+    """Programs, and the command that serves the model; None where vLLM cannot take the adapter, for `obstacles`."""
+
+    transformers: str
+    vllm: str | None
+    serve: str | None
+    client: str | None
+    obstacles: list[str]
+
+
+def quick_start(facts: Facts) -> QuickStart:
+    names = [task.name for task in facts.measured if task.name in EXAMPLES]
+    task = TASKS[names[0] if names else "review_rating"]
+    config = facts.adapter.config
+    rank, obstacles = max_lora_rank(config), vllm_obstacles(config)
+    words = {
+        "base": facts.base.hub_id or BASE_FOLDER,
+        "adapter": facts.repo_id or ADAPTER_FOLDER,
+        "name": facts.title,
+        "dtype": facts.base.dtype or "auto",
+        "prompt": render_prompt(task.templates[0], EXAMPLES[task.name]),
+        "max_new_tokens": task.max_new_tokens,
+        "max_lora_rank": rank,
+    }
+    vllm, serve, client = (None if obstacles else text.format_map(words) for text in (VLLM, SERVE, CLIENT))
+    return QuickStart(TRANSFORMERS.format_map(words), vllm, serve, client, obstacles)
+
+
+def max_lora_rank(config: Mapping[str, Any]) -> int | None:
+    """The least limit of vLLM's that the adapter's ranks fit into, None where none does."""
+    pattern = config.get("rank_pattern")
+    ranks = [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else ())]
+    if not all(isinstance(rank, int) for rank in ranks):
+        return None
+    return next((limit for limit in RANKS if limit >= max(ranks)), None)
+
+
+def vllm_obstacles(config: Mapping[str, Any]) -> list[str]:
+    """What vLLM does not support of an adapter."""
+    found = [words for field, words in NOT_IN_VLLM.items() if config.get(field)]
+    if config.get("peft_type", "LORA") != "LORA":
+        return ["anything but LoRA"]
+    return found if max_lora_rank(config) else [*found, f"a rank above {RANKS[-1]}"]

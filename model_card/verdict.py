@@ -1,0 +1,90 @@
+"""What the scores say, in sentences: where the tuned model gains, where it loses, and where something cheaper does better."""
+
+from collections.abc import Iterable, Sequence
+
+from eval_tasks.reporting.comparison import Cell, Gain, Line, Report
+from eval_tasks.reporting.table import number, signed, title
+from model_card.markdown import plain
+
+
+def verdict(report: Report) -> list[str]:
+    """Sentences over a report of one suite; the tuned model is its last that is no baseline."""
+    return [*_against_base(report), *_of_mean(report), *_against_baselines(report)]
+
+
+def headline(report: Report) -> str:
+    """The mean, as one clause."""
+    tuned, base = report.mean.cells[report.last], report.mean.cells[0] if report.last else None
+    if tuned is None:
+        return ""
+    of_base = f", the base's {number(base.value)}" if base else ""
+    return f"{number(tuned.value)}{_interval(tuned)}{of_base}"
+
+
+def _against_base(report: Report) -> Iterable[str]:
+    if not report.last:
+        yield "The base model was not measured, so nothing can be said about what tuning changed."
+        return
+    gains = [(line, gain) for line in report.lines if (gain := line.gains[report.last])]
+    if not gains:
+        yield "The base model was not measured on the same rows, so nothing can be said about what tuning changed."
+        return
+    better, worse = ([(line, gain) for line, gain in gains if sign * round(gain.value, 3) > 0] for sign in (1, -1))
+    equal = len(gains) - len(better) - len(worse)
+    also = f", and the same on {equal}" if equal else ""
+    none = "" if worse else ", and lower on none"
+    yield f"The tuned model scores higher than the base on {len(better)} of {len(gains)} {_tasks(len(gains))}{also}{none}."
+    if worse:
+        yield f"**It scores lower than the base on {len(worse)}:** {_listed(worse)}."
+    if unclear := [(line, gain) for line, gain in (*better, *worse) if gain.low is not None and not gain.clear]:
+        yield f"Possibly by chance: {_listed(unclear)}."
+
+
+def _of_mean(report: Report) -> Iterable[str]:
+    mean, tasks = report.mean, len(report.lines)
+    tuned, base, gain = mean.cells[report.last], mean.cells[0], mean.gains[report.last]
+    if tasks < 2 or not tuned or not base or not gain:
+        return
+    chance = " This may be chance." if gain.low is not None and not gain.clear else ""
+    yield (
+        f"The mean over all {tasks} tasks goes from {number(base.value)} to {number(tuned.value)}: {signed(gain.value)}"
+        f"{_interval(gain)}.{chance}"
+    )
+
+
+def _against_baselines(report: Report) -> Iterable[str]:
+    known = [
+        (line, tuned, best, report.names[place])
+        for line in report.lines
+        if (tuned := line.cells[report.last]) and (found := best_baseline(report, line))
+        for best, place in [found]
+    ]
+    if not known:
+        return
+    below = [(line, best, name) for line, tuned, best, name in known if round(best.value, 3) > round(tuned.value, 3)]
+    if below:
+        shown = ", ".join(f"{title(line.name)} ({plain(name)} {number(best.value)})" for line, best, name in below)
+        yield f"**A baseline without a language model scores higher on {len(below)} of {len(known)}:** {shown}."
+    else:
+        yield f"No baseline without a language model scores higher on any of {len(known)} {_tasks(len(known))}."
+
+
+def best_baseline(report: Report, line: Line) -> tuple[Cell, int] | None:
+    """The baseline that scores most, and its number among the report's models; None where none has a score."""
+    cells = [(cell, place) for place, cell in enumerate(line.cells) if cell and place > report.last]
+    return max(cells, key=lambda found: found[0].value) if cells else None
+
+
+def _interval(cell: Cell | Gain) -> str:
+    if cell.low is None or cell.high is None:
+        return ""
+    shown = signed if isinstance(cell, Gain) else number
+    return f" (95 % interval {shown(cell.low)} to {shown(cell.high)})"
+
+
+def _tasks(count: int) -> str:
+    return "task" if count == 1 else "tasks"
+
+
+def _listed(found: Sequence[tuple[Line, Gain]]) -> str:
+    return ", ".join(f"{title(line.name)} ({signed(gain.value)})" for line, gain in found)
