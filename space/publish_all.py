@@ -21,7 +21,7 @@ from dataset_builders.account import check_writer
 from dataset_builders.collection import LONGEST_TITLE, gather
 from dataset_builders.errors import UserError, plain_errors
 from dataset_builders.hub import hub_errors, readable_size, repo_url, retried, signed_in
-from space.release.run_folder import RunFolder, read_run_folder
+from space.release.run_folder import RunFolder, measured_weights, read_run_folder
 from space.release.secrets import check_nothing_private
 from space.release.stages import Repositories, Stage, every_file, items, quietly, repositories, stages
 
@@ -46,6 +46,8 @@ def publish_all(arguments: argparse.Namespace) -> None:
     hub, title = repositories(arguments.org, arguments.name), f"{arguments.name}: one model for an online shop"
     check_names(hub, arguments.name, title)
     run = read_run_folder(arguments.run, arguments.results, arguments.base_results, arguments.base_model)
+    if not measured_weights(run.tuned):
+        print(f"{run.tuned} does not tell which weights it is of; they are taken for {run.adapter}'s", file=sys.stderr)
     steps = stages(run, hub, arguments.private)
     sizes = [prepare(step, run) for step in steps]
     if arguments.dry_run:
