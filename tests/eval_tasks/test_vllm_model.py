@@ -2,15 +2,9 @@
 
 import ast
 import json
-import os
 import re
-import signal
-import socket
 import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +17,8 @@ from tests.eval_tasks.conftest import REPOSITORY
 from tests.eval_tasks.rows import write_dataset
 from tests.tiny_llama import build_tiny_llama
 from tests.training.random_adapters import random_adapter
+from tests.vllm_server import BIN, environment, needs_vllm, vllm_server
 
-BIN = REPOSITORY / ".venv-vllm" / "bin"
 TASK_NAMES = ["review_rating", "query_product_ranking", "also_buy", "query_generation"]
 ROWS = 6
 SHORT = 64
@@ -32,11 +26,6 @@ SHORT = 64
 
 ELSEWHERE = {"peft"}
 """What only the transformers backend imports."""
-
-needs_vllm = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (BIN.parent / ".ready").exists(), reason="no .venv-vllm: run make setup-vllm"),
-]
 
 
 class Models(NamedTuple):
@@ -54,15 +43,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     return Models(folder, base, adapter, write_dataset(folder / "dataset", TASK_NAMES, ROWS))
 
 
-def environment(models: Models) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("SHOP", "OMP_"))}
-    own = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(models.folder / "home"), "VLLM_CPU_KVCACHE_SPACE": "1"}
-    return kept | own | {"VLLM_NO_USAGE_STATS": "1", "SHOP_DATASET": str(models.dataset)}
-
-
 def run(models: Models, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [str(BIN / str(arguments[0])), *map(str, arguments[1:])]
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment(models), capture_output=True, text=True, check=False)
+    env = environment(models.folder / "home") | {"SHOP_DATASET": str(models.dataset)}
+    done = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-5000:]
     return done
 
@@ -90,45 +74,9 @@ def constrained(models: Models) -> Path:
 @pytest.fixture(scope="module")
 def served(models: Models) -> Iterator[str]:
     """The address of vLLM's own server of base (`base`) and adapter (`tuned`)."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = ["--dtype", "float32", "--enforce-eager", "--gpu-memory-utilization", "0.1", "--generation-config", "vllm"]
     lora = ["--enable-lora", "--max-lora-rank", "16", "--lora-modules", f"tuned={models.adapter}"]
-    limits = ["--structured-outputs-config", json.dumps({"backend": "guidance"})]
-    # `vllm serve` of vllm-cpu asks for the version of a package vllm, which is not there.
-    serve = [str(BIN / "python"), "-m", "vllm.entrypoints.openai.api_server", "--model", str(models.base)]
-    command = [*serve, "--served-model-name", "base", "--port", str(port)]
-    log = models.folder / "server.log"
-    with running([*command, *options, *lora, *limits], environment(models), log) as process:
-        wait_for(process, f"http://127.0.0.1:{port}/health", log)
-        yield f"http://127.0.0.1:{port}/v1"
-
-
-@contextmanager
-def running(command: list[str], env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is ended with all that it has started."""
-    with log.open("wb") as file:
-        process = subprocess.Popen(command, cwd=REPOSITORY, env=env, stdout=file, stderr=file, start_new_session=True)
-    try:
-        yield process
-    finally:
-        for end in (signal.SIGTERM, signal.SIGKILL):
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, end)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(30)
-
-
-def wait_for(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + 600
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.5)
-    pytest.fail(log.read_text()[-5000:])
+    with vllm_server(models.base, "base", models.folder, *lora) as url:
+        yield url
 
 
 class Said(NamedTuple):
