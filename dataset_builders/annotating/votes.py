@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations, permutations
+from itertools import permutations
+from math import comb
 from typing import Any
 
 from dataset_builders.annotating.asks import Reply
@@ -119,8 +120,10 @@ def _chance_of_order(gains: tuple[float, ...], bound: float) -> float:
 
 @lru_cache
 def _chance_of_selection(right: int, listed: int, bound: float) -> float:
-    picks = list(combinations(range(max(listed, right)), right))
-    return sum(is_alike(sum(pick < right for pick in picked) / right, bound) for picked in picks) / len(picks)
+    """Of `right` picks of a list, as many are right as the hypergeometric distribution says."""
+    wrong = max(listed - right, 0)
+    ways = [comb(right, hits) * comb(wrong, right - hits) for hits in range(right + 1)]
+    return sum(ways[hits] for hits in range(right + 1) if is_alike(hits / right, bound)) / sum(ways)
 
 
 def parse_bounds(text: str | None) -> dict[str, float]:
