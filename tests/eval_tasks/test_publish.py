@@ -183,6 +183,17 @@ def test_runs_of_several_suites_go_together_and_one_without_details_is_told(hub:
     assert [config["config_name"] for config in card_configs(card)] == ["results", "shop_review_rating_0"]
 
 
+def test_the_model_can_be_called_by_its_name_on_the_hub_and_is_left_alone(hub: Hub, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {"shop:review_rating": said(1.0)}, model="adapter")
+    done = publish(run, "org/called-results", "--model", "org/called", env=hub.env())
+    assert done.returncode == 0, done.stderr
+    files = hub.files("org/called-results", "dataset")
+    assert b"# Evaluation of org/called\n" in files["README.md"]
+    document = json.loads(next(content for path, content in files.items() if path.endswith(".json")))
+    assert document["config_general"]["model_name"] == "org/called"
+    assert not hub.exists("org/called")
+
+
 def test_two_models_do_not_share_a_repository(hub: Hub, tmp_path: Path) -> None:
     one = write_run(tmp_path / "one", {"shop:review_rating": said(1.0)}, model="org/one")
     other = write_run(tmp_path / "other", {"shop:review_rating": said(1.0)}, model="org/other")
