@@ -35,6 +35,12 @@ class RunFolder:
         return [self.dataset, self.adapter, self.tuned, self.base, *([base] if base.is_dir() else [])]
 
     @property
+    def report(self) -> Path | None:
+        """scores.json of the report beside the tuned model's results, where there is one."""
+        scores = self.tuned.parent / "report" / "scores.json"
+        return scores if scores.is_file() else None
+
+    @property
     def baselines(self) -> list[Path]:
         """Results of baselines that lie beside the tuned model's."""
         beside = [path for path in sorted(self.tuned.parent.iterdir()) if path.is_dir() and any(path.rglob("results_*.json"))]
@@ -64,6 +70,7 @@ def read_run_folder(
     manifest = read_data(str(run.dataset)).manifest
     _check_training_rows(run, manifest)
     _check_results(run, manifest)
+    _check_report(run)
     return replace(run, base_model=_base_model(run.adapter, base_model), base_told=base_model is None)
 
 
@@ -104,6 +111,21 @@ def _check_results(run: RunFolder, manifest: Mapping[str, Any]) -> None:
         raise UserError(f"{run.tuned} was measured with other weights than {run.adapter} has; evaluate this adapter again")
     if measured_weights(run.base):
         raise UserError(f"{run.base} was measured with an adapter; evaluate the base alone, or say where its results are")
+
+
+def _check_report(run: RunFolder) -> None:
+    """The Space shows the report's scores, which may be of earlier results."""
+    if run.report is None:
+        return
+    measured = {task: score.value for task, score in read_run(run.tuned).scores.items()}
+    document = _read(run.report)
+    try:
+        told = {line["task"]: line["scores"] for line in document["tasks"]}
+        same = any(all(told.get(task, {}).get(name) == value for task, value in measured.items()) for name in document["names"])
+    except (KeyError, TypeError, AttributeError):
+        same = False
+    if not same:
+        raise UserError(f"{run.report.parent} is no report on {run.tuned}; make it again with eval_tasks.report, or remove it")
 
 
 def measured_weights(results: Path) -> set[tuple[str, float]]:

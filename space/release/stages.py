@@ -176,8 +176,7 @@ def _push_space(run: RunFolder, hub: Repositories, private: bool) -> None:
 
 
 def _space_options(run: RunFolder, hub: Repositories) -> list[str]:
-    results = run.tuned.parent
-    report = ["--results", str(results)] if (results / "report" / "scores.json").is_file() else []
+    report = ["--results", str(run.report.parent)] if run.report else []
     return ["--base-model", run.base_model, "--adapter", hub.model, "--dataset", hub.dataset, *report]
 
 

@@ -45,6 +45,7 @@ def test_a_run_of_one_piece_is_taken_with_the_base_that_its_adapter_tells(run_fo
         run_folder / "dataset", run_folder / "adapter", results / "tuned", results / "base", BASE, base_told=True
     )
     assert found.baselines == [results / "majority"]
+    assert found.report == results / "report" / "scores.json"
     assert run_folder / "base" in found.places
     given = read_run_folder(run_folder, base_model="org/other")
     assert given == replace(found, base_model="org/other", base_told=False)
@@ -122,6 +123,15 @@ def test_results_of_a_part_of_the_rows_a_baseline_or_an_adapter_as_the_base_are_
     assert "majority holds the results of a baseline and not of a model" in refused(run, tuned=results / "majority")
     change_results(results / "tuned", lambda document: document["config_general"].update(max_samples=3))
     assert "tuned asked at most 3 rows of a task, which is no score of the dataset" in refused(run)
+
+
+@pytest.mark.parametrize("broken", [lambda report: report["tasks"][0]["scores"].update(tuned=0.123), dict.clear])
+def test_a_report_on_other_results_is_refused(run: Path, broken: Callable[[dict[str, Any]], Any]) -> None:
+    report = run / "results" / "report"
+    change(report / "scores.json", broken)
+    assert refused(run) == (f"{report} is no report on {run}/results/tuned; make it again with eval_tasks.report, or remove it")
+    shutil.rmtree(report)
+    assert read_run_folder(run).report is None
 
 
 def test_an_adapter_that_was_trained_on_other_rows_is_refused(run: Path) -> None:
