@@ -155,6 +155,8 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UserError("--push needs --repo-id org/name")
     if args.repo_id and (as_hub_id(args.repo_id) is None or "/" not in args.repo_id):
         raise UserError(f"{args.repo_id} is no id on the Hub; give --repo-id org/name")
+    if args.base_model and as_hub_id(args.base_model) is None:
+        raise UserError(f"{args.base_model} is no id on the Hub; give --base-model org/name, or leave it out")
     if {path.resolve() for path in args.base_results} & {path.resolve() for path in args.results}:
         raise UserError("--results and --base-results are the same; give the tuned model's results and the base's")
     if args.out.is_dir():

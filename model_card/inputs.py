@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,8 @@ def read_base(adapter: Adapter, known: str | None = None) -> Base:
     """
     if known:
         local = read_base(adapter)
-        return replace(local, hub_id=known, local_name=None, licence=local.licence or _hub_licence(known))
+        dtype = local.dtype or _dtype(_hub_file(known, "config.json"))
+        return Base(known, licence=local.licence or _hub_licence(known), dtype=dtype)
     name = adapter.config.get("base_model_name_or_path") or adapter.summary.get("base_model")
     if not isinstance(name, str):
         return Base(None)

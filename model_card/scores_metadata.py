@@ -46,7 +46,8 @@ def read_card(readme: str) -> Any:
     try:
         return ModelCard(readme or "---\n---\n")
     except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise UserError(f"the metadata of the model's README.md cannot be read ({error}); mend it on the Hub") from None
+        reason = " ".join(str(error).split())
+        raise UserError(f"the metadata of the model's README.md cannot be read ({reason}); mend it on the Hub") from None
 
 
 def with_results(readme: str, results: "Sequence[EvalResult]", name: str) -> str:

@@ -22,6 +22,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from tests import loopback_collections
+from tests.hub_metadata import metadata_errors
 from tests.loopback_repos import (
     HubError,
     Repo,
@@ -174,10 +175,13 @@ class LoopbackHub:
         return {"type": "user", "id": user, "name": user, "fullname": user, "isPro": False, "orgs": organisations, "auth": auth}
 
     async def validate_yaml(self, request: Request) -> Any:
+        body = await request.json()
         try:
-            card_data((await request.json())["content"])
+            wrong = metadata_errors(body.get("repoType") or "model", card_data(body["content"]))
         except yaml.YAMLError as error:
-            raise HubError(400, "Invalid YAML", errors=[{"message": str(error)}], warnings=[]) from error
+            wrong = [str(error)]
+        if wrong:
+            raise HubError(400, "Invalid metadata", errors=[{"message": sentence} for sentence in wrong], warnings=[])
         return {"errors": [], "warnings": []}
 
     async def create_repo(self, request: Request) -> Any:
