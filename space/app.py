@@ -1,24 +1,27 @@
-"""The demo's page: pick one of an online shop's tasks, take a sample row or type one, and compare base and tuned model.
+"""The page: an online shop's tasks, each with what a shop has as its input, answered by a base model and a fine-tuned one.
 
-It needs nothing but the files beside it. BASE_MODEL, ADAPTER and DATASET (each a folder or a Hub id) override
-settings.json; GRADIO_SERVER_PORT and GRADIO_SERVER_NAME work as everywhere.
+It needs nothing but the files beside it. settings.json says what is loaded; environment variables override it, see README.md.
+GRADIO_SERVER_PORT and GRADIO_SERVER_NAME work as everywhere.
 """
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr
 
 try:
-    from demo import BadInput, Demo
-    from model import ModelError
-    from reading import task_order
-    from tasks import TASKS
+    import evaluation
+    from backends import BadSettings, Settings, connect
+    from browsing import data_tab
+    from comparison import Comparison
+    from data import Dataset, ShippedRows
+    from examples import read_examples
+    from panels import status
+    from try_it import QUICK, endpoint, raw_endpoint, view_tab
+    from views import views
 except ModuleNotFoundError as error:
     if error.name != "tasks":
         raise
@@ -28,17 +31,19 @@ except ModuleNotFoundError as error:
     ) from None
 
 HERE = Path(__file__).parent
-OPENING_TASK = "query_product_ranking"
 QUEUE_SIZE = 32
-ONE_RADIO_GROUP = """() => document.querySelectorAll("#task input").forEach((input) => { input.name = "task" })"""
-"""Gradio gives each radio button a name of its own; only with a common one do the arrow keys go from task to task."""
+"""Requests that wait for their turn; any further one is told that the page is busy."""
 
-
-@dataclass(frozen=True)
-class Settings:
-    base_model: str
-    adapter: str | None
-    dataset: str | None
+ARROW_KEYS = """() => document.addEventListener("keydown", (event) => {
+  const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
+  if (event.target.role !== "tab" || !(event.key in steps)) return;
+  const tabs = [...event.target.parentElement.querySelectorAll("[role=tab]")];
+  const next = tabs[(tabs.indexOf(event.target) + steps[event.key] + tabs.length) % tabs.length];
+  event.preventDefault();
+  next.focus();
+  next.click();
+})"""
+"""Gradio's tabs take the Tab key only; with the arrow keys one goes along them as elsewhere."""
 
 
 def read_settings() -> Settings:
@@ -47,60 +52,40 @@ def read_settings() -> Settings:
     return Settings(**{name: os.environ.get(name.upper()) or stored[name] for name in ("base_model", "adapter", "dataset")})
 
 
-def page(demo: Demo) -> gr.Blocks:
-    names = task_order(OPENING_TASK, demo.trained)
-    prompt_text, caption, *_ = demo.opening(names[0])
-
-    def answer(task: str, prompt: str) -> dict[str, Any]:
-        try:
-            return demo.answer(task, prompt)
-        except (BadInput, ModelError) as error:
-            raise gr.Error(str(error), print_exception=False) from None
-
-    answer.__doc__ = demo.answer.__doc__
-    one_at_a_time = {"concurrency_limit": 1, "concurrency_id": "model"}
-    quick = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+def page(comparison: Comparison, dataset: Dataset | None) -> gr.Blocks:
+    turn = {"concurrency_limit": comparison.backend.at_once, "concurrency_id": "model"}
     with gr.Blocks(title="Shop tasks", analytics_enabled=False) as blocks:
         gr.HTML(
-            "<h1>One small model, twelve jobs of an online shop</h1>"
-            "<p>Pick a job, keep the example or write your own, and see what a language model answers before and after "
-            "fine-tuning on shop data.</p>",
+            "<h1>One model, an online shop's many tasks</h1>"
+            "<p>Pick a task, keep the example or change it, and see what a language model answers before and after fine-tuning "
+            "on shop data.</p>",
             elem_id="top",
         )
-        status_line = gr.HTML(demo.status()[0], elem_id="status")
+        status_line = gr.HTML(status_of(comparison), elem_id="status")
         ticking = gr.Timer(1)
-        task = gr.Radio([(TASKS[name].title, name) for name in names], value=names[0], label="Task", elem_id="task")
-        prompt = gr.Textbox(prompt_text, label="Prompt", lines=6, max_lines=14, elem_id="prompt")
-        about = gr.HTML(caption, elem_id="about")
-        with gr.Row(elem_id="buttons"):
-            go = gr.Button("Compare the answers", variant="primary", elem_id="go")
-            other = gr.Button("Another example", variant="secondary", elem_id="other")
-        notice = gr.HTML(elem_id="notice")
-        result = gr.HTML(elem_id="result")
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Try it", id="try", elem_id="tab-try"), gr.Tabs(elem_id="views", overflow_behavior="wrap"):
+                for view in views():
+                    view_tab(view, comparison, turn)
+            with gr.Tab("Evaluation", id="evaluation", elem_id="tab-evaluation") as evaluation_tab:
+                scores = gr.HTML(elem_id="evaluation")
+            data_tab(dataset or ShippedRows(read_examples()))
 
         def tick() -> tuple[str, gr.Timer]:
-            line, changing = demo.status()
-            return line, gr.Timer(active=changing)
+            return status_of(comparison), gr.Timer(active=comparison.backend.state().kind == "loading")
 
-        ticking.tick(tick, outputs=[status_line, ticking], **quick)
-        gr.on([blocks.load, task.change], None, js=ONE_RADIO_GROUP, queue=False, api_visibility="private")
-        blocks.load(tick, outputs=[status_line, ticking], **quick)
-        shown = [prompt, about, notice, result]
-        task.change(demo.opening, task, shown, **quick)
-        other.click(demo.another, [task, prompt], shown, **quick)
-        gr.on(
-            [go.click, prompt.submit],
-            demo.compare,
-            [task, prompt],
-            [notice, result],
-            api_visibility="private",
-            show_progress="minimal",
-            show_progress_on=notice,
-            scroll_to_output=True,
-            **one_at_a_time,
-        )
-        gr.api(answer, api_name="answer", **one_at_a_time)
-    return blocks.queue(max_size=QUEUE_SIZE)
+        gr.on([blocks.load, ticking.tick], tick, outputs=[status_line, ticking], **QUICK)
+        blocks.load(None, js=ARROW_KEYS, api_visibility="private")
+        evaluation_tab.select(lambda: evaluation.page(), outputs=scores, **QUICK)
+        for view in views():
+            gr.api(endpoint(view, comparison), api_name=view.name, **turn)
+        gr.api(raw_endpoint(comparison), api_name="answer", **turn)
+    return blocks.queue(max_size=QUEUE_SIZE, api_open=False)  # nobody passes by the queue
+
+
+def status_of(comparison: Comparison) -> str:
+    state = comparison.backend.state()
+    return status(state.message, state.kind)
 
 
 def theme() -> gr.themes.Base:
@@ -121,7 +106,12 @@ def theme() -> gr.themes.Base:
 
 def main() -> None:
     settings = read_settings()
-    page(Demo(settings.base_model, settings.adapter, settings.dataset)).launch(
+    try:
+        backend = connect(settings)
+    except BadSettings as error:
+        raise SystemExit(f"error: {error}") from None
+    dataset = Dataset(settings.dataset) if settings.dataset else None
+    page(Comparison(backend, dataset), dataset).launch(
         theme=theme(),
         css_paths=HERE / "style.css",
         footer_links=["api"],
@@ -129,7 +119,7 @@ def main() -> None:
         enable_monitoring=False,
         mcp_server=False,
         max_file_size=1,  # the page takes no files: one byte is the least that can be said
-        state_session_capacity=1000,
+        state_session_capacity=100,  # Gradio keeps some 400 kB of each visitor
         ssr_mode=False,
         show_error=False,
         share=False,

@@ -4,7 +4,10 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from data import Dataset
 
 SHIPPED = Path(__file__).with_name("examples.json")
 WRITTEN_HERE = "written for this page"
@@ -54,42 +57,21 @@ def by_task(rows: Iterable[Example]) -> Examples:
     return {name: tuple(group) for name, group in groups.items()}
 
 
-def dataset_examples(source: str, tasks: Iterable[str], per_task: int, max_chars: int, revision: str | None = None) -> Examples:
-    """Up to `per_task` short enough test rows of every task in a dataset: a built folder, or a Hub id.
+def dataset_examples(dataset: "Dataset", tasks: Iterable[str], per_task: int, max_chars: int) -> Examples:
+    """Up to `per_task` short enough test rows of every one of the tasks that a dataset has.
 
-    The rows are drawn by `sample_id`, a hash, so the same dataset gives the same ones. Raises ValueError with a sentence
-    if there are none.
+    The rows are drawn by `sample_id`, a hash, so the same dataset gives the same ones. Raises DataError.
     """
-    import duckdb
-
-    folder = Path(source)
-    origin = "test split of the dataset"
-    if not folder.is_dir():
-        folder, origin = _download(source, revision), f"test split of {source}"
+    query = (
+        "select prompt[1].content, answer from read_parquet($files) "
+        "where length(prompt[1].content) <= $most order by sample_id limit $count"
+    )
+    there = dataset.contents()
     rows: list[Example] = []
     for task in tasks:
-        files = sorted(map(str, folder.glob(f"data/{task}/test-*.parquet")))
-        if not files:
+        if "test" not in there.get(task, ()):
             continue
-        query = (
-            "select prompt[1].content, answer from read_parquet($files) "
-            "where length(prompt[1].content) <= $most order by sample_id limit $count"
-        )
-        try:
-            found = duckdb.execute(query, {"files": files, "most": max_chars, "count": per_task}).fetchall()
-            rows += [Example(task, prompt, json.loads(answer), origin) for prompt, answer in found]
-        except (duckdb.Error, ValueError) as error:
-            raise ValueError(f"{files[0]} cannot be read as dataset rows; build the dataset again") from error
-    if not rows:
-        raise ValueError(f"{source} holds no data/<task>/test-*.parquet; name a folder or Hub id that the build made")
+        given = {"files": dataset.fetch(task, "test"), "most": max_chars, "count": per_task}
+        found = dataset.query(query, given)
+        rows += [Example(task, prompt, json.loads(answer), f"test split of {dataset.name}") for prompt, answer in found]
     return by_task(rows)
-
-
-def _download(repo_id: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(repo_id, repo_type="dataset", revision=revision, allow_patterns="data/*/test-*.parquet"))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ValueError(f"{repo_id} is neither a folder here nor a dataset that the Hub gives out; check its name") from error

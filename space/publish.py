@@ -1,11 +1,11 @@
-"""Assembles the Space and puts it on the Hub: python -m space.publish --repo-id org/name [--data DIR|ID] [--adapter ID]"""
+"""Assembles the Space and puts it on the Hub: python -m space.publish --repo-id org/name [--data DIR|ID] [--results DIR]"""
 
 import argparse
 import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,24 +13,44 @@ from dataset_builders.errors import UserError, plain_errors
 from dataset_builders.folders import replaced
 from dataset_builders.hub import commit_folder
 from dataset_builders.tasks import TASKS
-from space.examples import dataset_examples, read_examples, write_examples
 
 HERE = Path(__file__).parent
+sys.path.append(str(HERE))  # the Space's modules import each other as on the Hub, where their folder is on the path
+
 FILES = (
     "README.md",
     "app.py",
-    "demo.py",
+    "asking.py",
+    "backends.py",
+    "browsing.py",
+    "comparison.py",
+    "data.py",
+    "endpoint_model.py",
+    "evaluation.py",
     "examples.json",
     "examples.py",
-    "model.py",
+    "forms.py",
+    "local_model.py",
+    "model_pair.py",
     "panels.py",
     "reading.py",
+    "requirements-endpoint.txt",
     "requirements.txt",
     "settings.json",
     "style.css",
     "tasks.py",
+    "try_it.py",
+    "views.py",
+    "writing.py",
+    "zero_gpu.py",
 )
-"""What a Space needs, and nothing more."""
+"""What a Space needs, and nothing more; with the scores of a report also EVALUATION."""
+
+REQUIREMENTS = {"transformers": "requirements.txt", "endpoint": "requirements-endpoint.txt"}
+"""Backend of the Space -> the file that is its requirements.txt."""
+
+EVALUATION = {"evaluation.json": "scores.json", "evaluation.png": "scores.png"}
+"""File of the Space -> file of a report."""
 
 MAX_CHARS = 4000
 """Of an example's prompt: longer ones are no pleasure to read on a page."""
@@ -46,33 +66,67 @@ class Links:
 
 
 def assemble(
-    out: Path, data: str | None = None, revision: str | None = None, examples: int = 5, links: Links | None = None
+    out: Path,
+    data: str | None = None,
+    revision: str | None = None,
+    examples: int = 5,
+    links: Links | None = None,
+    results: Path | None = None,
+    backend: str = "transformers",
 ) -> None:
     """Writes the Space's tree to `out`, replacing an earlier one.
 
-    data: a dataset folder or Hub id whose test rows become the examples of its tasks; without it the ones written here.
-    Raises UserError.
+    data: a dataset folder or Hub id whose test rows become the examples of its tasks; other tasks keep the ones written here.
+    results: what `python -m eval_tasks.run` left, or a report's folder, for the Evaluation view.
+    backend: which the Space's packages are for, one of REQUIREMENTS. Raises UserError.
     """
     with replaced(out, "app.py") as tree:
-        _fill(tree, data, revision, examples, links or Links())
+        _copy_files(tree, {name: name for name in FILES} | {"requirements.txt": REQUIREMENTS[backend]})
+        if results is not None:
+            _copy_report(tree, results)
+        if data is not None:
+            _write_data_examples(tree, data, revision, examples)
+        _write_links(tree, links or Links())
 
 
-def _fill(tree: Path, data: str | None, revision: str | None, examples: int, links: Links) -> None:
-    for name in FILES:
-        if not (HERE / name).exists():
+def _copy_files(tree: Path, files: Mapping[str, str]) -> None:
+    for name, here in files.items():
+        if not (HERE / here).exists():
             raise UserError(
-                f"space/{name} is missing or a link to nothing; check the repository out again, with symbolic links"
+                f"space/{here} is missing or a link to nothing; check the repository out again, with symbolic links"
             )
-        shutil.copyfile(HERE / name, tree / name)  # follows links: the tree has real files only
-    if data is not None:
-        try:
-            found = dataset_examples(data, TASKS, examples, MAX_CHARS, revision)
-        except ValueError as error:
-            raise UserError(str(error)) from None
-        write_examples(
-            tree / "examples.json", found | {name: rows for name, rows in read_examples().items() if name not in found}
+        shutil.copyfile(HERE / here, tree / name)  # follows links: the tree has real files only
+
+
+def _copy_report(tree: Path, results: Path) -> None:
+    from evaluation import read_evaluation
+
+    report = next((folder for folder in (results / "report", results) if (folder / "scores.json").is_file()), None)
+    if report is None:
+        raise UserError(
+            f"{results} holds no report/scores.json; name the folder of python -m eval_tasks.run --out or "
+            "python -m eval_tasks.report --out"
         )
-    _write_links(tree, links)
+    for name, there in EVALUATION.items():
+        if (report / there).is_file():
+            shutil.copyfile(report / there, tree / name)
+    try:
+        read_evaluation(tree / "evaluation.json")
+    except (OSError, ValueError):
+        raise UserError(f"{report / 'scores.json'} is no scores.json of a report; make it again") from None
+
+
+def _write_data_examples(tree: Path, data: str, revision: str | None, examples: int) -> None:
+    from comparison import samples_of
+    from data import DataError, Dataset
+    from examples import dataset_examples, read_examples, write_examples
+
+    try:
+        found = dataset_examples(Dataset(data, revision), TASKS, examples, MAX_CHARS)
+    except DataError as error:
+        raise UserError(str(error)) from None
+    usable = {name: tuple(sample.example for sample in samples) for name, samples in samples_of(found).items()}
+    write_examples(tree / "examples.json", read_examples() | usable)
 
 
 def _write_links(tree: Path, links: Links) -> None:
@@ -104,6 +158,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", metavar="DIR|ID", help="dataset folder or Hub id to take the examples from (test rows)")
     parser.add_argument("--revision", metavar="REV", help="revision of --data on the Hub")
     parser.add_argument("--examples", type=int, default=5, metavar="N", help="examples per task (default: 5)")
+    parser.add_argument(
+        "--results", type=Path, metavar="DIR", help="folder of eval_tasks.run or of a report, whose scores the page shows"
+    )
+    parser.add_argument(
+        "--backend",
+        choices=REQUIREMENTS,
+        default="transformers",
+        help="what answers in the Space, so that no more packages than needed are installed there (default: %(default)s)",
+    )
     parser.add_argument("--base-model", metavar="ID", help="base model that the Space loads")
     parser.add_argument("--adapter", metavar="ID", help="LoRA adapter that the Space loads")
     parser.add_argument("--dataset", metavar="ID", help="dataset that the Space draws more examples from and links to")
@@ -123,7 +186,11 @@ def publish(arguments: argparse.Namespace) -> None:
     links = Links(arguments.base_model, arguments.adapter, arguments.dataset)
     with tempfile.TemporaryDirectory() as scratch:
         tree = arguments.out or Path(scratch) / "space"
-        assemble(tree, arguments.data, arguments.revision, arguments.examples, links)
+        assemble(tree, arguments.data, arguments.revision, arguments.examples, links, arguments.results, arguments.backend)
+        if arguments.repo_id:
+            readme = tree / "README.md"
+            named = readme.read_text(encoding="utf-8").replace('Client("org/name")', f'Client("{arguments.repo_id}")')
+            readme.write_text(named, encoding="utf-8")
         print_tree(tree)
         if arguments.out:
             print(f"assembled: {tree}")
@@ -135,13 +202,19 @@ def publish(arguments: argparse.Namespace) -> None:
             "space",
             "Publish the demo",
             private=arguments.private,
-            files=FILES,
-            stale_patterns=("*.py",),
+            files=files_of(tree),
+            stale_patterns=("*.py", "evaluation.*"),
             space_sdk="gradio",
             dry_run=arguments.dry_run,
         )
         if not arguments.dry_run:
             print(f"{'published' if done.changed else 'nothing to do, it is all there'}: {done.url}")
+        if arguments.backend == "endpoint":
+            print("In the Space's settings it needs the variables BACKEND=endpoint, ENDPOINT_URL and ENDPOINT_BASE_MODEL.")
+
+
+def files_of(tree: Path) -> list[str]:
+    return sorted(path.name for path in tree.iterdir())
 
 
 def print_tree(tree: Path) -> None:
@@ -150,7 +223,7 @@ def print_tree(tree: Path) -> None:
 
     table = Table("file", "bytes")
     table.columns[1].justify = "right"
-    for name in FILES:
+    for name in files_of(tree):
         table.add_row(name, f"{(tree / name).stat().st_size:,}")
     Console().print(table)
 

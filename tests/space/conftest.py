@@ -25,6 +25,9 @@ NASTY_TITLES = (
     "**bold** [link](javascript:alert(1))",
     "plain garden hose",
 )
+GAINS = [1.0, 0.1, 0.01, 0.0, 0.0]
+REVIEWS = 23
+"""Train rows of the dataset that the page shows: three pages of them, the last one not full."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +43,21 @@ def run_publish(*arguments: str | Path, env: dict[str, str] | None = None) -> su
     return subprocess.run(command, cwd=REPO, env=env, capture_output=True, text=True, timeout=120, check=False)
 
 
-def write_rows(folder: Path, task: str, rows: list[tuple[str, Any]]) -> Path:
-    """A dataset folder's test file of one task, with the columns that the Space reads."""
+def write_rows(folder: Path, task: str, rows: list[tuple[str, Any]], split: str = "test") -> Path:
+    """A dataset folder's file of one task and split, with the columns that the Space reads. A row is prompt and answer."""
     import pyarrow as pa
     import pyarrow.parquet as pq
+    from tasks import TASKS, gold, render_completion
 
-    path = folder / "data" / task / "test-00000-of-00001.parquet"
+    path = folder / "data" / task / f"{split}-00000-of-00001.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
+    completions = [render_completion(TASKS[task], gold(TASKS[task], answer)) if task in TASKS else answer for _, answer in rows]
     columns = {
         "prompt": [[{"role": "user", "content": prompt}] for prompt, _ in rows],
+        "completion": [[{"role": "assistant", "content": completion}] for completion in completions],
         "answer": [json.dumps(answer) for _, answer in rows],
+        "source": ["a <b>source</b>"] * len(rows),
+        "licence": ["Apache-2.0"] * len(rows),
         "sample_id": [f"{number:032x}" for number in range(len(rows))],
     }
     pq.write_table(pa.table(columns), path)
@@ -94,14 +102,42 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The assembled Space with one task's examples from a dataset: product titles that try to be more than text."""
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A built dataset's folder: product titles that try to be more than text, and reviews on several pages."""
     from tasks import TASKS, render_prompt
 
+    folder = tmp_path_factory.mktemp("dataset")
+    ranking, rating = TASKS["query_product_ranking"], TASKS["review_rating"]
+    prompt = render_prompt(ranking.templates[0], {"query": "<b>hose</b>", "products": NASTY_TITLES})
+    write_rows(folder, ranking.name, [(prompt, GAINS)])
+    reviews = [
+        {"category": "Garden <i>", "review": f"Hose number {number} {'leaks' if number % 2 else 'holds'}"}
+        for number in range(REVIEWS)
+    ]
+    write_rows(folder, rating.name, [(render_prompt(rating.templates[0], review), "4") for review in reviews], "train")
+    return write_rows(folder, rating.name, [(render_prompt(rating.templates[1], review), "4") for review in reviews[:3]])
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `python -m eval_tasks.report --out` writes of two runs."""
+    from eval_tasks.report import main
+    from tests.eval_tasks.runs import said, write_run
+
+    folder = tmp_path_factory.mktemp("results")
+    runs = {"base": (0.0, 0.0, 1.0), "tuned": (1.0, 1.0, 1.0)}
+    for name, values in runs.items():
+        write_run(folder / name, {"shop:review_rating": said(*values), "shop:also_buy": said(*values)})
+    results = [word for name in runs for word in ("--results", str(folder / name))]
+    main([*results, "--names", "base,<b>tuned</b>", "--out", str(folder / "report")])
+    return folder / "report"
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory: pytest.TempPathFactory, dataset: Path, report: Path) -> Path:
+    """The assembled Space, with examples of the dataset and the report's scores."""
     folder = tmp_path_factory.mktemp("space")
-    prompt = render_prompt(TASKS["query_product_ranking"].templates[0], {"query": "<b>hose</b>", "products": NASTY_TITLES})
-    data = write_rows(folder / "data", "query_product_ranking", [(prompt, [1.0, 0.1, 0.01, 0.0, 0.0])])
-    done = run_publish("--out", folder / "tree", "--data", data, "--dry-run")
+    done = run_publish("--out", folder / "tree", "--data", dataset, "--results", report.parent, "--dry-run")
     assert done.returncode == 0, done.stderr
     return folder / "tree"
 
@@ -120,8 +156,10 @@ def tiny_adapter(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder
 
 
-@pytest.fixture(scope="module")
-def served(tree: Path, tiny_llama: Path, tiny_adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+@pytest.fixture(scope="session")
+def served(
+    tree: Path, dataset: Path, tiny_llama: Path, tiny_adapter: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
     log = tmp_path_factory.mktemp("served") / "log"
-    with serve(tree, log, BASE_MODEL=str(tiny_llama), ADAPTER=str(tiny_adapter)) as running:
+    with serve(tree, log, BASE_MODEL=str(tiny_llama), ADAPTER=str(tiny_adapter), DATASET=str(dataset)) as running:
         yield running

@@ -1,5 +1,6 @@
 """Assembling the Space's tree and putting it on the Hub."""
 
+import ast
 import importlib.metadata
 import json
 import shutil
@@ -9,20 +10,30 @@ from typing import Any
 import pytest
 from huggingface_hub import metadata_load
 
-from space.publish import FILES
+from space.publish import EVALUATION, FILES
 from tests.space.conftest import REPO, run_publish, write_rows
-
-LOCAL_MODULES = {path.stem for path in (REPO / "space").glob("*.py")} - {"__init__", "publish", "publish_all"}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+def modules_needed_by(tree: Path, name: str = "app", found: frozenset[str] = frozenset()) -> frozenset[str]:
+    """The module and all that it imports of those that lie beside it in the repository."""
+    found |= {name}
+    for node in ast.walk(ast.parse((tree / f"{name}.py").read_text(encoding="utf-8"))):
+        imported = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        imported += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+        for module in imported:
+            if module not in found and (REPO / "space" / f"{module}.py").exists():
+                found = modules_needed_by(tree, module, found)
+    return found
+
+
 def test_the_tree_holds_what_the_space_needs_as_real_files_and_nothing_more(tree: Path) -> None:
-    assert sorted(path.name for path in tree.iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in tree.iterdir()) == sorted([*FILES, *EVALUATION])
     assert not any(path.is_symlink() for path in tree.iterdir())
-    assert {Path(name).stem for name in FILES if name.endswith(".py")} == LOCAL_MODULES
+    assert {path.stem for path in tree.glob("*.py")} == modules_needed_by(tree)
     assert (tree / "tasks.py").read_bytes() == (REPO / "dataset_builders" / "tasks.py").read_bytes()
 
 
@@ -31,14 +42,17 @@ def test_the_header_and_the_requirements_name_the_gradio_that_is_tested(tree: Pa
     version = importlib.metadata.version("gradio")
     assert header["sdk"] == "gradio"
     assert str(header["sdk_version"]) == version
-    assert f"gradio=={version}" in (tree / "requirements.txt").read_text().splitlines()
+    required = [line.split("#")[0].strip() for line in (tree / "requirements.txt").read_text().splitlines()]
+    assert f"gradio=={version}" in required
     assert (tree / header["app_file"]).is_file()
     assert header["license"] == "apache-2.0"
     assert not {"models", "datasets"} & set(header)
 
 
 def test_examples_come_from_the_test_rows_of_a_dataset_and_the_own_ones_fill_in(tmp_path: Path) -> None:
-    rows = [(f"Review: number {number}\nAnswer: ", "4") for number in range(9)] + [("long " * 2000, "1")]
+    words = ("A customer wrote this review of a product in ", ". How many stars out of 5 did the customer give?\n")
+    rows = [(f"{words[0]}{number}{words[1]}Good.\nAnswer with one number: ", "4") for number in range(9)]
+    rows.append(("long " * 2000, "1"))
     data = write_rows(tmp_path / "data", "review_rating", rows)
     done = run_publish("--out", tmp_path / "tree", "--data", data, "--examples", "3", "--dry-run")
     assert done.returncode == 0, done.stderr
@@ -55,7 +69,7 @@ def test_assembling_again_replaces_the_tree_and_leaves_nothing_beside_it(tmp_pat
     shutil.copytree(tree, out)
     (out / "stale.py").write_text("")
     assert run_publish("--out", out, "--dry-run").returncode == 0
-    assert sorted(path.name for path in out.iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in out.iterdir()) == sorted(FILES)  # and no earlier report's scores
     assert [path.name for path in tmp_path.iterdir()] == ["tree"]
 
 
@@ -64,10 +78,12 @@ def test_assembling_again_replaces_the_tree_and_leaves_nothing_beside_it(tmp_pat
     [
         ([], "say where to: --repo-id org/name"),
         (["--repo-id", "name_alone", "--dry-run"], "namespace/name"),
-        (["--out", "{}/new", "--dry-run", "--data", "{}/empty"], "holds no data/<task>/test-*.parquet"),
+        (["--out", "{}/new", "--dry-run", "--data", "{}/empty"], "holds no data/<task>/<split>-*.parquet"),
         (["--out", "{}/new", "--dry-run", "--data", "{}/torn"], "cannot be read as dataset rows"),
         (["--out", "{}/new", "--dry-run", "--examples", "0"], "--examples must be at least 1"),
         (["--out", "{}/new", "--dry-run", "--adapter", "{}/empty"], "must be a Hub id"),
+        (["--out", "{}/new", "--dry-run", "--results", "{}/empty"], "holds no report/scores.json"),
+        (["--out", "{}/new", "--dry-run", "--results", "{}/no_report"], "is no scores.json of a report"),
         (["--out", "{}/full", "--dry-run"], "holds something else"),
         (["--out", "{}/full/file", "--dry-run"], "is a file"),
         (["--out", "{}/full/file/below", "--dry-run"], "cannot be written"),
@@ -75,6 +91,8 @@ def test_assembling_again_replaces_the_tree_and_leaves_nothing_beside_it(tmp_pat
 )
 def test_a_bad_argument_is_told_in_a_sentence_and_writes_nothing(tmp_path: Path, arguments: list[str], sentence: str) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "no_report").mkdir()
+    (tmp_path / "no_report" / "scores.json").write_text("{}")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("kept")
     torn = tmp_path / "torn" / "data" / "review_rating" / "test-00000-of-00001.parquet"
@@ -87,6 +105,24 @@ def test_a_bad_argument_is_told_in_a_sentence_and_writes_nothing(tmp_path: Path,
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
     assert contents(tmp_path) == before
+
+
+def test_scores_and_picture_are_those_of_the_report_and_the_folder_itself_will_do_too(
+    tree: Path, report: Path, tmp_path: Path
+) -> None:
+    for name, written in EVALUATION.items():
+        assert (tree / name).read_bytes() == (report / written).read_bytes()
+    assert run_publish("--out", tmp_path / "tree", "--results", report, "--dry-run").returncode == 0
+    assert (tmp_path / "tree" / "evaluation.json").read_bytes() == (report / "scores.json").read_bytes()
+
+
+def test_a_space_that_asks_an_endpoint_installs_no_models_packages(tree: Path, tmp_path: Path) -> None:
+    done = run_publish("--out", tmp_path / "tree", "--backend", "endpoint", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    required = (tmp_path / "tree" / "requirements.txt").read_text()
+    assert required == (REPO / "space" / "requirements-endpoint.txt").read_text()
+    assert "torch" not in required
+    assert "torch" in (tree / "requirements.txt").read_text()
 
 
 def test_what_is_on_the_hub_is_the_assembled_tree_and_publishing_twice_changes_nothing(tmp_path: Path, hub: Any) -> None:

@@ -4,7 +4,7 @@ import pytest
 from examples import read_examples
 from hypothesis import given
 from hypothesis import strategies as st
-from reading import Line, lines, mark, ndcg, numbered_items, right_lines, task_order, unreadable
+from reading import Line, lines, mark, ndcg, numbered_items, offered_labels, right_lines, so_far, unreadable
 from tasks import FAMILIES, TASKS, gold, parse_completion, render_completion, render_prompt
 
 RANKING, RETRIEVAL = TASKS["query_product_ranking"], TASKS["also_buy"]
@@ -36,35 +36,80 @@ def test_the_last_upward_list_is_the_one_that_is_asked_about(prompt: str, items:
     assert numbered_items(prompt) == items
 
 
-def test_a_ranking_is_read_as_the_products_in_their_new_order() -> None:
-    assert lines(RANKING, PROMPT, [5, 1, 2, 3, 4], GAINS)[:2] == (
-        Line("novel", "5", note="irrelevant"),
-        Line("red hose", "1", note="exact"),
+def test_a_ranking_is_read_as_the_products_in_their_new_order_and_how_far_each_went() -> None:
+    read = lines(RANKING, PROMPT, [5, 1, 2, 3, 4], GAINS)
+    assert read[:2] == (
+        Line("novel", "5", note="irrelevant", chosen=True, moved=4),
+        Line("red hose", "1", note="exact", chosen=True, moved=-1),
     )
     assert [line.note for line in lines(RANKING, PROMPT, [5, 1, 2, 3, 4])] == [""] * 5
 
 
-def test_picks_carry_their_titles_and_whether_they_are_right() -> None:
-    read = lines(RETRIEVAL, PROMPT, [2, 99, 4, 1], [1, 2])
+def test_what_a_ranking_has_not_placed_yet_stands_behind_it_in_the_old_order() -> None:
+    read = lines(RANKING, PROMPT, [4])
+    assert [(line.number, line.chosen, line.moved) for line in read] == [
+        ("4", True, 3),
+        ("1", False, None),
+        ("2", False, None),
+        ("3", False, None),
+        ("5", False, None),
+    ]
+    assert [line.number for line in lines(RANKING, PROMPT, None)] == list("12345")
+
+
+def test_all_candidates_stay_and_tell_which_were_picked_and_which_should_have_been() -> None:
+    read = lines(RETRIEVAL, PROMPT, [2, 99, 4, 1], [1, 2, 3])
     assert read == (
-        Line("blue hose", "2", right=True),
-        Line("not in the list", "99", right=False),
-        Line("garden chair", "4", note="not counted"),
-        Line("red hose", "1", note="not counted"),
+        Line("red hose", "1", note="not counted", chosen=True),
+        Line("blue hose", "2", chosen=True, right=True),
+        Line("hose reel", "3", right=True),
+        Line("garden chair", "4", chosen=True, right=False),
+        Line("novel", "5"),
+        Line("not in the list", "99", chosen=True, right=False),
     )
+    assert [line.right for line in lines(RETRIEVAL, PROMPT, [2])] == [None] * 5
 
 
 def test_a_choice_is_read_as_the_statement_that_its_label_stands_for() -> None:
     task = TASKS["query_relation"]
     prompt = render_prompt(task.templates[0], {"query": "a", "other_query": "b", "options": ["w", "x", "y", "z"]})
-    read = lines(task, prompt, "2", "1")
+    read = lines(task, prompt, "2", "1", [0.1, 0.2, 0.3, 0.4])
     assert [line.text for line in read] == ["w", "x", "y", "z"]
     assert [(line.number, line.right) for line in read if line.chosen] == [("2", False)]
+    assert [line.number for line in read if line.right] == ["1"]
+    assert [line.chance for line in read] == [0.1, 0.2, 0.3, 0.4]
+
+
+def test_only_labels_that_a_prompt_offers_can_be_chosen() -> None:
+    task = TASKS["query_relation"]
+    prompt = render_prompt(task.templates[0], {"query": "a", "other_query": "b", "options": ["w", "x", "y"]})
+    assert offered_labels(task, prompt) == ("0", "1", "2")
+    assert offered_labels(task, "no options here") == task.labels
+    assert offered_labels(TASKS["review_rating"], "Review: 1. bad\n2. worse\nAnswer: ") == ("1", "2", "3", "4", "5")
+    assert offered_labels(RANKING, PROMPT) == ()
 
 
 def test_numbered_lines_inside_a_review_are_not_taken_for_options() -> None:
     read = lines(TASKS["review_rating"], "Review: 1. bad zip\n2. bad seams\nAnswer: ", "2", None)
-    assert [line.text for line in read] == [""] * 5
+    assert [(line.text, line.number, line.chosen) for line in read] == [(label, "", label == "2") for label in "12345"]
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "value"),
+    [
+        ("query_product_ranking", "", []),
+        ("query_product_ranking", "3,1", [3]),
+        ("query_product_ranking", "3,1,7,3,", [3, 1]),
+        ("also_buy", "1", []),
+        ("also_buy", "12,1", [12]),
+        ("also_buy", "none", []),
+        ("answer_generation", "Yes, it", "Yes, it"),
+        ("answer_generation", " ", None),
+        ("review_rating", "5", None),
+    ],
+)
+def test_while_a_model_writes_only_what_is_complete_counts(task: str, text: str, value: object) -> None:
+    assert so_far(TASKS[task], text) == value
 
 
 @pytest.mark.parametrize(
@@ -104,19 +149,15 @@ def test_every_family_says_why_an_answer_cannot_be_read(family: str) -> None:
     assert "{" not in unreadable(task)
 
 
-def test_every_task_has_examples_whose_own_right_answer_is_marked_correct() -> None:
-    examples = read_examples()
-    assert set(examples) == set(TASKS)
-    for name, rows in examples.items():
+def test_the_right_answer_of_every_shipped_example_is_marked_correct() -> None:
+    for name, rows in read_examples().items():
         task = TASKS[name]
-        assert len(rows) > 1
         for row in rows:
             value = parse_completion(task, render_completion(task, gold(task, row.answer)))
             assert mark(task, value, row.answer).verdict == "correct"
             assert not any(line.text == "not in the list" for line in right_lines(task, row.prompt, row.answer))
 
 
-def test_tasks_of_the_dataset_come_first_and_none_is_missing() -> None:
-    order = task_order("query_product_ranking", {"also_buy", "answer_generation"})
-    assert order[:3] == ["also_buy", "answer_generation", "query_product_ranking"]
-    assert sorted(order) == sorted(TASKS)
+def test_of_options_only_the_right_one_is_the_right_answer() -> None:
+    prompt = "Which?\n0. a\n1. b\n2. c\n3. d\nAnswer: "
+    assert right_lines(TASKS["query_relation"], prompt, "3") == (Line("d", "3", chosen=True, right=True),)
