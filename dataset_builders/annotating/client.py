@@ -41,8 +41,8 @@ class Endpoint:
     """Where and how to ask. `url` ends as the server's manual says, mostly in /v1.
 
     `timeout` is in seconds and for each of the 1 + `retries` tries. No more than `concurrency` requests are under way at once,
-    nor are more sent a minute than the limits say, in requests and in tokens; 0 is no limit. `key` is sent to the server and
-    shown nowhere; `key_name` is the variable that it comes from.
+    nor are more sent a minute than the limits say, in requests and in tokens (of the prompt by a rule of thumb, of the answer
+    at most); 0 is no limit. `key` is sent to the server and shown nowhere; `key_name` is the variable that it comes from.
     """
 
     url: str

@@ -18,6 +18,9 @@ AROUND_A_MESSAGE = 4
 
 MILLION = 1_000_000
 
+LINE_EVERY = 60.0
+"""Seconds between lines of progress where there is no terminal."""
+
 
 @dataclass(frozen=True)
 class Prices:
@@ -83,29 +86,38 @@ def estimate(asks: Iterable[Ask], count: CountTokens) -> Estimate:
 
 @contextmanager
 def progress_bar(total: int, prices: Prices) -> Iterator[Callable[[Counts], None]]:
-    """A bar on standard error: done of total, requests and tokens per second, cost, time left. Gives ask_all's `progress`."""
+    """A bar on standard error, or a line a minute where that is no terminal. Gives ask_all's `progress`."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
-    columns = (MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[told]}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), refresh_per_second=2) as bar:
-        task = bar.add_task("", total=total, told="")
+    console = Console(stderr=True, markup=False, highlight=False)
+    with Progress(BarColumn(10), TextColumn("{task.description}"), console=console, refresh_per_second=2) as bar:
+        task = bar.add_task(f"0/{total:,}", total=total)
+        printed = 0.0
 
         def progress(counts: Counts) -> None:
-            bar.update(task, completed=counts.done, told=told(counts, total, bar.tasks[0].elapsed or 0.0, prices))
+            nonlocal printed
+            seconds = bar.tasks[0].elapsed or 0.0
+            line = told(counts, total, seconds, prices)
+            bar.update(task, completed=counts.done, description=line)
+            if not console.is_terminal and seconds >= printed + LINE_EVERY:
+                console.print(line, soft_wrap=True)
+                printed = seconds
 
         yield progress
 
 
 def told(counts: Counts, total: int, seconds: float, prices: Prices) -> str:
-    """What stands beside the bar after so many seconds. Replies from before this run tell nothing about its speed."""
+    """Progress after so many seconds in one line. Replies from before this run tell nothing about its speed."""
     new = counts.done - counts.kept
     tokens = counts.prompt_tokens + counts.completion_tokens
-    parts = [f"{new / seconds:,.1f} requests/s", f"{tokens / seconds:,.0f} tokens/s"] if seconds else []
-    if prices != Prices():
-        parts.append(f"cost {prices.cost(counts.prompt_tokens, counts.completion_tokens):,.2f}")
+    parts = [f"{counts.done:,}/{total:,}"]
     if rejected := counts.rejected.total():
         parts.append(f"{rejected:,} rejected")
+    if seconds:
+        parts += [f"{new / seconds:,.1f} requests/s", f"{tokens / seconds:,.0f} tokens/s"]
+    if prices != Prices():
+        parts.append(f"cost {prices.cost(counts.prompt_tokens, counts.completion_tokens):,.2f}")
     if new and seconds:
         left = round(seconds / new * max(0, total - counts.done))
         parts.append(f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02} left")

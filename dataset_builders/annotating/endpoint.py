@@ -213,7 +213,7 @@ class _Run:
         return f"{self.endpoint.url} refuses the requests ({said}); ask for what it knows, or another server"
 
     async def keep(self, replies: dict[str, Reply]) -> None:
-        """Returns when they are on disk."""
+        """Returns when they are on disk. Raises what `write` met with."""
         kept = asyncio.get_running_loop().create_future()
         self.finished.put_nowait((replies, kept))
         await kept
@@ -228,18 +228,21 @@ class _Run:
             over = batch[-1] is None
             kept = [future for _, future in filter(None, batch)]
             replies = {key: reply for found, _ in filter(None, batch) for key, reply in found.items()}
+            failure = None
             try:
                 await asyncio.to_thread(self.store.put, replies)
-            except UserError as error:
-                self.failure = self.failure or error
-                self.stopping.set()
-            else:
                 for reply in replies.values():
                     self.counts.add(reply)
-            self.counts.kept = self.read - self.taken
-            self.progress(self.counts)
+                self.counts.kept = self.read - self.taken
+                self.progress(self.counts)
+            except Exception as error:
+                failure = error
             for future in kept:
-                if not future.done():  # its worker was ended
+                if future.done():  # its worker was ended
+                    continue
+                if failure:
+                    future.set_exception(failure)
+                else:
                     future.set_result(None)
 
     @contextmanager

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataset_builders.annotating import costs
 from dataset_builders.annotating.asks import Ask, Counts
 from dataset_builders.annotating.costs import Estimate, Prices, estimate, progress_bar, rough_tokens, token_counter, told
 from dataset_builders.errors import UserError
@@ -47,11 +48,10 @@ def test_prices_are_for_a_million_tokens() -> None:
 
 def test_the_bar_tells_speed_of_this_run_cost_and_time_left() -> None:
     counts = Counts(kept=500, answered=90, rejected=Counter({"too long": 10}), prompt_tokens=90_000, completion_tokens=10_000)
-    assert told(counts, 1100, 20.0, Prices(1.0, 10.0)) == (
-        "5.0 requests/s, 5,000 tokens/s, cost 0.19, 10 rejected, 0:01:40 left"
-    )
-    assert told(counts, 72_600, 20.0, Prices()) == "5.0 requests/s, 5,000 tokens/s, 10 rejected, 4:00:00 left"
-    assert told(Counts(kept=500), 1100, 0.0, Prices()) == ""
+    speed = "5.0 requests/s, 5,000 tokens/s"
+    assert told(counts, 1100, 20.0, Prices(1.0, 10.0)) == f"600/1,100, 10 rejected, {speed}, cost 0.19, 0:01:40 left"
+    assert told(counts, 72_600, 20.0, Prices()) == f"600/72,600, 10 rejected, {speed}, 4:00:00 left"
+    assert told(Counts(kept=500), 1100, 0.0, Prices()) == "500/1,100"
 
 
 def test_the_bar_is_shown_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,4 +60,12 @@ def test_the_bar_is_shown_on_standard_error(capsys: pytest.CaptureFixture[str]) 
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "3/3" in shown.err
-    assert "0:00:00 left" in shown.err
+
+
+def test_a_log_has_a_line_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for every, lines in ((0.0, 2), (60.0, 0)):
+        monkeypatch.setattr(costs, "LINE_EVERY", every)
+        with progress_bar(4, Prices(1, 1)) as progress:
+            for answered in (1, 2):
+                progress(Counts(answered=answered))
+        assert sum(line[0].isdigit() for line in capsys.readouterr().err.splitlines()) == lines, "beside the bar's last state"

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -123,6 +123,28 @@ def test_asks_are_taken_when_a_request_can_start(server: ChatServer, tmp_path: P
         ask_all(Endpoint(server.url, "served", concurrency=4), counted(), store, lambda counts: None)
     assert max(ahead) <= 4
     assert server.most_at_once <= 4
+
+
+class SlowDisk(Replies):
+    kept = 0
+
+    def put(self, replies: Mapping[str, Reply]) -> None:
+        time.sleep(0.05)
+        super().put(replies)
+        self.kept += len(replies)
+
+
+def test_no_worker_goes_on_before_its_reply_is_on_disk(server: ChatServer, tmp_path: Path) -> None:
+    with SlowDisk(tmp_path) as store:
+        not_kept = []
+
+        def answer(body: dict[str, Any]) -> str:
+            not_kept.append(len(server.requests) - store.kept)
+            return "3"
+
+        server.answer = answer
+        ask_all(Endpoint(server.url, "served", concurrency=4), asks(24), store, lambda counts: None)
+    assert max(not_kept) <= 4
 
 
 @pytest.mark.parametrize("dated", [False, True])
@@ -420,9 +442,10 @@ def test_a_second_signal_or_the_end_of_the_grace_time_ends_at_once(server: ChatS
                 process.send_signal(signal.SIGTERM)
             _, told = process.communicate(timeout=30)
         assert process.returncode == 130
-        assert told.endswith(
-            f"stopped: {2 if grace else 0} new replies are kept in {tmp_path}; run the same command to go on\n"
-        )
+        assert told.splitlines() == [
+            f"stopping: what is under way has {grace} seconds to end; once more stops at once",
+            f"stopped: {2 if grace else 0} new replies are kept in {tmp_path}; run the same command to go on",
+        ]
     with Replies(tmp_path) as store:
         assert list(store.missing(asked, "served")) == asked[2:]
 
@@ -438,6 +461,14 @@ def test_a_full_disk_ends_the_run_in_one_sentence_and_what_was_kept_stays(server
     kept = int(re.findall(r"(\d+) new replies", told)[0])
     with Replies(tmp_path) as store:
         assert 0 < kept == 400 - len(list(store.missing(asks(400), "served")))
+
+
+def test_an_error_in_progress_is_raised_and_nothing_hangs(server: ChatServer, tmp_path: Path) -> None:
+    def broken(counts: Counts) -> None:
+        raise ZeroDivisionError("the bar broke")
+
+    with Replies(tmp_path) as store, pytest.raises(ZeroDivisionError, match="the bar broke"):
+        ask_all(Endpoint(server.url, "served"), asks(20), store, broken)
 
 
 def test_signals_are_python_s_own_again_after_a_run(server: ChatServer, tmp_path: Path) -> None:
