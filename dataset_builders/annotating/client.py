@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from dataset_builders.errors import UserError, first_line
 
@@ -90,7 +91,12 @@ class RequestRefused(Exception):
 
 def base_url(text: str) -> str:
     """A server's address, without a slash at its end. Raises UserError."""
-    if not text.startswith(("http://", "https://")):
+    try:
+        parts = urlsplit(text)
+        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is none
+        whole = False
+    if not whole:
         raise UserError(f"{text!r} is no server's address, such as http://localhost:8000/v1")
     return text.rstrip("/")
 

@@ -45,8 +45,9 @@ def test_requests_that_failed_together_are_not_asked_again_together() -> None:
 
 def test_an_address_is_a_url_and_a_key_is_one_that_a_header_can_hold() -> None:
     assert base_url("http://h/v1/") == "http://h/v1"
-    with pytest.raises(UserError, match="'localhost:8000' is no server's address"):
-        base_url("localhost:8000")
+    for wrong in ("localhost:8000", "http:///v1", "http://host:port/v1", "http://[::1/v1", "ftp://host/v1", ""):
+        with pytest.raises(UserError, match="is no server's address, such as"):
+            base_url(wrong)
     assert api_key({}) == ""
     assert api_key({"OPENAI_API_KEY": " sk-1\n"}) == "sk-1"
     with pytest.raises(UserError, match="characters that no key has"):
