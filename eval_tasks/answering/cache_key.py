@@ -77,11 +77,16 @@ def _stamp(name: str, file: str, revision: str | None) -> Stamp:
 def folder_stamp(folder: Path) -> Stamp:
     """Changes with the content of the files in a folder, not below it; empty where there is no file.
 
+    Cards and pictures do not count: they are written when a model has answered, and change none of its answers.
     Sizes and times do not tell: two merges give files of one size, and tools restore times. A merge changes weights all over.
     """
     if not folder.is_dir():
         return ""
-    told = [(file.name, _content(file)) for file in sorted(folder.iterdir()) if file.is_file()]
+    told = [
+        (file.name, _content(file))
+        for file in sorted(folder.iterdir())
+        if file.is_file() and file.suffix not in (".md", ".png")
+    ]
     return _digest(repr(told))[:16] if told else ""
 
 

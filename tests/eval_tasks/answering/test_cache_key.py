@@ -180,6 +180,16 @@ def test_large_weights_are_read_in_part(tmp_path: Path) -> None:
     assert folder_stamp(tmp_path) != first
 
 
+def test_a_card_written_beside_the_weights_is_no_other_model(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    first = folder_stamp(tmp_path)
+    (tmp_path / "README.md").write_text("# Card")
+    (tmp_path / "scores.png").write_bytes(b"picture")
+    assert folder_stamp(tmp_path) == first
+    (tmp_path / "config.json").write_text("{ }")
+    assert folder_stamp(tmp_path) != first
+
+
 def test_a_link_that_points_to_another_model(
     weights: tuple[Path, Path], dataset: Path, evaluate: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
