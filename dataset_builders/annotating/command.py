@@ -155,7 +155,8 @@ def print_estimates(
     for model in models:
         found = estimate(store.missing(asks(), model.name), count)
         cost = model.prices.cost(found.prompt_tokens, found.completion_tokens)
-        priced = f"{cost:,.2f}" if model.prices != Prices() else "no --price-in, --price-out"
+        digits = 2 if cost >= 1 else 4
+        priced = f"{cost:,.{digits}f}" if model.prices != Prices() else "no --price-in, --price-out"
         table.add_row(model.name, f"{found.requests:,}", f"{found.prompt_tokens:,}", f"{found.completion_tokens:,}", priced)
     Console(markup=False).print(table)
     if not arguments.tokenizer:

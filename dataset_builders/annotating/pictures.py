@@ -71,6 +71,8 @@ def _matrix(axes: "Axes", agreement: Agreement) -> None:
 
 def _scores(axes: "Axes", agreement: Agreement, task: str, bound: float) -> None:
     """How many answers have which score, and from where on they agree."""
+    from matplotlib.ticker import MaxNLocator
+
     family = TASKS[task].family
     bars = Counter(min(int(score * BARS), BARS - 1) for score in agreement.scores)
     plain_axes(axes, "y")
@@ -79,6 +81,7 @@ def _scores(axes: "Axes", agreement: Agreement, task: str, bound: float) -> None
     axes.axvline(bound, color=INK, linewidth=1, linestyle="--")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, max(1, *counts) * 1.08)
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.tick_params(labelsize=7)
     what = {"ranking": "NDCG", "retrieval": "share of the right items"}[family]
     unread = agreement.answers - len(agreement.scores)

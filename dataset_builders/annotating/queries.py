@@ -7,7 +7,7 @@ from typing import Any
 
 from dataset_builders.annotating.asks import Ask, Reply
 from dataset_builders.privacy import mask
-from dataset_builders.recipes.query_lists import COMPLEMENTS, NARROWING, SUBSTITUTES
+from dataset_builders.recipes.query_lists import COMPLEMENTS, NARROWING
 from dataset_builders.text import clean
 
 LONGEST = 80
@@ -21,14 +21,18 @@ SYSTEM = "You know how customers of an online shop search. Answer with JSON only
 SEARCH = "Search: "
 """How `about` begins where it is a search that a customer typed, and no product."""
 
+QUERY, SUBSTITUTE = ("query",), ("substitute",)
+NARROWER = tuple(f"narrowing_{number}" for number in range(1, NARROWING + 1))
+COMPLEMENT = tuple(f"complement_{number}" for number in range(1, COMPLEMENTS + 1))
+LIST = (*NARROWER, *SUBSTITUTE, *COMPLEMENT)
+"""Fields of an answer beside the query. Each is a text: not all servers of structured answers number the items of a list."""
+
 WORDING = {
-    "query": "query: what a customer would type into the search box to find this product",
-    "narrowing": f"narrowing: {NARROWING} queries that ask for the same, but for a narrower kind of it",
-    "substitute": f"substitute: {SUBSTITUTES} query for something else that could take its place",
-    "complement": f"complement: {COMPLEMENTS} queries for things that are bought to go with it",
+    QUERY: "what a customer would type into the search box to find exactly this",
+    NARROWER: "the same, made narrower by a colour, a size, a material or a use",
+    SUBSTITUTE: "a query for another kind of thing that could take its place",
+    COMPLEMENT: "queries for things that are bought to go with it",
 }
-MANY = {"narrowing": NARROWING, "substitute": SUBSTITUTES, "complement": COMPLEMENTS}
-"""Fields that are lists -> number of their queries."""
 
 EMPTY, LONG, LINES = "a query is empty", f"a query has more than {LONGEST} characters", "a query has several lines"
 TWICE, NO_QUERIES = "a query is there twice, or says what the customer searched for", "the answer does not hold the queries"
@@ -46,7 +50,7 @@ class Subject:
     @property
     def fields(self) -> tuple[str, ...]:
         """What is asked for; of a search that was typed there is the query already."""
-        return (*(() if self.about.startswith(SEARCH) else ("query",)), *(MANY if self.label else ()))
+        return (*(() if self.about.startswith(SEARCH) else QUERY), *(LIST if self.label else ()))
 
     def told(self) -> str:
         """`about` as it may leave this machine: without markup, and without anyone's address or number."""
@@ -58,19 +62,15 @@ class Written:
     """What became of a subject: its queries by field, or the reason why they cannot be used."""
 
     subject: Subject
-    queries: Mapping[str, Sequence[str]]
+    queries: Mapping[str, str]
     reason: str = ""
     again: bool = False
     """Whether the model was asked a second time."""
 
 
 def schema(fields: Sequence[str]) -> str:
-    """JSON schema of an answer, of what all servers of structured answers know: lengths of texts are checked afterwards."""
-    text = {"type": "string"}
-    properties = {
-        name: {"type": "array", "items": text, "minItems": MANY[name], "maxItems": MANY[name]} if name in MANY else text
-        for name in fields
-    }
+    """JSON schema of an answer, of what strict servers know of schemas: how long texts are is checked afterwards."""
+    properties = {name: {"type": "string"} for name in fields}
     form = {"type": "object", "properties": properties, "required": list(fields), "additionalProperties": False}
     return json.dumps(form, sort_keys=True)
 
@@ -80,7 +80,7 @@ def ask(subject: Subject, max_tokens: int | None = None, extra: str = "") -> Ask
         subject.told(),
         "",
         "Write short search queries for it, in the language above, each in one line and no two alike:",
-        *(f"- {WORDING[name]}" for name in subject.fields),
+        *(f"- {', '.join(names)}: {wording}" for names, wording in WORDING.items() if names[0] in subject.fields),
     ]
     said = (("system", SYSTEM), ("user", "\n".join(lines)))
     return Ask(said, max_tokens or MAX_TOKENS, schema=schema(subject.fields), extra=extra)
@@ -98,29 +98,21 @@ def read(subject: Subject, reply: Reply) -> Written:
         return Written(subject, {}, reply.reason.partition(":")[0])
     try:
         answer = json.loads(reply.text)
-        found = {name: answer[name] if name in MANY else [answer[name]] for name in subject.fields}
+        texts = {name: answer[name] for name in subject.fields}
     except (ValueError, KeyError, TypeError, RecursionError):
         return Written(subject, {}, NO_QUERIES)
-    if reason := _fault(subject, found):
-        return Written(subject, {}, reason)
-    return Written(subject, {name: [_plain(text) for text in texts] for name, texts in found.items()})
-
-
-def _fault(subject: Subject, found: Mapping[str, Any]) -> str:
-    if not all(isinstance(texts, list) and len(texts) == MANY.get(name, 1) for name, texts in found.items()):
-        return NO_QUERIES
-    texts = [text for name in found for text in found[name]]
-    if not all(isinstance(text, str) for text in texts):
-        return NO_QUERIES
-    plain = [_plain(text) for text in texts]
+    if not all(isinstance(text, str) for text in texts.values()):
+        return Written(subject, {}, NO_QUERIES)
+    queries = {name: _plain(text) for name, text in texts.items()}
     typed = [_plain(subject.about.removeprefix(SEARCH))] if subject.about.startswith(SEARCH) else []
     faults = {
-        EMPTY: not all(any(char.isalnum() for char in text) for text in plain),
-        LONG: any(len(text) > LONGEST for text in plain),
-        LINES: any(len(text.strip().splitlines()) > 1 for text in texts),
-        TWICE: len({*plain, *typed}) < len(plain) + len(typed),
+        EMPTY: not all(any(char.isalnum() for char in query) for query in queries.values()),
+        LONG: any(len(query) > LONGEST for query in queries.values()),
+        LINES: any(len(text.strip().splitlines()) > 1 for text in texts.values()),
+        TWICE: len({*queries.values(), *typed}) < len(queries) + len(typed),
     }
-    return next((reason for reason, is_so in faults.items() if is_so), "")
+    reason = next((reason for reason, is_so in faults.items() if is_so), "")
+    return Written(subject, {} if reason else queries, reason)
 
 
 def _plain(text: str) -> str:
@@ -130,7 +122,8 @@ def _plain(text: str) -> str:
 def rows(written: Sequence[Written], model: str) -> Iterator[dict[str, Any]]:
     """Rows of the table: see tables.SESSION_QUERIES."""
     for one in written:
-        for kind, texts in one.queries.items():
-            for place, text in enumerate(texts):
-                subject = one.subject
-                yield {"key": subject.key, "about": subject.told(), "kind": kind, "place": place, "text": text, "model": model}
+        told = one.subject.told()
+        for name, text in one.queries.items():
+            kind, _, number = name.partition("_")
+            place = int(number or 1) - 1
+            yield {"key": one.subject.key, "about": told, "kind": kind, "place": place, "text": text, "model": model}

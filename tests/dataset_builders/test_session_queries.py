@@ -39,14 +39,10 @@ def fields(body: dict[str, Any]) -> list[str]:
     return found
 
 
-def good(body: dict[str, Any]) -> dict[str, Any]:
+def good(body: dict[str, Any]) -> dict[str, str]:
     """Queries that nobody else's product has."""
     name = "written " + hashlib.md5(body["messages"][1]["content"].encode()).hexdigest()[:6]
-    lists = {"narrowing": 2, "substitute": 1, "complement": 2}
-    return {
-        field: [f"{name} {field} {number}" for number in range(lists[field])] if field in lists else name
-        for field in fields(body)
-    }
+    return {field: name if field == "query" else f"{name} {field}" for field in fields(body)}
 
 
 def write(body: dict[str, Any]) -> str:
@@ -58,7 +54,7 @@ def stubborn(body: dict[str, Any]) -> str:
     answer = good(body)
     draw = int(hashlib.md5(body["messages"][1]["content"].encode()).hexdigest()[:2], 16) % 4
     if draw == 0 or (draw == 1 and len(body["messages"]) == 2):
-        answer = {name: [" "] * len(value) if isinstance(value, list) else " " for name, value in answer.items()}
+        answer = dict.fromkeys(answer, " ")
     return json.dumps(answer)
 
 
@@ -212,7 +208,7 @@ def answered(folder: Path) -> list[Path]:
 def test_where_no_answer_can_be_used_nothing_is_written(
     chat: ChatServer, sessions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    chat.answer = lambda body: json.dumps({name: "" if name == "query" else ["", ""] for name in fields(body)})
+    chat.answer = lambda body: json.dumps(dict.fromkeys(fields(body), ""))
     assert run("--raw", sessions, *to(chat), "--out", tmp_path / "out") == 2
     assert "no answer can be used" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,8 @@ from dataset_builders.annotating.costs import estimate, token_counter
 from dataset_builders.annotating.endpoint import Endpoint, ask_all
 from dataset_builders.annotating.replies import Replies
 from dataset_builders.errors import UserError
-from tests.vllm_server import BIN, REPOSITORY, environment, needs_vllm, vllm_server
+from tests.dataset_builders.annotating.conftest import CONTEXT
+from tests.vllm_server import BIN, REPOSITORY, environment, needs_vllm
 
 pytestmark = [
     *needs_vllm,
@@ -37,7 +37,6 @@ SCHEMA = json.dumps(
 )
 REVIEWS = ("The lid broke after two days.", "Light, soft and worth the price.", "It does what it says.", "Never again.")
 LONG = Ask((("user", "red shoes " * 3000),), 16, schema=SCHEMA)
-CONTEXT = ("--max-model-len", "1024")
 
 
 def asks(count: int, schema: str = SCHEMA) -> list[Ask]:
@@ -46,21 +45,6 @@ def asks(count: int, schema: str = SCHEMA) -> list[Ask]:
     return [
         Ask((("system", "You rate reviews from 1 to 5."), ("user", f"{text}\n{form}")), 24, schema=schema) for text in texts
     ]
-
-
-@pytest.fixture(scope="module")
-def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from training.embedded_model import build
-
-    folder = tmp_path_factory.mktemp("smollm2") / "model"
-    build(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def served(smollm2: Path) -> Iterator[str]:
-    with vllm_server(smollm2, "smollm2", smollm2.parent, *CONTEXT) as url:
-        yield url
 
 
 def ask(url: str, asked: list[Ask], out: Path) -> tuple[Counts, list[Reply | None]]:
