@@ -123,6 +123,7 @@ def main() -> None:
         ssr_mode=False,
         show_error=False,
         share=False,
+        _frontend=False,  # else the page asks itself for itself at the start, and ends where that takes three seconds
     )
 
 
