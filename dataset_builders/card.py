@@ -64,6 +64,14 @@ _HUB_LICENCES = {"Apache-2.0": "apache-2.0", "CC-BY-4.0": "cc-by-4.0", "CC-BY-NC
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B")
 _LANGUAGES = {"us": "en", "uk": "en", "jp": "ja"}
 _CATEGORIES = {"multiple_choice": "text-classification", "ranking": "text-ranking", "retrieval": "text-retrieval"}
+_ON_THE_HUB = {"merrec": "mercari-us/merrec", "ecinstruct": "NingLab/ECInstruct"}
+"""Source -> its authors' own dataset on the Hub."""
+
+PICTURE_WIDTH = 520
+"""Pixels that the card gives a picture where there is room for more; on a phone it is as wide as the page."""
+
+METRICS = {"ndcg": "NDCG", "hit_rate": "hit rate", "rougel": "ROUGE-L"}
+"""Metrics that a reader knows by another name."""
 
 OPTIONAL = ("decontamination", "near_duplicates", "masked", "short", "queries_made_by", "session_queries", "annotations")
 """Keys of a manifest that an older or a simpler one lacks."""
@@ -142,6 +150,8 @@ def card_text(manifest: dict[str, Any], facts: Mapping[str, TaskFacts], images: 
         images=images,
         checks=checks.render(annotations=manifest["annotations"]) if manifest.get("annotations") else "",
         seed=manifest["seed"],
+        metrics=METRICS,
+        picture_width=PICTURE_WIDTH,
         sources=dict(sorted(manifest["sources"].items())),
         references=REFERENCES,
         bibtex=[BIBTEX[name] for name in sorted(manifest["sources"]) if name in BIBTEX],
@@ -163,6 +173,7 @@ def _metadata(
     built = configs["default"]
     rows = sum(manifest["configs"]["default"][split] for split in SPLITS)
     families = {TASKS[name].family for name in built}
+    hub_sources = [_ON_THE_HUB[name] for name in sorted(manifest["sources"]) if name in _ON_THE_HUB]
     return {
         "pretty_name": title,
         "language": languages(manifest["locales"]),
@@ -172,7 +183,9 @@ def _metadata(
             *(category for family, category in _CATEGORIES.items() if family in families),
             *(["question-answering"] if any("questions" in TASKS[name].tables for name in built) else []),
         ],
+        "annotations_creators": _creators(manifest, built),
         "size_categories": [_SIZES[min(max(len(str(rows)) - 3, 0), len(_SIZES) - 1)]],
+        **({"source_datasets": hub_sources} if hub_sources else {}),
         "tags": ["e-commerce", "instruction-tuning", "trl", "sft", *(["synthetic"] if manifest["synthetic"] else [])],
         "configs": [
             {
@@ -195,6 +208,12 @@ def _metadata(
             for config, names in configs.items()
         ],
     }
+
+
+def _creators(manifest: dict[str, Any], built: Sequence[str]) -> list[str]:
+    """Who made what the rows ask for: corpora hold it as people left it, and programs made the rest."""
+    made = manifest["synthetic"] or (manifest.get("queries_made_by") and "next_query" in built)
+    return [*([] if manifest["synthetic"] else ["found"]), *(["machine-generated"] if made else [])]
 
 
 def _dataset_info(config: str, members: Sequence[TaskFacts], label_columns: Mapping[str, str]) -> dict[str, Any]:

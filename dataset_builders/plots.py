@@ -26,7 +26,12 @@ AGREEMENT_IMAGES = "images/agreement-*.png"
 FAMILY_COLOURS = dict(zip(FAMILIES, ("#3366a6", "#c2571a", "#2f8f5b", "#8d4a97"), strict=True))
 INK, FAINT, GRID = "#222222", "#767676", "#e6e6e6"
 WIDTH = 9.0
-"""Inches. At DPI it is about twice the width that the Hub gives to a card, so text stays sharp and large enough."""
+"""Inches of a picture for a large screen."""
+NARROW = 5.0
+"""Inches of a dataset's pictures, so that their text of 8 and 9 points can be read on a phone 360 pixels wide."""
+PICTURE_DPI = 220
+NAME = 0.18
+"""Where a task's name stands in its field of height 1."""
 DPI = 160
 BINS = 12
 """Most bars of a generated answer's length."""
@@ -47,7 +52,7 @@ def write_plots(folder: Path, built: Mapping[str, Split]) -> None:
     with style.context("default"):
         for path, draw in zip(IMAGES.values(), (_rows_figure, _prompts_figure, _answers_figure), strict=True):
             # Without its name and version matplotlib leaves nothing in the file but the picture.
-            draw(tasks).savefig(folder / path, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
+            draw(tasks).savefig(folder / path, format="png", dpi=PICTURE_DPI, facecolor="white", metadata={"Software": None})
 
 
 def prompt_words(rows: Sequence[Row]) -> list[int]:
@@ -109,31 +114,38 @@ def plain_axes(axes: "Axes", grid: str) -> None:
 
 
 def _task_axes(figure: "Figure", tasks: Mapping[str, Split]) -> "Axes":
-    """One line a task, the first on top, named and coloured by family; the families are told in a legend."""
+    """A field of height 1 a task, the first on top, its name in the upper part; the families' colours are told in a legend."""
     from matplotlib.patches import Patch
 
     axes = figure.add_subplot()
     plain_axes(axes, "x")
-    axes.set_yticks(range(len(tasks)), [TASKS[name].title for name in tasks], color=INK)
-    axes.set_ylim(len(tasks) - 0.4, -0.6)
+    axes.set_yticks([])
+    axes.set_ylim(len(tasks), 0)
+    for place, name in enumerate(tasks):
+        title = axes.annotate(TASKS[name].title, (0, place + NAME), xycoords=("axes fraction", "data"))
+        title.set(color=INK, fontsize=9, va="center", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
     families = dict.fromkeys(TASKS[name].family for name in tasks)
     handles = [Patch(color=FAMILY_COLOURS[family], label=family.replace("_", " ")) for family in families]
-    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), frameon=False, labelcolor=INK)
+    figure.legend(
+        handles=handles, loc="outside upper left", ncols=len(handles), frameon=False, labelcolor=INK, fontsize=9,
+        handlelength=1, columnspacing=1.2,
+    )  # fmt: skip
     return axes
 
 
 def _rows_figure(tasks: Mapping[str, Split]) -> "Figure":
-    figure = plain_figure(0.42 * len(tasks) + 1.2)
+    figure = plain_figure(0.5 * len(tasks) + 0.8, NARROW)
     axes = _task_axes(figure, tasks)
     longest = max(max(len(split.train), len(split.test)) for split in tasks.values())
     for place, (name, split) in enumerate(tasks.items()):
         colour = FAMILY_COLOURS[TASKS[name].family]
-        for rows, offset, alpha, label in ((split.train, -0.19, 1.0, "train"), (split.test, 0.19, 0.45, "test")):
-            axes.barh(place + offset, len(rows), height=0.36, color=colour, alpha=alpha)
+        for rows, offset, alpha, label in ((split.train, 0.5, 1.0, "train"), (split.test, 0.78, 0.45, "test")):
+            axes.barh(place + offset, len(rows), height=0.24, color=colour, alpha=alpha)
             text = f"{len(rows):,} {label}"
-            axes.text(len(rows) + longest * 0.008, place + offset, text, va="center", fontsize=8, color=FAINT)
-    axes.set_xlim(0, longest * 1.16)
-    axes.set_xlabel("rows", color=FAINT)
+            axes.text(len(rows) + longest * 0.012, place + offset, text, va="center", fontsize=8, color=FAINT)
+    axes.set_xlim(0, longest * 1.25)
+    axes.set_xlabel("rows", color=FAINT, fontsize=9)
+    axes.tick_params(axis="x", labelsize=8)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     return figure
 
@@ -141,19 +153,20 @@ def _rows_figure(tasks: Mapping[str, Split]) -> "Figure":
 def _prompts_figure(tasks: Mapping[str, Split]) -> "Figure":
     import numpy as np
 
-    figure = plain_figure(0.34 * len(tasks) + 1.3)
+    figure = plain_figure(0.42 * len(tasks) + 0.9, NARROW)
     axes = _task_axes(figure, tasks)
     longest = 0.0
-    for place, (name, split) in enumerate(tasks.items()):
+    for number, (name, split) in enumerate(tasks.items()):
         low, first, middle, third, high = map(float, np.percentile(prompt_words([*split.train, *split.test]), PERCENTILES))
-        colour = FAMILY_COLOURS[TASKS[name].family]
+        colour, place = FAMILY_COLOURS[TASKS[name].family], number + 0.66
         axes.hlines(place, low, high, color=colour, linewidth=1.6)
-        axes.hlines(place, first, third, color=colour, linewidth=8, alpha=0.55)
-        axes.scatter(middle, place, s=44, color="white", edgecolor=colour, linewidth=1.8, zorder=3)
+        axes.hlines(place, first, third, color=colour, linewidth=7, alpha=0.55)
+        axes.scatter(middle, place, s=34, color="white", edgecolor=colour, linewidth=1.6, zorder=3)
         axes.annotate(f"{middle:,.0f}", (high, place), (5, 0), textcoords="offset points", va="center", fontsize=8, color=FAINT)
         longest = max(longest, high)
-    axes.set_xlim(0, longest * 1.08)
-    axes.set_xlabel("words of a prompt: median, middle half of the rows, 5th to 95th percentile", color=FAINT)
+    axes.set_xlim(0, longest * 1.12)
+    axes.set_xlabel("words: median, middle half, 5th to 95th percentile", color=FAINT, fontsize=9)
+    axes.tick_params(axis="x", labelsize=8)
     return figure
 
 
@@ -167,9 +180,9 @@ def _answers_figure(tasks: Mapping[str, Split]) -> "Figure":
         for name, split in tasks.items()
         for what, counts in answer_counts(TASKS[name], [*split.train, *split.test]).items()
     ]
-    columns = min(3, len(panels))
+    columns = min(2, len(panels))
     lines = -(-len(panels) // columns)
-    figure = plain_figure(2.25 * lines + 0.2)
+    figure = plain_figure(1.75 * lines + 0.2, NARROW)
     figure.get_layout_engine().set(h_pad=0.12, w_pad=0.1)  # type: ignore[union-attr, call-arg]
     for number, (task, what, counts) in enumerate(panels, 1):
         axes = figure.add_subplot(lines, columns, number)
@@ -181,6 +194,6 @@ def _answers_figure(tasks: Mapping[str, Split]) -> "Figure":
         axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_formatter("{x:g} %")
         axes.tick_params(axis="y", labelsize=8)
-        axes.set_title(textwrap.fill(task.title, 34), fontsize=9, fontweight="bold", color=INK, loc="left")
+        axes.set_title(textwrap.fill(task.title, 24), fontsize=9, fontweight="bold", color=INK, loc="left")
         axes.set_xlabel(what, fontsize=8.5, color=FAINT)
     return figure

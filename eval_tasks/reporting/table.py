@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from dataset_builders.card import METRICS as SHOP_METRICS
 from dataset_builders.tasks import TASKS
 from eval_tasks.reporting.comparison import Cell, Gain, Line, Report
 from eval_tasks.reporting.notes import notes, summary
@@ -19,8 +20,7 @@ SUITES = {"shopbench": "ShopBench", "ecinstruct": "ECInstruct", "shopping_mmlu":
 """Suites that a reader knows by another name."""
 
 METRICS = {
-    "ndcg": "NDCG",
-    "rougel": "ROUGE-L",
+    **SHOP_METRICS,
     "bleu": "BLEU",
     "jp-bleu": "BLEU of Japanese",
     "micro f1": "micro F1",

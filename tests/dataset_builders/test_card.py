@@ -22,6 +22,7 @@ from dataset_builders.card import (
     fence,
 )
 from dataset_builders.tasks import FAMILIES, TASKS
+from tests.hub_metadata import metadata_errors
 
 BUILT = ["review_rating", "query_product_ranking", "also_buy", "answer_generation"]
 
@@ -131,6 +132,42 @@ def test_metadata_states_licences_languages_and_size() -> None:
     assert "synthetic" not in metadata["tags"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "creators"),
+    [
+        ({}, ["found"]),
+        ({"synthetic": True}, ["machine-generated"]),
+        ({"queries_made_by": "rule"}, ["found"]),  # of a task that was not built
+    ],
+)
+def test_who_made_what_rows_ask_for_is_told(changes: dict[str, Any], creators: list[str]) -> None:
+    assert render(**changes)[0]["annotations_creators"] == creators
+
+
+def test_corpora_that_are_on_the_hub_are_named_there() -> None:
+    assert "source_datasets" not in render()[0]
+    sources = {name: {"licence": "CC-BY-4.0", "read": 1, "used": 1} for name in ("merrec", "ecinstruct", "own")}
+    assert render(sources=sources)[0]["source_datasets"] == ["NingLab/ECInstruct", "mercari-us/merrec"]
+
+
+@pytest.mark.parametrize("changes", [{}, {"synthetic": True}, {"locales": ["us"]}, {"sources": {}}])
+def test_the_hub_takes_the_metadata(changes: dict[str, Any]) -> None:
+    assert metadata_errors("dataset", render(**changes)[0]) == []
+
+
+def test_limits_are_those_of_the_rows() -> None:
+    limits = render()[1].partition("## Limits and biases")[2]
+    assert "Names of persons that stand in a text stay" in limits
+    assert f"Prompts come from {len(TASKS['also_buy'].templates)} wordings a task" in limits
+    invented = render(synthetic=True)[1].partition("## Limits and biases")[2]
+    assert "invented" in invented
+    assert "customers and sellers wrote" not in invented
+
+
+def test_every_record_in_a_row_is_said_too() -> None:
+    assert "Every record that was read is in a row." in render(rejects={})[1]
+
+
 def test_a_synthetic_dataset_says_so_in_tags_and_text() -> None:
     metadata, body = render(synthetic=True)
     assert "synthetic" in metadata["tags"]
@@ -140,13 +177,15 @@ def test_a_synthetic_dataset_says_so_in_tags_and_text() -> None:
 
 def test_counts_rejects_and_what_was_not_built_are_told() -> None:
     _, body = render()
-    assert "| `review_rating` | Rating of a review | multiple choice | accuracy | 1,234 | 56 |" in body
+    assert "| Rating of a review<br>`review_rating` | multiple choice, accuracy | 1,234 | 56 |" in body
+    assert "| Ranking products for a query<br>`query_product_ranking` | ranking, NDCG | 1,234 | 56 |" in body
     assert "| esci | Apache-2.0 | 100 | 90 |" in body
     assert "| esci | row is not CSV: a\\|b | 12,345 |" in body
     assert "- `next_query`: needs the table events" in body
     assert "seed 7" in body
     assert "- esci (Apache-2.0): Reddy et al." in body
-    assert "![Rows a task](images/rows.png)" in body
+    assert '<img src="images/rows.png" width="520" alt="Rows a task">' in body
+    assert "<details><summary>12,348 records, by the reason for each</summary>\n\n| source" in body
 
 
 def test_each_config_names_the_licences_of_its_rows() -> None:
@@ -160,7 +199,7 @@ def test_each_config_names_the_licences_of_its_rows() -> None:
 def test_what_was_left_out_and_masked_is_told() -> None:
     _, body = render(
         decontamination=[{"set": "ShopBench", "rule": "8-gram", "rows": 1200}, {"set": "ESCI|test", "rule": "", "rows": 0}],
-        near_duplicates={"also_buy": 34},
+        near_duplicates={"also_buy": 34, "review_rating": 0},
         masked={"amazonqa": {"e-mail": 3}},
         short={"also_buy": {"train": 100, "test": 7}},
     )
@@ -172,6 +211,7 @@ def test_what_was_left_out_and_masked_is_told() -> None:
         "| `also_buy` | 100 | 7 |",
     ):
         assert line in body.split("\n")
+    assert "| `review_rating` | 0 |" not in body
     _, body = render()
     for word in ("Near duplicates", "Evaluation sets", "Personal data", "did not suffice"):
         assert word not in body
@@ -190,7 +230,8 @@ def test_what_was_left_out_and_masked_is_told() -> None:
 )
 def test_how_the_next_queries_were_made_is_told_where_there_are_any(made_by: str, sentence: str) -> None:
     counts = {name: {"train": 1, "test": 1, "fingerprint": "f"} for name in config_tasks(["next_query"])}
-    _, body = render({"next_query": facts()["also_buy"]}, configs=counts, queries_made_by=made_by)
+    metadata, body = render({"next_query": facts()["also_buy"]}, configs=counts, queries_made_by=made_by)
+    assert metadata["annotations_creators"] == ["found", "machine-generated"]
     assert sentence in body
     assert sentence not in render(queries_made_by=made_by)[1]
 

@@ -70,7 +70,7 @@ def test_pictures_are_png_of_one_width_and_name_no_software(tmp_path: Path, task
     for path in IMAGES.values():
         content = (tmp_path / path).read_bytes()
         assert content.startswith(b"\x89PNG\r\n\x1a\n")
-        assert struct.unpack(">I", content[16:20]) == (1440,)
+        assert struct.unpack(">I", content[16:20]) == (1100,)
         assert b"tEXt" not in content
         assert b"atplotlib" not in content
 
