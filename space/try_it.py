@@ -31,6 +31,7 @@ def view_tab(view: View, comparison: Comparison, turn: dict[str, Any]) -> None:
         caption = gr.HTML(_caption(view, comparison, first[1] if first else None), elem_classes="caption")
         notice = gr.HTML(elem_classes="notice")
         result = gr.HTML(elem_classes="result")
+        answered = gr.Textbox(visible=False)  # the prompt of the result, so that it can be told from what stands in the form
         with gr.Accordion("The prompt that is sent", open=False, elem_classes="sent"):
             wordings = [(f"Wording {number}", number) for number in range(1, len(view.task.templates) + 1)]
             asked_in = first[1].filled.wording if first else 1
@@ -40,20 +41,25 @@ def view_tab(view: View, comparison: Comparison, turn: dict[str, Any]) -> None:
     def values_of(typed: tuple[Any, ...]) -> dict[str, Any]:
         return dict(zip((field.name for field in view.fields), typed, strict=True))
 
-    def compare(wording: int, *typed: Any) -> Iterator[tuple[str, Any]]:
-        for told, answers in comparison.compare(view, values_of(typed), wording):
-            yield told, gr.HTML(answers, elem_classes=["result"])
+    def prompt_now(wording: int, typed: tuple[Any, ...]) -> str:
+        """What the form would send, or nothing where it cannot send any."""
+        try:
+            return prompt_of(view.task, values_of(typed), wording)
+        except BadInput:
+            return ""
 
-    def changed(wording: int, *typed: Any) -> tuple[str, str, Any]:
+    def compare(wording: int, *typed: Any) -> Iterator[tuple[str, Any, str]]:
+        words = prompt_now(wording, typed)
+        for told, answers in comparison.compare(view, values_of(typed), wording):
+            yield told, gr.HTML(answers, elem_classes=["result"]), words
+
+    def changed(answered: str, wording: int, *typed: Any) -> tuple[str, str, Any]:
         line, words = about_prompt(view, comparison, values_of(typed), wording)
-        return line, words, gr.HTML(elem_classes=["result", STALE])
+        stale = [STALE] * (prompt_now(wording, typed) != answered)
+        return line, words, gr.HTML(elem_classes=["result", *stale])
 
     def another(wording: int, *typed: Any) -> list[Any]:
-        try:
-            here = prompt_of(view.task, values_of(typed), wording)
-        except BadInput:
-            here = ""
-        found = comparison.sample_after(view.name, here)
+        found = comparison.sample_after(view.name, prompt_now(wording, typed))
         if found is None:
             none = hint("There is no example of this task.")
             return [*typed, wording, none, "", "", ""]
@@ -68,7 +74,7 @@ def view_tab(view: View, comparison: Comparison, turn: dict[str, Any]) -> None:
         [go.click, *(box.submit for box in boxes)],
         compare,
         asked,
-        [notice, result],
+        [notice, result, answered],
         api_visibility="private",
         show_progress="minimal",
         show_progress_on=notice,
@@ -80,9 +86,9 @@ def view_tab(view: View, comparison: Comparison, turn: dict[str, Any]) -> None:
         named = view.fields_of_wording(wording)
         return [gr.Textbox(visible=field in named) for field in view.fields]
 
-    wording.input(reworded, wording, boxes, **QUICK)
-    edits = [wording.input, *(box.input for box in boxes)]
-    gr.on(edits, changed, asked, [caption, sent, result], trigger_mode="always_last", **QUICK)
+    wording.change(reworded, wording, boxes, **QUICK)
+    edits = [wording.change, *(box.change for box in boxes)]  # Gradio's `input` misses what is pasted or filled in
+    gr.on(edits, changed, [answered, *asked], [caption, sent, result], trigger_mode="always_last", **QUICK)
     other.click(another, asked, [*boxes, wording, caption, sent, notice, result], **QUICK)
 
 
