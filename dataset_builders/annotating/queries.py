@@ -69,10 +69,13 @@ class Written:
 
 
 def schema(fields: Sequence[str]) -> str:
-    """JSON schema of an answer, of what strict servers know of schemas: how long texts are is checked afterwards."""
+    """JSON schema of an answer, of what strict servers know of schemas: how long texts are is checked afterwards.
+
+    Its order is that in which most servers have the answer written: the query first, and then what builds on it.
+    """
     properties = {name: {"type": "string"} for name in fields}
     form = {"type": "object", "properties": properties, "required": list(fields), "additionalProperties": False}
-    return json.dumps(form, sort_keys=True)
+    return json.dumps(form)
 
 
 def ask(subject: Subject, max_tokens: int | None = None, extra: str = "") -> Ask:
@@ -81,6 +84,7 @@ def ask(subject: Subject, max_tokens: int | None = None, extra: str = "") -> Ask
         "",
         "Write short search queries for it, in the language above, each in one line and no two alike:",
         *(f"- {', '.join(names)}: {wording}" for names, wording in WORDING.items() if names[0] in subject.fields),
+        f"Answer as {json.dumps(dict.fromkeys(subject.fields, '...'))}",
     ]
     said = (("system", SYSTEM), ("user", "\n".join(lines)))
     return Ask(said, max_tokens or MAX_TOKENS, schema=schema(subject.fields), extra=extra)
