@@ -8,7 +8,6 @@ from importlib.util import find_spec
 from asking import Backend
 from endpoint_model import Endpoint, EndpointModel
 
-REQUIREMENTS = {"transformers": "requirements.txt", "endpoint": "requirements-endpoint.txt"}
 PACKAGES = {"transformers": ("torch", "transformers", "peft"), "endpoint": ("openai",)}
 """What each backend needs beside the page."""
 
@@ -34,7 +33,10 @@ def connect(settings: Settings, environ: Mapping[str, str] = os.environ) -> Back
         raise BadSettings(f"BACKEND is {kind!r}; it has to be transformers or endpoint")
     missing = [package for package in PACKAGES[kind] if find_spec(package) is None]
     if missing:
-        raise BadSettings(f"BACKEND={kind} needs {', '.join(missing)}; run pip install -r {REQUIREMENTS[kind]}")
+        raise BadSettings(
+            f"BACKEND={kind} needs {', '.join(missing)}, which is not here; publish the Space with --backend {kind}, or run "
+            "pip install"
+        )
     if kind == "endpoint":
         return EndpointModel(read_endpoint(environ))
     if environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"):  # as the package `spaces` reads it

@@ -65,7 +65,7 @@ def write_rows(folder: Path, task: str, rows: list[tuple[str, Any]], split: str 
 
 
 @contextmanager
-def serve(tree: Path, log: Path, **settings: str) -> Iterator[Served]:
+def serve(tree: Path, log: Path, python: Path | str = sys.executable, **settings: str) -> Iterator[Served]:
     """Starts app.py in its own folder, with nothing else on the path, and stops it again."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -80,7 +80,7 @@ def serve(tree: Path, log: Path, **settings: str) -> Iterator[Served]:
     }
     url = f"http://127.0.0.1:{port}/"
     with log.open("w") as out:
-        process = subprocess.Popen([sys.executable, "app.py"], cwd=tree, env=env, stdout=out, stderr=subprocess.STDOUT)
+        process = subprocess.Popen([python, "app.py"], cwd=tree, env=env, stdout=out, stderr=subprocess.STDOUT)
         try:
             wait_for(url, process, log)
             yield Served(url, log)
