@@ -86,7 +86,7 @@ endif
 		--results $(OUT)/results/tuned --base-results $(OUT)/results/base --baseline-results $(OUT)/results \
 		--out $(OUT)/adapter/README.md
 	$(call say,7/8 Space)
-	$(BIN)/python -m space.publish --data $(OUT)/dataset --out $(OUT)/space --dry-run
+	$(BIN)/python -m space.publish --data $(OUT)/dataset --results $(OUT)/results --out $(OUT)/space --dry-run
 	$(call say,8/8 What came of it)
 	$(BIN)/python -m eval_tasks.report --results $(OUT)/results/base --results $(OUT)/results/tuned --names base,tuned
 	@printf 'dataset  %s\nadapter  %s\nmerged   %s\nresults  %s\nreport   %s\ncard     %s\nSpace    %s   (make space serves it)\n' \
@@ -106,8 +106,9 @@ format: setup ## let ruff mend what it can
 
 space: setup ## serve the Space on the demo's models (after make demo)
 	@test -d $(OUT)/adapter || { echo "error: there is no $(OUT)/adapter yet. Run make demo first."; exit 2; }
-	$(BIN)/python -m space.publish --data $(OUT)/dataset --out $(OUT)/space --dry-run
-	cd $(OUT)/space && BASE_MODEL=$(or $(realpath $(BASE_MODEL)),$(BASE_MODEL)) ADAPTER=$(abspath $(OUT)/adapter) HF_HUB_OFFLINE=$(OFFLINE) \
+	$(BIN)/python -m space.publish --data $(OUT)/dataset --results $(OUT)/results --out $(OUT)/space --dry-run
+	cd $(OUT)/space && BASE_MODEL=$(or $(realpath $(BASE_MODEL)),$(BASE_MODEL)) ADAPTER=$(abspath $(OUT)/adapter) \
+		DATASET=$(abspath $(OUT)/dataset) HF_HUB_OFFLINE=$(OFFLINE) \
 		GRADIO_ANALYTICS_ENABLED=False $(abspath $(BIN))/python app.py
 
 publish: setup ## put all of it on the Hub: make publish ORG=name [DRY_RUN=1] [PRIVATE=1] [REPO_PREFIX=shop]

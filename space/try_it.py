@@ -170,8 +170,8 @@ def endpoint(view: View, comparison: Comparison) -> Callable[..., dict[str, Any]
         (name, list[str] if field.listed else str, given[field.name] if field in left_out else inspect.Parameter.empty)
         for field, name in named.items()
     ]
-    told = "\n".join(f"    {name}: {field.heading}" for field, name in named.items())
-    words = f"{view.title}: {view.about}\n\nParameters:\n{told}\n    {last}: Which of the prompts of the task, from 1"
+    told = "; ".join(f"{name}: {', '.join(filter(None, (field.label, field.count)))}" for field, name in named.items())
+    words = f"{view.about or view.title} Inputs: {told}; {last}: which of the task's prompts is sent, from 1."
     return _typed(answering(ask), [*parameters, (last, int, 1)], words)
 
 
