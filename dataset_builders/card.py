@@ -148,7 +148,9 @@ def card_text(manifest: dict[str, Any], facts: Mapping[str, TaskFacts], images: 
         facts=facts,
         licences={config: _licences([facts[name] for name in names]) for config, names in configs.items()},
         images=images,
-        checks=checks.render(annotations=manifest["annotations"]) if manifest.get("annotations") else "",
+        checks=checks.render(annotations=manifest["annotations"], picture_width=PICTURE_WIDTH)
+        if manifest.get("annotations")
+        else "",
         seed=manifest["seed"],
         metrics=METRICS,
         picture_width=PICTURE_WIDTH,

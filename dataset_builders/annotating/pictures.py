@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataset_builders.annotating.agreement import UNREAD, Agreement
-from dataset_builders.plots import DPI, FAINT, FAMILY_COLOURS, INK, WIDTH, plain_axes, plain_figure
+from dataset_builders.plots import FAINT, FAMILY_COLOURS, INK, NARROW, PICTURE_DPI, plain_axes, plain_figure
 from dataset_builders.tasks import TASKS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLUMNS = 2
-HEIGHT = 3.6
-"""Inches of a panel."""
+HEIGHT = 3.4
+"""Inches of a panel. They stand below one another, so that they can be read on a phone."""
 BARS = 20
 DARK = 0.55
 """Share of a row from which a cell is so dark that its number stands on it in white."""
@@ -26,20 +25,18 @@ def write_agreement(path: Path, measured: Mapping[tuple[str, str], Agreement], b
     from matplotlib import style
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    columns = min(COLUMNS, len(measured))
-    lines = -(-len(measured) // columns)
     with style.context("default"):  # a user's own matplotlibrc must not change the bytes
-        figure = plain_figure(HEIGHT * lines + 0.2, WIDTH if columns > 1 else WIDTH * 0.6)
+        figure = plain_figure(HEIGHT * len(measured) + 0.2, NARROW)
         figure.get_layout_engine().set(h_pad=0.12, w_pad=0.1)  # type: ignore[union-attr, call-arg]
         for number, ((task, model), agreement) in enumerate(measured.items(), 1):
-            axes = figure.add_subplot(lines, columns, number)
+            axes = figure.add_subplot(len(measured), 1, number)
             if agreement.confusion:
                 _matrix(axes, agreement)
             else:
                 _scores(axes, agreement, task, bounds[TASKS[task].family])
             heading = textwrap.fill(f"{TASKS[task].title}: {model}", 46, max_lines=2)
             axes.set_title(f"{heading}\n{_sentence(agreement)}", fontsize=9, color=INK, loc="left")
-        figure.savefig(path, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
+        figure.savefig(path, format="png", dpi=PICTURE_DPI, facecolor="white", metadata={"Software": None})
 
 
 def _sentence(agreement: Agreement) -> str:
@@ -60,11 +57,11 @@ def _matrix(axes: "Axes", agreement: Agreement) -> None:
             colour = "white" if shares[line][column] > DARK else INK
             count = f"{agreement.confusion[label, answer]:,}"
             axes.text(column, line, count, ha="center", va="center", fontsize=8, color=colour)
-    axes.set_xticks(range(len(columns)), [_short(label) for label in columns], fontsize=6.5)
-    axes.set_yticks(range(len(labels)), [_short(label) for label in labels], fontsize=6.5)
+    axes.set_xticks(range(len(columns)), [_short(label) for label in columns], fontsize=8)
+    axes.set_yticks(range(len(labels)), [_short(label) for label in labels], fontsize=8)
     axes.tick_params(length=0, colors=INK)
-    axes.set_xlabel("the model's answer", fontsize=8, color=FAINT)
-    axes.set_ylabel("constructed label", fontsize=8, color=FAINT)
+    axes.set_xlabel("the model's answer", fontsize=8.5, color=FAINT)
+    axes.set_ylabel("constructed label", fontsize=8.5, color=FAINT)
     for side in axes.spines.values():
         side.set_visible(False)
 
@@ -82,11 +79,11 @@ def _scores(axes: "Axes", agreement: Agreement, task: str, bound: float) -> None
     axes.set_xlim(0, 1)
     axes.set_ylim(0, max(1, *counts) * 1.08)
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.tick_params(labelsize=7)
+    axes.tick_params(labelsize=8)
     what = {"ranking": "NDCG", "retrieval": "share of the right items"}[family]
     unread = agreement.answers - len(agreement.scores)
-    axes.set_xlabel(f"{what}, agrees from {bound:g}; {unread:,} unreadable", fontsize=8, color=FAINT)
-    axes.set_ylabel("answers", fontsize=8, color=FAINT)
+    axes.set_xlabel(f"{what}, agrees from {bound:g}; {unread:,} unreadable", fontsize=8.5, color=FAINT)
+    axes.set_ylabel("answers", fontsize=8.5, color=FAINT)
 
 
 def _short(label: str) -> str:

@@ -191,9 +191,9 @@ def test_agreement_is_reported_by_task_and_label_and_told_on_the_card(checked: P
     assert set(found["labels"]) <= {"narrowing", "substitute", "complement", "irrelevant"}
     card = (checked / "README.md").read_text()
     assert "## Labels that a language model checked" in card
-    assert f"| `query_relation` | judge | | {len(before)} |" in card
+    assert f"| `query_relation`<br>judge | {len(before)} |" in card
     assert (checked / report["picture"]).read_bytes().startswith(b"\x89PNG")
-    assert f"]({report['picture']})" in card
+    assert f'<img src="{report["picture"]}"' in card
 
 
 # The folder is a dataset as a build's.

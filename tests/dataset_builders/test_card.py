@@ -381,8 +381,9 @@ def test_a_check_of_labels_is_told_with_its_policy_and_columns() -> None:
     assert "judge and judge answered the prompts of the rows in train and test, 3 times each at temperature 0.7." in body
     assert "where both models agree" in body
     assert "| `review_rating` | 20 | 12 | judge (8) |" in body
-    assert "| `review_rating` | judge | | 20 | 1 | 2 | 60.0 % | 25.0 % |  |" in body
-    assert "| | | judge | 20 | | | 60.0 % | | |" in body
+    assert "| `review_rating`<br>judge | 20 | 1 | 2 | 60.0 % | 25.0 % |  |" in body
+    assert "| `review_rating`<br>judge | judge | 20 | 60.0 % |" in body
+    assert '<img src="images/agreement-1.png" width="520"' in body
     assert "Not asked, and as they were, are the rows of\n`also_buy`." in body
     assert "| `label_votes` |" in body
     for info in metadata["dataset_info"]:

@@ -1,5 +1,6 @@
 """How the card of a dataset of all tasks looks: on a large screen and on a phone."""
 
+import itertools
 import json
 import random
 from pathlib import Path
@@ -7,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from dataset_builders.annotating.agreement import Agreement
+from dataset_builders.annotating.pictures import write_agreement
+from dataset_builders.annotating.votes import BOUNDS
 from dataset_builders.card import SplitSize, TaskFacts, card_text, config_tasks
 from dataset_builders.plots import IMAGES, PICTURE_DPI, write_plots
 from dataset_builders.rows import Row
@@ -46,9 +50,42 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "synthetic": False,
         "locales": ["us"],
         "seed": 0,
+        "annotations": [checked(folder)],
     }
     (folder / "README.md").write_text(card_text(manifest, facts, IMAGES, "Shop"), encoding="utf-8")
     return write_page(folder / "README.md")
+
+
+def checked(folder: Path) -> dict[str, Any]:
+    """A check of the labels of all tasks by two models, with its picture."""
+    picture = "images/agreement-1.png"
+    measured = {}
+    for task in (task for task in TASKS.values() if task.family in BOUNDS):
+        for model in ("meta-llama/Llama-3.3-70B-Instruct", "gpt-4o-mini-2024-07-18"):
+            found = measured[task.name, model] = Agreement(answers=45000, agreed=30000, unreadable=120)
+            found.by_chance = 9000.0
+            if task.family == "multiple_choice":
+                pairs = itertools.product(("also_buy", "complement", "irrelevant", "substitute"), repeat=2)
+                found.confusion.update(dict.fromkeys(pairs, 12345))
+            else:
+                found.scores += [0.5, 1.0]
+    write_agreement(folder / picture, measured, BOUNDS)
+    rejects = {"the answer differs from the label": 12345, "only one of the two models agrees": 1234}
+    tasks: dict[str, Any] = {}
+    for (task, model), agreement in measured.items():
+        counts = tasks.setdefault(task, {"read": 45000, "kept": 30000, "rejects": rejects, "models": {}})
+        counts["models"][model] = agreement.as_json()
+    return {
+        "models": list(counts["models"]),
+        "policy": "two-models",
+        "samples": 5,
+        "temperature": 0.7,
+        "bounds": BOUNDS,
+        "splits": ["train", "test"],
+        "tasks": tasks,
+        "not_asked": ["query_generation", "answer_generation"],
+        "picture": picture,
+    }
 
 
 def test_on_a_large_screen_no_table_has_to_be_scrolled(page: Path, browser: Any, screenshots: Path) -> None:
@@ -62,7 +99,7 @@ def test_on_a_phone_the_page_is_as_wide_as_the_phone_and_pictures_can_be_read(
 ) -> None:
     seen = look(browser, page, 360, screenshots / "dataset_card_phone.png")
     assert seen["page"] == 360
-    assert len(seen["pictures"]) == len(IMAGES)
+    assert len(seen["pictures"]) == len(IMAGES) + 1
     points = 8  # of the smallest text
     for natural, shown in seen["pictures"]:
         assert points / 72 * PICTURE_DPI * shown / natural >= 7, "pixels on a phone"
