@@ -11,6 +11,7 @@ from pathlib import Path
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 try:
     import evaluation
@@ -19,6 +20,7 @@ try:
     from comparison import Comparison
     from data import Dataset, ShippedRows
     from examples import read_examples
+    from limits import SmallBodies
     from panels import status
     from try_it import QUICK, endpoint, raw_endpoint, view_tab
     from views import views
@@ -123,6 +125,7 @@ def main() -> None:
         ssr_mode=False,
         show_error=False,
         share=False,
+        app_kwargs={"middleware": [Middleware(SmallBodies)]},
         _frontend=False,  # else the page asks itself for itself at the start, and ends where that takes three seconds
     )
 

@@ -10,7 +10,7 @@ from asking import Ask, Backend, ModelError, Said
 from data import DataError, Dataset
 from examples import Example, Examples, dataset_examples, normal, read_examples
 from forms import MAX_PROMPT, BadInput, Filled, checked, prompt_of, read_back
-from panels import Panel, alert, hint, panels
+from panels import Panel, alert, hint, panels, spoken
 from reading import lines, mark, offered_labels, right_lines, so_far, unreadable
 from tasks import TASKS, Task, parse_completion
 from views import View
@@ -79,8 +79,10 @@ class Comparison:
             loading = self.backend.state().kind == "loading"
             waiting = hint("The model is still loading; the answer follows by itself.") if loading else ""
             yield waiting, self.show(view.task, prompt, {}, example)
+            said: dict[str, Said] = {}
             for said in self.answers(view.task, prompt):
                 yield "", self.show(view.task, prompt, said, example)
+            yield spoken(in_short(view.task, said, example)), self.show(view.task, prompt, said, example)
         except (BadInput, ModelError) as error:
             yield alert(str(error)), ""
 
@@ -148,6 +150,14 @@ def answer_panel(title: str, model: str, task: Task, prompt: str, said: Said | N
         problem=unreadable(task) if value is None else "",
         mark=None if example is None else mark(task, value, truth),
     )
+
+
+def in_short(task: Task, said: dict[str, Said], example: Example | None) -> str:
+    """What came out, for those who do not see it."""
+    if example is None:
+        return "Both answers are there." if len(said) > 1 else "The answer is there."
+    marks = {TITLES[who]: mark(task, parse_completion(task, one.text), example.answer) for who, one in said.items()}
+    return " ".join(f"{title}: {found.verdict}{found.note and ', '}{found.note}." for title, found in marks.items())
 
 
 def as_json(task: Task, prompt: str, said: Said | None, example: Example | None) -> dict[str, Any] | None:

@@ -130,6 +130,11 @@ def alert(message: str) -> str:
     return f'<p class="alert" role="alert">{text(message)}</p>' if message else ""
 
 
+def spoken(message: str) -> str:
+    """For those who listen to the page only."""
+    return f'<p class="spoken" role="status">{text(message)}</p>'
+
+
 def hint(message: str) -> str:
     return f'<p class="hint">{text(message)}</p>' if message else ""
 

@@ -30,6 +30,7 @@ FILES = (
     "examples.json",
     "examples.py",
     "forms.py",
+    "limits.py",
     "local_model.py",
     "model_pair.py",
     "panels.py",

@@ -71,8 +71,8 @@ def offered_labels(task: Task, prompt: str) -> tuple[str, ...]:
 
 
 def has_options(task: Task) -> bool:
-    """Whether the labels stand for statements that each prompt lists."""
-    return any("{options:" in template for template in task.templates)
+    """Whether the labels stand for statements that each prompt lists by number."""
+    return task.family == "multiple_choice" and bool(re.search(r"\{\w+:[0-9]+\}", task.templates[0]))
 
 
 def unreadable(task: Task) -> str:

@@ -2,13 +2,17 @@
 
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from examples import read_examples
@@ -125,6 +129,31 @@ def test_statements_to_choose_from_may_be_left_out(client: Client) -> None:
 def test_a_bad_request_gets_a_sentence(client: Client, endpoint: str, given: dict[str, Any], sentence: str) -> None:
     with pytest.raises(Exception, match=re.escape(sentence)):
         client.predict(**given, api_name=endpoint)
+
+
+def test_no_file_is_given_out_and_none_is_taken(served: Served, tree: Path) -> None:
+    for path in ("/etc/passwd", "app.py", "evaluation.json", str(tree / "settings.json"), "../tree/app.py"):
+        assert status_of(f"{served.url}gradio_api/file={path}") in {403, 404}
+    form = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.txt"\r\n\r\nsome text\r\n--x--\r\n'
+    assert status_of(f"{served.url}gradio_api/upload", form, "multipart/form-data; boundary=x") in {403, 413}
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 2000000", "Content-Length: 9" + "9" * 5000, "Transfer-Encoding: chunked"])
+def test_a_huge_request_is_refused_before_it_is_read(served: Served, length: str) -> None:
+    address = urlsplit(served.url)
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
+        connection.sendall(f"POST /gradio_api/call/answer HTTP/1.1\r\nHost: {address.netloc}\r\n{length}\r\n\r\n".encode())
+        assert re.match(rb"HTTP/1.1 4(13|00) ", connection.recv(1000))
+
+
+def status_of(url: str, data: bytes | None = None, kind: str = "") -> int:
+    """Of a GET, or of a POST with `data`."""
+    request = urllib.request.Request(url, data, {"Content-Type": kind} if kind else {})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as got:
+            return int(got.status)
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def test_many_at_once_each_get_their_own_answer(client: Client) -> None:

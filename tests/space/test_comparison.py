@@ -1,7 +1,7 @@
 """What one model said, as a column of the page and as JSON; and which examples the page has."""
 
 from asking import Said
-from comparison import answer_panel, as_json, samples_of
+from comparison import answer_panel, as_json, in_short, samples_of
 from examples import Example, read_examples
 from reading import Mark
 from tasks import TASKS
@@ -63,6 +63,12 @@ def test_a_free_text_is_shown_once_and_what_does_not_count_beside_it() -> None:
     assert (short.said, [line.text for line in short.lines]) == (None, ["Yes, it does."])
     long = panel_of(Said("Yes.\nQuestion: what else?", 1.0), example)
     assert (long.said, [line.text for line in long.lines]) == ("Yes.\nQuestion: what else?", ["Yes."])
+
+
+def test_what_came_out_is_told_in_short_to_those_who_listen() -> None:
+    said = {"base": Said("none", 1.0), "tuned": Said("2,5,4,1,3", 1.0)}
+    assert in_short(RANKING, said, EXAMPLE) == "Base: wrong, unreadable. Tuned: correct, NDCG 1.00."
+    assert in_short(RANKING, said, None) == "Both answers are there."
 
 
 def test_json_has_text_reading_chances_seconds_and_mark() -> None:

@@ -246,6 +246,22 @@ def test_when_too_many_wait_the_page_and_the_endpoint_say_that_they_are_busy(pag
     assert outcomes.count("None") >= QUEUE_SIZE
 
 
+def test_the_page_is_there_and_says_what_it_waits_for_while_model_and_dataset_are_slow(
+    tree: Path, browser: Any, hub: Any, tmp_path: Path, screenshots: Path
+) -> None:
+    env = {name: value for name, value in hub.env().items() if name.startswith("HF_")}
+    ids = {"BASE_MODEL": "org/slow_model", "DATASET": "org/slow_dataset"}
+    with hub.hold("slow_"), serve(tree, tmp_path / "log", **env | ids | {"HF_HUB_OFFLINE": "0"}) as running:
+        page = opened(browser, running.url)
+        page.locator("#status .loading").wait_for()
+        panel = page.locator("#view-query_product_ranking")
+        assert panel.get_by_label("Search query").input_value() == "<b>hose</b>"
+        panel.get_by_role("button", name=GO).click()
+        panel.get_by_text("The model is still loading; the answer follows by itself.").wait_for()
+        page.screenshot(path=screenshots / "space_loading.png", full_page=True)
+        page.context.close()
+
+
 def test_a_model_that_cannot_be_loaded_is_told_in_one_sentence(tree: Path, browser: Any, tmp_path: Path) -> None:
     with serve(tree, tmp_path / "log", BASE_MODEL=str(tmp_path / "no_such_model"), DATASET="org/no_such_dataset") as broken:
         page = opened(browser, broken.url)

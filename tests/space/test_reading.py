@@ -1,5 +1,7 @@
 """How answers are turned into what a person reads."""
 
+from dataclasses import replace
+
 import pytest
 from examples import read_examples
 from hypothesis import given
@@ -87,6 +89,12 @@ def test_only_labels_that_a_prompt_offers_can_be_chosen() -> None:
     assert offered_labels(task, "no options here") == task.labels
     assert offered_labels(TASKS["review_rating"], "Review: 1. bad\n2. worse\nAnswer: ") == ("1", "2", "3", "4", "5")
     assert offered_labels(RANKING, PROMPT) == ()
+
+
+def test_statements_are_found_whatever_their_field_is_called() -> None:
+    task = replace(TASKS["query_relation"], templates=("{choices:0}\nAnswer: ",))
+    read = lines(task, "0. w\n1. x\nAnswer: ", "1")
+    assert [(line.number, line.text) for line in read] == [("0", "w"), ("1", "x")]
 
 
 def test_numbered_lines_inside_a_review_are_not_taken_for_options() -> None:
