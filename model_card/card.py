@@ -145,7 +145,8 @@ def eval_results(facts: Facts) -> "list[EvalResult]":
     """The tuned model's scores for the model-index, one a task."""
     revision = facts.data.revision if facts.data else None
     scores = [(task, facts.tuned.model.run.scores[f"{SHOP}:{task.name}"]) for task in facts.measured]
-    return [eval_result(task, score.value, score.few_shots, facts.dataset_id, revision) for task, score in scores]
+    limit = facts.tuned.model.run.max_samples
+    return [eval_result(task, score.value, score.few_shots, facts.dataset_id, revision, limit) for task, score in scores]
 
 
 def other_suite(suite: Comparison) -> OtherSuite:

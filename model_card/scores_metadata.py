@@ -18,8 +18,10 @@ LOCAL = "local"
 """What stands for the dataset where it is not on the Hub."""
 
 
-def eval_result(task: Task, value: float, few_shots: int, dataset_id: str | None, revision: str | None) -> "EvalResult":
-    """A score on the test rows of a task, for the model-index. `dataset_id` None: of a local build."""
+def eval_result(
+    task: Task, value: float, few_shots: int, dataset_id: str | None, revision: str | None, max_samples: int | None = None
+) -> "EvalResult":
+    """A score on the test rows of a task, for the model-index. `dataset_id` None: of a local build; `max_samples`: rows at most."""
     from huggingface_hub import EvalResult
 
     metric = METRICS.get(task.metric, task.metric.replace("_", " "))
@@ -31,7 +33,7 @@ def eval_result(task: Task, value: float, few_shots: int, dataset_id: str | None
         dataset_config=task.name,
         dataset_split="test",
         dataset_revision=revision,
-        dataset_args={"num_few_shot": few_shots},
+        dataset_args={"num_few_shot": few_shots, **({"max_samples": max_samples} if max_samples else {})},
         metric_type="rouge" if task.metric == "rougel" else task.metric,
         metric_name=metric[:1].upper() + metric[1:],
         metric_value=round(value, 4),

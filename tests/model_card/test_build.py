@@ -324,6 +324,14 @@ def test_names_from_files_cannot_break_the_card(options, tmp_path):
     assert widths[next(line for line in tables if line.startswith("| A") and "\\<img" in line)] == 4
 
 
+def test_a_limit_on_rows_is_told_in_text_and_metadata(options, tmp_path):
+    text = build(options | {"--results": write_results(tmp_path / "few", TUNED, max_samples=10)})
+    assert "Asked no more than 10 rows of a task (--max-samples): tuned." in text
+    results = ModelCard.load(options["--out"]).data.eval_results
+    assert {json.dumps(result.dataset_args) for result in results} == {'{"num_few_shot": 0, "max_samples": 10}'}
+    assert table_cells(text, TASKS["also_buy"].title)[0].endswith("10 rows")
+
+
 def test_the_plot_is_beside_the_card_and_drawn_from_the_scores(options):
     text = build(options)
     plot = options["--out"].with_name("scores.png")
@@ -375,6 +383,7 @@ BAD = {
     "neither folder nor id": ({"--data": "./gone"}, "neither a folder nor a Hub id"),
     "out is a folder": ({"--out": "data"}, "is a folder"),
     "out is below a file": ({"--out": "data/manifest.json/README.md"}, "cannot write"),
+    "base model is a path": ({"--base-model": "../x/y"}, "give --base-model org/name"),
     "repo id without namespace": ({"--repo-id": "name"}, "give --repo-id org/name"),
     "repo id is a path": ({"--repo-id": "../x/y"}, "give --repo-id org/name"),
 }
@@ -462,13 +471,16 @@ def test_a_dataset_on_the_hub_is_named_with_its_commit(hub, options):
 
 
 def test_a_base_on_the_hub_lends_its_licence(hub, options):
-    upload(hub, "org/card-base", "model", {"README.md": b"---\nlicense: mit\n---\n"})
+    files = {"README.md": b"---\nlicense: mit\n---\n", "config.json": b'{"torch_dtype": "float16"}'}
+    upload(hub, "org/card-base", "model", files)
     write_adapter(options["--adapter"], "org/card-base")
     done = run(hub, options)
     assert done.returncode == 0, done.stderr
     text = options["--out"].read_text(encoding="utf-8")
     assert table_cells(text, "Base model: org/card-base")[1] == "mit"
     assert "local copy" not in text
+    assert text.count('dtype="float16"') == 2
+    assert "vllm serve org/card-base --dtype float16" in text
 
 
 def test_a_base_that_cannot_be_asked_for_is_no_obstacle(options):
@@ -481,3 +493,13 @@ def test_a_base_that_cannot_be_asked_for_is_no_obstacle(options):
     assert done.returncode == 0, done.stderr
     text = options["--out"].read_text(encoding="utf-8")
     assert table_cells(text, "Base model: some-lab/Not-Reachable")[1] == "not known here"
+    assert text.count('dtype="auto"') == 2
+
+
+def test_an_adapter_that_vllm_cannot_take_has_one_way_to_start(options):
+    config = options["--adapter"] / "adapter_config.json"
+    write_json(config, json.loads(config.read_text()) | {"use_dora": True})
+    text = build(options)
+    assert "vLLM cannot serve this adapter as it is, since it has no support for DoRA: merge it into its base first." in text
+    assert text.count("```python") == 1
+    assert "vllm serve" not in text
