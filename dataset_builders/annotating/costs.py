@@ -18,6 +18,9 @@ AROUND_A_MESSAGE = 4
 
 MILLION = 1_000_000
 
+SHOWN_EVERY = 0.25
+"""Seconds between changes of the bar."""
+
 LINE_EVERY = 60.0
 """Seconds between lines of progress where there is no terminal."""
 
@@ -93,12 +96,14 @@ def progress_bar(total: int, prices: Prices) -> Iterator[Callable[[Counts], None
     console = Console(stderr=True, markup=False, highlight=False)
     with Progress(BarColumn(10), TextColumn("{task.description}"), console=console, refresh_per_second=2) as bar:
         task = bar.add_task(f"0/{total:,}", total=total)
-        printed = 0.0
+        shown, printed = -SHOWN_EVERY, 0.0
 
         def progress(counts: Counts) -> None:
-            nonlocal printed
+            nonlocal shown, printed
             seconds = bar.tasks[0].elapsed or 0.0
-            line = told(counts, total, seconds, prices)
+            if seconds < shown + SHOWN_EVERY and counts.done < total:
+                return
+            shown, line = seconds, told(counts, total, seconds, prices)
             bar.update(task, completed=counts.done, description=line)
             if not console.is_terminal and seconds >= printed + LINE_EVERY:
                 console.print(line, soft_wrap=True)

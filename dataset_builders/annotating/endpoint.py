@@ -38,6 +38,9 @@ __all__ = ["Counts", "Endpoint", "api_key", "ask_all", "base_url"]
 IN_A_ROW = 5
 """So many asks after one another without an answer, and the server is to blame."""
 
+SYNCHRONISED_EVERY = 1.0
+"""Seconds."""
+
 GRACE = 30.0
 """Seconds that what is under way has after the first SIGINT or SIGTERM."""
 
@@ -96,19 +99,23 @@ class _Run:
 
     async def whole(self) -> None:
         self.stopping = asyncio.Event()
-        self.finished: asyncio.Queue[tuple[dict[str, Reply], asyncio.Future[None]] | None] = asyncio.Queue()
-        writer = asyncio.create_task(self.write())
+        self.over = asyncio.Event()
         async with new_client(self.endpoint) as self.client:
+            synchronising = asyncio.create_task(self.synchronise())
             workers = [asyncio.create_task(self.work()) for _ in range(self.endpoint.concurrency)]
             with self.signals(workers):
                 ends = await asyncio.gather(*workers, return_exceptions=True)
-        if not self.stopping.is_set():
-            await self.settle_doubts()
-        self.finished.put_nowait(None)
-        await writer
+        self.over.set()
+        await synchronising
         for end in ends:
             if isinstance(end, Exception):
                 raise end
+        if not self.stopping.is_set():
+            try:
+                self.settle_doubts()
+            except UserError as error:
+                self.fail(error)
+        self.keep({})
 
     async def work(self) -> None:
         try:
@@ -116,17 +123,20 @@ class _Run:
                 self.taken += 1
                 key = ask.key(self.endpoint.model)
                 try:
-                    await self.settle(key, await self.reply(ask))
+                    self.settle(key, await self.reply(ask))
                 except _Doubt as doubt:
                     self.doubt(key, str(doubt))
         except _Stopped:
             pass
         except UserError as error:
-            self.failure = self.failure or error
-            self.stopping.set()
+            self.fail(error)
         except BaseException:
             self.stopping.set()
             raise
+
+    def fail(self, error: UserError) -> None:
+        self.failure = self.failure or error
+        self.stopping.set()
 
     async def reply(self, ask: Ask) -> Reply:
         """Raises _Doubt, _Stopped and UserError."""
@@ -188,23 +198,23 @@ class _Run:
             async with asyncio.timeout(seconds):
                 await self.stopping.wait()
 
-    async def settle(self, key: str, reply: Reply) -> None:
+    def settle(self, key: str, reply: Reply) -> None:
         """Keeps a reply and the doubtful ones before it: since the server has answered, they were to blame themselves."""
         settled, self.doubts = self.doubts | {key: reply}, {}
-        await self.keep(settled)
+        self.keep(settled)
 
     def doubt(self, key: str, reason: str) -> None:
         self.doubts[key] = Reply("", reason)
         if len(self.doubts) >= IN_A_ROW:
             raise UserError(self.blame(reason))
 
-    async def settle_doubts(self) -> None:
-        """At the end: a server that has answered nothing at all is to blame for what it refused."""
+    def settle_doubts(self) -> None:
+        """At the end. Raises UserError: a server that has answered nothing at all is to blame for what it refused."""
         refused = [reply.reason for reply in self.doubts.values() if not reply.reason.startswith(NO_ANSWER)]
         if refused and not self.completions:
-            self.failure = UserError(self.blame(refused[0]))
-        elif self.doubts:
-            await self.keep(self.doubts)
+            raise UserError(self.blame(refused[0]))
+        if self.doubts:
+            self.keep(self.doubts)
 
     def blame(self, reason: str) -> str:
         if reason.startswith(NO_ANSWER):
@@ -212,38 +222,22 @@ class _Run:
         said = reason.removeprefix("refused: ")
         return f"{self.endpoint.url} refuses the requests ({said}); ask for what it knows, or another server"
 
-    async def keep(self, replies: dict[str, Reply]) -> None:
-        """Returns when they are on disk. Raises what `write` met with."""
-        kept = asyncio.get_running_loop().create_future()
-        self.finished.put_nowait((replies, kept))
-        await kept
+    def keep(self, replies: Mapping[str, Reply]) -> None:
+        self.store.put(replies)
+        for reply in replies.values():
+            self.counts.add(reply)
+        self.counts.kept = self.read - self.taken
+        self.progress(self.counts)
 
-    async def write(self) -> None:
-        """Puts on disk what has come in since the last time, all at once, until None comes in."""
-        over = False
-        while not over:
-            batch = [await self.finished.get()]
-            while not self.finished.empty():
-                batch.append(self.finished.get_nowait())
-            over = batch[-1] is None
-            kept = [future for _, future in filter(None, batch)]
-            replies = {key: reply for found, _ in filter(None, batch) for key, reply in found.items()}
-            failure = None
+    async def synchronise(self) -> None:
+        while not self.over.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SYNCHRONISED_EVERY):
+                    await self.over.wait()
             try:
-                await asyncio.to_thread(self.store.put, replies)
-                for reply in replies.values():
-                    self.counts.add(reply)
-                self.counts.kept = self.read - self.taken
-                self.progress(self.counts)
-            except Exception as error:
-                failure = error
-            for future in kept:
-                if future.done():  # its worker was ended
-                    continue
-                if failure:
-                    future.set_exception(failure)
-                else:
-                    future.set_result(None)
+                await asyncio.to_thread(self.store.synchronise)
+            except UserError as error:
+                self.fail(error)
 
     @contextmanager
     def signals(self, workers: Sequence[asyncio.Task[None]]) -> Iterator[None]:

@@ -1,12 +1,14 @@
 """Replies on disk as they come, in a folder that one process has at a time.
 
-They are rows of an SQLite file with a write-ahead log that is synchronised at each commit (https://www.sqlite.org/wal.html):
-what `put` has returned from outlasts a killed process and a power cut, and what it has not is not there at all.
+They are rows of an SQLite file with a write-ahead log (https://www.sqlite.org/wal.html). What `put` has returned from outlasts
+the process, however it ends, and what it has not is not there at all. `synchronise` makes it outlast a power cut too; that
+takes milliseconds in which no reply would be read, so it is not done for each.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -15,6 +17,9 @@ from dataset_builders.errors import UserError
 
 FILE = "replies.sqlite"
 LOCK = ".replies.lock"
+
+LOG_PAGES = 5000
+"""Of 4 KiB; then the log goes into the file, which takes some tens of milliseconds."""
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS replies (
@@ -47,7 +52,8 @@ class Replies:
                 ) from None
             self._writer = self._connect(opened)
             self._writer.execute("PRAGMA journal_mode=WAL")
-            self._writer.execute("PRAGMA synchronous=FULL")
+            self._writer.execute("PRAGMA synchronous=NORMAL")
+            self._writer.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
             self._writer.executescript(TABLES)
             self._open = opened.pop_all()
         return self
@@ -82,7 +88,7 @@ class Replies:
                     yield ask
 
     def put(self, replies: Mapping[str, Reply]) -> None:
-        """Replies by key in hex, all of them on disk when this returns."""
+        """Replies by key in hex, all of them in the file when this returns, or none."""
         rows = [
             (bytes.fromhex(key), reply.text, reply.reason, reply.prompt_tokens, reply.completion_tokens)
             for key, reply in replies.items()
@@ -90,6 +96,11 @@ class Replies:
         with self._sentences(), self._writer:
             self._writer.execute("BEGIN")
             self._writer.executemany("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?)", rows)
+
+    def synchronise(self) -> None:
+        """Returns when all that was put is on the disk itself. May be called in another thread than the rest."""
+        with self._sentences(), suppress(FileNotFoundError), (self.folder / f"{FILE}-wal").open("rb") as log:
+            os.fsync(log.fileno())
 
     def first_try(self, key: str) -> tuple[str, str] | None:
         """The text that is not of its schema and what is wrong with it, where a batch had such a reply."""
@@ -120,4 +131,4 @@ class Replies:
                 "remove that file"
             ) from None
         except OSError as error:
-            raise UserError(f"{self.folder} cannot be made or locked ({error.strerror}); give another folder") from None
+            raise UserError(f"{self.folder} cannot be used ({error.strerror}); give another folder") from None

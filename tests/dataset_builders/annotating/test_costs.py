@@ -63,6 +63,7 @@ def test_the_bar_is_shown_on_standard_error(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_log_has_a_line_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(costs, "SHOWN_EVERY", 0.0)
     for every, lines in ((0.0, 2), (60.0, 0)):
         monkeypatch.setattr(costs, "LINE_EVERY", every)
         with progress_bar(4, Prices(1, 1)) as progress:

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dataset_builders.annotating import replies as replies_module
 from dataset_builders.annotating.asks import NO_ANSWER, Ask, Reply
 from dataset_builders.annotating.replies import FILE, Replies
 from dataset_builders.errors import UserError
@@ -69,7 +71,8 @@ def test_asks_are_taken_one_by_one_and_replies_that_came_meanwhile_are_seen(tmp_
         assert next(missing) == asked[2]
 
 
-def test_the_log_does_not_grow_while_asks_are_read(tmp_path: Path) -> None:
+def test_the_log_does_not_grow_while_asks_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replies_module, "LOG_PAGES", 500)
     asked = asks(300)
     with Replies(tmp_path) as store:
         for ask in store.missing(iter(asked), "m"):
@@ -95,6 +98,7 @@ def test_one_process_has_a_folder_and_another_one_is_told(tmp_path: Path) -> Non
 WRITER = """
 import sys
 from pathlib import Path
+from dataset_builders.annotating import replies as replies_module
 from dataset_builders.annotating.asks import Reply
 from dataset_builders.annotating.replies import Replies
 with Replies(Path(sys.argv[1])) as store:
@@ -159,7 +163,7 @@ def test_a_database_that_is_damaged_inside_is_told(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
-        pytest.raises(UserError, match=r"cannot be made or locked .*; give another folder"),
+        pytest.raises(UserError, match=r"file/out cannot be used .*; give another folder"),
         Replies(tmp_path / "file" / "out"),
     ):
         pass
@@ -173,6 +177,17 @@ def test_the_file_is_plain_sqlite(tmp_path: Path) -> None:
             ("AB" * 32, "größer\x00als", 7)
         ]
     connection.close()
+
+
+def test_replies_are_put_on_the_disk_itself_by_another_thread_while_more_are_put(tmp_path: Path) -> None:
+    with Replies(tmp_path) as store, ThreadPoolExecutor(1) as pool:
+        store.synchronise()
+        synchronised = []
+        for number in range(20):
+            synchronised.append(pool.submit(store.synchronise))
+            store.put({f"{number:064x}": Reply("3")})
+        assert [one.result() for one in synchronised] == [None] * 20
+        assert all(store.get(f"{number:064x}") for number in range(20))
 
 
 def test_a_first_try_is_kept_beside_replies(tmp_path: Path) -> None:
