@@ -35,7 +35,7 @@ def view_tab(view: View, comparison: Comparison, turn: dict[str, Any]) -> None:
         with gr.Accordion("The prompt that is sent", open=False, elem_classes="sent"):
             wordings = [(f"Wording {number}", number) for number in range(1, len(view.task.templates) + 1)]
             asked_in = first[1].filled.wording if first else 1
-            wording = gr.Radio(wordings, value=asked_in, show_label=False, container=False, visible=len(wordings) > 1)
+            wording = gr.Radio(wordings, value=asked_in, label="Wording", container=False, visible=len(wordings) > 1)
             sent = gr.HTML(prompt(first[1].example.prompt) if first else "")
 
     def values_of(typed: tuple[Any, ...]) -> dict[str, Any]:
@@ -55,8 +55,9 @@ def view_tab(view: View, comparison: Comparison, turn: dict[str, Any]) -> None:
 
     def changed(answered: str, wording: int, *typed: Any) -> tuple[str, str, Any]:
         line, words = about_prompt(view, comparison, values_of(typed), wording)
-        stale = [STALE] * (prompt_now(wording, typed) != answered)
-        return line, words, gr.HTML(elem_classes=["result", *stale])
+        stale = prompt_now(wording, typed) != answered
+        earlier = hint("The answers below are those to what stood here before.") if stale and answered else ""
+        return line + earlier, words, gr.HTML(elem_classes=["result"] + [STALE] * stale)
 
     def another(wording: int, *typed: Any) -> list[Any]:
         found = comparison.sample_after(view.name, prompt_now(wording, typed))

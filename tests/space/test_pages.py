@@ -114,7 +114,8 @@ def test_the_right_answer_goes_as_soon_as_a_field_is_changed(page: Any) -> None:
     box(panel, view, "query").press_sequentially(" x")
     panel.locator(".caption .hint", has_text="Your own input, so that no right answer is known.").wait_for()
     panel.get_by_role("region", name="Right answer").wait_for(state="hidden")
-    assert not panel.locator(".mark").first.is_visible()
+    assert not [piece for kind in (".mark", ".note") for piece in panel.locator(kind).all() if piece.is_visible()]
+    panel.get_by_text("The answers below are those to what stood here before.").wait_for()
     compare(panel)
     assert panel.locator(".block.result:not(.earlier)").count() == 1
     assert panel.get_by_role("region", name="Right answer").count() == 0
