@@ -21,7 +21,7 @@ LOCAL = "local"
 def eval_result(
     task: Task, value: float, few_shots: int, dataset_id: str | None, revision: str | None, max_samples: int | None = None
 ) -> "EvalResult":
-    """A score on the test rows of a task, at most `max_samples` of them, for the model-index. `dataset_id` None: a local build."""
+    """A score on the test rows of a task, for the model-index: on at most `max_samples` of them. `dataset_id` None: local."""
     from huggingface_hub import EvalResult
 
     metric = METRICS.get(task.metric, task.metric.replace("_", " "))
