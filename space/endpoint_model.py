@@ -22,7 +22,7 @@ RETRY_SECONDS = 10.0
 """Between two tries to reach a server that was not there."""
 
 TOP_LOGPROBS = 20
-"""The most that OpenAI's interface gives, and vLLM unless it is told otherwise."""
+"""The most that OpenAI's interface gives."""
 
 UNSEEN = 0.01
 """Labels that are not among the likeliest tokens count as 0 where together they cannot have more than this share."""
@@ -52,6 +52,7 @@ class EndpointModel:
         self._tried = Event()
         self._places = asyncio.Semaphore(self.at_once)
         self._tells_chances = True
+        self._label_tokens: dict[tuple[str, ...], list[int]] = {}
         self._loop = asyncio.new_event_loop()
         Thread(target=self._run, daemon=True, name="endpoint").start()
 
@@ -161,12 +162,30 @@ class EndpointModel:
         create = self._client.chat.completions.create
         if not (ask.labels and self._tells_chances):
             return await create(**request)
+        tokens = await self._tokens(ask.labels)
+        exactly = {"logprob_token_ids": tokens} if tokens else None
         try:
-            return await create(**request, logprobs=True, top_logprobs=TOP_LOGPROBS)
+            return await create(**request, logprobs=True, top_logprobs=TOP_LOGPROBS, extra_body=exactly)
         except (BadRequestError, UnprocessableEntityError):
             chunks = await create(**request)
         self._tells_chances = False  # it was this that the server did not take
         return chunks
+
+    async def _tokens(self, labels: tuple[str, ...]) -> list[int]:
+        """Ids of the labels' first tokens where the server tells them, as vLLM does, which then gives just their chances."""
+        import openai
+
+        if labels not in self._label_tokens:
+            url = self._endpoint.url.rstrip("/").removesuffix("/v1") + "/tokenize"
+            asked = {"model": self._endpoint.models["base"], "add_special_tokens": False}
+            try:
+                told = [await self._client.post(url, cast_to=object, body=asked | {"prompt": label}) for label in labels]
+                self._label_tokens[labels] = [int(one["tokens"][0]) for one in told]
+            except openai.APIConnectionError:
+                return []  # which the answer itself will tell
+            except (openai.APIStatusError, LookupError, TypeError, ValueError):
+                self._label_tokens[labels] = []
+        return self._label_tokens[labels]
 
     def _sentence(self, error: Exception, name: str) -> ModelError:
         """What the page says of an error. The log has the rest."""

@@ -129,6 +129,8 @@ class ChatServer:
         """Time that an answer takes, and each piece of a streamed one."""
         self.tops: dict[str, float] = {}
         """The likeliest first tokens with their logarithmic probabilities, for a streamed answer."""
+        self.tokens: dict[str, list[int]] = {}
+        """Ids of texts, for who asks /tokenize as vLLM has it; without any there is no such address."""
         self.unknown: set[str] = set()
         """Fields of a request that are answered with status 400."""
         self.requests: list[Request] = []
@@ -173,6 +175,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         chat = self.server.chat
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/tokenize":
+            ids = chat.tokens.get(body["prompt"])
+            self._send(404 if ids is None else 200, json.dumps({"tokens": ids}).encode())
+            return
         request = Request(body["messages"][-1]["content"], body, self.headers["Authorization"], time.monotonic())
         with chat.counted(request) as fault, suppress(OSError):
             if isinstance(fault, Stall):

@@ -79,6 +79,16 @@ def test_the_chances_of_labels_come_with_the_first_token(model: EndpointModel, s
     assert last(model, Ask("Rate it.", 8))["tuned"].chances is None
 
 
+def test_a_server_that_tells_tokens_is_asked_for_those_of_the_labels(model: EndpointModel, server: ChatServer) -> None:
+    server.tokens = {"1": [17], "2": [18], "3": [19, 4]}
+    server.tops = {"1": math.log(0.02), "2": math.log(0.01), "3": math.log(0.01), "The": math.log(0.9)}
+    for _ in range(2):
+        assert last(model)["base"].chances == pytest.approx((0.5, 0.25, 0.25))
+    assert all(request.body["logprob_token_ids"] == [17, 18, 19] for request in server.requests)
+    last(model, Ask("Rate it.", 8, ("no", "yes")))
+    assert "logprob_token_ids" not in server.requests[-1].body
+
+
 def test_a_server_that_tells_no_chances_answers_without_them(model: EndpointModel, server: ChatServer) -> None:
     server.unknown = {"logprobs"}
     for _ in range(2):
