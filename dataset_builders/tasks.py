@@ -280,7 +280,8 @@ def _template_pattern(template: str) -> tuple[re.Pattern[str], dict[str, re.Patt
     for literal, name, spec, _ in string.Formatter().parse(template):
         parts.append(re.escape(literal))
         if name:
-            parts.append(f"(?P<{name}>.+?)")
+            group = f"(?P<{name}>.+?)"
+            parts.append(f"(?P={name})" if group in parts else group)
             if spec or name == "actions":
                 lists[name] = re.compile(r"^\d+\. " if (spec or "").isdecimal() else f"^{re.escape(spec)} " if spec else "^")
     return re.compile("".join(parts), re.DOTALL), lists

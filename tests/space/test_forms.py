@@ -1,6 +1,7 @@
 """From what a shop has to a prompt, and back."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -140,6 +141,15 @@ def test_fields_that_nobody_has_named_yet_are_called_by_their_names() -> None:
     ]
     prompt = prompt_of(UNKNOWN, {"body_height": "1.80 m", "size_chart": "M to 1.75\nL to 1.85", "options": ["M", "L", "XL"]})
     assert prompt == "For a 1.80 m tall customer:\n- M to 1.75\n- L to 1.85\n0. M\n1. L\n2. XL\nAnswer: "
+
+
+def test_a_field_that_a_template_names_twice_is_one_box() -> None:
+    task = replace(UNKNOWN, templates=("Is {query} it?\n{options:0}\nOnce more, {query}: ",))
+    assert [field.name for field in fields_of(task)] == ["query", "options"]
+    prompt = prompt_of(task, {"query": "a lamp", "options": ["no", "yes"]})
+    filled = read_back(task, prompt)
+    assert filled is not None
+    assert filled.values == {"query": "a lamp", "options": ["no", "yes"]}
 
 
 def test_a_prompt_that_no_template_makes_fills_no_form() -> None:
