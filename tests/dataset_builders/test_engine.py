@@ -103,8 +103,8 @@ def test_spark_takes_written_queries_as_duckdb_does(duckdb: Any, spark: Any, tmp
     for connection in (duckdb, spark):
         tables, _ = load_tables(connection, tmp_path)
         asked.append(subjects(tables, Draw(0, "next_query"), 40).order_by("key").to_pyarrow().to_pylist())
+    assert len(asked[0]) > 10
     assert asked[0] == asked[1]
-    assert len({row["label"] for row in asked[0]}) == 2
 
 
 @needs_java
