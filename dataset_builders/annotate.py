@@ -84,14 +84,14 @@ def main() -> None:
     source = read_source(arguments.data)
     tasks = parse_tasks(arguments.tasks, source)
     splits = parse_splits(arguments.splits)
-    rows = [found for task in tasks for found in asked_rows(source, [task], splits)]
+    rows = asked_rows(source, tasks, splits)
     chosen = {name for task in tasks for name in drawn(asked_rows(source, [task], splits), arguments.max_rows, arguments.seed)}
     asked = [row for _, row in rows if row.sample_id in chosen]
     if not asked:
         raise UserError(f"{arguments.data} has no row of {', '.join(tasks)} in {' and '.join(splits)}. Give other --splits.")
     with Replies(command.answers_folder(arguments)) as store:
         if command.get_answers(arguments, models, lambda: asks_of(arguments, asked), store):
-            votes = {row.sample_id: read_votes(arguments, models, row, store) for row in asked}
+            votes = all_votes(arguments, models, asked, store)
             checked = [check(arguments, split, row, votes.get(row.sample_id, ())) for split, row in rows]
             write(arguments, source, tasks, splits, checked, votes)
 
@@ -160,6 +160,17 @@ def parse_splits(text: str) -> list[str]:
 
 def asks_of(arguments: argparse.Namespace, rows: Sequence[Row]) -> "Iterator[Ask]":
     return row_asks(rows, arguments.samples, arguments.temperature, arguments.max_tokens, arguments.system, arguments.extra)
+
+
+def all_votes(
+    arguments: argparse.Namespace, models: Sequence[command.Model], rows: Sequence[Row], store: "Replies"
+) -> dict[str, list[Vote]]:
+    """The votes on each row, by its id."""
+    from rich.console import Console
+    from rich.progress import track
+
+    told = track(rows, "Reading answers", console=Console(stderr=True))
+    return {row.sample_id: read_votes(arguments, models, row, store) for row in told}
 
 
 def read_votes(arguments: argparse.Namespace, models: Sequence[command.Model], row: Row, store: "Replies") -> list[Vote]:

@@ -81,6 +81,9 @@ def check_options(arguments: argparse.Namespace) -> None:
         extra = None
     if not isinstance(extra, dict):
         raise UserError(f"--extra {arguments.extra} is no JSON object. Give one such as '{{\"top_p\": 0.9}}'.")
+    for name, folder in (("answers", answers_folder(arguments)), ("batch-out", arguments.batch_out)):
+        if folder and folder.resolve().is_relative_to(arguments.out.resolve()):
+            raise UserError(f"--{name} {folder} lies in the folder of --out, which is replaced. Give one beside it.")
     if missing := [path for path in arguments.batch_in if not path.is_file()]:
         raise UserError(f"--batch-in {missing[0]} is no file. Give the output and error files of a batch.")
 

@@ -507,7 +507,9 @@ BAD = {
     "--endpoint localhost": "is no server's address",
     "--batch-in nowhere.jsonl": "is no file",
     "--batch-out batch --dry-run": "--dry-run writes nothing",
-    "--answers README.md": "cannot be made",
+    "--answers README.md": "README.md cannot be",
+    "--answers {out}": "lies in the folder of --out",
+    "--batch-out {out}/batch": "lies in the folder of --out",
 }
 
 
@@ -516,7 +518,7 @@ def test_what_cannot_be_meant_is_told_in_a_sentence(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: str
 ) -> None:
     given = ("--data", dataset, "--model", "judge", "--out", tmp_path / "out")
-    assert run(*given, *options.split()) == 2
+    assert run(*given, *options.format(out=tmp_path / "out").split()) == 2
     told = capsys.readouterr().err
     assert BAD[options] in told
     assert told.startswith("error: ")
