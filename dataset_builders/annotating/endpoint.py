@@ -38,6 +38,12 @@ __all__ = ["Counts", "Endpoint", "api_key", "ask_all", "base_url"]
 IN_A_ROW = 5
 """So many asks after one another without an answer, and the server is to blame."""
 
+APART = 0.002
+"""Seconds between the first requests (see Pace)."""
+
+SMOOTHING = 0.05
+"""Weight of the latest reply in the mean time that one takes."""
+
 SYNCHRONISED_EVERY = 1.0
 """Seconds."""
 
@@ -81,8 +87,8 @@ class _Run:
         self.counts = Counts()
         self.failure: UserError | None = None
         self.signal = 0
-        self.pace = Pace(endpoint.requests_per_minute, endpoint.tokens_per_minute)
-        self.completions = 0
+        self.pace = Pace(endpoint.requests_per_minute, endpoint.tokens_per_minute, APART)
+        self.completions, self.seconds = 0, 2 * APART * endpoint.concurrency
         self.doubts: dict[str, Reply] = {}
         self.read, self.taken = 0, 0
         self.asks = store.missing(self.counted(asks), endpoint.model)
@@ -158,6 +164,7 @@ class _Run:
         tries, waits, seen = 0, 0, self.completions
         while True:
             await self.start(tokens)
+            started = self.now()
             try:
                 completion = await complete(self.client, self.endpoint, body)
             except RequestRefused as refusal:
@@ -178,6 +185,8 @@ class _Run:
                 await self.sleep(backoff(waits, failure))
             else:
                 self.completions += 1
+                self.seconds += SMOOTHING * (self.now() - started - self.seconds)
+                self.pace.apart = self.seconds / self.endpoint.concurrency / 2
                 return completion
 
     def now(self) -> float:

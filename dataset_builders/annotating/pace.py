@@ -9,11 +9,18 @@ class Pace:
     """Requests evenly apart: each keeps the next one off for its share of a minute, in requests and in tokens (0: no limit).
 
     A bucket that fills while nothing is asked, as in aiolimiter, would let twice the limit through in its first minute, and
-    takes no request of more tokens than it holds. Times are in seconds of a clock that never goes back.
+    takes no request of more tokens than it holds.
+
+    Where neither limit does so, requests are `apart` seconds from each other: half of what a worker's share of the time of a
+    reply is, so that it holds none up in the long run. Requests that start together would else stay together where a server
+    takes equally long for each: then their replies come at once, and each waits until all of them are read.
+
+    Times are in seconds of a clock that never goes back.
     """
 
     requests_per_minute: int = 0
     tokens_per_minute: int = 0
+    apart: float = 0.0
     next: float = 0.0
     held_until: float = 0.0
     spread: float = 0.0
@@ -23,9 +30,8 @@ class Pace:
         start = max(now, self.next, self.held_until)
         by_requests = 60 / self.requests_per_minute if self.requests_per_minute else 0.0
         by_tokens = 60 * tokens / self.tokens_per_minute if self.tokens_per_minute else 0.0
-        if share := max(by_requests, by_tokens):
-            self.next = start + share
-        elif now < self.held_until:
+        self.next = start + max(by_requests, by_tokens, self.apart)
+        if now < self.held_until and not by_requests and not by_tokens:
             start += self.spread * random.random()
         return start - now
 

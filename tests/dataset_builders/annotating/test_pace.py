@@ -27,6 +27,13 @@ def test_without_limits_nothing_waits() -> None:
     assert [pace.turn(1000, now) for now in (0.0, 0.0, 1.0)] == [0.0, 0.0, 0.0]
 
 
+def test_without_limits_requests_are_apart_and_a_limit_is_kept_where_it_is_stricter() -> None:
+    assert [Pace(apart=0.5).turn(1000, 0.0)] == [0.0]
+    for pace, waits in ((Pace(apart=0.5), [0.0, 0.5, 1.0]), (Pace(60, apart=0.5), [0.0, 1.0, 2.0])):
+        assert [pace.turn(1000, 0.0) for _ in waits] == waits
+        assert pace.turn(1000, 9.0) == 0.0
+
+
 def test_a_limit_is_used_in_full_from_the_first_request_on() -> None:
     pace = Pace(requests_per_minute=60)
     assert [pace.turn(10, 0.0) for _ in range(4)] == [0.0, 1.0, 2.0, 3.0]
