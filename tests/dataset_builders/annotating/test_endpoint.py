@@ -357,7 +357,7 @@ def test_an_error_while_asks_are_read_ends_the_run_and_keeps_what_was_answered(s
 
     with Replies(tmp_path) as store:
         with pytest.raises(UserError, match=r"the rows end in the middle\. 5 new replies are kept"):
-            ask_all(Endpoint(server.url, "served"), broken(), store, lambda counts: None)
+            ask_all(Endpoint(server.url, "served", concurrency=1), broken(), store, lambda counts: None)
         assert [store.get(one.key("served")) for one in asks(5)] == list(map(answer, asks(5)))
 
 
