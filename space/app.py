@@ -113,7 +113,8 @@ def main() -> None:
     except BadSettings as error:
         raise SystemExit(f"error: {error}") from None
     dataset = Dataset(settings.dataset) if settings.dataset else None
-    page(Comparison(backend, dataset), dataset).launch(
+    blocks = page(Comparison(backend, dataset), dataset)
+    blocks.launch(
         theme=theme(),
         css_paths=HERE / "style.css",
         footer_links=["api"],
@@ -126,8 +127,11 @@ def main() -> None:
         show_error=False,
         share=False,
         app_kwargs={"middleware": [Middleware(SmallBodies)]},
+        prevent_thread_lock=True,
         _frontend=False,  # else the page asks itself for itself at the start, and ends where that takes three seconds
     )
+    backend.start()
+    blocks.block_thread()
 
 
 if __name__ == "__main__":

@@ -60,6 +60,9 @@ class Backend(Protocol):
     def at_once(self) -> int:
         """Requests that are answered at the same time; further calls of `stream` wait for their turn."""
 
+    def start(self) -> None:
+        """Begins to load in the background; `wait` does so too. Called when the page is there, which loading would delay."""
+
     def state(self) -> State:
         """At once, also while it loads."""
 

@@ -26,8 +26,8 @@ class BadSettings(Exception):
 
 
 def connect(settings: Settings, environ: Mapping[str, str] = os.environ) -> Backend:
-    """The backend that the environment asks for. It loads in the background, except on ZeroGPU, where this must be called
-    before the page is launched, by the thread that launches it. Raises BadSettings."""
+    """The backend that the environment asks for, to be started when the page is there. On ZeroGPU it loads here and now: it
+    must be called before the page is launched, by the thread that launches it. Raises BadSettings."""
     kind = environ.get("BACKEND") or "transformers"
     if kind not in PACKAGES:
         raise BadSettings(f"BACKEND is {kind!r}; it has to be transformers or endpoint")

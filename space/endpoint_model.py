@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import Any
 
 from asking import Ask, Busy, ModelError, Said, State, Updates, public_name, read
@@ -54,12 +54,19 @@ class EndpointModel:
         self._tells_chances = True
         self._label_tokens: dict[tuple[str, ...], list[int]] = {}
         self._loop = asyncio.new_event_loop()
-        Thread(target=self._run, daemon=True, name="endpoint").start()
+        self._starting = Lock()
+        self._thread = Thread(target=self._run, daemon=True, name="endpoint")
+
+    def start(self) -> None:
+        with self._starting:
+            if self._thread.ident is None:
+                self._thread.start()
 
     def state(self) -> State:
         return self._state
 
     def wait(self, seconds: float) -> None:
+        self.start()
         if not self._tried.wait(seconds):
             raise ModelError("The page is still connecting to the endpoint. Try again in a minute.")
         if self._state.kind == "failed":

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from queue import SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 
 from asking import Ask, ModelError, Said, State
 from model_pair import ModelPair, load, public_names
@@ -21,12 +21,19 @@ class LocalModel:
         self._state = State("loading", "The model is about to load.")
         self._pair: Future[ModelPair] = Future()
         self._jobs: SimpleQueue[Job] = SimpleQueue()
-        Thread(target=self._work, args=(base, adapter), daemon=True, name="model").start()
+        self._starting = Lock()
+        self._thread = Thread(target=self._work, args=(base, adapter), daemon=True, name="model")
+
+    def start(self) -> None:
+        with self._starting:
+            if self._thread.ident is None:
+                self._thread.start()
 
     def state(self) -> State:
         return self._state
 
     def wait(self, seconds: float) -> None:
+        self.start()
         try:
             self._pair.result(timeout=seconds)
         except TimeoutError:

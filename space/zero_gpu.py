@@ -47,6 +47,9 @@ class ZeroGpuModel:
 
         self._answers = spaces.GPU(answers, duration=GPU_SECONDS)
 
+    def start(self) -> None:
+        """It has loaded already."""
+
     def state(self) -> State:
         return self._state
 

@@ -251,6 +251,7 @@ def test_while_it_loads_it_says_so_and_answers_nothing(tiny_llama: Path, tiny_ad
     stages: list[str] = []
     model = LocalModel(str(tiny_llama), str(tiny_adapter))
     assert model.state().kind == "loading"
+    model.start()
     with pytest.raises(ModelError, match="still loading"):
         next(model.stream(Ask(PROMPTS[0], 3), 60))
     model.wait(60)
