@@ -205,7 +205,7 @@ def _mark(axes: Any, cell: Cell | Gain, place: float, colour: str, hollow: bool)
 
 
 def legend(figure: Any, report: Report, baselines: str = "") -> None:
-    """What the marks of `draw_scores` are, above the picture. `baselines`: in place of their names, where there is little room."""
+    """What the marks of `draw_scores` mean, above the picture. `baselines`: in place of their names, where room is scarce."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
