@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import pytest
@@ -52,7 +53,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tasks = folder / "dataset_builders" / "tasks.py"
     before, end, after = tasks.read_text(encoding="utf-8").partition("\n    )\n}\n")
     assert end, "TASKS in dataset_builders/tasks.py no longer ends as this test thinks"
-    tasks.write_text(f"{before}\n{literal}{end.lstrip(chr(10))}{after}", encoding="utf-8")
+    entry = indent(f"{literal.rstrip()},", " " * 8)
+    tasks.write_text(f"{before}\n{entry}{end}{after}", encoding="utf-8")
     append(folder / "dataset_builders" / "recipes" / "multiple_choice.py", recipe)
     append(folder / "tests" / "dataset_builders" / "test_recipes_multiple_choice.py", test)
     return folder
