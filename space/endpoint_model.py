@@ -199,8 +199,9 @@ class EndpointModel:
         import openai
 
         status = error.status_code if isinstance(error, openai.APIStatusError) else None
-        # What a server says of a key may hold a part of it.
-        self._log(f"the endpoint answers {status}" if status in (401, 403) else f"{type(error).__name__}: {error}")
+        # What a server says of a key or of a prompt may hold a part of it.
+        unspoken = status in (400, 401, 403, 413, 422)
+        self._log(f"the endpoint answers {status}" if unspoken else f"{type(error).__name__}: {error}"[:300])
         if status in (429, 503):
             return Busy("The endpoint is busy. Try again in a minute.")
         if status in (401, 403):

@@ -141,7 +141,7 @@ def event(data: str) -> Body:
         (Status(500, f"crash {KEY}"), ModelError, "The endpoint does not answer this request (500)."),
         (Status(400, "maximum context length is 2048"), ModelError, "The prompt is too long for the model. Shorten it."),
         (Status(413), ModelError, "The prompt is too long for the model. Shorten it."),
-        (Status(400, "bad"), ModelError, "The endpoint does not answer this request (400)."),
+        (Status(400, "bad: Rate it."), ModelError, "The endpoint does not answer this request (400)."),
         (Cut(), ModelError, "The endpoint cannot be reached, or the connection broke."),
         (Cut(30), ModelError, "The endpoint cannot be reached, or the connection broke."),
         (Body(b"".join(pieces("1234"))[:600], "text/event-stream"), ModelError, "The endpoint "),
@@ -166,6 +166,7 @@ def test_each_trouble_is_a_sentence_without_the_servers_words_and_the_next_answe
     assert server.url not in str(error.value)
     told = capfd.readouterr()
     assert KEY not in f"{error.value}{told.out}{told.err}"
+    assert ASK.prompt not in f"{error.value}{told.out}{told.err}"
     assert "Traceback" not in told.err
     server.always = None
     assert last(model)["tuned"].text == "shop says Rate it."
