@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -99,6 +100,17 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
         except OSError:
             time.sleep(0.2)
     raise AssertionError(f"no answer at {url}: {log.read_text()}")
+
+
+def process_of(page: Served) -> Any:
+    """The psutil.Process of a running Space."""
+    import psutil
+
+    port = urlsplit(page.url).port
+    for child in psutil.Process().children():
+        if any(connection.laddr.port == port for connection in child.net_connections() if connection.status == "LISTEN"):
+            return child
+    raise AssertionError(f"no process listens on {port}")
 
 
 @pytest.fixture(scope="session")

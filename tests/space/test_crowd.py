@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 from app import QUEUE_SIZE
 from asking import Ask
@@ -19,7 +18,7 @@ from local_model import LocalModel
 from tasks import TASKS
 
 from tests.chat_server import ChatServer, Status, chat_server
-from tests.space.conftest import Served, serve
+from tests.space.conftest import Served, process_of, serve
 
 CROWD = 200
 KEY = "sk-never-shown"
@@ -69,14 +68,6 @@ def crowd(page: Served, numbers: range) -> list[Told]:
             return await asyncio.gather(*(ask(client, number) for number in numbers))
 
     return asyncio.run(all_at_once())
-
-
-def process_of(page: Served) -> psutil.Process:
-    port = httpx.URL(page.url).port
-    for child in psutil.Process().children():
-        if any(connection.laddr.port == port for connection in child.net_connections() if connection.status == "LISTEN"):
-            return child
-    raise AssertionError(f"no process listens on {port}")
 
 
 def test_each_of_a_crowd_gets_its_own_answer_or_is_told_that_the_queue_is_full(

@@ -17,7 +17,7 @@ from gradio_client import Client
 from local_model import LocalModel
 from zero_gpu import ZeroGpuModel
 
-from tests.space.conftest import serve
+from tests.space.conftest import process_of, serve
 
 pytest.importorskip("spaces")
 
@@ -74,6 +74,9 @@ def client(
     }
     with serve(tree, tmp_path_factory.mktemp("zero_gpu") / "log", **settings) as running:
         yield Client(running.url, verbose=False)
+        gpu_processes = process_of(running).children()
+    for process in gpu_processes:  # they outlive the page, which on the Hub ends with its machine
+        process.kill()
 
 
 @pytest.fixture
