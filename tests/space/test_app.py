@@ -200,7 +200,12 @@ def test_a_folder_copied_without_the_task_file_says_what_to_do(tree: Path, tmp_p
 
 def test_settings_that_name_no_backend_are_told_in_a_sentence(tree: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "app.py"], cwd=tree, env={"BACKEND": "none", "PATH": ""}, capture_output=True, text=True, check=False
+        [sys.executable, "app.py"],
+        cwd=tree,
+        env={"BACKEND": "none", "PATH": "", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode != 0
     assert "error: BACKEND is 'none'" in done.stderr
