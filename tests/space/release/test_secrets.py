@@ -8,6 +8,9 @@ import pytest
 from dataset_builders.errors import UserError
 from space.release.secrets import check_nothing_private
 
+TOKEN = b"hf_" + b"AbCdEfGhIjKlMnOpQrStUvWxYz012345"
+"""In two pieces, as one that is written out looks like one that was lost."""
+
 
 @pytest.fixture(autouse=True)
 def _somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,9 +30,9 @@ def check(folder: Path, content: bytes, name: str = "file.json") -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        b'{"token": "hf_AbCdEfGhIjKlMnOpQrStUvWxYz012345"}',
+        b'{"token": "' + TOKEN + b'"}',
         b"OPENAI_API_KEY=sk-proj-" + b"a1" * 20,
-        b"\0\0\xff binary hf_AbCdEfGhIjKlMnOpQrStUvWxYz012345 \0",
+        b"\0\0\xff binary " + TOKEN + b" \0",
         b"a file with of another shape in it",
     ],
 )
