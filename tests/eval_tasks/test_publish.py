@@ -17,7 +17,7 @@ from tests.eval_tasks.conftest import REPOSITORY, Lighteval
 from tests.eval_tasks.questions import make_row
 from tests.eval_tasks.rows import write_splits
 from tests.eval_tasks.runs import said, write_run
-from tests.hub import Hub
+from tests.hub import REDIRECT, Hub
 
 TASKS = ("answerability", "also_buy", "query_generation", "query_product_ranking")
 
@@ -336,17 +336,6 @@ def test_what_the_model_cannot_be_given_is_refused_before_anything_is_published(
 
 
 # --- lighteval's own push ---
-
-REDIRECT = """
-import os, httpx
-send = httpx.Client.send
-def redirected(self, request, **options):
-    if request.url.host == "huggingface.co":
-        hub = httpx.URL(os.environ["HF_ENDPOINT"])
-        request.url = request.url.copy_with(scheme=hub.scheme, host=hub.host, port=hub.port)
-    return send(self, request, **options)
-httpx.Client.send = redirected
-"""
 
 
 @pytest.mark.parametrize("redirected", [True, False])

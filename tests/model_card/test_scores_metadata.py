@@ -16,7 +16,7 @@ from dataset_builders.tasks import TASKS
 from eval_tasks.answering.cache_key import data_version
 from model_card.scores_metadata import contradicted, eval_result, over_former, with_results
 from tests.eval_tasks.runs import said, write_run
-from tests.hub import ALICE, Hub
+from tests.hub import ALICE, REDIRECT, Hub
 from tests.model_card.files import write_adapter, write_base_model, write_data
 
 REPOSITORY = Path(__file__).parents[2]
@@ -33,18 +33,6 @@ THEIRS = EvalResult(
     metric_type="accuracy",
     metric_value=0.25,
 )
-
-REDIRECT = """
-import os, httpx
-send = httpx.Client.send
-def redirected(self, request, **options):
-    if request.url.host == "huggingface.co":
-        hub = httpx.URL(os.environ["HF_ENDPOINT"])
-        request.url = request.url.copy_with(scheme=hub.scheme, host=hub.host, port=hub.port)
-    return send(self, request, **options)
-httpx.Client.send = redirected
-"""
-"""huggingface_hub checks a card at the public Hub's own address, whatever HF_ENDPOINT says."""
 
 
 def readme(*results: EvalResult, body: str = "# Words\n") -> str:
