@@ -60,7 +60,7 @@ def base_on_hub(folder: Path) -> str:
     from huggingface_hub.utils import validate_repo_id
     from yaml import YAMLError
 
-    name = str(_read(folder / ADAPTER_CONFIG).get("base_model_name_or_path") or "")
+    name = str(read_object(folder / ADAPTER_CONFIG).get("base_model_name_or_path") or "")
     readme, told = Path(name) / "README.md", "publish that model and give its name with --base-model org/name"
     if not Path(name).exists():
         try:
@@ -87,8 +87,8 @@ def assemble(out: Path, adapter: Path, base: str, dataset: str | None = None) ->
     base, dataset: ids on the Hub, which stand in place of the folders that were trained on. Raises UserError.
     """
     files = adapter_files(adapter)
-    config = _read(adapter / ADAPTER_CONFIG) | {"base_model_name_or_path": base}
-    summary = _read(adapter / SUMMARY) | {"base_model": base}
+    config = read_object(adapter / ADAPTER_CONFIG) | {"base_model_name_or_path": base}
+    summary = read_object(adapter / SUMMARY) | {"base_model": base}
     name = str(summary.get("dataset_name") or "")
     summary["dataset_name"] = dataset or (Path(name).name if Path(name).exists() else name)
     written = {ADAPTER_CONFIG: config, SUMMARY: summary}
@@ -141,13 +141,14 @@ def weights_on_hub(repo_id: str, revision: str | None = None) -> str | None:
     return next((str(lfs.sha256) for file in found if (lfs := getattr(file, "lfs", None))), None)
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_object(file: Path, written: str = "as training writes it; train the adapter again") -> dict[str, Any]:
+    """What a JSON file holds. `written`: how it should have been, and what to do. Raises UserError."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         value = None
     if not isinstance(value, dict):
-        raise UserError(f"{file} is not JSON as training writes it; train the adapter again")
+        raise UserError(f"{file} is not JSON {written}")
     return value
 
 

@@ -1,6 +1,5 @@
 """A run's folder as `make demo` leaves it, and whether what is in it belongs together."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,9 @@ from eval_tasks.reporting.results import read_run
 from eval_tasks.results_repository import read_runs
 from model_card.inputs import as_hub_id, read_data
 from training.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from training.publish import SUMMARY, adapter_files, base_on_hub
+from training.publish import SUMMARY, adapter_files, base_on_hub, read_object
+
+AS_WRITTEN = "as it was written; make it again"
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class RunFolder:
     @property
     def places(self) -> list[Path]:
         """Folders of this machine that something in the run may name."""
-        base = Path(str(_read(self.adapter / ADAPTER_CONFIG).get("base_model_name_or_path") or ""))
+        base = Path(str(read_object(self.adapter / ADAPTER_CONFIG, AS_WRITTEN).get("base_model_name_or_path") or ""))
         return [self.dataset, self.adapter, self.tuned, self.base, *([base] if base.is_dir() else [])]
 
     @property
@@ -84,7 +85,7 @@ def _base_model(adapter: Path, given: str | None) -> str:
 
 
 def _check_training_rows(run: RunFolder, manifest: Mapping[str, Any]) -> None:
-    summary = _read(run.adapter / SUMMARY)
+    summary = read_object(run.adapter / SUMMARY, AS_WRITTEN)
     trained, config = summary.get("dataset_fingerprint"), str(summary.get("dataset_config") or "default")
     held = manifest.get("configs", {}).get(config, {}).get("fingerprint")
     if trained and trained != held:
@@ -118,7 +119,7 @@ def _check_report(run: RunFolder) -> None:
     if run.report is None:
         return
     measured = {task: score.value for task, score in read_run(run.tuned).scores.items()}
-    document = _read(run.report)
+    document = read_object(run.report, AS_WRITTEN)
     try:
         told = {line["task"]: line["scores"] for line in document["tasks"]}
         same = any(all(told.get(task, {}).get(name) == value for task, value in measured.items()) for name in document["names"])
@@ -138,15 +139,6 @@ def measured_weights(results: Path) -> set[tuple[str, float]]:
             found.add((str(sha256), 1.0))
         merge = Path(str(config.get("model_name") or "")) / "merge.json"
         if merge.is_file():
-            found |= {(str(part.get("sha256")), float(part.get("weight") or 0)) for part in _read(merge).get("adapters", ())}
+            parts = read_object(merge, AS_WRITTEN).get("adapters", ())
+            found |= {(str(part.get("sha256")), float(part.get("weight") or 0)) for part in parts}
     return found
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        value = None
-    if not isinstance(value, dict):
-        raise UserError(f"{file} is not JSON as it was written; make it again")
-    return value
