@@ -48,6 +48,10 @@ class Head:
     read: Callable[[str], bytes]
     """Path -> content, from the Hub."""
 
+    def text(self, path: str) -> str:
+        """The content as text; empty where there is no such file."""
+        return self.read(path).decode("utf-8", "replace") if path in self.paths else ""
+
 
 Content = bytes | Callable[[Head], bytes]
 """What to upload, or what makes it of what is there already; the latter may be asked more than once."""

@@ -111,8 +111,7 @@ def card_of_all(repo_id: str, model: str, folder: Path, paths: Sequence[str], he
 
 
 def model_readme(found: ModelScores, name: str, head: Head) -> bytes:
-    former = head.read(CARD).decode("utf-8", "replace") if CARD in head.paths else ""
-    return with_model_index(former, found, name).encode()
+    return with_model_index(head.text(CARD), found, name).encode()
 
 
 def model_scores(arguments: argparse.Namespace, runs: Sequence[RunFiles], run: Run) -> ModelScores:

@@ -82,7 +82,7 @@ def push(out: Path, facts: Facts, with_plot: bool, dry_run: bool) -> None:
 
 def _card_over(text: str, facts: Facts, head: Head) -> bytes:
     """The card to commit on this head; warns where the Hub's other form of scores says something else."""
-    files = {path: head.read(path).decode("utf-8", "replace") for path in head.paths if path.startswith(".eval_results/")}
+    files = {path: head.text(path) for path in head.paths if path.startswith(".eval_results/")}
     scores = {task.name: round(facts.tuned.model.run.scores[f"{SHOP}:{task.name}"].value, 4) for task in facts.measured}
     if other := contradicted(scores, files):
         print(
@@ -90,8 +90,7 @@ def _card_over(text: str, facts: Facts, head: Head) -> bytes:
             f"run eval_tasks.publish --model-repo {facts.repo_id} again",
             file=sys.stderr,
         )
-    former = head.read(CARD).decode("utf-8", "replace") if CARD in head.paths else ""
-    return over_former(text, former).encode()
+    return over_former(text, head.text(CARD)).encode()
 
 
 def _secrets(*places: Path | str | None) -> list[str]:

@@ -160,7 +160,7 @@ def _write_card(run: RunFolder, hub: Repositories, folder: Path, data: list[str]
 
 def _beside_others(text: str, head: Head) -> bytes:
     """The card, with the scores that others put into the metadata of the one that is there."""
-    return over_former(text, head.read(CARD).decode("utf-8", "replace") if CARD in head.paths else "").encode()
+    return over_former(text, head.text(CARD)).encode()
 
 
 def _space_files(run: RunFolder, hub: Repositories, folder: Path) -> None:
