@@ -53,23 +53,25 @@ class Comparison:
 
     def example_of(self, task: str, prompt: str) -> Example | None:
         """The example with this very prompt, which is where the right answer comes from."""
-        shown = (sample.example for sample in self.samples.get(task, ()))
-        return next((example for example in shown if example.key == normal(prompt)), None)
-
-    def sample_after(self, task: str, prompt: str) -> tuple[int, Sample] | None:
-        """The example behind that with this prompt, and its number; the first one behind any other prompt."""
         samples = self.samples.get(task, ())
-        here = next((place for place, sample in enumerate(samples) if sample.example.key == normal(prompt)), -1)
-        place = (here + 1) % len(samples) if samples else 0
-        return (place + 1, samples[place]) if samples else None
+        place = place_of(prompt, samples)
+        return None if place is None else samples[place].example
+
+    def sample_after(self, task: str, prompt: str) -> Sample | None:
+        """The example behind that with this prompt; the first one behind any other prompt."""
+        samples = self.samples.get(task, ())
+        place = place_of(prompt, samples)
+        following = samples if place is None else samples[place + 1 :] or samples
+        return following[0] if following else None
 
     def caption(self, task: str, prompt: str) -> str:
         """What is known of a prompt, in a line under the form."""
         samples = self.samples.get(task, ())
-        for number, sample in enumerate(samples, 1):
-            if sample.example.key == normal(prompt):
-                return hint(f"Example {number} of {len(samples)}, {sample.example.origin}. Its right answer is known.")
-        return hint("Your own input, so that no right answer is known.")
+        place = place_of(prompt, samples)
+        if place is None:
+            return hint("Your own input, so that no right answer is known.")
+        origin = samples[place].example.origin
+        return hint(f"Example {place + 1} of {len(samples)}, {origin}. Its right answer is known.")
 
     def compare(self, view: View, values: dict[str, Any], wording: int) -> Iterator[tuple[str, str]]:
         """The page's click: notice and panels, again and again."""
@@ -111,6 +113,12 @@ class Comparison:
         *_, said = self.answers(TASKS[task], prompt)
         told = {who: as_json(TASKS[task], prompt, said.get(who), example) for who in TITLES}
         return {"task": task, "prompt": prompt, **told, "right": None if example is None else example.answer}
+
+
+def place_of(prompt: str, samples: tuple[Sample, ...]) -> int | None:
+    """Which of the samples has this very prompt."""
+    key = normal(prompt)
+    return next((place for place, sample in enumerate(samples) if sample.example.key == key), None)
 
 
 def samples_of(examples: Examples) -> dict[str, tuple[Sample, ...]]:

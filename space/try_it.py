@@ -24,19 +24,19 @@ def view_tab(view: View, comparison: Comparison, turn: dict[str, Any]) -> None:
     with gr.Tab(view.title, id=view.name, elem_id=f"view-{view.name}", elem_classes="view"):
         if view.about:
             gr.HTML(hint(view.about), elem_classes="about")
-        boxes = _boxes(view, first[1] if first else None)
+        boxes = _boxes(view, first)
         with gr.Row(elem_classes="buttons"):
             go = gr.Button("Compare the answers", variant="primary")
             other = gr.Button("Another example" if first else "Take an example", variant="secondary")
-        caption = gr.HTML(_caption(view, comparison, first[1] if first else None), elem_classes="caption")
+        caption = gr.HTML(_caption(view, comparison, first), elem_classes="caption")
         notice = gr.HTML(elem_classes="notice")
         result = gr.HTML(elem_classes="result")
         answered = gr.Textbox(visible=False)  # the prompt of the result, so that it can be told from what stands in the form
         with gr.Accordion("The prompt that is sent", open=False, elem_classes="sent"):
             wordings = [(f"Wording {number}", number) for number in range(1, len(view.task.templates) + 1)]
-            asked_in = first[1].filled.wording if first else 1
+            asked_in = first.filled.wording if first else 1
             wording = gr.Radio(wordings, value=asked_in, label="Wording", container=False, visible=len(wordings) > 1)
-            sent = gr.HTML(prompt(first[1].example.prompt) if first else "")
+            sent = gr.HTML(prompt(first.example.prompt) if first else "")
 
     def values_of(typed: tuple[Any, ...]) -> dict[str, Any]:
         return dict(zip((field.name for field in view.fields), typed, strict=True))
@@ -60,11 +60,10 @@ def view_tab(view: View, comparison: Comparison, turn: dict[str, Any]) -> None:
         return line + earlier, words, gr.HTML(elem_classes=["result"] + [STALE] * stale)
 
     def another(wording: int, *typed: Any) -> list[Any]:
-        found = comparison.sample_after(view.name, prompt_now(wording, typed))
-        if found is None:
+        sample = comparison.sample_after(view.name, prompt_now(wording, typed))
+        if sample is None:
             none = hint("There is no example of this task.")
             return [*typed, wording, none, "", "", ""]
-        sample = found[1]
         named = view.fields_of_wording(sample.filled.wording)
         filled = [gr.Textbox(_shown(field, sample), visible=field in named) for field in view.fields]
         line = comparison.caption(view.name, sample.example.prompt)
@@ -156,7 +155,7 @@ def endpoint(view: View, comparison: Comparison) -> Callable[..., dict[str, Any]
     """
     first = comparison.sample_after(view.name, "")
     everywhere = set.intersection(*({field.name for field in view.fields_of_wording(number)} for number in view.wordings))
-    given = {field.name: first[1].filled.values.get(field.name) if first else None for field in view.fields}
+    given = {field.name: first.filled.values.get(field.name) if first else None for field in view.fields}
     left_out = [field for field in view.fields if field.name not in everywhere or field.name == "options"]
     fields = [*(field for field in view.fields if field not in left_out), *left_out]  # what has a default comes last
 
