@@ -3,10 +3,11 @@
 Only the standard library is imported: the page is there before any model is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Lock, Thread
 from typing import Literal, Protocol
 
 
@@ -25,7 +26,7 @@ class Said:
 
     text: str = ""
     seconds: float | None = None
-    """From the beginning of the work on the request to the end of this answer; None until it has finished."""
+    """From the beginning of the work on this answer to its end, without the wait for its turn; None until it has finished."""
     cut: bool = False
     """Whether it had to stop before its end, since the time was up."""
     chances: tuple[float, ...] | None = None
@@ -75,6 +76,19 @@ class Backend(Protocol):
         `seconds` are for the whole answer, its turn included. What is there then is the answer, with `cut`; where its turn
         has not come, Busy is raised. Closing the iterator frees the place. Raises ModelError.
         """
+
+
+class Worker(Thread):
+    """The thread that a backend works in. Whoever asks first starts it; to start it again does nothing."""
+
+    def __init__(self, work: Callable[[], None], name: str) -> None:
+        super().__init__(target=work, name=name, daemon=True)
+        self._starting = Lock()
+
+    def start(self) -> None:
+        with self._starting:
+            if self.ident is None:
+                super().start()
 
 
 Updates = SimpleQueue[dict[str, Said] | ModelError | None]

@@ -12,10 +12,10 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
-from threading import Event, Lock, Thread
+from threading import Event
 from typing import Any
 
-from asking import Ask, Busy, ModelError, Said, State, Updates, public_name, read
+from asking import Ask, Busy, ModelError, Said, State, Updates, Worker, public_name, read
 
 CONNECT_SECONDS = 5.0
 RETRY_SECONDS = 10.0
@@ -54,13 +54,10 @@ class EndpointModel:
         self._tells_chances = True
         self._label_tokens: dict[tuple[str, ...], list[int]] = {}
         self._loop = asyncio.new_event_loop()
-        self._starting = Lock()
-        self._thread = Thread(target=self._run, daemon=True, name="endpoint")
+        self._worker = Worker(self._run, "endpoint")
 
     def start(self) -> None:
-        with self._starting:
-            if self._thread.ident is None:
-                self._thread.start()
+        self._worker.start()
 
     def state(self) -> State:
         return self._state

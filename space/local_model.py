@@ -4,9 +4,8 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from queue import SimpleQueue
-from threading import Lock, Thread
 
-from asking import Ask, ModelError, Said, State
+from asking import Ask, ModelError, Said, State, Worker
 from model_pair import ModelPair, load, public_names
 from writing import Job
 
@@ -21,13 +20,10 @@ class LocalModel:
         self._state = State("loading", "The model is about to load.")
         self._pair: Future[ModelPair] = Future()
         self._jobs: SimpleQueue[Job] = SimpleQueue()
-        self._starting = Lock()
-        self._thread = Thread(target=self._work, args=(base, adapter), daemon=True, name="model")
+        self._worker = Worker(lambda: self._work(base, adapter), "model")
 
     def start(self) -> None:
-        with self._starting:
-            if self._thread.ident is None:
-                self._thread.start()
+        self._worker.start()
 
     def state(self) -> State:
         return self._state
