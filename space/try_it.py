@@ -33,7 +33,7 @@ def view_tab(view: View, comparison: Comparison, turn: dict[str, Any]) -> None:
         result = gr.HTML(elem_classes="result")
         answered = gr.Textbox(visible=False)  # the prompt of the result, so that it can be told from what stands in the form
         with gr.Accordion("The prompt that is sent", open=False, elem_classes="sent"):
-            wordings = [(f"Wording {number}", number) for number in range(1, len(view.task.templates) + 1)]
+            wordings = [(f"Wording {number}", number) for number in view.wordings]
             asked_in = first.filled.wording if first else 1
             wording = gr.Radio(wordings, value=asked_in, label="Wording", container=False, visible=len(wordings) > 1)
             sent = gr.HTML(prompt(first.example.prompt) if first else "")
@@ -54,10 +54,10 @@ def view_tab(view: View, comparison: Comparison, turn: dict[str, Any]) -> None:
             yield told, gr.HTML(answers, elem_classes=["result"]), words
 
     def changed(answered: str, wording: int, *typed: Any) -> tuple[str, str, Any]:
-        line, words = about_prompt(view, comparison, values_of(typed), wording)
-        stale = prompt_now(wording, typed) != answered
+        words, line, shown = about_prompt(view, comparison, values_of(typed), wording)
+        stale = words != answered
         earlier = hint("The answers below are those to what stood here before.") if stale and answered else ""
-        return line + earlier, words, gr.HTML(elem_classes=["result"] + [STALE] * stale)
+        return line + earlier, shown, gr.HTML(elem_classes=["result"] + [STALE] * stale)
 
     def another(wording: int, *typed: Any) -> list[Any]:
         sample = comparison.sample_after(view.name, prompt_now(wording, typed))
@@ -118,13 +118,16 @@ def _caption(view: View, comparison: Comparison, sample: Sample | None) -> str:
     return comparison.caption(view.name, sample.example.prompt) if sample else hint("Fill in the boxes.")
 
 
-def about_prompt(view: View, comparison: Comparison, values: dict[str, Any], wording: int) -> tuple[str, str]:
-    """The line under a form and the prompt that it would send; where it cannot send any, why."""
+def about_prompt(view: View, comparison: Comparison, values: dict[str, Any], wording: int) -> tuple[str, str, str]:
+    """The prompt that a form would send, the line under the form, and the prompt as it is shown.
+
+    Where the form cannot send any, the first is empty and the others say why.
+    """
     try:
         words = prompt_of(view.task, values, wording)
     except BadInput as error:
-        return hint(str(error)), hint(str(error))
-    return comparison.caption(view.name, words), prompt(words)
+        return "", hint(str(error)), hint(str(error))
+    return words, comparison.caption(view.name, words), prompt(words)
 
 
 # --- For programs ---
