@@ -1,6 +1,6 @@
 """Rows of a dataset that the build made, in a folder or on the Hub, read a page at a time from its Parquet files.
 
-Of a dataset on the Hub only the files of the task and split that somebody looks at are fetched, once, into the Hub's cache.
+Of a dataset on the Hub only the files of the tasks and splits that are asked for are fetched, once, into the Hub's cache.
 """
 
 import re
@@ -103,7 +103,7 @@ class Dataset:
 
     @property
     def _title(self) -> str:
-        return self.name[:1].upper() + self.name[1:] if self._folder else self.name
+        return "The dataset" if self._folder else self.name
 
     @property
     def local(self) -> bool:
@@ -151,17 +151,12 @@ class Dataset:
     def _list(self) -> dict[tuple[str, str], list[_File]]:
         with self._listing:
             if self._files is None:
-                self._files = _by_split(self._local_files() if self._folder else self._hub_files())
-                if not self._files:
-                    self._files = None
+                files = _by_split(_files_in(self._folder) if self._folder else self._hub_files())
+                if not files:
                     told = "holds no data/<task>/<split>-*.parquet. Name a folder or Hub id that the build made."
                     raise DataError(f"{self._title} {told}")
+                self._files = files
             return self._files
-
-    def _local_files(self) -> list[_File]:
-        assert self._folder is not None
-        paths = sorted(self._folder.glob("data/*/*.parquet"))
-        return [_File(path.relative_to(self._folder).as_posix(), path.stat().st_size) for path in paths]
 
     def _hub_files(self) -> list[_File]:
         from httpx import HTTPError
@@ -184,8 +179,7 @@ class Dataset:
         except (HFValidationError, LocalEntryNotFoundError, OSError):
             told = "is neither a folder here nor a dataset that the Hub gives out now. Check its name, or try again later."
             raise DataError(f"{public_name(self._source)} {told}") from reason
-        paths = sorted(Path(cache).glob("data/*/*.parquet"))
-        return [_File(path.relative_to(cache).as_posix(), path.stat().st_size) for path in paths]
+        return _files_in(Path(cache))
 
     def _download(self, path: str) -> str:
         from httpx import HTTPError
@@ -198,6 +192,11 @@ class Dataset:
                 )
         except (HTTPError, OSError) as error:
             raise DataError(f"The Hub does not give out {self.name} now. Try again later.") from error
+
+
+def _files_in(folder: Path) -> list[_File]:
+    paths = folder.glob("data/*/*.parquet")
+    return [_File(path.relative_to(folder).as_posix(), path.stat().st_size) for path in paths]
 
 
 def _by_split(files: Iterable[_File]) -> dict[tuple[str, str], list[_File]]:
