@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from unicodedata import category
 
-from tasks import RANKED, Task, read_fields, render_prompt
+from tasks import RANKED, Task, read_fields, render_prompt, template_fields
 
 MAX_CHARS = 2000
 """Of a text, and of one item of a list."""
@@ -84,13 +84,14 @@ class Field:
 
 def fields_of(task: Task) -> tuple[Field, ...]:
     """The inputs of a task: all places of its templates, the first template's first."""
-    places = {name: spec or "" for template in reversed(task.templates) for name, spec in _places(template)}
-    names = dict.fromkeys(name for template in task.templates for name, _ in _places(template))
-    return tuple(_field(task, name, places[name]) for name in names)
+    places: dict[str, str] = {}
+    for template in task.templates:
+        places |= {name: spec for name, spec in _places(template) if name not in places}
+    return tuple(_field(task, name, spec) for name, spec in places.items())
 
 
-def _places(template: str) -> list[tuple[str, str | None]]:
-    return [(name, spec) for _, name, spec, _ in string.Formatter().parse(template) if name]
+def _places(template: str) -> list[tuple[str, str]]:
+    return [(name, spec or "") for _, name, spec, _ in string.Formatter().parse(template) if name]
 
 
 def _field(task: Task, name: str, spec: str) -> Field:
@@ -111,7 +112,7 @@ def prompt_of(task: Task, given: dict[str, Any], wording: int = 1) -> str:
     if not isinstance(wording, int) or not 1 <= wording <= len(task.templates):
         raise BadInput(f"There is no wording {str(wording)[:20]!r}: give a whole number from 1 to {len(task.templates)}.")
     template = task.templates[wording - 1]
-    needed = {name for name, _ in _places(template)}
+    needed = template_fields(template)
     values = {field.name: _value(field, given.get(field.name)) for field in fields_of(task) if field.name in needed}
     if "number" in values:
         _check_number(
