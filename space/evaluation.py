@@ -56,7 +56,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`models` are the first one, those compared with it, and then the `baselines`; the last line is the mean over tasks."""
+    """`models` are the first one, those compared with it, and then the `baselines`; of several lines the last is the mean."""
 
     models: tuple[str, ...]
     baselines: tuple[str, ...]
