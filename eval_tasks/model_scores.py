@@ -6,6 +6,7 @@ benchmark (https://huggingface.co/docs/hub/eval-results); `model-index` in READM
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataset_builders.errors import UserError
@@ -58,12 +59,14 @@ def check_rows(scores: Mapping[str, Score], data: "Data") -> None:
         )
 
 
-def entries_file(found: ModelScores) -> str:
-    return f".eval_results/{found.dataset.replace('/', '--')}.yaml"
+def write_entries(folder: Path, found: ModelScores, source: str) -> None:
+    """Writes `.eval_results/*.yaml` into the folder. `source`: the address of the answers."""
+    file = folder / ".eval_results" / f"{found.dataset.replace('/', '--')}.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(_entries_yaml(found, source), encoding="utf-8")
 
 
-def entries_yaml(found: ModelScores, source: str) -> str:
-    """What stands in `entries_file`. `source`: the address of the answers."""
+def _entries_yaml(found: ModelScores, source: str) -> str:
     import yaml
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 

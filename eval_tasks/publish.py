@@ -7,14 +7,14 @@ import argparse
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataset_builders.errors import UserError, plain_errors
 from dataset_builders.hub import Head, RepoType, commit_folder, hub_errors, repo_url
-from eval_tasks.model_scores import SUITE, ModelScores, check_rows, entries_file, entries_yaml, shop_scores, with_model_index
+from eval_tasks.model_scores import SUITE, ModelScores, check_rows, shop_scores, with_model_index, write_entries
 from eval_tasks.reporting.results import Run, read_run
 from eval_tasks.results_repository import RunFiles, card, public_name, read_runs, write_files
 from eval_tasks.suites import place
@@ -68,8 +68,7 @@ def publish(arguments: argparse.Namespace) -> None:
         whole_card = partial(card_of_all, arguments.repo_id, model, results, paths)
         commit(arguments, results, arguments.repo_id, "dataset", f"Results of {model}", whole_card)
         if found:
-            (scores / entries_file(found)).parent.mkdir(parents=True)
-            (scores / entries_file(found)).write_text(entries_yaml(found, repo_url(arguments.repo_id, "dataset")), "utf-8")
+            write_entries(scores, found, repo_url(arguments.repo_id, "dataset"))
             readme = partial(model_readme, found, arguments.model_repo.partition("/")[2])
             (scores / CARD).write_bytes(readme(Head([], lambda path: b"")))
             commit(arguments, scores, arguments.model_repo, "model", f"Scores on {found.dataset}", readme)
@@ -118,7 +117,7 @@ def model_scores(arguments: argparse.Namespace, runs: Sequence[RunFiles], run: R
     """The scores for the model's repository, on a dataset that holds the rows that were asked. Raises UserError."""
     scores = shop_scores(run)
     dataset, revision = named_dataset(runs, arguments.data)
-    times = {name: next(one.time for one in newest_first(runs) if has_task(one, name)) for name in scores}
+    times = times_of(runs, scores)
     if arguments.dry_run:
         return ModelScores(scores, times, dataset, None)
     data = check_hub(arguments.model_repo, dataset, revision)
@@ -126,11 +125,13 @@ def model_scores(arguments: argparse.Namespace, runs: Sequence[RunFiles], run: R
     return ModelScores(scores, times, dataset, data.revision)
 
 
-def newest_first(runs: Sequence[RunFiles]) -> list[RunFiles]:
-    return sorted(runs, key=lambda run: run.time, reverse=True)
+def times_of(runs: Sequence[RunFiles], names: Iterable[str]) -> dict[str, str]:
+    """Task -> the time of the newest run that has it."""
+    newest = sorted(runs, key=lambda run: run.time, reverse=True)
+    return {name: next(run.time for run in newest if _has_task(run, name)) for name in names}
 
 
-def has_task(run: RunFiles, name: str) -> bool:
+def _has_task(run: RunFiles, name: str) -> bool:
     return any(key.partition("|")[0] == f"{SUITE}{name}" for key in run.document["results"])
 
 

@@ -18,7 +18,7 @@ from dataset_builders.collection import Item
 from dataset_builders.hub import Head, RepoType, commit_folder, hub_errors, repo_url, retried, signed_in
 from eval_tasks import publish as results_publish
 from eval_tasks import publish_metric
-from eval_tasks.model_scores import ModelScores, entries_file, entries_yaml, shop_scores
+from eval_tasks.model_scores import ModelScores, shop_scores, write_entries
 from eval_tasks.reporting.results import read_run
 from eval_tasks.results_repository import card, read_runs, write_files
 from model_card import build as model_card
@@ -28,7 +28,6 @@ from space.release.run_folder import RunFolder
 from training import publish as adapter_publish
 
 CARD = "README.md"
-SCORES = ".eval_results/*"
 
 
 @dataclass(frozen=True)
@@ -149,13 +148,9 @@ def _write_card(run: RunFolder, hub: Repositories, folder: Path, data: list[str]
     base = [] if run.base_told else ["--base-model", run.base_model]
     places = ["--adapter", str(run.adapter), "--repo-id", hub.model, "--out", str(folder / CARD)]
     model_card.main([*places, *base, *results, *data])
-    runs, scores = read_runs([run.tuned]), shop_scores(read_run(run.tuned))
-    newest = results_publish.newest_first(runs)
-    times = {name: next(one.time for one in newest if results_publish.has_task(one, name)) for name in scores}
-    found = ModelScores(scores, times, hub.dataset, commit)
-    entries = folder / entries_file(found)
-    entries.parent.mkdir()
-    entries.write_text(entries_yaml(found, repo_url(hub.results, "dataset")), encoding="utf-8")
+    scores = shop_scores(read_run(run.tuned))
+    times = results_publish.times_of(read_runs([run.tuned]), scores)
+    write_entries(folder, ModelScores(scores, times, hub.dataset, commit), repo_url(hub.results, "dataset"))
 
 
 def _beside_others(text: str, head: Head) -> bytes:
