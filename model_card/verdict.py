@@ -54,25 +54,24 @@ def _of_mean(report: Report) -> Iterable[str]:
 
 def _against_baselines(report: Report) -> Iterable[str]:
     known = [
-        (line, tuned, best, report.names[place])
+        (line, tuned.value, best)
         for line in report.lines
-        if (tuned := line.cells[report.last]) and (found := best_baseline(report, line))
-        for best, place in [found]
+        if (tuned := line.cells[report.last]) and (best := report.best_baseline(line)) is not None
     ]
     if not known:
         return
-    below = [(line, best, name) for line, tuned, best, name in known if round(best.value, 3) > round(tuned.value, 3)]
+    below = [(line, best) for line, tuned, best in known if round(best, 3) > round(tuned, 3)]
     if below:
-        shown = ", ".join(f"{title(line.name)} ({plain(name)} {number(best.value)})" for line, best, name in below)
+        shown = ", ".join(f"{title(line.name)} ({plain(_baseline(report, line, best))} {number(best)})" for line, best in below)
         yield f"**A baseline without a language model scores higher on {len(below)} of {len(known)}:** {shown}."
     else:
         yield f"No baseline without a language model scores higher on any of {len(known)} {_tasks(len(known))}."
 
 
-def best_baseline(report: Report, line: Line) -> tuple[Cell, int] | None:
-    """The baseline that scores most, and its number among the report's models; None where none has a score."""
-    cells = [(cell, place) for place, cell in enumerate(line.cells) if cell and place > report.last]
-    return max(cells, key=lambda found: found[0].value) if cells else None
+def _baseline(report: Report, line: Line, score: float) -> str:
+    """Name of the first baseline that has this score."""
+    beside = zip(report.names[report.last + 1 :], line.cells[report.last + 1 :], strict=True)
+    return next(name for name, cell in beside if cell and cell.value == score)
 
 
 def _interval(cell: Cell | Gain) -> str:
