@@ -8,7 +8,7 @@ from pathlib import Path
 
 from eval_tasks.reporting.comparison import Line, Report
 from eval_tasks.reporting.plot import FAINT, INK, draw_scores, frame, legend, literal, score_axis
-from eval_tasks.reporting.table import METRICS, title
+from eval_tasks.reporting.table import metric_name, title
 
 SHOWN_WIDTH = 480
 """Pixels that the card gives it on a large screen; a phone makes it as wide as there is room."""
@@ -40,8 +40,7 @@ def draw(report: Report, file: Path) -> None:
             plate = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}  # so that no grid line crosses the text
             name = axes.annotate(literal(_name(line)), (0, top + NAME * 0.62), xycoords=("axes fraction", "data"))
             name.set(color=INK, fontsize=10, va="center", fontweight="bold" if line is report.mean else "normal", bbox=plate)
-            metric = METRICS.get(line.metric, line.metric.replace("_", " "))
-            about = axes.annotate(literal(metric), (1, top + NAME * 0.62), xycoords=("axes fraction", "data"))
+            about = axes.annotate(literal(metric_name(line)), (1, top + NAME * 0.62), xycoords=("axes fraction", "data"))
             about.set(color=FAINT, fontsize=9, va="center", ha="right", bbox=plate)
             draw_scores(axes, report, line, top + NAME + LINE / 2, LINE)
         legend(figure, report, baselines="best baseline")

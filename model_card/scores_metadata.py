@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataset_builders.errors import UserError
 from dataset_builders.tasks import Task
-from eval_tasks.reporting.table import METRICS
+from eval_tasks.reporting.table import metric_words
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -24,7 +24,7 @@ def eval_result(
     """A score on the test rows of a task, for the model-index: on at most `max_samples` of them. `dataset_id` None: local."""
     from huggingface_hub import EvalResult
 
-    metric = METRICS.get(task.metric, task.metric.replace("_", " "))
+    metric = metric_words(task.metric)
     return EvalResult(
         task_type="text-generation",
         task_name=task.title,

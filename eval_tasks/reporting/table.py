@@ -42,7 +42,12 @@ def title(task: str) -> str:
 
 
 def metric_name(line: Line) -> str:
-    return METRICS.get(line.metric, line.metric.replace("_", " "))
+    return metric_words(line.metric)
+
+
+def metric_words(metric: str) -> str:
+    """What a reader calls a metric."""
+    return METRICS.get(metric, metric.replace("_", " "))
 
 
 def short_name(report: Report, line: Line) -> str:
