@@ -15,6 +15,7 @@ from model_card.results import read_comparisons
 from tests.eval_tasks.runs import Said, said, write_run
 from tests.model_card.files import (
     BASE,
+    FINGERPRINT,
     TUNED,
     write_adapter,
     write_base_model,
@@ -128,11 +129,11 @@ def asked(folder: Path, prompt: str, model: str) -> Path:
 def test_prompts_of_another_version_are_told(inputs, tmp_path):
     fields = {"category": "Lamps", "review": "It shines."}
     fitting = render_prompt(TASKS["review_rating"].templates[1], fields)
-    data = write_data(tmp_path / "other_data", configs={"default": {"fingerprint": "0123456789abcdef" * 4}})
+    data = write_data(tmp_path / "other_data", configs={"default": {"fingerprint": FINGERPRINT}})
     for prompt, wanted in ((fitting, []), ("How many stars?", ["`review_rating`"])):
         folder = tmp_path / str(len(wanted))
         changed = {"tuned": asked(folder / "tuned", prompt, "adapter"), "base": asked(folder / "base", prompt, "model")}
-        found = told(inputs | changed | {"data": data, "baselines": inputs["baselines"]})
+        found = told(inputs | changed | {"data": data})
         assert [sentence for sentence in found if "in other words" in sentence] == [
             f"The prompts that were asked are in other words than those of the quick start's version, in {name}."
             for name in wanted
