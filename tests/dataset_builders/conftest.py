@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,19 +18,22 @@ settings.register_profile("builder", deadline=None, derandomize=True)
 settings.load_profile("builder")
 
 
-def run_build(*arguments: object) -> int:
-    """The exit code of `python -m dataset_builders.build ...`, run in this process, which saves three seconds of imports."""
-    from dataset_builders import build
+def run_command(module: str, *arguments: object) -> int:
+    """The exit code of `python -m dataset_builders.<module> ...`, run in this process, which saves three seconds of imports."""
     from dataset_builders.errors import plain_errors
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["build", *map(str, arguments)])
+        patch.setattr(sys, "argv", [module, *map(str, arguments)])
         try:
             with plain_errors():
-                build.main()
+                import_module(f"dataset_builders.{module}").main()
         except SystemExit as exit:
-            return exit.code
+            return int(exit.code or 0)
     return 0
+
+
+def run_build(*arguments: object) -> int:
+    return run_command("build", *arguments)
 
 
 @pytest.fixture(name="run_build", scope="session")

@@ -17,6 +17,7 @@ import pytest
 from dataset_builders.dataset_files import write_checksums
 from dataset_builders.tasks import TASKS
 from tests.chat_server import ChatServer, Status, chat_server
+from tests.dataset_builders.conftest import run_command
 
 ROOT = Path(__file__).parents[2]
 ASKED = ("query_relation", "query_product_ranking", "also_buy")
@@ -27,18 +28,7 @@ Rows = list[dict[str, Any]]
 
 
 def run(*arguments: object) -> int:
-    """The exit code of the command, in this process."""
-    from dataset_builders import annotate
-    from dataset_builders.errors import plain_errors
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["annotate", *map(str, arguments)])
-        try:
-            with plain_errors():
-                annotate.main()
-        except SystemExit as exit:
-            return int(exit.code or 0)
-    return 0
+    return run_command("annotate", *arguments)
 
 
 def manifest(folder: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from tests import raw
 from tests.chat_server import ChatServer, chat_server
+from tests.dataset_builders.conftest import run_command
 
 Build = Callable[..., int]
 Rows = list[dict[str, Any]]
@@ -20,18 +20,7 @@ SIZE = "40+5"
 
 
 def run(*arguments: object) -> int:
-    """The exit code of the command, in this process."""
-    from dataset_builders import session_queries
-    from dataset_builders.errors import plain_errors
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["session_queries", *map(str, arguments)])
-        try:
-            with plain_errors():
-                session_queries.main()
-        except SystemExit as exit:
-            return int(exit.code or 0)
-    return 0
+    return run_command("session_queries", *arguments)
 
 
 def fields(body: dict[str, Any]) -> list[str]:
