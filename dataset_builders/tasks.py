@@ -1,11 +1,13 @@
-"""The twelve tasks: how each is asked, answered and read. Building, training, evaluation and the demo all start here.
+"""The twelve tasks: how each is asked, answered, read and scored. Building, training, evaluation and the demo all start here.
 
-Only the standard library is imported, so that the Space can take this one file along.
+Only the standard library is imported, so that the Space can take this one file along; NumPy is when a ranking is scored. A
+text's score is in eval_tasks/metrics.py.
 """
 
 import json
 import re
 import string
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import permutations
@@ -341,6 +343,47 @@ def parse_numbers(text: str) -> list[int]:
         except ValueError:
             continue
     return numbers
+
+
+def score_value(task: Task, said: Any, answer: Any) -> float:
+    """The score, from 0 to 1, of a label, an order or a selection against a row's decoded `answer`."""
+    if task.family == "multiple_choice":
+        return float(said == str(answer))
+    if task.family == "ranking":
+        return ndcg(said, answer)
+    return len(set(answer) & set(said[: len(answer)])) / len(answer) if answer else 0.0
+
+
+def ndcg(order: Sequence[int], weights: Sequence[float]) -> float:
+    """Gain 2^weight - 1, discount log2(position + 1), over the ideal order; 0 where no weight is positive.
+
+    `order` has numbers from 1 and is cut to the number of weights. A number beyond them gains nothing; the number 0 reads
+    the last weight, since Python's index -1 does.
+    """
+    gains = [weights[number - 1] if number <= len(weights) else 0 for number in order[: len(weights)]]
+    ideal = discounted_sum(sorted(weights, reverse=True))
+    return discounted_sum(gains) / ideal if ideal else 0.0
+
+
+def discounted_sum(gains: Iterable[float]) -> float:
+    total = 0.0
+    for position, gain in enumerate(gains, start=1):
+        total += _gain(gain) / _discount(position)
+    return float(total)
+
+
+@lru_cache(2**10, typed=True)  # NumPy's powers of ints are ints, which overflow
+def _gain(weight: float) -> Any:
+    import numpy as np
+
+    return np.power(2, weight) - 1
+
+
+@lru_cache(2**10)
+def _discount(position: int) -> Any:
+    import numpy as np
+
+    return np.log2(position + 1)  # math's log2 may end in another digit, as may its power
 
 
 def answer_pattern(task: Task) -> str:

@@ -2,17 +2,17 @@
 
 The ShopBench part restates metrics.py of the scorer in the KDD Cup 2024 starter kit
 (https://gitlab.aicrowd.com/aicrowd/challenges/amazon-kdd-cup-2024/amazon-kdd-cup-2024-starter-kit). Where it looks strange it
-is meant to: a score must come out the same to the last digit. Metrics of texts are in text_metrics.py and embeddings.py.
+is meant to: a score must come out the same to the last digit. NDCG, which building needs too, is in dataset_builders/tasks.py,
+metrics of texts are in text_metrics.py and embeddings.py.
 """
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from dataset_builders.tasks import Task, parse_completion
+from dataset_builders.tasks import Task, discounted_sum, ndcg, parse_completion, score_value
 from eval_tasks.embeddings import PACKAGED_SENTENCE_MODEL, SENTENCE_MODELS, cosine, embed, sentence_model, similarities
 from eval_tasks.parsers import MAX_CHARACTERS, PARSERS, parse_entities, parse_ranking, parse_retrieval
 from eval_tasks.text_metrics import MetricUnavailableError, bleu, jp_bleu, rouge_l
@@ -30,6 +30,7 @@ __all__ = [
     "embed",
     "is_truth",
     "jp_bleu",
+    "ndcg",
     "parse_entities",
     "parse_ranking",
     "parse_retrieval",
@@ -54,40 +55,12 @@ def hit_rate_at_3(picks: Sequence[int], truth: Sequence[int]) -> float:
     return len(set(truth) & set(picks[:3])) / len(truth)
 
 
-def ndcg(order: Sequence[int], weights: Sequence[float]) -> float:
-    """Gain 2^weight - 1, discount log2(position + 1), over the ideal order; 0 where no weight is positive.
-
-    `order` has numbers from 1 and is cut to the number of weights. A number beyond them gains nothing; the number 0 reads
-    the last weight, since Python's index -1 does.
-    """
-    gains = [weights[number - 1] if number <= len(weights) else 0 for number in order[: len(weights)]]
-    ideal = _discounted_sum(sorted(weights, reverse=True))
-    return _discounted_sum(gains) / ideal if ideal else 0.0
-
-
 def expected_ndcg(weights: Sequence[float]) -> float:
     """The mean of `ndcg` over all orders: at every position stands the mean gain."""
     gains = [2**weight - 1 for weight in weights]
-    ideal = _discounted_sum(sorted(weights, reverse=True))
+    ideal = discounted_sum(sorted(weights, reverse=True))
     discounts = sum(1 / math.log2(position + 1) for position in range(1, len(weights) + 1))
     return sum(gains) / len(gains) * discounts / ideal if ideal else 0.0
-
-
-def _discounted_sum(gains: Iterable[float]) -> float:
-    total = 0.0
-    for position, gain in enumerate(gains, start=1):
-        total += _gain(gain) / _discount(position)
-    return float(total)
-
-
-@lru_cache(2**10, typed=True)  # NumPy's powers of ints are ints, which overflow
-def _gain(weight: float) -> Any:
-    return np.power(2, weight) - 1
-
-
-@lru_cache(2**10)
-def _discount(position: int) -> Any:
-    return np.log2(position + 1)  # math's log2 may end in another digit, as may its power
 
 
 def entity_counts(entities: Sequence[str], truth: Sequence[str]) -> tuple[int, int, int]:
@@ -213,12 +186,8 @@ def score_completion(task: Task, text: str, answer: Any) -> float:
     parsed: Any = parse_completion(task, text)
     if parsed is None:
         return 0.0
-    if task.family == "multiple_choice":
-        return float(parsed == str(answer))
-    if task.family == "ranking":
-        return ndcg(parsed, answer)
-    if task.family == "retrieval":
-        return len(set(answer) & set(parsed[: len(answer)])) / len(answer) if answer else 0.0
+    if task.family != "generation":
+        return score_value(task, parsed, answer)
     truth = parse_completion(task, str(answer)) or ""
     # Equal texts without a Latin letter or digit would score 0 by ROUGE's tokenizer. It takes minutes of a text without end.
     return 1.0 if parsed == truth else rouge_l(str(parsed)[:MAX_CHARACTERS], str(truth))

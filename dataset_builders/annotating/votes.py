@@ -18,7 +18,16 @@ from typing import Any
 from dataset_builders.annotating.asks import Reply
 from dataset_builders.errors import UserError
 from dataset_builders.rows import Row
-from dataset_builders.tasks import RANKED, TASKS, Task, listed_numbers, parse_completion, render_completion
+from dataset_builders.tasks import (
+    RANKED,
+    TASKS,
+    Task,
+    listed_numbers,
+    ndcg,
+    parse_completion,
+    render_completion,
+    score_value,
+)
 
 POLICIES = ("agree", "majority", "two-models", "all")
 
@@ -56,15 +65,12 @@ def comparable(task: Task) -> bool:
 
 def read_vote(model: str, row: Row, reply: Reply, bounds: Mapping[str, float]) -> Vote:
     """The vote that a model's reply is; what a model thought aloud in `<think>` before its answer does not count."""
-    from eval_tasks.metrics import score_completion
-
     task, answer = TASKS[row.task], json.loads(row.answer)
     said = parse_completion(task, _THOUGHT.sub("", reply.text, count=1))
     if said is None:  # of a reason only the kind, since what follows may be another one for every row
-        return Vote(model, None, 0.0, False, reply.reason.partition(":")[0])
-    completion = render_completion(task, said)
-    score = score_completion(task, completion, answer)
-    return Vote(model, completion, score, is_alike(score, bounds[task.family]))
+        return Vote(model, None, 0.0, False, reply.kind)
+    score = score_value(task, said, answer)
+    return Vote(model, render_completion(task, said), score, is_alike(score, bounds[task.family]))
 
 
 def is_alike(score: float, bound: float) -> bool:
@@ -112,8 +118,6 @@ def chance(row: Row, bounds: Mapping[str, float]) -> float:
 
 @lru_cache
 def _chance_of_order(gains: tuple[float, ...], bound: float) -> float:
-    from eval_tasks.metrics import ndcg
-
     orders = list(permutations(range(1, RANKED + 1)))
     return sum(is_alike(ndcg(order, gains), bound) for order in orders) / len(orders)
 

@@ -43,7 +43,7 @@ ROWS: dict[str, Any] = {
     "tasks": ["review_rating", "query_product_ranking", "query_generation", "micro f1"],
 }
 RIGHT = {"predictions": ["4"], "references": ["4"], "tasks": "review_rating"}
-CHANGE = ("float(parsed == str(answer))", "0.25")
+CHANGE = ("score_value(task, parsed, answer)", "0.25")
 
 
 @pytest.fixture(scope="module")
