@@ -124,8 +124,12 @@ def folder_files(folder: Path) -> list[str]:
     """Paths of the folder's files, sorted, without hidden ones and Python's caches."""
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder")
-    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return sorted(path.as_posix() for path in paths if not any(part.startswith((".", "__pycache__")) for part in path.parts))
+    return [path for path in every_file(folder) if not any(part.startswith((".", "__pycache__")) for part in path.split("/"))]
+
+
+def every_file(folder: Path) -> list[str]:
+    """Paths of all of the folder's files, sorted, hidden ones too."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 def repo_url(repo_id: str, repo_type: RepoType) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataset_builders.errors import UserError, plain_errors
-from dataset_builders.hub import Head, RepoType, commit_folder, hub_errors, repo_url
+from dataset_builders.hub import Head, RepoType, commit_folder, every_file, hub_errors, repo_url
 from eval_tasks.model_scores import SUITE, ModelScores, check_rows, shop_scores, with_model_index, write_entries
 from eval_tasks.reporting.results import Run, read_run
 from eval_tasks.results_repository import RunFiles, card, public_name, read_runs, write_files
@@ -90,7 +90,7 @@ def commit(
         message,
         private=arguments.private and repo_type == "dataset",
         revision=arguments.revision,
-        files=[path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()],
+        files=every_file(folder),
         contents={CARD: readme},
         dry_run=arguments.dry_run,
     )

@@ -20,10 +20,10 @@ from typing import Any
 from dataset_builders.account import check_writer
 from dataset_builders.collection import LONGEST_TITLE, gather
 from dataset_builders.errors import UserError, plain_errors
-from dataset_builders.hub import hub_errors, readable_size, repo_url, retried, signed_in
+from dataset_builders.hub import every_file, hub_errors, readable_size, repo_url, retried, signed_in
 from space.release.run_folder import RunFolder, measured_weights, read_run_folder
 from space.release.secrets import check_nothing_private
-from space.release.stages import Repositories, Stage, every_file, items, quietly, repositories, stages
+from space.release.stages import Repositories, Stage, items, quietly, repositories, stages
 
 ABOUT = "A language model for the tasks of an online shop: instructions, adapter, scores with all answers, metric and demo."
 COLLECTION = "Collection"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dataset_builders import publish as dataset_publish
 from dataset_builders.collection import Item
-from dataset_builders.hub import Head, RepoType, commit_folder, hub_errors, repo_url, retried, signed_in
+from dataset_builders.hub import Head, RepoType, commit_folder, every_file, hub_errors, repo_url, retried, signed_in
 from eval_tasks import publish as results_publish
 from eval_tasks import publish_metric
 from eval_tasks.model_scores import ModelScores, shop_scores, write_entries
@@ -173,11 +173,6 @@ def _push_space(run: RunFolder, hub: Repositories, private: bool) -> None:
 def _space_options(run: RunFolder, hub: Repositories) -> list[str]:
     report = ["--results", str(run.report.parent)] if run.report else []
     return ["--base-model", run.base_model, "--adapter", hub.model, "--dataset", hub.dataset, *report]
-
-
-def every_file(folder: Path) -> list[str]:
-    """Paths of all of the folder's files, hidden ones too."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 def quietly(action: Callable[[], object]) -> None:
