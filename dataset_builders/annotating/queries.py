@@ -8,6 +8,7 @@ from typing import Any
 from dataset_builders.annotating.asks import Ask, Reply
 from dataset_builders.privacy import mask
 from dataset_builders.recipes.query_lists import COMPLEMENTS, NARROWING
+from dataset_builders.recipes.sessions import SEARCH
 from dataset_builders.text import clean
 
 LONGEST = 80
@@ -17,9 +18,6 @@ MOST_WORDS = 30
 MAX_TOKENS = 300
 
 SYSTEM = "You know how customers of an online shop search. Answer with JSON only."
-
-SEARCH = "Search: "
-"""How `about` begins where it is a search that a customer typed, and no product."""
 
 QUERY, SUBSTITUTE = ("query",), ("substitute",)
 NARROWER = tuple(f"narrowing_{number}" for number in range(1, NARROWING + 1))
@@ -99,7 +97,7 @@ def ask_again(first: Ask, answer: str, reason: str) -> Ask:
 def read(subject: Subject, reply: Reply) -> Written:
     """What a reply says, in lower case as all queries of the dataset. Never raises."""
     if reply.reason:
-        return Written(subject, {}, reply.reason.partition(":")[0])
+        return Written(subject, {}, reply.kind)
     try:
         answer = json.loads(reply.text)
         texts = {name: answer[name] for name in subject.fields}

@@ -22,6 +22,9 @@ ACTION_WORDS = {
     "query": "Searched for",
 }
 
+SEARCH = "Search: "
+"""How `about` begins where it is a search that a customer typed, and no product."""
+
 
 def rule_query(events: ir.Table) -> ir.StringValue:
     """The query that an event's own words make: a search as it was typed, else brand and category; null without either."""
@@ -33,7 +36,7 @@ def about(events: ir.Table) -> ir.StringValue:
     """What a language model is told of an event, to write queries: its product, or the search that it is."""
     fields = {"Title": "title", "Brand": "brand", "Category": "category", "Colour": "color", "Size": "size"}
     product = ibis.literal("\n").join([ibis.literal(f"{name}: ").concat(events[column]) for name, column in fields.items()])
-    return ibis.ifelse(events.action == "query", ibis.literal("Search: ").concat(events["query"]), product)
+    return ibis.ifelse(events.action == "query", ibis.literal(SEARCH).concat(events["query"]), product)
 
 
 def key(events: ir.Table) -> ir.StringValue:
