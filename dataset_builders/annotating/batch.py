@@ -16,7 +16,7 @@ from typing import Any
 from dataset_builders.annotating.asks import Ask, Reply
 from dataset_builders.annotating.client import Completion, Endpoint, PassingError, RequestRefused, read_completion, rejected
 from dataset_builders.annotating.replies import Replies
-from dataset_builders.annotating.structured import NO_JSON, asked_again, check
+from dataset_builders.annotating.structured import NO_JSON, asked_again, check, final
 from dataset_builders.errors import UserError
 from dataset_builders.folders import replaced
 
@@ -156,8 +156,7 @@ def _reply(line: Mapping[str, Any], key: str, schema: str, model: str, store: Re
     if wrong and not first:
         store.put_first_try(key, completion.text, wrong)
         raise _Skipped(f"{NO_JSON}, to be asked once more")
-    reason = f"{NO_JSON}: {wrong}" if wrong else reason
-    return Reply("" if reason else completion.text, reason, completion.prompt_tokens, completion.completion_tokens)
+    return final(completion, reason, wrong)
 
 
 def _completion(line: Mapping[str, Any], model: str) -> Completion:

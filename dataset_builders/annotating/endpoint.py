@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from dataset_builders.annotating.asks import NO_ANSWER, Ask, Counts, Reply
@@ -20,9 +21,7 @@ from dataset_builders.annotating.client import (
     Endpoint,
     PassingError,
     RequestRefused,
-    api_key,
     backoff,
-    base_url,
     complete,
     longest_wait,
     new_client,
@@ -30,10 +29,10 @@ from dataset_builders.annotating.client import (
 from dataset_builders.annotating.costs import rough_tokens
 from dataset_builders.annotating.pace import Pace
 from dataset_builders.annotating.replies import Replies
-from dataset_builders.annotating.structured import NO_JSON, asked_again, check
+from dataset_builders.annotating.structured import asked_again, check, final
 from dataset_builders.errors import UserError
 
-__all__ = ["Counts", "Endpoint", "api_key", "ask_all", "base_url"]
+__all__ = ["Endpoint", "ask_all"]
 
 IN_A_ROW = 5
 """So many asks after one another without an answer, and the server is to blame."""
@@ -151,13 +150,12 @@ class _Run:
         first = await self.completion(body, tokens)
         reason, wrong = check(ask.schema, first)
         if not wrong:
-            return Reply("" if reason else first.text, reason, first.prompt_tokens, first.completion_tokens)
+            return final(first, reason, wrong)
         second = await self.completion(asked_again(body, first.text, wrong), tokens)
-        reason, wrong = check(ask.schema, second)
-        reason = f"{NO_JSON}: {wrong}" if wrong else reason
+        reply = final(second, *check(ask.schema, second))
         prompt_tokens = first.prompt_tokens + second.prompt_tokens
         completion_tokens = first.completion_tokens + second.completion_tokens
-        return Reply("" if reason else second.text, reason, prompt_tokens, completion_tokens)
+        return replace(reply, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
 
     async def completion(self, body: Mapping[str, Any], tokens: int) -> Completion:
         """Asks until there is one. Raises _Doubt, _Stopped and UserError."""
@@ -219,7 +217,7 @@ class _Run:
 
     def settle_doubts(self) -> None:
         """At the end. Raises UserError: a server that has answered nothing at all is to blame for what it refused."""
-        refused = [reply.reason for reply in self.doubts.values() if not reply.reason.startswith(NO_ANSWER)]
+        refused = [reply.reason for reply in self.doubts.values() if not reply.unanswered]
         if refused and not self.completions:
             raise UserError(self.blame(refused[0]))
         if self.doubts:

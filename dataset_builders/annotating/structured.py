@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from dataset_builders.annotating.asks import Reply
 from dataset_builders.annotating.client import Completion
 
 NO_JSON = "no JSON of the schema"
@@ -53,3 +54,9 @@ def check(schema: str, completion: Completion) -> tuple[str, str]:
     if schema and completion.cut:
         return CUT_OFF, ""
     return "", fault(schema, completion.text)
+
+
+def final(completion: Completion, reason: str, wrong: str) -> Reply:
+    """What is kept of a completion that `check` says this of, and that is not asked for again."""
+    reason = f"{NO_JSON}: {wrong}" if wrong else reason
+    return Reply("" if reason else completion.text, reason, completion.prompt_tokens, completion.completion_tokens)
