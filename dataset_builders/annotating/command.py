@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataset_builders.annotating.asks import Ask
-from dataset_builders.annotating.client import Endpoint, api_key, base_url
+from dataset_builders.annotating.client import KEY_NAME, Endpoint, api_key, base_url
 from dataset_builders.annotating.costs import Prices
 from dataset_builders.annotating.replies import Replies
 from dataset_builders.errors import UserError
@@ -33,9 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     asking = parser.add_argument_group("asking")
     asking.add_argument("--model", required=True, metavar="NAME", help="what the endpoint calls the model")
     asking.add_argument("--endpoint", metavar="URL", help="an OpenAI-compatible server, such as http://localhost:8000/v1")
-    asking.add_argument(
-        "--key-env", default="OPENAI_API_KEY", metavar="NAME", help="variable with the key (default: %(default)s)"
-    )
+    asking.add_argument("--key-env", default=KEY_NAME, metavar="NAME", help="variable with the key (default: %(default)s)")
     asking.add_argument("--max-tokens", type=int, metavar="N", help="tokens of an answer; more for a model that thinks aloud")
     asking.add_argument(
         "--extra", default="", metavar="JSON", help='laid over each request, such as \'{"reasoning_effort": "low"}\''
