@@ -25,14 +25,11 @@ AGREEMENT_IMAGES = "images/agreement-*.png"
 
 FAMILY_COLOURS = dict(zip(FAMILIES, ("#3366a6", "#c2571a", "#2f8f5b", "#8d4a97"), strict=True))
 INK, FAINT, GRID = "#222222", "#767676", "#e6e6e6"
-WIDTH = 9.0
-"""Inches of a picture for a large screen."""
-NARROW = 5.0
+WIDTH = 5.0
 """Inches of a dataset's pictures, so that their text of 8 and 9 points can be read on a phone 360 pixels wide."""
 PICTURE_DPI = 220
 NAME = 0.18
 """Where a task's name stands in its field of height 1."""
-DPI = 160
 BINS = 12
 """Most bars of a generated answer's length."""
 
@@ -51,8 +48,7 @@ def write_plots(folder: Path, built: Mapping[str, Split]) -> None:
     # A user's own matplotlibrc must not change the bytes.
     with style.context("default"):
         for path, draw in zip(IMAGES.values(), (_rows_figure, _prompts_figure, _answers_figure), strict=True):
-            # Without its name and version matplotlib leaves nothing in the file but the picture.
-            draw(tasks).savefig(folder / path, format="png", dpi=PICTURE_DPI, facecolor="white", metadata={"Software": None})
+            save(draw(tasks), folder / path)
 
 
 def prompt_words(rows: Sequence[Row]) -> list[int]:
@@ -94,14 +90,19 @@ def _binned(lengths: Sequence[int]) -> dict[str, int]:
     }
 
 
-def plain_figure(height: float, width: float = WIDTH) -> "Figure":
-    """An empty figure of this size in inches, which no screen is needed for."""
+def plain_figure(height: float) -> "Figure":
+    """An empty figure of this height in inches, which no screen is needed for."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def save(figure: "Figure", path: Path) -> None:
+    # Without its name and version matplotlib leaves nothing in the file but the picture.
+    figure.savefig(path, format="png", dpi=PICTURE_DPI, facecolor="white", metadata={"Software": None})
 
 
 def plain_axes(axes: "Axes", grid: str) -> None:
@@ -134,7 +135,7 @@ def _task_axes(figure: "Figure", tasks: Mapping[str, Split]) -> "Axes":
 
 
 def _rows_figure(tasks: Mapping[str, Split]) -> "Figure":
-    figure = plain_figure(0.5 * len(tasks) + 0.8, NARROW)
+    figure = plain_figure(0.5 * len(tasks) + 0.8)
     axes = _task_axes(figure, tasks)
     longest = max(max(len(split.train), len(split.test)) for split in tasks.values())
     for place, (name, split) in enumerate(tasks.items()):
@@ -153,7 +154,7 @@ def _rows_figure(tasks: Mapping[str, Split]) -> "Figure":
 def _prompts_figure(tasks: Mapping[str, Split]) -> "Figure":
     import numpy as np
 
-    figure = plain_figure(0.42 * len(tasks) + 0.9, NARROW)
+    figure = plain_figure(0.42 * len(tasks) + 0.9)
     axes = _task_axes(figure, tasks)
     longest = 0.0
     for number, (name, split) in enumerate(tasks.items()):
@@ -182,7 +183,7 @@ def _answers_figure(tasks: Mapping[str, Split]) -> "Figure":
     ]
     columns = min(2, len(panels))
     lines = -(-len(panels) // columns)
-    figure = plain_figure(1.75 * lines + 0.2, NARROW)
+    figure = plain_figure(1.75 * lines + 0.2)
     figure.get_layout_engine().set(h_pad=0.12, w_pad=0.1)  # type: ignore[union-attr, call-arg]
     for number, (task, what, counts) in enumerate(panels, 1):
         axes = figure.add_subplot(lines, columns, number)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataset_builders.annotating.agreement import UNREAD, Agreement
-from dataset_builders.plots import FAINT, FAMILY_COLOURS, INK, NARROW, PICTURE_DPI, plain_axes, plain_figure
+from dataset_builders.plots import FAINT, FAMILY_COLOURS, INK, plain_axes, plain_figure, save
 from dataset_builders.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def write_agreement(path: Path, measured: Mapping[tuple[str, str], Agreement], b
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with style.context("default"):  # a user's own matplotlibrc must not change the bytes
-        figure = plain_figure(HEIGHT * len(measured) + 0.2, NARROW)
+        figure = plain_figure(HEIGHT * len(measured) + 0.2)
         figure.get_layout_engine().set(h_pad=0.12, w_pad=0.1)  # type: ignore[union-attr, call-arg]
         for number, ((task, model), agreement) in enumerate(measured.items(), 1):
             axes = figure.add_subplot(len(measured), 1, number)
@@ -36,7 +36,7 @@ def write_agreement(path: Path, measured: Mapping[tuple[str, str], Agreement], b
                 _scores(axes, agreement, task, bounds[TASKS[task].family])
             heading = textwrap.fill(f"{TASKS[task].title}: {model}", 46, max_lines=2)
             axes.set_title(f"{heading}\n{_sentence(agreement)}", fontsize=9, color=INK, loc="left")
-        figure.savefig(path, format="png", dpi=PICTURE_DPI, facecolor="white", metadata={"Software": None})
+        save(figure, path)
 
 
 def _sentence(agreement: Agreement) -> str:
