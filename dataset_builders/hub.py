@@ -39,6 +39,11 @@ class Commit:
     oid: str | None
     changed: bool
 
+    @property
+    def told(self) -> str:
+        """What came of it, in a line."""
+        return f"{'published' if self.changed else 'nothing to do, it is all there'}: {self.url}"
+
 
 @dataclass(frozen=True)
 class Head:

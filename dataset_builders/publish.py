@@ -170,7 +170,7 @@ def publish(data: Path, repo_id: str, private: bool = False, revision: str | Non
         dry_run=dry_run,
     )
     if not dry_run:
-        print(f"{'published' if done.changed else 'nothing to do, it is all there'}: {done.url}")
+        print(done.told)
         config = next((config.name for config in dataset.configs if config.name in TASKS), dataset.configs[0].name)
         at_revision = f', revision="{revision}"' if revision else ""
         print(f'load_dataset("{repo_id}", "{config}"{at_revision})')

@@ -95,7 +95,7 @@ def commit(
         dry_run=arguments.dry_run,
     )
     if not arguments.dry_run:
-        print(f"{'published' if done.changed else 'nothing to do, it is all there'}: {done.url}")
+        print(done.told)
 
 
 def card_of_all(repo_id: str, model: str, folder: Path, paths: Sequence[str], head: Head) -> bytes:

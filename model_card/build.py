@@ -77,7 +77,7 @@ def push(out: Path, facts: Facts, with_plot: bool, dry_run: bool) -> None:
         message = "Model card from measured results"
         commit = commit_folder(staging, repo_id, "model", message, contents={CARD: card}, dry_run=dry_run)
     if not dry_run:
-        print(f"{'published' if commit.changed else 'nothing to do, it is all there'}: {commit.url}")
+        print(commit.told)
 
 
 def _card_over(text: str, facts: Facts, head: Head) -> bytes:

@@ -209,7 +209,7 @@ def publish(arguments: argparse.Namespace) -> None:
             dry_run=arguments.dry_run,
         )
         if not arguments.dry_run:
-            print(f"{'published' if done.changed else 'nothing to do, it is all there'}: {done.url}")
+            print(done.told)
         if arguments.backend == "endpoint":
             print("In the Space's settings it needs the variables BACKEND=endpoint, ENDPOINT_URL and ENDPOINT_BASE_MODEL.")
 

@@ -174,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             arguments.dry_run,
         )
     if not arguments.dry_run:
-        print(f"{'published' if done.changed else 'nothing to do, it is all there'}: {done.url}")
+        print(done.told)
 
 
 if __name__ == "__main__":
