@@ -26,7 +26,7 @@ class Said:
 
     text: str = ""
     seconds: float | None = None
-    """From the beginning of the work on this answer to its end, without the wait for its turn; None until it has finished."""
+    """From the beginning of the work on this answer to its end; None until it has finished."""
     cut: bool = False
     """Whether it had to stop before its end, since the time was up."""
     chances: tuple[float, ...] | None = None
