@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.training.random_adapters import random_adapter
+
 REPO = Path(__file__).parents[2]
 sys.path.insert(0, str(REPO / "space"))  # its modules import each other as on the Hub, where their folder is on the path
 
@@ -157,15 +159,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory, dataset: Path, report: Path) 
 @pytest.fixture(scope="session")
 def tiny_adapter(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random LoRA adapter, far enough from nothing that the tuned model answers differently."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    torch.manual_seed(1)
-    config = LoraConfig(r=4, lora_alpha=64, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
-    folder = tmp_path_factory.mktemp("tiny_adapter") / "adapter"
-    get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_llama), config).save_pretrained(folder)
-    return folder
+    return random_adapter(tiny_llama, tmp_path_factory.mktemp("tiny_adapter") / "adapter", seed=1, lora_alpha=64)
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,8 @@ from local_model import LocalModel
 from model_pair import first_tokens, load, token_ids
 from writing import Job, Question, Writing
 
+from tests.training.random_adapters import random_adapter
+
 LABELS = ("1", "2", "3", "4", "5")
 PROMPTS = (
     "Review: The bottle leaks.\nAnswer: ",
@@ -41,18 +43,7 @@ def _in_float32() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def tiny_dora(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_adapter(tiny_llama, tmp_path_factory.mktemp("tiny_dora") / "adapter", use_dora=True)
-
-
-def write_adapter(base: Path, folder: Path, **options: Any) -> Path:
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    torch.manual_seed(1)
-    options = {"r": 4, "lora_alpha": 64, "target_modules": "all-linear", "init_lora_weights": False} | options
-    config = LoraConfig(task_type="CAUSAL_LM", **options)
-    get_peft_model(AutoModelForCausalLM.from_pretrained(base), config).save_pretrained(folder)
-    return folder
+    return random_adapter(tiny_llama, tmp_path_factory.mktemp("tiny_dora") / "adapter", seed=1, lora_alpha=64, use_dora=True)
 
 
 @pytest.fixture(scope="module")
