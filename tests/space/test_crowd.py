@@ -21,7 +21,7 @@ from tests.chat_server import ChatServer, Status, chat_server
 from tests.space.conftest import Served, process_of, serve
 
 CROWD = 200
-KEY = "sk-never-shown"
+KEY = "key-never-shown"
 TASK = TASKS["review_rating"]
 LONG = "word " * 400
 """The answer of a slow server: minutes, a character after another."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.chat_server import Body, ChatServer, Cut, Fault, Stall, Status, chat_server, pieces
 
-KEY = "sk-loopback-secret"
+KEY = "loopback-secret"
 ASK = Ask("Rate it.", 8, ("1", "2", "3"))
 
 
