@@ -12,7 +12,7 @@ answers asks nothing anew. What is kept and why not, and which columns tell it, 
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,15 +169,17 @@ def all_votes(
     from rich.console import Console
     from rich.progress import track
 
+    bounds = parse_bounds(arguments.agreement)
     told = track(rows, "Reading answers", console=Console(stderr=True))
-    return {row.sample_id: read_votes(arguments, models, row, store) for row in told}
+    return {row.sample_id: read_votes(arguments, models, row, store, bounds) for row in told}
 
 
-def read_votes(arguments: argparse.Namespace, models: Sequence[command.Model], row: Row, store: "Replies") -> list[Vote]:
+def read_votes(
+    arguments: argparse.Namespace, models: Sequence[command.Model], row: Row, store: "Replies", bounds: Mapping[str, float]
+) -> list[Vote]:
     """What each model's samples say, in order. An answer that the endpoint could not give is a vote without a text."""
     from dataset_builders.annotating.asks import NO_ANSWER, Reply
 
-    bounds = parse_bounds(arguments.agreement)
     nothing = Reply("", NO_ANSWER)
     return [
         read_vote(model.name, row, store.get(ask.key(model.name)) or nothing, bounds)
