@@ -22,7 +22,7 @@ from tests.dataset_builders.conftest import run_command
 ROOT = Path(__file__).parents[2]
 ASKED = ("query_relation", "query_product_ranking", "also_buy")
 BUILT = ("review_rating", *ASKED, "answer_generation")
-KEY = "sk-annotate-0123456789"
+KEY = "-".join(("sk", "annotate-0123456789"))
 
 Rows = list[dict[str, Any]]
 
