@@ -205,11 +205,11 @@ def test_two_models_do_not_share_a_repository(hub: Hub, tmp_path: Path) -> None:
 
 def test_a_dry_run_needs_no_token_and_no_hub(hub: Hub, shop_run: Path) -> None:
     before = len(hub.requests)
-    options = ("--model-repo", "org/any", "--data", "org/rows", "--dry-run")
+    options = ("--model-repo", "org/any", "--data", "org/scored-rows", "--dry-run")
     done = publish(shop_run, "org/dry", *options, env=hub.env(token="", HF_HUB_OFFLINE="1"))
     assert done.returncode == 0, done.stderr
     assert "would upload 7 files, " in done.stdout
-    assert ".eval_results/org--rows.yaml" in done.stdout
+    assert ".eval_results/org--scored-rows.yaml" in done.stdout
     assert len(hub.requests) == before
 
 
@@ -249,9 +249,10 @@ Written by hand.
 @pytest.fixture(scope="module")
 def rows(hub: Hub, shop_run: Path) -> str:
     """The Hub id of the dataset that `shop_run` was evaluated on."""
-    upload = [Path(sys.executable).parent / "hf", "upload", "org/rows", shop_run.parent / "dataset", "--repo-type", "dataset"]
+    repo_id = "org/scored-rows"
+    upload = [Path(sys.executable).parent / "hf", "upload", repo_id, shop_run.parent / "dataset", "--repo-type", "dataset"]
     subprocess.run(upload, env=hub.env(), check=True, capture_output=True)
-    return "org/rows"
+    return repo_id
 
 
 def make_model(hub: Hub, repo_id: str, readme: str = README) -> None:
@@ -286,7 +287,7 @@ def test_scores_are_read_from_the_model_by_both_of_the_hubs_forms(hub: Hub, shop
     card = hub.files("org/scored")["README.md"].decode()
     assert card.startswith("---\nlicense: apache-2.0\nmodel-index:\n- name: Shop\n")
     assert card.endswith("\n\n# Ours\n\nWritten by hand.\n")
-    assert hub.commits("org/scored")[0] == "Scores on org/rows"
+    assert hub.commits("org/scored")[0] == "Scores on org/scored-rows"
     document = json.loads(hub.files("org/scored-results", "dataset")[f"results_{time}.json"])
     assert document["config_general"]["model_name"] == "org/scored"
 
@@ -317,7 +318,7 @@ def test_scores_on_other_rows_are_not_the_datasets(hub: Hub, shop_run: Path, row
     document["config_tasks"]["shop:also_buy|0"]["version"] += 1
     file.write_text(json.dumps(document))
     told = refused(hub, changed, "--model-repo", "org/refusing", "--data", rows)
-    assert told.startswith("error: also_buy: measured on other rows than org/rows holds; publish the dataset")
+    assert told.startswith("error: also_buy: measured on other rows than org/scored-rows holds; publish the dataset")
 
 
 def test_what_the_model_cannot_be_given_is_refused_before_anything_is_published(

@@ -121,8 +121,8 @@ def look(source: str, task: str, env: dict[str, str]) -> Any:
 def on_hub(hub: Any, dataset: Path) -> str:
     code = "import sys; from huggingface_hub import HfApi; api = HfApi(); api.create_repo(sys.argv[1], repo_type='dataset', "
     code += "exist_ok=True); api.upload_folder(repo_id=sys.argv[1], repo_type='dataset', folder_path=sys.argv[2])"
-    subprocess.run([sys.executable, "-c", code, "org/rows", str(dataset)], env=hub.env(), check=True, capture_output=True)
-    return "org/rows"
+    subprocess.run([sys.executable, "-c", code, "org/browsed", str(dataset)], env=hub.env(), check=True, capture_output=True)
+    return "org/browsed"
 
 
 def test_of_a_dataset_on_the_hub_only_what_is_looked_at_is_fetched_and_then_kept(hub: Any, on_hub: str, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`python -m space.publish_all` against the loopback Hub: a whole run, its order, its links, interruptions and refusals."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -445,8 +446,12 @@ def test_a_name_that_the_hub_or_evaluate_would_not_take(hub: Hub, run_folder: Pa
 
 
 def test_make_publish_is_this_command(run_folder: Path) -> None:
+    # As from a shell: under `make test`, make would tell of folders it enters.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"}
+
     def recipe(*options: str) -> str:
-        done = subprocess.run(["make", "--dry-run", "publish", *options], cwd=ROOT, capture_output=True, text=True, check=False)
+        command = ["make", "--dry-run", "publish", *options]
+        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
         return done.stdout.splitlines()[-1].strip() if done.returncode == 0 else done.stderr
 
     command = ".venv/bin/python -m space.publish_all --run outputs/demo --org me"
