@@ -163,7 +163,7 @@ def train_by_recipe(data: str, base: str, rows: int, seed: int) -> dict[str, Any
     with tempfile.TemporaryDirectory() as out:
         args, model, chosen, tokenizer, train, held_out = prepare(data, base, rows, seed, out)
         set_rows_per_step(args, chosen, train, tokenizer)
-        trainer: Any = make_trainer(args, model, tokenizer, train, None, chosen.tokens_per_batch)
+        trainer: Any = make_trainer(args, model, tokenizer, train, None, chosen)
         seconds = timed(trainer)
         trainer.model.set_attn_implementation("sdpa")  # the held-out rows come one by one
         lengths = sum(len(row["input_ids"]) for row in tokenised(train, tokenizer))

@@ -109,10 +109,10 @@ def prepare(model: Any, batch: Batch) -> None:
     """Training mode, with activations recomputed in the backward pass if asked for, as sft.py and the Trainer do it."""
     from transformers import AttentionInterface
 
-    from training.sft import compute_adapters_in_half
+    from training import shortcuts
 
     model.train()
-    compute_adapters_in_half(model)
+    shortcuts.compute_adapters_in_half(model)
     if not batch.padding:
         AttentionInterface.register("unpadded", unpadded_attention)
         model.config._attn_implementation = "unpadded"

@@ -41,6 +41,13 @@ class DataArguments:
             "0 = as that one says."
         },
     )
+    sorted_options: float = field(
+        default=0.0,
+        metadata={
+            "help": "Share of the first epoch, at its beginning, in which the numbered options of a prompt come in one fixed "
+            "order, so that a small model learns what they mean before it learns to look their numbers up."
+        },
+    )
     dataset_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of a Hub dataset."})
     cpu_threads: int = field(
         default=0, metadata={"help": "Threads on a CPU; 0 = all cores (accelerate's own default is often one)."}
@@ -85,6 +92,10 @@ def parse_arguments(argv: list[str]) -> Arguments:
     use_float32_where_bfloat16_is_emulated(args, model)
     if data.tokens_per_batch < 0:
         raise UserError(f"tokens_per_batch takes a number of tokens, or 0 for none, not {data.tokens_per_batch}")
+    if not 0 <= data.sorted_options <= 1:
+        raise UserError(f"sorted_options takes a share from 0 to 1, not {data.sorted_options}")
+    if data.sorted_options and not data.tokens_per_batch:
+        raise UserError("sorted_options needs batches by tokens; give --tokens_per_batch, or --sorted_options 0")
     if data.tokens_per_batch:
         lay_without_padding(args, model)
     return script, args, model, data

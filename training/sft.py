@@ -76,41 +76,18 @@ def load_tokenizer(model: "ModelConfig", args: "SFTConfig") -> "PreTrainedTokeni
     return tokenizer
 
 
-def score_supervised_positions_only() -> None:
-    """Has TRL send only supervised positions through the LM head on a CPU too, as it does on a GPU with Triton.
-
-    Prompts are long and completions short, so that projecting every position to the vocabulary costs a third of the
-    whole training. TRL 1.16 has no public switch; the loss is the same either way.
-    """
-    import trl.trainer.utils as trl_utils
-
-    on_gpu = trl_utils._use_triton
-    trl_utils._use_triton = lambda device: device.type == "cpu" or on_gpu(device)
-
-
-def compute_adapters_in_half(model: Any) -> None:
-    """Spares PEFT's cast of each input to the adapter's float32, which autocast undoes at once; the result is the same."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    for module in model.modules():
-        if isinstance(module, BaseTunerLayer):
-            module.cast_input_dtype_enabled = False
-
-
-def keep_gradients_of_4bit_weights(model: Any) -> None:
-    """Keeps bitsandbytes 0.50 from its CPU layout for inference, which an evaluation leaves behind and no gradient passes."""
-    from bitsandbytes.nn import Linear4bit
-
-    for module in model.modules():
-        if isinstance(module, Linear4bit):
-            module.support_avx512bf16_for_cpu = False
-
-
 def end_with_turn(row: dict[str, list[int]], end: int) -> dict[str, list[int]]:
     """Cuts what a chat template writes after the end-of-turn token (ChatML: a newline): it is not the model's to write."""
     labels = row["labels"]
     length = next((index for index in range(len(labels), 0, -1) if labels[index - 1] == end), len(labels))
     return {"input_ids": row["input_ids"][:length], "labels": labels[:length]}
+
+
+def without_long_rows(rows: "Dataset", count: int, limit: int | None) -> "list[Dataset]":
+    """The rows by versions, `count` of each, less those of which the first version is longer than `limit` tokens."""
+    versions = [rows.select(range(start, start + count)) for start in range(0, len(rows), count)]
+    short = [number for number, ids in enumerate(versions[0]["input_ids"]) if limit is None or len(ids) <= limit]
+    return [version.select(short) for version in versions]
 
 
 def make_trainer(
@@ -119,22 +96,24 @@ def make_trainer(
     tokenizer: "PreTrainedTokenizerBase",
     train: "Dataset",
     validation: "Dataset | None",
-    tokens_per_batch: int = 0,
+    data: DataArguments,
 ) -> "SafeTrainer":
     """The trainer over tokenised rows: prompt, completion and end-of-turn token, the last two supervised."""
     import torch
+    from datasets import concatenate_datasets
     from safetensors import SafetensorError
     from trl import get_peft_config, get_quantization_config
 
-    from training import attention
-    from training.batches import Batches
+    from training import attention, shortcuts
+    from training.batches import Batches, PrefixCollator
+    from training.curriculum import easier
     from training.trainer import SafeTrainer
 
     # On padding-free batches: that they need FlashAttention, which is not so here, and that one row a batch is few.
     logging.getLogger("trl.trainer.sft_trainer").setLevel(logging.ERROR)
     attention.register()
     if torch.device(args.device).type == "cpu":
-        score_supervised_positions_only()
+        shortcuts.score_supervised_positions_only()
     args.model_init_kwargs = {
         "revision": model.model_revision,
         "attn_implementation": model.attn_implementation,
@@ -145,11 +124,14 @@ def make_trainer(
     if not args.packing:
         args.max_length = None  # a row that is too long is left out below; TRL would cut its completion off
     columns = ["prompt", "completion"]
+    ways = train.select_columns(columns)
+    if data.sorted_options:
+        ways = concatenate_datasets([ways, ways.map(easier, desc="Sorting options")])
     try:
         trainer = SafeTrainer(
             model=model.model_name_or_path,
             args=args,
-            train_dataset=train.select_columns(columns),
+            train_dataset=ways,
             eval_dataset=validation.select_columns(columns) if validation else None,
             processing_class=tokenizer,
             quantization_config=get_quantization_config(model),
@@ -158,29 +140,30 @@ def make_trainer(
     except (OSError, SafetensorError, ValueError, ImportError) as error:
         raise UserError(f"cannot start the training: {first_line(error)}") from None
     if args.bf16 or args.fp16:
-        compute_adapters_in_half(trainer.model)
+        shortcuts.compute_adapters_in_half(trainer.model)
     if model.load_in_4bit:
-        keep_gradients_of_4bit_weights(trainer.model)
+        shortcuts.keep_gradients_of_4bit_weights(trainer.model)
     if not args.packing:
-        end = tokenizer.eos_token_id
 
-        def prepared(rows: "Dataset") -> "Dataset":
-            rows = rows.map(end_with_turn, fn_kwargs={"end": end}, desc="Ending rows at the end of the turn")
-            if max_length is None:
-                return rows
-            return rows.filter(lambda ids: len(ids) <= max_length, input_columns="input_ids", desc="Leaving long rows out")
+        def prepared(rows: "Dataset", count: int) -> "list[Dataset]":
+            rows = rows.map(end_with_turn, fn_kwargs={"end": tokenizer.eos_token_id}, desc="Ending rows at the end of the turn")
+            return without_long_rows(rows, count, max_length)
 
-        trainer.train_dataset = prepared(trainer.train_dataset)
+        trainer.train_dataset, *easier_rows = prepared(trainer.train_dataset, len(train))
         if validation:
-            trainer.eval_dataset = prepared(trainer.eval_dataset)
+            [trainer.eval_dataset] = prepared(trainer.eval_dataset, len(validation))
     args.max_length = max_length
     if not len(trainer.train_dataset):
         raise UserError(f"every row is longer than --max_length {max_length} tokens; raise it")
     if validation and not len(trainer.eval_dataset):
         raise UserError(f"every row held out for validation is longer than --max_length {max_length} tokens; raise it")
     trainer.rows = len(trainer.train_dataset)
-    if tokens_per_batch:
-        trainer.train_dataset = Batches(trainer.train_dataset, tokens_per_batch, args.seed)
+    if data.tokens_per_batch:
+        share = attention.shares_prefixes(trainer.model)
+        trainer.train_dataset = Batches(trainer.train_dataset, data.tokens_per_batch, args.seed, share, *easier_rows)
+        trainer.easier_share = data.sorted_options
+        trainer.data_collator = PrefixCollator(trainer.data_collator)
+        args.remove_unused_columns = False  # transformers would hand the collator none that TRL does not know
     return trainer
 
 
@@ -222,7 +205,7 @@ def run(argv: list[str]) -> None:
     repo = callbacks.create_repo(args, model.model_name_or_path or "") if pushing and first else None
     if first:
         data_rows.print_composition(train, available, len(validation) if validation else 0)
-    trainer = make_trainer(args, model, tokenizer, train, validation, data.tokens_per_batch)
+    trainer = make_trainer(args, model, tokenizer, train, validation, data)
     left_out = 0 if args.packing else len(train) - trainer.rows
     if left_out and first:
         print(f"{left_out:,} rows are left out: they are longer than --max_length {args.max_length} tokens")
@@ -230,6 +213,7 @@ def run(argv: list[str]) -> None:
         "seed": args.seed,
         "rows": data_rows.content_key(train),
         "tokens per batch": data.tokens_per_batch,
+        "sorted options": data.sorted_options,
         "batches a step": args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size,
     }
     if checkpoint:
@@ -364,6 +348,7 @@ def summarise(
         "dataset_config": script.dataset_config or "default",
         "dataset_fingerprint": data_rows.dataset_fingerprint(name, script.dataset_config, data.dataset_revision),
         "task_weights": data.task_weights,
+        "sorted_options": data.sorted_options,
         "epochs": trainer.state.epoch,
         "steps": trainer.state.global_step,
         "best_checkpoint_step": trainer.state.best_global_step,

@@ -9,8 +9,10 @@ from safetensors import SafetensorError
 from trl import SFTTrainer
 
 from dataset_builders.errors import UserError, first_line
+from training.batches import Batches
 from training.callbacks import any_process
 from training.checkpoints import last_whole, mark_complete, rotate
+from training.curriculum import EasierFirst
 
 WRITING_FAILED = ("PytorchStreamWriter", "unexpected pos", "file write failed")
 """How torch.save says that the disk is full."""
@@ -26,10 +28,12 @@ def why_not_written(error: Exception) -> str:
 
 
 class SafeTrainer(SFTTrainer):
-    """`facts` go into each checkpoint's mark; a run that goes on from it must share them. `rows` are those of an epoch."""
+    """`facts` go into each checkpoint's mark; a run that goes on from it must share them. `rows` are those of an epoch,
+    `easier_share` is the part of the first one in which they come in their easier version (curriculum.py)."""
 
     facts: dict[str, Any]
     rows: int
+    easier_share: float = 0.0
 
     @property
     def rows_per_step(self) -> float:
@@ -41,6 +45,19 @@ class SafeTrainer(SFTTrainer):
     def tokens_seen(self) -> int:
         """Tokens trained on so far in this process's life, of all processes, padding not counted."""
         return int(self._total_train_tokens)
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *options: Any, **more: Any) -> Any:
+        if self.model.training and isinstance(self.train_dataset, Batches):
+            # TRL counts what is computed; a prefix that rows share is a part of each of them.
+            rows = len(inputs["cu_seq_lens_q"]) - 2
+            spared = torch.tensor(inputs.get("shared_prefix", 0) * (rows - 1), device=self.args.device)
+            self._total_train_tokens += int(self.accelerator.gather_for_metrics(spared).sum())
+        return super().compute_loss(model, inputs, *options, **more)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if self.easier_share:
+            return EasierFirst(self.train_dataset, self.easier_share, self.args.seed)
+        return super()._get_train_sampler(train_dataset)
 
     def _run_epoch(self, **kwargs: Any) -> None:
         if self.state.global_step >= self.state.max_steps:  # resumed after the last step; transformers would do one more

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from training.attention import NAME, QUERIES_AT_A_TIME, register, sdpa_varlen
+from training.attention import NAME, QUERIES_AT_A_TIME, attend_on_cpu, attend_on_gpu, register, sdpa_varlen, shares_prefixes
+from training.batches import Batches, PrefixCollator
 
 ROWS = [
     [1],
@@ -71,6 +73,40 @@ def test_rows_attend_as_torch_lets_each_of_them_attend_alone(lengths: list[int],
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("heads", HEADS, ids=str)
+@pytest.mark.parametrize("prefix", [1, 24, QUERIES_AT_A_TIME + 3])
+def test_rows_go_on_from_a_shared_prefix_as_if_each_had_it(prefix: int, heads: tuple[int, int]) -> None:
+    import torch
+
+    rest = [1, QUERIES_AT_A_TIME + 5, 17]
+    tensors = drawn([prefix, *rest], heads)
+    begun, *rows = zip(*(torch.split(tensor, [prefix, *rest], dim=2) for tensor in tensors), strict=True)
+    whole = [torch.cat(pair, dim=2) for row in rows for pair in zip(begun, row, strict=True)]
+    joined = [torch.cat(whole[kind::3], dim=2) for kind in range(3)]
+    alone = row_by_row(*joined, [prefix + length for length in rest]).split([prefix + length for length in rest], dim=1)
+    expected = torch.cat([alone[0][:, :prefix], *(row[:, prefix:] for row in alone)], dim=1)
+    boundaries = ends([prefix, *rest])
+    attended, _ = sdpa_varlen(torch.nn.Module(), *tensors, None, cu_seq_lens_q=boundaries, shared_prefix=prefix)
+    torch.testing.assert_close(attended, expected, atol=1e-5, rtol=1e-5)
+    into = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
+    for one, other in zip(
+        torch.autograd.grad(attended, tensors, into), torch.autograd.grad(expected, tensors, into), strict=True
+    ):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("heads", HEADS, ids=str)
+@pytest.mark.parametrize(("asked", "known"), [(1, 1), (30, 30), (1, 9), (40, 300)])
+def test_a_gpu_attends_as_a_cpu_does(asked: int, known: int, heads: tuple[int, int]) -> None:
+    import torch
+
+    query, key, value = drawn([known], heads)
+    query = query[:, :, -asked:]
+    on_gpu = attend_on_gpu(query, key, value, scale=None, dropout=0.0)
+    assert on_gpu.shape == (1, heads[0], asked, 8)
+    torch.testing.assert_close(on_gpu, attend_on_cpu(query, key, value, scale=None), atol=1e-5, rtol=1e-5)
+
+
 def test_the_scaling_is_the_one_asked_for() -> None:
     import torch
 
@@ -116,6 +152,8 @@ def test_a_sliding_window_that_is_shorter_than_a_row_is_refused() -> None:
     torch.testing.assert_close(attended, expected, atol=1e-5, rtol=1e-5)
     with pytest.raises(ValueError, match="knows no sliding window; lower max_length to 5, or use sdpa"):
         sdpa_varlen(torch.nn.Module(), *tensors, None, cu_seq_lens_q=boundaries, sliding_window=5)
+    with pytest.raises(ValueError, match="knows no sliding window; lower max_length to 8, or use sdpa"):
+        sdpa_varlen(torch.nn.Module(), *tensors, None, cu_seq_lens_q=boundaries, shared_prefix=6, sliding_window=8)
 
 
 # In a whole model
@@ -172,6 +210,45 @@ def test_a_model_learns_from_rows_without_padding_what_it_learns_from_padded_one
     for name, gradient in gradients.items():
         assert gradient.abs().max() > 0, name
         torch.testing.assert_close(gradient, padded[name], atol=1e-5, rtol=1e-4)
+
+
+def test_a_model_learns_from_a_shared_prefix_what_it_learns_from_rows_that_each_have_it(tiny_llama: Path) -> None:
+    import torch
+    from datasets import Dataset
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    torch.manual_seed(1)
+    begin = torch.randint(3, 390, (20,)).tolist()
+    prompts = [begin + torch.randint(3, 390, (length,)).tolist() for length in (9, 60, 3)]
+    ids = [[*prompt, 5, 2] for prompt in prompts]
+    labels = [[-100] * len(prompt) + [5, 2] for prompt in prompts]
+    batch = Batches(Dataset.from_dict({"input_ids": ids, "labels": labels}), budget=1000, seed=0, share=True)[0]
+    assert batch["shared_prefix"] == len(begin)
+    once = PrefixCollator(DataCollatorForLanguageModeling(pad_token_id=0, padding_free=True))([batch])
+    each = collated([{"input_ids": row, "labels": label} for row, label in zip(ids, labels, strict=True)], padding_free=True)
+    assert once["input_ids"].size(1) == each["input_ids"].size(1) - 2 * len(begin)
+    expected_loss, expected = loss_and_gradients(load(tiny_llama, NAME), each)
+    loss, gradients = loss_and_gradients(load(tiny_llama, NAME), once)
+    torch.testing.assert_close(loss, expected_loss, atol=1e-6, rtol=1e-6)
+    assert gradients.keys() == expected.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected[name], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("attention", "kinds", "shares"),
+    [
+        (NAME, None, True),
+        (NAME, ["full_attention", "full_attention"], True),
+        (NAME, ["full_attention", "linear_attention"], False),
+        (NAME, ["sliding_attention", "full_attention"], False),
+        ("flash_attention_2", None, False),
+        ("sdpa", None, False),
+    ],
+)
+def test_a_prefix_is_shared_only_where_all_layers_attend_to_it(attention: str, kinds: list[str] | None, shares: bool) -> None:
+    config = SimpleNamespace(_attn_implementation=attention, **({"layer_types": kinds} if kinds else {}))
+    assert shares_prefixes(SimpleNamespace(config=config)) is shares
 
 
 def test_rows_do_not_see_each_other(tiny_llama: Path, examples: list[dict[str, list[int]]]) -> None:

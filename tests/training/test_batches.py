@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.training.conftest import make_row
-from training.batches import SAMPLED, Batches, cut, rows_in_a_batch, sampled_lengths
+from training.batches import (
+    LEAST_SHARED,
+    SAMPLED,
+    Batches,
+    PrefixCollator,
+    cut,
+    rows_in_a_batch,
+    sampled_lengths,
+    shared_prefix,
+)
 
 LENGTHS = st.lists(st.integers(1, 400), max_size=80)
 TOKENISED = st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=9), min_size=1, max_size=12)
@@ -97,6 +106,67 @@ def test_a_batch_holds_its_rows_behind_one_another(rows: list[list[int]], budget
         assert batch["input_ids"] == [token for row in members for token in rows[row]]
         assert batch["labels"] == [token + 100 for row in members for token in rows[row]]
         assert batch["seq_lengths"] == [len(rows[row]) for row in members]
+        assert batch["shared_prefix"] == 0
+
+
+CHATS = st.lists(
+    st.tuples(st.lists(st.integers(0, 2), min_size=1, max_size=6), st.lists(st.integers(0, 2), min_size=1, max_size=2)),
+    min_size=1,
+    max_size=8,
+)
+"""Prompts and completions of few different tokens, so that they often begin alike."""
+
+
+@settings(deadline=None)  # the first example waits for imports
+@given(chats=CHATS, budget=st.integers(1, 200), begin=st.sampled_from([0, LEAST_SHARED - 2, LEAST_SHARED]))
+def test_a_shared_prefix_lies_in_a_batch_once_and_no_row_loses_a_token_a_label_or_its_positions(
+    chats: list[tuple[list[int], list[int]]], budget: int, begin: int
+) -> None:
+    from datasets import Dataset
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    chats = [(BEGIN[:begin] + prompt, completion) for prompt, completion in chats]
+    ids = [prompt + completion for prompt, completion in chats]
+    labels = [[-100] * len(prompt) + completion for prompt, completion in chats]
+    batches = Batches(Dataset.from_dict({"input_ids": ids, "labels": labels}), budget, seed=0, share=True)
+    collate = PrefixCollator(DataCollatorForLanguageModeling(pad_token_id=0, padding_free=True))
+    for number, members in enumerate(batches.batches):
+        shared = batches[number]["shared_prefix"]
+        begins = [ids[row][:shared] for row in members]
+        assert all(begin == begins[0] for begin in begins)
+        batch = collate([batches[number]])
+        bounds = batch["cu_seq_lens_q"].tolist()
+        pieces = {
+            name: [batch[name][0, a:b].tolist() for a, b in pairwise(bounds)]
+            for name in ("input_ids", "labels", "position_ids")
+        }
+        if shared:
+            assert batch["shared_prefix"] == shared
+            pieces = {name: [rows[0] + row for row in rows[1:]] for name, rows in pieces.items()}
+        assert pieces["input_ids"] == [ids[row] for row in members]
+        assert pieces["labels"] == [labels[row] for row in members]
+        assert pieces["position_ids"] == [list(range(len(ids[row]))) for row in members]
+
+
+BEGIN = list(range(LEAST_SHARED))
+
+
+@pytest.mark.parametrize(
+    ("ids", "supervised_from", "expected"),
+    [
+        ([[*BEGIN, 1, 2, 3]], [-1], 0),  # nobody to share with
+        ([[*BEGIN, 1, 2, 3], [*BEGIN, 7, 2, 3]], [-1, -1], LEAST_SHARED),
+        ([[*BEGIN, 1, 2, 3], [*BEGIN, 1, 2, 3]], [-1, -1], LEAST_SHARED + 1),  # the token after it is not supervised
+        ([[*BEGIN, 1, 2, 3], [*BEGIN, 1, 2, 3]], [-1, -3], 0),
+        ([[*BEGIN, 1, 2, 3], [*BEGIN[:-1], 7, 2, 3]], [-1, -1], 0),  # too short to be worth it
+        ([[*BEGIN, 1], [7, 2]], [-1, -1], 0),
+    ],
+)
+def test_a_prefix_is_shared_up_to_where_rows_part_or_an_answer_begins(
+    ids: list[list[int]], supervised_from: list[int], expected: int
+) -> None:
+    labels = [[-100] * len(row[:start]) + row[start:] for row, start in zip(ids, supervised_from, strict=True)]
+    assert shared_prefix(ids, labels) == expected
 
 
 @settings(deadline=None)  # the first example waits for imports

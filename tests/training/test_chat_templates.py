@@ -216,7 +216,7 @@ def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", home / "cache")
         rows = datasets.Dataset.from_list(chats)
         loaded = sft.load_tokenizer(model, args)
-        trainer = sft.make_trainer(args, model, loaded, rows, rows, data.tokens_per_batch)
+        trainer = sft.make_trainer(args, model, loaded, rows, rows, data)
         yield Prepared(family, loaded, trainer, list(trainer.eval_dataset), data.tokens_per_batch)
 
 

@@ -70,7 +70,7 @@ def make_trainer(base: Path, rows: Path, home: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", home / "cache")
     script, args, model, data = sft.parse_arguments([*options(base, rows, home / "out"), *more])
     train, validation, _ = sft.choose_rows(script, args, data)
-    return sft.make_trainer(args, model, sft.load_tokenizer(model, args), train, validation, data.tokens_per_batch)
+    return sft.make_trainer(args, model, sft.load_tokenizer(model, args), train, validation, data)
 
 
 def test_gradients_are_the_same_after_an_evaluation(

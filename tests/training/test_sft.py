@@ -24,6 +24,7 @@ SUMMARY_KEYS = {
     "dataset_config",
     "dataset_fingerprint",
     "task_weights",
+    "sorted_options",
     "tasks",
     "train_rows",
     "validation_rows",
@@ -73,7 +74,7 @@ def prepare(tiny_llama: Path, shop_rows: Path, tmp_path: Path, monkeypatch: pyte
         argv = ["--config", str(RECIPE), *(word for key, value in options.items() for word in (f"--{key}", str(value)))]
         script, args, model, data = sft.parse_arguments(argv)
         train, validation, _ = sft.choose_rows(script, args, data)
-        return sft.make_trainer(args, model, sft.load_tokenizer(model, args), train, validation, data.tokens_per_batch)
+        return sft.make_trainer(args, model, sft.load_tokenizer(model, args), train, validation, data)
 
     return make
 
@@ -85,10 +86,15 @@ def prepared(prepare: Prepare, request: pytest.FixtureRequest) -> Any:
 
 def rows_of(batch: dict[str, Any]) -> list[tuple[Any, Any]]:
     """Token ids and labels of each row of a collated batch."""
+    import torch
+
     if "cu_seq_lens_q" not in batch:
         return [(ids[mask == 1], labels[mask == 1]) for ids, labels, mask in zip(*map(batch.get, COLUMNS), strict=True)]
     lengths = batch["cu_seq_lens_q"].diff().tolist()
-    return list(zip(batch["input_ids"][0].split(lengths), batch["labels"][0].split(lengths), strict=True))
+    ids, labels = (list(batch[name][0].split(lengths)) for name in ("input_ids", "labels"))
+    if batch.get("shared_prefix"):
+        ids, labels = ([torch.cat([rows[0], row]) for row in rows[1:]] for rows in (ids, labels))
+    return list(zip(ids, labels, strict=True))
 
 
 COLUMNS = ("input_ids", "labels", "attention_mask")
@@ -185,7 +191,7 @@ def test_a_run_keeps_its_last_checkpoint_whole(run: Run) -> None:
     assert checkpoints(run.folder) == [run.folder / "checkpoint-2"]
     mark = read_mark(run.folder / "checkpoint-2")
     assert mark is not None
-    assert mark["run"].keys() == {"rows", "seed", "tokens per batch", "batches a step"}
+    assert mark["run"].keys() == {"rows", "seed", "tokens per batch", "sorted options", "batches a step"}
 
 
 def test_a_run_is_pushed_while_it_goes_on_one_commit_a_checkpoint(run: Run, hub: Hub) -> None:
@@ -258,6 +264,78 @@ def test_rows_without_padding_stay_within_the_budget(prepare: Prepare) -> None:
     assert all(batch["input_ids"].shape[0] == 1 and batch["input_ids"].shape[1] <= 300 for batch in batches)
     assert all("attention_mask" not in batch for batch in batches)
     assert trainer.rows_per_step == pytest.approx(trainer.rows / len(batches) * trainer.args.gradient_accumulation_steps)
+
+
+def test_a_prefix_that_rows_share_changes_neither_losses_nor_weights_nor_the_count_of_tokens(
+    prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    def trained() -> tuple[Any, list[float], dict[str, Any], int]:
+        trainer = prepare(tokens_per_batch=300, validation_samples=0, max_steps=4, logging_steps=1, save_strategy="no")
+        trainer.train()
+        losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+        weights = {name: weight.detach() for name, weight in trainer.model.named_parameters() if weight.requires_grad}
+        return trainer, losses, weights, trainer.tokens_seen
+
+    _, losses, weights, tokens = trained()
+    monkeypatch.setattr("training.batches.LEAST_SHARED", 1)
+    trainer, *again = trained()
+    assert all(batch["shared_prefix"] > 0 for batch in trainer.get_train_dataloader())
+    assert again[0] == pytest.approx(losses, rel=1e-4)
+    for name, weight in again[1].items():
+        torch.testing.assert_close(weight, weights[name], atol=1e-4, rtol=1e-3)
+    assert again[2] == tokens > 0
+
+
+def test_options_are_sorted_in_the_first_part_of_the_first_epoch_only(prepare: Prepare, tmp_path: Path) -> None:
+    def row(number: int) -> dict[str, Any]:
+        options = [f"it is {word}" for word in (("red", "blue", "green") if number % 2 else ("green", "red", "blue"))]
+        listed = "".join(f"{place}. {option}\n" for place, option in enumerate(options))
+        prompt = f"What colour is the tent {number}?\n{listed}Answer: "
+        base = make_row("review_rating", number)
+        return base | {
+            "prompt": [{"role": "user", "content": prompt}],
+            "completion": [{"role": "assistant", "content": str(options.index("it is red"))}],
+        }
+
+    from datasets import Dataset
+
+    data = tmp_path / "rows"
+    (data / "data").mkdir(parents=True)
+    Dataset.from_list([row(number) for number in range(16)]).to_parquet(data / "data" / "train.parquet")
+    trainer = prepare(dataset_name=data, tokens_per_batch=150, validation_samples=0, sorted_options=0.5)
+    loader = trainer.get_train_dataloader()
+
+    def said(epoch: int) -> list[tuple[str, str]]:
+        loader.set_epoch(epoch)
+        rows = [row for batch in loader for row in rows_of(batch)]
+        decode = trainer.processing_class.decode
+        return [(decode(ids).split("?\n")[1].split("Answer")[0], decode(ids[labels != -100])) for ids, labels in rows]
+
+    ordered = "0. it is blue\n1. it is green\n2. it is red\n"
+    first, second = said(0), said(1)
+    sorted_rows = sum(listed == ordered for listed, _ in first)
+    assert 6 <= sorted_rows <= 10
+    assert all(pair == (ordered, "2<|im_end|>") for pair in first[:sorted_rows])
+    assert not any(listed == ordered for listed, _ in [*first[sorted_rows:], *second])
+    assert len(first) == len(second) == 16
+    assert {answer for _, answer in second} == {"0<|im_end|>", "1<|im_end|>"}
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--sorted_options", "1.5"), "sorted_options takes a share from 0 to 1, not 1.5"),
+        (
+            ("--sorted_options", "0.3", "--tokens_per_batch", "0"),
+            "sorted_options needs batches by tokens; give --tokens_per_batch",
+        ),
+    ],
+)
+def test_a_share_of_sorted_options_that_cannot_be_is_refused(options: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        sft.parse_arguments(["--config", str(RECIPE), "--output_dir", "out", *options])
 
 
 def test_validation_has_the_same_loss_with_and_without_padding(prepare: Prepare) -> None:
