@@ -127,6 +127,7 @@ def recipe_table(facts: Facts) -> str:
         ("LoRA dropout", figure(lora.get("lora_dropout"))),
         ("LoRA modules", plain(_module_kinds(lora.get("target_modules")))),
         ("Mixture of tasks", plain(summary.get("task_weights") or markdown.MISSING)),
+        ("Options in a fixed order at first, share of an epoch", figure(summary.get("sorted_options") or None)),
         ("Learning rate", figure(summary.get("learning_rate"))),
         ("Epochs", figure(summary.get("epochs"))),
         ("Steps", count(summary.get("steps"))),

@@ -202,6 +202,14 @@ def test_recipe_and_hardware_come_from_the_training_run(options):
     assert "1,234 rows for training, 56 for validation" in text
 
 
+def test_options_in_a_fixed_order_are_told_where_a_run_began_with_them(options):
+    told = "Options in a fixed order at first, share of an epoch"
+    write_adapter(options["--adapter"], str(options["--adapter"].parent / "model"), sorted_options=0.33)
+    assert table_cells(build(options), told)[1] == "0.33"
+    write_adapter(options["--adapter"], str(options["--adapter"].parent / "model"), sorted_options=0.0)
+    assert told not in build(options)
+
+
 def test_tasks_that_were_not_trained_or_not_measured_are_named(options):
     rows = {"review_rating": 1000, "also_buy": 234, "next_query": 5}
     write_adapter(options["--adapter"], str(options["--adapter"].parent / "model"), tasks=rows)
