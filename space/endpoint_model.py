@@ -187,7 +187,11 @@ class EndpointModel:
                 self._label_tokens[labels] = [int(one["tokens"][0]) for one in told]
             except openai.APIConnectionError:
                 return []  # which the answer itself will tell
-            except (openai.APIStatusError, LookupError, TypeError, ValueError):
+            except openai.APIStatusError as error:
+                if error.status_code == 429 or error.status_code >= 500:
+                    return []  # a server that is busy now may tell them the next time
+                self._label_tokens[labels] = []
+            except (LookupError, TypeError, ValueError):
                 self._label_tokens[labels] = []
         return self._label_tokens[labels]
 

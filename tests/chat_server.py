@@ -131,6 +131,8 @@ class ChatServer:
         """The likeliest first tokens with their logarithmic probabilities, for a streamed answer."""
         self.tokens: dict[str, list[int]] = {}
         """Ids of texts, for who asks /tokenize as vLLM has it; without any there is no such address."""
+        self.tokens_status: int | None = None
+        """The status that comes in place of ids."""
         self.unknown: set[str] = set()
         """Fields of a request that are answered with status 400."""
         self.requests: list[Request] = []
@@ -177,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.path == "/tokenize":
             ids = chat.tokens.get(body["prompt"])
-            self._send(404 if ids is None else 200, json.dumps({"tokens": ids}).encode())
+            self._send(chat.tokens_status or (404 if ids is None else 200), json.dumps({"tokens": ids}).encode())
             return
         request = Request(body["messages"][-1]["content"], body, self.headers["Authorization"], time.monotonic())
         with chat.counted(request) as fault, suppress(OSError):

@@ -89,6 +89,19 @@ def test_a_server_that_tells_tokens_is_asked_for_those_of_the_labels(model: Endp
     assert "logprob_token_ids" not in server.requests[-1].body
 
 
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_server_that_is_too_busy_to_tell_tokens_is_asked_for_them_again(
+    model: EndpointModel, server: ChatServer, status: int
+) -> None:
+    server.tokens = {"1": [17], "2": [18], "3": [19]}
+    server.tokens_status = status
+    assert last(model)["base"].text == "base says Rate it."
+    assert all("logprob_token_ids" not in request.body for request in server.requests)
+    server.tokens_status = None
+    last(model)
+    assert server.requests[-1].body["logprob_token_ids"] == [17, 18, 19]
+
+
 def test_a_server_that_tells_no_chances_answers_without_them(model: EndpointModel, server: ChatServer) -> None:
     server.unknown = {"logprobs"}
     for _ in range(2):
