@@ -34,6 +34,7 @@ class SafeTrainer(SFTTrainer):
     facts: dict[str, Any]
     rows: int
     easier_share: float = 0.0
+    order: EasierFirst | None = None
 
     @property
     def rows_per_step(self) -> float:
@@ -55,14 +56,17 @@ class SafeTrainer(SFTTrainer):
         return super().compute_loss(model, inputs, *options, **more)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        if self.easier_share:
-            return EasierFirst(self.train_dataset, self.easier_share, self.args.seed)
-        return super()._get_train_sampler(train_dataset)
+        if not self.easier_share:
+            return super()._get_train_sampler(train_dataset)
+        self.order = EasierFirst(self.train_dataset, self.easier_share, self.args.seed)
+        return self.order
 
     def _run_epoch(self, **kwargs: Any) -> None:
         if self.state.global_step >= self.state.max_steps:  # resumed after the last step; transformers would do one more
             self.control.should_training_stop = True
             return
+        if self.order:  # accelerate does not reach it through what skips batches on several processes
+            self.order.set_epoch(kwargs["epoch"])
         super()._run_epoch(**kwargs)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
