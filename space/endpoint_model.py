@@ -185,13 +185,9 @@ class EndpointModel:
             try:
                 told = [await self._client.post(url, cast_to=object, body=asked | {"prompt": label}) for label in labels]
                 self._label_tokens[labels] = [int(one["tokens"][0]) for one in told]
-            except openai.APIConnectionError:
-                return []  # which the answer itself will tell
-            except openai.APIStatusError as error:
-                if error.status_code == 429 or error.status_code >= 500:
-                    return []  # a server that is busy now may tell them the next time
-                self._label_tokens[labels] = []
-            except (LookupError, TypeError, ValueError):
+            except (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError):
+                return []  # which the answer itself will tell; the next time the server may tell the ids
+            except (openai.APIStatusError, LookupError, TypeError, ValueError):
                 self._label_tokens[labels] = []
         return self._label_tokens[labels]
 

@@ -106,7 +106,7 @@ def make_trainer(
 
     from training import attention, shortcuts
     from training.batches import Batches, PrefixCollator
-    from training.curriculum import easier
+    from training.curriculum import EasierFirst, easier
     from training.trainer import SafeTrainer
 
     # On padding-free batches: that they need FlashAttention, which is not so here, and that one row a batch is few.
@@ -161,7 +161,8 @@ def make_trainer(
     if data.tokens_per_batch:
         share = attention.shares_prefixes(trainer.model)
         trainer.train_dataset = Batches(trainer.train_dataset, data.tokens_per_batch, args.seed, share, *easier_rows)
-        trainer.easier_share = data.sorted_options
+        if data.sorted_options:
+            trainer.order = EasierFirst(trainer.train_dataset, data.sorted_options, args.seed)
         trainer.data_collator = PrefixCollator(trainer.data_collator)
         args.remove_unused_columns = False  # transformers would hand the collator none that TRL does not know
     return trainer

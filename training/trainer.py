@@ -29,11 +29,10 @@ def why_not_written(error: Exception) -> str:
 
 class SafeTrainer(SFTTrainer):
     """`facts` go into each checkpoint's mark; a run that goes on from it must share them. `rows` are those of an epoch,
-    `easier_share` is the part of the first one in which they come in their easier version (curriculum.py)."""
+    `order` is that of its batches where it is not a random one (curriculum.py)."""
 
     facts: dict[str, Any]
     rows: int
-    easier_share: float = 0.0
     order: EasierFirst | None = None
 
     @property
@@ -48,7 +47,7 @@ class SafeTrainer(SFTTrainer):
         return int(self._total_train_tokens)
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *options: Any, **more: Any) -> Any:
-        if self.model.training and isinstance(self.train_dataset, Batches):
+        if self.model.training and isinstance(self.train_dataset, Batches) and self.train_dataset.share:
             # TRL counts what is computed; a prefix that rows share is a part of each of them.
             rows = len(inputs["cu_seq_lens_q"]) - 2
             spared = torch.tensor(inputs.get("shared_prefix", 0) * (rows - 1), device=self.args.device)
@@ -56,16 +55,13 @@ class SafeTrainer(SFTTrainer):
         return super().compute_loss(model, inputs, *options, **more)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        if not self.easier_share:
-            return super()._get_train_sampler(train_dataset)
-        self.order = EasierFirst(self.train_dataset, self.easier_share, self.args.seed)
-        return self.order
+        return super()._get_train_sampler(train_dataset) if self.order is None else self.order
 
     def _run_epoch(self, **kwargs: Any) -> None:
         if self.state.global_step >= self.state.max_steps:  # resumed after the last step; transformers would do one more
             self.control.should_training_stop = True
             return
-        if self.order:  # accelerate does not reach it through what skips batches on several processes
+        if self.order is not None:  # accelerate does not reach it through what skips batches on several processes
             self.order.set_epoch(kwargs["epoch"])
         super()._run_epoch(**kwargs)
 

@@ -55,6 +55,18 @@ def row_by_row(query: Any, key: Any, value: Any, lengths: Sequence[int], scale: 
     return torch.cat(rows, dim=2).transpose(1, 2)
 
 
+def assert_same_with_gradients(attended: Any, expected: Any, tensors: "tuple[Any, Any, Any]") -> None:
+    """Values, and what both pass back into query, key and value."""
+    import torch
+
+    torch.testing.assert_close(attended, expected, atol=1e-5, rtol=1e-5)
+    into = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
+    for one, other in zip(
+        torch.autograd.grad(attended, tensors, into), torch.autograd.grad(expected, tensors, into), strict=True
+    ):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("heads", HEADS, ids=str)
 @pytest.mark.parametrize("lengths", ROWS, ids=str)
 def test_rows_attend_as_torch_lets_each_of_them_attend_alone(lengths: list[int], heads: tuple[int, int]) -> None:
@@ -65,12 +77,7 @@ def test_rows_attend_as_torch_lets_each_of_them_attend_alone(lengths: list[int],
     attended, weights = sdpa_varlen(torch.nn.Module(), *tensors, None, cu_seq_lens_q=ends(lengths))
     assert weights is None
     assert attended.shape == (1, sum(lengths), heads[0], 8)
-    torch.testing.assert_close(attended, expected, atol=1e-5, rtol=1e-5)
-    into = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
-    for one, other in zip(
-        torch.autograd.grad(attended, tensors, into), torch.autograd.grad(expected, tensors, into), strict=True
-    ):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    assert_same_with_gradients(attended, expected, tensors)
 
 
 @pytest.mark.parametrize("heads", HEADS, ids=str)
@@ -87,12 +94,7 @@ def test_rows_go_on_from_a_shared_prefix_as_if_each_had_it(prefix: int, heads: t
     expected = torch.cat([alone[0][:, :prefix], *(row[:, prefix:] for row in alone)], dim=1)
     boundaries = ends([prefix, *rest])
     attended, _ = sdpa_varlen(torch.nn.Module(), *tensors, None, cu_seq_lens_q=boundaries, shared_prefix=prefix)
-    torch.testing.assert_close(attended, expected, atol=1e-5, rtol=1e-5)
-    into = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
-    for one, other in zip(
-        torch.autograd.grad(attended, tensors, into), torch.autograd.grad(expected, tensors, into), strict=True
-    ):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    assert_same_with_gradients(attended, expected, tensors)
 
 
 @pytest.mark.parametrize("heads", HEADS, ids=str)
