@@ -60,6 +60,8 @@ def go_to(page: Any, view: View) -> Any:
 
 def compare(panel: Any) -> None:
     panel.get_by_role("button", name=GO).click()
+    # Answers to an earlier input are finished too.
+    panel.locator(".block.result:not(.earlier)").wait_for()
     panel.locator("section[aria-label=Tuned] .state", has_text=FINISHED).wait_for()
     panel.locator("section[aria-label=Base] .state", has_text=FINISHED).wait_for()
 
