@@ -50,7 +50,7 @@ class Held:
     def __init__(self, fault: Fault, gate: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
         self._fault, self._gate, self._loop = fault, gate, loop
 
-    def wait_for(self, number: int, seconds: float = 60) -> None:
+    def wait_for(self, number: int, seconds: float = 300) -> None:
         """Returns when `number` requests have arrived; fails the test if they do not."""
         deadline = time.monotonic() + seconds
         while self._fault.hits < number:

@@ -397,12 +397,12 @@ def test_no_text_makes_reading_or_scoring_raise_and_no_score_leaves_0_to_1(row: 
     ids=["empty", "null", "control", "words", "brackets", "lists", "digits", "objects"],
 )
 def test_garbage_scores_0_within_a_second(row: Row, text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
 
     for strict in (False, True):
         assert task_score(TASKS[row.task].metric, [value(row, text, strict)]) == 0
 
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 # --- lighteval ---

@@ -60,11 +60,11 @@ def test_a_text_without_a_bracket_is_no_list(text: str) -> None:
     "text", ["", " ", "\0" * 9, "1," * 50_000, "[" * 100_000, "9" * 100_000, "\ud800", "\x1b[2J" * 9, "\u202e1"]
 )
 def test_hostile_texts_are_read_in_no_time(task_type: str, text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
 
     json.dumps(PARSERS[task_type](text))
 
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize(("task_type", "text"), [("multiple-choice", "A"), ("ranking", "1,1"), ("retrieval", "none")])

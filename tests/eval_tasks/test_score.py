@@ -172,11 +172,11 @@ def test_hostile_answers_are_scored_like_any(shopbench_file: Path, tmp_path: Pat
     for number, text in enumerate(["", "\0\x1b[2J", "1," * 50_000, "word " * 20_000, "9" * 100_000, "['" * 50_000]):
         outputs = write_lines(tmp_path / f"outputs{number}.jsonl", [{"output": text}] * 9)
         out = tmp_path / f"out{number}.json"
-        started = time.perf_counter()
+        started = time.process_time()
 
         main(["--data", str(shopbench_file), "--outputs", str(outputs), "--json", str(out)])
 
-        assert time.perf_counter() - started < 5
+        assert time.process_time() - started < 5
         result = json.loads(out.read_text())
         assert all(0 <= task["score"] <= 1 for task in result["tasks"].values())
         assert number > 0 or {task["unparsable"] for task in result["tasks"].values()} == {1}

@@ -85,11 +85,11 @@ def test_hostile_answers_are_scored_like_any(shop_dataset: Path, monkeypatch: py
     texts = ["", "\0\x1b[2J", "\ud83d \udc00", "1," * 50_000, "word " * 20_000, "9" * 100_000]
     for config in load_tasks(monkeypatch, shop_dataset).TASKS_TABLE:
         (doc, *_) = LightevalTask(config).get_docs()
-        started = time.perf_counter()
+        started = time.process_time()
 
         outputs = apply_metric([ModelResponse(text=[text]) for text in texts], [doc] * len(texts), config.metrics)
 
-        assert time.perf_counter() - started < 2
+        assert time.process_time() - started < 2
         assert all(0 <= value <= 1 for output in outputs for value in output.values())
         assert outputs[0]["unparsable"] == 1
 
@@ -197,10 +197,10 @@ def test_garbage_scores_0_within_a_second(text: str, shop_dataset: Path, monkeyp
     for config in tasks.TASKS_TABLE:
         name = config.hf_subset
         docs = [tasks.prompt(dataset_row(TASKS[name], 0), f"{config.name}|0")]
-        start = time.perf_counter()
+        start = time.process_time()
         (values,) = apply_metric([ModelResponse(text=[text])], docs, config.metrics)
         assert values[TASKS[name].metric] == 0
-        assert time.perf_counter() - start < 1
+        assert time.process_time() - start < 1
 
 
 def test_changed_rows_or_weights_give_other_cache_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

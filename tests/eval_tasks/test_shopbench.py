@@ -125,10 +125,10 @@ def test_garbage_scores_0_within_a_second(
     for config in tasks.TASKS_TABLE:
         lines = [{"row": json.dumps(vars(row))} for row in rows if row.task == config.hf_subset]
         docs = [tasks.prompt(line, f"{config.name}|0") for line in lines]
-        start = time.perf_counter()
+        start = time.process_time()
         values = apply_metric([ModelResponse(text=[text])] * len(docs), docs, config.metrics)
         assert config.metrics[0].corpus_level_fn([row["score"] for row in values]) == {"score": 0}
-        assert time.perf_counter() - start < 1
+        assert time.process_time() - start < 1
 
 
 def test_a_dataset_folder_with_the_columns_serves_as_well_as_a_file(

@@ -342,11 +342,11 @@ def test_no_text_makes_scoring_raise_and_no_score_leaves_0_to_1(row: Row, text: 
 )
 def test_garbage_scores_0_within_a_second(row: Row, text: str) -> None:
     score_answers([row], ["warm up"])  # tokenizers are loaded once
-    start = time.perf_counter()
+    start = time.process_time()
 
     assert task_score(row.metric, score_answers([row], [text])) == 0
 
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 @by_metric

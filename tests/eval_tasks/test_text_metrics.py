@@ -45,12 +45,12 @@ def test_bleu_is_that_of_sacrebleu(text: str, truth: str) -> None:
 @pytest.mark.parametrize("text", ["", " ", "\0a\0", "\x1b[2J", "a " * 50_000, "a" * 100_000, "、" * 100_000, "\u202e" * 100])
 def test_hostile_texts_are_scored_in_bounded_time(metric: object, text: str) -> None:
     text = parse_text(text)  # MeCab is no good beyond its 5,000 characters
-    started = time.perf_counter()
+    started = time.process_time()
 
     assert 0 <= metric(text, "a brass lamp") <= 1  # type: ignore[operator]
     assert 0 <= metric("a brass lamp", text) <= 1  # type: ignore[operator]
 
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 @pytest.fixture

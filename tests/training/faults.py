@@ -161,6 +161,20 @@ def pause_in_micro_batch(number: int, marker: str) -> None:
     before(SFTTrainer, "training_step", number, wait)
 
 
+def mark_waiting(marker: str) -> None:
+    """Writes the marker file when the training is through and the push under way is waited for."""
+    from training.callbacks import HubPush
+
+    wait = HubPush.wait
+
+    def replacement(self: Any) -> None:
+        # Within `wait`, which takes a Ctrl-C from here on, however soon it comes.
+        before(self.pool, "shutdown", 1, lambda **_: Path(marker).write_text(""))
+        wait(self)
+
+    HubPush.wait = replacement  # type: ignore[method-assign]
+
+
 def impatient() -> None:
     """Asks a Hub that fails again at once."""
     from dataset_builders import hub

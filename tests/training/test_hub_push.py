@@ -4,7 +4,6 @@ import io
 import json
 import pickletools
 import signal
-import time
 import zipfile
 from pathlib import Path
 
@@ -192,13 +191,16 @@ def test_a_run_killed_in_a_push_leaves_the_state_of_before_and_goes_on(
 def test_a_push_that_takes_long_holds_up_no_step_and_the_checkpoints_meanwhile_are_left_out(
     runs: Runs, pushed: Ended, hub: Hub, tmp_path: Path
 ) -> None:
-    repo, marker = "org/slow", tmp_path / "marker"
-    going = runs.start(tmp_path / "out", *pushing(repo), faults=[("pause_in_micro_batch", 1, str(marker))])
+    repo, marker, through = "org/slow", tmp_path / "marker", tmp_path / "through"
+    faults = [("pause_in_micro_batch", 1, str(marker)), ("mark_waiting", str(through))]
+    going = runs.start(tmp_path / "out", *pushing(repo), faults=faults)
     going.wait_for(marker)
     with hub.hold(COMMIT) as held:
         marker.unlink()
         held.wait_for(1)
-        going.wait_for(tmp_path / "out" / "checkpoint-8" / "complete.json")
+        # Not only for the last checkpoint, whose push is left out a moment after it is whole.
+        going.wait_for(through)
+        assert (tmp_path / "out" / "checkpoint-8" / "complete.json").exists()
         assert hub.commits(repo) == ["Card"]
         held.release()
         ended = going.wait()
@@ -225,14 +227,13 @@ def test_a_second_ctrl_c_does_not_wait_for_a_push(runs: Runs, hub: Hub, tmp_path
 
 
 def test_ctrl_c_does_not_wait_for_a_push_when_the_training_is_through(runs: Runs, hub: Hub, tmp_path: Path) -> None:
-    begin = tmp_path / "begin"
-    faults = [("pause_in_micro_batch", 1, str(begin))]
+    begin, through = tmp_path / "begin", tmp_path / "through"
+    faults = [("pause_in_micro_batch", 1, str(begin)), ("mark_waiting", str(through))]
     going = runs.start(tmp_path / "out", *pushing("org/through"), faults=faults)
     going.wait_for(begin)
     with hub.hold(COMMIT) as held:
         begin.unlink()
         held.wait_for(1)
-        going.wait_for(tmp_path / "out" / "checkpoint-8" / "complete.json")
-        time.sleep(0.5)
+        going.wait_for(through)
         going.send(signal.SIGINT)
         assert going.wait(30).code == 130

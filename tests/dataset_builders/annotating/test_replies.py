@@ -132,7 +132,7 @@ def test_what_was_put_outlasts_a_kill_and_nothing_is_there_by_half(tmp_path: Pat
         whole = written(store)
         assert told <= whole <= told + 1
 
-    # A power cut may tear the log anywhere. Its half is well before what the killed process was writing, so that whole replies are lost.
+    # A power cut may tear the log. Its half is well before what the killed process was writing, so whole replies are lost.
     log = tmp_path / "torn" / f"{FILE}-wal"
     os.truncate(log, log.stat().st_size // 2)
     (tmp_path / "torn" / f"{FILE}-shm").unlink()

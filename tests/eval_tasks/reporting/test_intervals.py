@@ -263,8 +263,8 @@ def test_what_cannot_be_told_is_said_in_a_sentence(call: Any, message: str) -> N
 
 def test_ten_thousand_rows_take_about_a_second() -> None:
     first, second = np.random.default_rng(0).random((2, 10_000))
-    started = time.perf_counter()
+    started = time.process_time()
 
     paired(first, second)
 
-    assert time.perf_counter() - started < 6
+    assert time.process_time() - started < 6

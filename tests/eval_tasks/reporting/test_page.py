@@ -137,11 +137,12 @@ class Opened:
 
     def wait_for(self, selector: str, text: str) -> None:
         """Until the element has the text. (Waiting for a function would be stopped by the page's policy.)"""
-        self.page.locator(selector, has_text=text).wait_for(timeout=5000)
+        self.page.locator(selector, has_text=text).wait_for()
 
     def choose(self, kind: str) -> None:
         self.page.check(f"#kinds input[value={kind}]", force=True)
-        self.page.wait_for_timeout(50)
+        # The page shows the rows when the event is through, by a timer that runs before this later one.
+        self.page.evaluate("new Promise((done) => setTimeout(done))")
 
 
 def open_page(browser: Any, path: Path, **settings: Any) -> Opened:
