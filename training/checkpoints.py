@@ -19,6 +19,8 @@ from dataset_builders.errors import UserError, first_line
 MARK = "complete.json"
 ON_THE_HUB = "last-checkpoint"
 """Folder of a model repository that holds the newest checkpoint, as transformers' `hub_strategy: checkpoint` has it."""
+BEST = "best"
+"""Folder beside a checkpoint on the Hub with the weights of the best one so far, where that is another; hidden when fetched."""
 STATE = "trainer_state.json"
 PICKLED = (".pt", ".pth")
 """Files of torch.save that `pack` writes as safetensors."""
@@ -179,17 +181,57 @@ def pack(folder: Path, out: Path) -> None:
             tensors: dict[str, Any] = {}
             tree = json.dumps(to_plain(value, tensors))
             save_file(tensors or {"none": torch.zeros(1)}, out / f"{path.name}.safetensors", metadata={"tree": tree})
-        elif path.name == STATE:  # without the path of the best checkpoint, which stays on this machine
-            state = json.loads(path.read_text(encoding="utf-8")) | {"best_model_checkpoint": None, "best_metric": None}
-            (out / STATE).write_text(json.dumps(state, indent=2), encoding="utf-8")
+        elif path.name == STATE:
+            pack_state(path, out)
         elif path.is_file() and path.name not in (MARK, "README.md") and path.suffix != ".bin":
             shutil.copy(path, out / path.name)
     mark = read_mark(folder)
     (out / "run.json").write_text(json.dumps(mark["run"] if mark else {}), encoding="utf-8")
 
 
+def pack_state(path: Path, out: Path) -> None:
+    """The trainer's state in `out`, with the weights of the best checkpoint, and without its path on this machine."""
+    state = json.loads(path.read_text(encoding="utf-8"))
+    best = state["best_model_checkpoint"]
+    if best and Path(best).name == path.parent.name:
+        state["best_model_checkpoint"] = "."
+    elif best and Path(best).is_dir():
+        copy_weights(Path(best), out / BEST)
+        state["best_model_checkpoint"] = BEST
+    else:
+        state |= {"best_model_checkpoint": None, "best_metric": None}
+    (out / STATE).write_text(json.dumps(state, indent=2), encoding="utf-8")
+
+
+def unpack_state(path: Path, out: Path, home: Path) -> None:
+    """The inverse of `pack_state`, for a checkpoint that `out` becomes in `home`."""
+    state = json.loads(path.read_text(encoding="utf-8"))
+    best = state["best_model_checkpoint"]
+    if best == BEST and (path.parent / BEST).is_dir():
+        kept = home / f".{BEST}"
+        shutil.rmtree(kept, ignore_errors=True)
+        copy_weights(path.parent / BEST, kept)
+        state["best_model_checkpoint"] = str(kept)
+    elif best == ".":
+        state["best_model_checkpoint"] = str(home / f"checkpoint-{state['global_step']}")
+    else:
+        state |= {"best_model_checkpoint": None, "best_metric": None}
+    (out / STATE).write_text(json.dumps(state, indent=2), encoding="utf-8")
+
+
+def copy_weights(folder: Path, out: Path) -> None:
+    """The weights of a checkpoint and how they are read, nothing else."""
+    out.mkdir(parents=True)
+    for path in folder.iterdir():
+        if path.suffix == ".safetensors" or path.name in ("adapter_config.json", "model.safetensors.index.json"):
+            shutil.copy(path, out / path.name)
+
+
 def unpack(folder: Path, out: Path, source: str | None = None) -> None:
-    """The inverse of `pack`; `out` then is a whole checkpoint. Pickles that someone else put there are left behind."""
+    """The inverse of `pack`; `out` then is a whole checkpoint, to be moved to its name beside where it is made.
+
+    Pickles that someone else put there are left behind.
+    """
     import torch
     from safetensors import safe_open
 
@@ -200,6 +242,8 @@ def unpack(folder: Path, out: Path, source: str | None = None) -> None:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
                 tree = json.loads(file.metadata()["tree"])
             torch.save(from_plain(tree, tensors), out / path.name.removesuffix(".safetensors"))
+        elif path.name == STATE:
+            unpack_state(path, out, out.parent)
         elif path.is_file() and path.name != "run.json" and path.suffix not in (*PICKLED, ".bin", ".pkl"):
             shutil.copy(path, out / path.name)
     mark_complete(out, json.loads((folder / "run.json").read_text(encoding="utf-8")), source)

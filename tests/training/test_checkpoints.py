@@ -363,9 +363,61 @@ def test_a_packed_checkpoint_holds_no_pickle_and_no_path_of_this_machine(saved: 
     assert not [name for name in names if name.endswith((".pt", ".pth", ".bin", ".pkl"))]
     assert MARK not in names, "sizes are others now"
     assert not [path.name for path in packed.iterdir() if str(tmp_path).encode() in path.read_bytes()]
-    state = json.loads((packed / STATE).read_text())
-    assert state["best_model_checkpoint"] is None
-    assert state["global_step"] == 3
+    assert json.loads((packed / STATE).read_text())["global_step"] == 3
+
+
+def best_of(folder: Path) -> tuple[str | None, float | None]:
+    state = json.loads((folder / STATE).read_text())
+    return state["best_model_checkpoint"], state["best_metric"]
+
+
+def with_best(checkpoint: Path, best: Path | None) -> None:
+    state = json.loads((checkpoint / STATE).read_text()) | {"best_model_checkpoint": best and str(best)}
+    (checkpoint / STATE).write_text(json.dumps(state))
+
+
+def test_the_best_checkpoint_stays_the_best_where_it_is_the_one_that_is_packed(saved: Path, tmp_path: Path) -> None:
+    pack(saved, tmp_path / "packed")
+    assert best_of(tmp_path / "packed") == (".", 1.5)
+    unpack(tmp_path / "packed", tmp_path / "there" / "new")
+    assert best_of(tmp_path / "there" / "new") == (str(tmp_path / "there" / "checkpoint-3"), 1.5)
+
+
+def test_the_weights_of_an_earlier_best_checkpoint_go_along_again_and_again(saved: Path, tmp_path: Path) -> None:
+    best = make(tmp_path / "run", 2)
+    (best / "adapter_model.safetensors").write_bytes(b"the best weights")
+    (best / "optimizer.pt").write_bytes(b"\x80")
+    with_best(saved, best)
+    for place in ("one", "other"):
+        packed, back = tmp_path / place / "packed", tmp_path / place / "new"
+        pack(saved, packed)
+        assert best_of(packed) == ("best", 1.5)
+        unpack(packed, back)
+        kept = tmp_path / place / ".best"
+        assert best_of(back) == (str(kept), 1.5)
+        assert (kept / "adapter_model.safetensors").read_bytes() == b"the best weights"
+        assert not (kept / "optimizer.pt").exists()
+        assert read_mark(back)
+        shutil.copytree(back, tmp_path / place / "checkpoint-3")
+        saved = tmp_path / place / "checkpoint-3"
+
+
+@pytest.mark.parametrize("best", [None, "checkpoint-2"])
+def test_without_the_best_checkpoint_its_loss_is_forgotten_too(saved: Path, tmp_path: Path, best: str | None) -> None:
+    """Else no later one could become the best."""
+    with_best(saved, best and tmp_path / best)
+    pack(saved, tmp_path / "packed")
+    unpack(tmp_path / "packed", tmp_path / "new")
+    assert best_of(tmp_path / "packed") == best_of(tmp_path / "new") == (None, None)
+
+
+@pytest.mark.parametrize("written", ["best", "../../elsewhere", "/etc"])
+def test_a_best_checkpoint_that_is_not_there_or_elsewhere_is_none(saved: Path, tmp_path: Path, written: str) -> None:
+    packed = tmp_path / "packed"
+    pack(saved, packed)
+    with_best(packed, Path(written))
+    unpack(packed, tmp_path / "new")
+    assert best_of(tmp_path / "new") == (None, None)
 
 
 def test_an_unpacked_checkpoint_is_whole_and_its_states_are_the_same(saved: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.hub import Hub
-from tests.training.runs import PADDED, Ended, Runs, read_log, steps_on_disk
+from tests.training.runs import PADDED, Ended, Runs, read_log, steps_on_disk, words
 
 ALL_STEPS = ["Adapter", "Step 8", "Step 6", "Step 4", "Step 2", "Card"]
 WAITED_FOR = ("wait_for_pushes",)
@@ -88,6 +88,30 @@ def test_a_run_goes_on_from_the_hub_in_a_fresh_folder(
     assert resumed.summary["resumed_from_step"] == (step or 8)
     assert resumed.adapter == pushed.adapter
     assert resumed.log == pushed.log
+
+
+def test_a_run_that_goes_on_from_the_hub_ends_with_the_best_weights_of_before(runs: Runs, hub: Hub, tmp_path: Path) -> None:
+    validated = words({"validation_samples": 3, "eval_strategy": "steps", "eval_steps": 2, "load_best_model_at_end": "true"})
+    first = runs.done(tmp_path / "first", *pushing("org/best-1"), *validated, faults=[WAITED_FOR])
+    step_4 = commit_of(hub, "org/best-1", "Step 4")
+    assert first.log[4]["eval_loss"] < first.log[2]["eval_loss"]
+    best = hub.files("org/best-1", revision=step_4)["adapter_model.safetensors"]
+
+    # Then everything gets worse, so that step 4 is the best of a run that goes on from it, and of one that goes on from that.
+    spoilt = [*validated, "--learning_rate", 1]
+    second = runs.done(
+        tmp_path / "second",
+        *pushing("org/best-2"),
+        *spoilt,
+        *("--resume_from_checkpoint", f"org/best-1@{step_4}"),
+        faults=[WAITED_FOR],
+    )
+    assert second.log[6]["eval_loss"] > first.log[4]["eval_loss"]
+    assert second.adapter == best
+    step_6 = commit_of(hub, "org/best-2", "Step 6")
+    third = runs.done(tmp_path / "third", *PADDED, *spoilt, "--resume_from_checkpoint", f"org/best-2@{step_6}")
+    assert third.summary["best_checkpoint_step"] == 4
+    assert third.adapter == best
 
 
 def test_a_repository_without_a_checkpoint_is_told(runs: Runs, pushed: Ended, hub: Hub, tmp_path: Path) -> None:
