@@ -54,8 +54,9 @@ def data_tab(rows: Rows) -> None:
     asked = [task, split, words]
     tab.select(opened, [*asked, start], [task, split, *listing], **QUICK)
     task.input(picked, asked, [split, *listing], **QUICK)
-    split.input(lambda *asked: look(*asked, 0), asked, listing, **QUICK)
-    words.change(lambda *asked: look(*asked, 0), asked, listing, trigger_mode="always_last", **QUICK)
+    # One listener, so that of two quick changes the later one is answered last.
+    changes = [split.input, words.change]
+    gr.on(changes, lambda *asked: look(*asked, 0), asked, listing, trigger_mode="always_last", **QUICK)
     back.click(lambda *asked: look(*asked[:-1], asked[-1] - PAGE_ROWS), [*asked, start], listing, **QUICK)
     further.click(lambda *asked: look(*asked[:-1], asked[-1] + PAGE_ROWS), [*asked, start], listing, **QUICK)
 

@@ -207,6 +207,7 @@ def test_processes_that_race_for_one_folder_each_write_it_whole_or_are_refused(t
         from dataset_builders.errors import UserError
         from dataset_builders.folders import replaced
         wrote = refused = 0
+        print("ready", flush=True)
         sys.stdin.readline()
         for turn in range(60):
             try:
@@ -222,6 +223,8 @@ def test_processes_that_race_for_one_folder_each_write_it_whole_or_are_refused(t
     command = [sys.executable, "-c", code, str(out)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": {**os.environ, "PYTHONPATH": "."}}
     racers = [subprocess.Popen([*command, str(number)], **pipes) for number in range(4)]
+    for racer in racers:  # else one could be done before the next has started
+        assert racer.stdout.readline() == "ready\n"
     for racer in racers:
         racer.stdin.write("go\n")
         racer.stdin.flush()

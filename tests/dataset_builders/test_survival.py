@@ -115,10 +115,12 @@ def test_a_build_killed_at_any_moment_leaves_a_whole_dataset_and_the_next_run_en
         killed += finished(process) == -signal.SIGKILL
         aside = tmp_path / ".out.old"
         assert files(out if out.exists() else aside) in (whole[old], whole[new])
+        begin = time.monotonic()
         assert finished(build(small, out, seed=new)) == 0
+        duration = time.monotonic() - begin  # as quick as the machine is now
         assert files(out) == whole[new]
         assert entries(tmp_path) == ["out"]
-    assert killed >= KILLS / 4  # the machine may be quicker now than when it was timed
+    assert killed >= KILLS / 4  # some are timed to end just before the kill
 
 
 @pytest.mark.parametrize(("renames", "new"), [(1, ".out.new"), (2, "out")], ids=["between_the_renames", "after_both"])

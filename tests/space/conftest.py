@@ -93,7 +93,7 @@ def serve(tree: Path, log: Path, python: Path | str = sys.executable, **settings
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
         try:

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
+import local_model
 import model_pair
 import pytest
 import torch
@@ -167,7 +169,7 @@ def test_a_prompt_of_too_many_tokens_is_refused_in_a_sentence(local: LocalModel)
 
 
 def test_an_answer_is_cut_where_its_time_ends(local: LocalModel) -> None:
-    said = last(local, RAMBLE, seconds=0.3)
+    said = last(local, RAMBLE, seconds=1)
     for one in said.values():
         assert one.cut
         assert one.text
@@ -182,7 +184,7 @@ def test_what_has_finished_is_not_cut_when_the_other_is(tiny_llama: Path, tiny_a
     first = {who: one.text for who, one in next(read_job(pair, replace(question, max_new_tokens=1))).items()}
     assert first["base"] != first["tuned"]
     pair.model.generation_config.eos_token_id = pair.tokenizer(first["base"])["input_ids"][0]
-    *_, said = read_job(pair, question, seconds=0.3)
+    *_, said = read_job(pair, question, seconds=1)
     assert not said["base"].cut
     assert said["tuned"].cut
     assert said["base"].seconds < said["tuned"].seconds
@@ -238,13 +240,18 @@ def test_a_failing_answer_is_a_sentence_and_the_next_one_comes(local: LocalModel
     assert not any(module._forward_pre_hooks for module in pair.model.modules())
 
 
-def test_while_it_loads_it_says_so_and_answers_nothing(tiny_llama: Path, tiny_adapter: Path) -> None:
+def test_while_it_loads_it_says_so_and_answers_nothing(
+    tiny_llama: Path, tiny_adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stages: list[str] = []
+    asked = Event()
+    monkeypatch.setattr(local_model, "load", lambda *given: asked.wait(60) and load(*given))  # else it may be there by then
     model = LocalModel(str(tiny_llama), str(tiny_adapter))
     assert model.state().kind == "loading"
     model.start()
     with pytest.raises(ModelError, match="still loading"):
         next(model.stream(Ask(PROMPTS[0], 3), 60))
+    asked.set()
     model.wait(60)
     assert model.state().kind == "ready"
     load(str(tiny_llama), str(tiny_adapter), stages.append)

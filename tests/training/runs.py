@@ -248,13 +248,16 @@ class Runs:
 
     def pair(self, folder: Path, *words: object, faults: Sequence[Fault] = ()) -> tuple[Ended, Ended]:
         """Two processes as a launcher starts them, over gloo; the first one writes and prints."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        env = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
-        first, second = (self.start(folder, *words, faults=faults, env=env | rank) for rank in ranks)
-        return first.wait(), second.wait()
+        with socket.socket() as kept:
+            # Bound until both have ended, so that meanwhile the port is given to nobody else; torch, which sets this too, may
+            # listen at it.
+            kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            kept.bind(("127.0.0.1", 0))
+            port = kept.getsockname()[1]
+            env = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+            ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
+            first, second = (self.start(folder, *words, faults=faults, env=env | rank) for rank in ranks)
+            return first.wait(), second.wait()
 
     def close(self) -> None:
         assert self.process.stdin is not None

@@ -4,11 +4,13 @@ import json
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -19,7 +21,7 @@ import pytest
 from dataset_builders.annotating import client
 from dataset_builders.annotating.asks import Ask, Counts, Reply
 from dataset_builders.annotating.endpoint import IN_A_ROW, Endpoint, ask_all
-from dataset_builders.annotating.replies import Replies
+from dataset_builders.annotating.replies import FILE, Replies
 from dataset_builders.errors import UserError
 from tests.chat_server import (
     COMPLETION_TOKENS,
@@ -64,7 +66,7 @@ def prompt(ask: Ask) -> str:
 def ask(server: ChatServer, asked: list[Ask], out: Path, **options: Any) -> tuple[Counts, list[Reply | None]]:
     """The counts, which must be those of the replies on disk, and these."""
     seen: list[int] = []
-    where = Endpoint(**({"url": server.url, "model": "served", "timeout": 2, "retries": 2, "key": KEY} | options))
+    where = Endpoint(**({"url": server.url, "model": "served", "timeout": 30, "retries": 2, "key": KEY} | options))
     with Replies(out) as store:
         counts = ask_all(where, iter(asked), store, lambda counts: seen.append(counts.done))
         assert seen == sorted(seen)
@@ -105,7 +107,7 @@ def test_replies_after_a_storm_are_those_of_a_calm_server(server: ChatServer, tm
     for number, one in enumerate(asked):
         server.faults[prompt(one)] = [PASSING[number % len(PASSING)], PASSING[(number * 7 + 3) % len(PASSING)]]
 
-    counts, stormy = ask(server, asked, tmp_path / "stormy", concurrency=16)
+    counts, stormy = ask(server, asked, tmp_path / "stormy", concurrency=16, timeout=4)
     assert stormy == calm == list(map(answer, asked))
     assert counts.retries == 2 * len(asked)
     assert len(server.requests) == 3 * len(asked)
@@ -150,7 +152,8 @@ def test_no_worker_goes_on_before_its_reply_is_on_disk(server: ChatServer, tmp_p
 @pytest.mark.parametrize("dated", [False, True])
 def test_a_busy_server_is_left_alone_by_all_for_as_long_as_it_says(server: ChatServer, tmp_path: Path, dated: bool) -> None:
     asked = asks(150)
-    moment = format_datetime(datetime.now(UTC) + timedelta(seconds=2.5), usegmt=True)
+    # In whole seconds, and by the time that it is told, the run has got under way.
+    moment = format_datetime(datetime.now(UTC) + timedelta(seconds=4.5), usegmt=True)
     server.faults[prompt(asked[5])] = [Status(429, headers={"Retry-After": moment if dated else "1"})]
     server.seconds = 0.02
 
@@ -255,8 +258,9 @@ def test_what_will_not_pass_ends_the_run_in_one_sentence_without_the_key_and_kee
     sentence: str, server: ChatServer, tmp_path: Path
 ) -> None:
     server.always = LASTING[sentence]
+    seconds = 1 if isinstance(server.always, Stall) else 30
     with pytest.raises(UserError, match=sentence.strip()) as raised:
-        ask(server, asks(3 * IN_A_ROW), tmp_path, timeout=1, key_name="SHOP_KEY")
+        ask(server, asks(3 * IN_A_ROW), tmp_path, timeout=seconds, key_name="SHOP_KEY")
     assert re.search(r"\. 0 new replies are kept in .*test_what_will_not_pass", str(raised.value))
     assert KEY not in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -390,6 +394,12 @@ def wait_for(server: ChatServer, requests: int, process: subprocess.Popen[str]) 
         time.sleep(0.005)
 
 
+def on_disk(out: Path) -> int:
+    """Replies on the disk while a process has the folder."""
+    with closing(sqlite3.connect(out / FILE, timeout=60)) as connection:
+        return int(connection.execute("SELECT count(*) FROM replies").fetchone()[0])
+
+
 def test_kills_at_any_moment_lose_no_more_than_the_requests_under_way(server: ChatServer, tmp_path: Path) -> None:
     count, concurrency, kills = 120, 5, (1, 30, 31)
     server.seconds = 0.01
@@ -435,12 +445,15 @@ def test_a_second_signal_or_the_end_of_the_grace_time_ends_at_once(server: ChatS
     for grace in (60, 0):
         with running(server, tmp_path, 10, 10, grace) as process:
             wait_for(server, len(server.requests) + (10 if grace else 8), process)
-            time.sleep(0.2)
+            while grace and on_disk(tmp_path) < 2 and process.poll() is None:
+                time.sleep(0.005)
             process.send_signal(signal.SIGINT)
+            told = ""
             if grace:
-                time.sleep(0.2)
+                assert process.stderr
+                told = process.stderr.readline()  # of two signals that are pending at once either may be seen first
                 process.send_signal(signal.SIGTERM)
-            _, told = process.communicate(timeout=30)
+            told += process.communicate(timeout=60)[1]
         assert process.returncode == 130
         assert told.splitlines() == [
             f"stopping: what is under way has {grace} seconds to end; once more stops at once",

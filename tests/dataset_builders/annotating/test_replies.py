@@ -1,6 +1,7 @@
 """Replies on disk: what goes in comes out, by one process at a time, and no kill tears it."""
 
 import os
+import random
 import shutil
 import signal
 import sqlite3
@@ -101,6 +102,7 @@ from pathlib import Path
 from dataset_builders.annotating import replies as replies_module
 from dataset_builders.annotating.asks import Reply
 from dataset_builders.annotating.replies import Replies
+replies_module.LOG_PAGES = 10**6  # else a writer that is killed late has begun its log anew
 with Replies(Path(sys.argv[1])) as store:
     for number in range(100_000):
         store.put({f"{number:064x}": Reply("x" * 100), f"{number + 500_000:064x}": Reply("", "too long")})
@@ -156,7 +158,7 @@ def test_a_database_that_is_damaged_inside_is_told(tmp_path: Path) -> None:
         store.put({ask.key("m"): Reply("x" * 200) for ask in asked})
     with (tmp_path / FILE).open("r+b") as file:
         file.seek(4096)
-        file.write(os.urandom((tmp_path / FILE).stat().st_size - 4096))
+        file.write(random.Random(0).randbytes((tmp_path / FILE).stat().st_size - 4096))
     with pytest.raises(UserError, match="cannot be read or written"), Replies(tmp_path) as store:
         list(store.missing(asked, "m"))
 
