@@ -1,0 +1,62 @@
+"""The benchmark of training: all three ways train on the same rows and end alike, and what it cannot do is told."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.training.conftest import COMPLETIONS, ROOT, write_dataset
+from tests.training.conftest import ROWS as TRAIN_ROWS
+
+WAYS = ("plain", "trl", "recipe")
+ROWS = 32
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks.train", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("rows") / "data")
+
+
+@pytest.fixture(scope="module")
+def figures(rows: Path, tiny_llama: Path) -> dict[str, Any]:
+    done = run("--data", rows, "--base", tiny_llama, "--rows", ROWS)
+    assert done.returncode == 0, done.stderr
+    last: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return last
+
+
+def test_the_ratios_are_those_of_the_speeds(figures: dict[str, Any]) -> None:
+    speed = {way: figures[way]["tokens_per_second"] for way in WAYS}
+    assert figures["ratio"] == pytest.approx(speed["recipe"] / speed["plain"], abs=0.006)
+    assert figures["ratio_to_trl_defaults"] == pytest.approx(speed["recipe"] / speed["trl"], abs=0.006)
+    assert figures["share_of_ceiling"] == pytest.approx(speed["recipe"] / figures["ceiling_tokens_per_second"], abs=0.006)
+
+
+def test_all_ways_see_the_same_tokens_in_about_as_many_steps_and_come_to_about_the_same_loss(figures: dict[str, Any]) -> None:
+    assert figures["plain"]["tokens"] == figures["trl"]["tokens"] == figures["recipe"]["tokens"] > ROWS * 10
+    assert figures["plain"]["steps"] == figures["trl"]["steps"] == ROWS / 8
+    assert figures["recipe"]["steps"] <= ROWS / 8 + 1
+    losses = [figures[way]["loss"] for way in WAYS]
+    assert max(losses) - min(losses) < 0.1 * min(losses)
+
+
+@pytest.mark.parametrize(
+    ("count", "sentence"),
+    [
+        (7, "error: --rows takes 8 or more"),
+        (100, f"has {len(COMPLETIONS) * TRAIN_ROWS} rows to train on, which is too few; give fewer --rows or a larger --data"),
+    ],
+)
+def test_a_number_of_rows_that_cannot_be_is_told(count: int, sentence: str, rows: Path, tiny_llama: Path) -> None:
+    refused = run("--data", rows, "--base", tiny_llama, "--rows", count)
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1].startswith("error: ")
+    assert sentence in refused.stderr.splitlines()[-1]
