@@ -20,7 +20,7 @@ MARK = "complete.json"
 ON_THE_HUB = "last-checkpoint"
 """Folder of a model repository that holds the newest checkpoint, as transformers' `hub_strategy: checkpoint` has it."""
 BEST = "best"
-"""Folder beside a checkpoint on the Hub with the weights of the best one so far, where that is another; hidden when fetched."""
+"""Folder in a checkpoint on the Hub with the weights of the best one so far, where that is another."""
 STATE = "trainer_state.json"
 PICKLED = (".pt", ".pth")
 """Files of torch.save that `pack` writes as safetensors."""
@@ -203,17 +203,20 @@ def pack_state(path: Path, out: Path) -> None:
     (out / STATE).write_text(json.dumps(state, indent=2), encoding="utf-8")
 
 
-def unpack_state(path: Path, out: Path, home: Path) -> None:
-    """The inverse of `pack_state`, for a checkpoint that `out` becomes in `home`."""
+def unpack_state(path: Path, out: Path) -> None:
+    """The inverse of `pack_state`, for a checkpoint that is made in `out` and then moved to its own name beside it.
+
+    An earlier best one is put beside it too, hidden: no checkpoint to go on from, it is not taken for one.
+    """
     state = json.loads(path.read_text(encoding="utf-8"))
-    best = state["best_model_checkpoint"]
+    best, step = state["best_model_checkpoint"], state["global_step"]
     if best == BEST and (path.parent / BEST).is_dir():
-        kept = home / f".{BEST}"
+        kept = out.with_name(f".{BEST}-of-{step}")  # with each one its own: several may be fetched into one folder
         shutil.rmtree(kept, ignore_errors=True)
         copy_weights(path.parent / BEST, kept)
         state["best_model_checkpoint"] = str(kept)
     elif best == ".":
-        state["best_model_checkpoint"] = str(home / f"checkpoint-{state['global_step']}")
+        state["best_model_checkpoint"] = str(out.with_name(f"checkpoint-{step}"))
     else:
         state |= {"best_model_checkpoint": None, "best_metric": None}
     (out / STATE).write_text(json.dumps(state, indent=2), encoding="utf-8")
@@ -228,10 +231,7 @@ def copy_weights(folder: Path, out: Path) -> None:
 
 
 def unpack(folder: Path, out: Path, source: str | None = None) -> None:
-    """The inverse of `pack`; `out` then is a whole checkpoint, to be moved to its name beside where it is made.
-
-    Pickles that someone else put there are left behind.
-    """
+    """The inverse of `pack`; `out` then is a whole checkpoint. Pickles that someone else put there are left behind."""
     import torch
     from safetensors import safe_open
 
@@ -243,7 +243,7 @@ def unpack(folder: Path, out: Path, source: str | None = None) -> None:
                 tree = json.loads(file.metadata()["tree"])
             torch.save(from_plain(tree, tensors), out / path.name.removesuffix(".safetensors"))
         elif path.name == STATE:
-            unpack_state(path, out, out.parent)
+            unpack_state(path, out)
         elif path.is_file() and path.name != "run.json" and path.suffix not in (*PICKLED, ".bin", ".pkl"):
             shutil.copy(path, out / path.name)
     mark_complete(out, json.loads((folder / "run.json").read_text(encoding="utf-8")), source)

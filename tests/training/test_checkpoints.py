@@ -393,13 +393,27 @@ def test_the_weights_of_an_earlier_best_checkpoint_go_along_again_and_again(save
         pack(saved, packed)
         assert best_of(packed) == ("best", 1.5)
         unpack(packed, back)
-        kept = tmp_path / place / ".best"
+        assert read_mark(back)
+        kept = tmp_path / place / ".best-of-3"
         assert best_of(back) == (str(kept), 1.5)
         assert (kept / "adapter_model.safetensors").read_bytes() == b"the best weights"
         assert not (kept / "optimizer.pt").exists()
-        assert read_mark(back)
-        shutil.copytree(back, tmp_path / place / "checkpoint-3")
-        saved = tmp_path / place / "checkpoint-3"
+        saved = back.rename(tmp_path / place / "checkpoint-3")
+
+
+def test_of_two_fetched_into_one_folder_each_keeps_its_own_best_weights(saved: Path, tmp_path: Path) -> None:
+    best = make(tmp_path / "run", 2)
+    with_best(saved, best)
+    for step in (3, 5):
+        (best / "adapter_model.safetensors").write_bytes(f"best before {step}".encode())
+        state = json.loads((saved / STATE).read_text()) | {"global_step": step}
+        (saved / STATE).write_text(json.dumps(state))
+        pack(saved, tmp_path / f"packed-{step}")
+        unpack(tmp_path / f"packed-{step}", tmp_path / "out" / f".fetched-{step}")
+    for step in (3, 5):
+        kept, _ = best_of(tmp_path / "out" / f".fetched-{step}")
+        assert kept is not None
+        assert (Path(kept) / "adapter_model.safetensors").read_bytes() == f"best before {step}".encode()
 
 
 @pytest.mark.parametrize("best", [None, "checkpoint-2"])
