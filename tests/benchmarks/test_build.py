@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -14,8 +12,8 @@ from benchmarks import pandas_way
 from benchmarks.build import agreement, harvest, parse_scales, stage_tables, write_judged
 from benchmarks.measure import alone, command
 from dataset_builders.errors import UserError
+from tests.benchmarks.command import run
 
-ROOT = Path(__file__).parents[2]
 MEMORY = "500MB"
 
 
@@ -30,11 +28,6 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def staged(raw: Path) -> Path:
     stage_tables(raw, raw.parent / "staged", "esci")
     return raw.parent / "staged"
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmarks.build", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def test_both_ways_see_the_same_pairs_and_queries(staged: Path) -> None:
@@ -124,7 +117,7 @@ def test_scales_must_rise() -> None:
 
 
 def test_relational_ends_with_json_of_both_ways(raw: Path) -> None:
-    done = run("relational", "--raw", raw, "--memory-limit", MEMORY)
+    done = run("build", "relational", "--raw", raw, "--memory-limit", MEMORY)
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])
     ratios = [figures[name]["ratio"] for name in ("query_relation", "query_product_ranking")]
@@ -137,7 +130,7 @@ def test_relational_ends_with_json_of_both_ways(raw: Path) -> None:
 
 
 def test_tasks_ends_with_markdown_and_json(raw: Path) -> None:
-    done = run("tasks", "--raw", raw, "--tasks", "query_relation,also_buy", "--memory-limit", MEMORY)
+    done = run("build", "tasks", "--raw", raw, "--tasks", "query_relation,also_buy", "--memory-limit", MEMORY)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert set(json.loads(lines[-1])) == {"query_relation"}
@@ -154,7 +147,7 @@ def test_tasks_ends_with_markdown_and_json(raw: Path) -> None:
     ],
 )
 def test_a_mistake_is_told_in_one_sentence(arguments: tuple[str, ...], said: str) -> None:
-    done = run(*arguments)
+    done = run("build", *arguments)
     assert done.returncode == 2
     assert done.stderr.startswith(said)
     assert "Traceback" not in done.stderr
@@ -162,7 +155,7 @@ def test_a_mistake_is_told_in_one_sentence(arguments: tuple[str, ...], said: str
 
 @pytest.mark.slow
 def test_scaling_ends_with_the_growth_from_each_scale_to_the_next() -> None:
-    done = run("scaling", "--scales", "0.0005,0.004", "--memory-limit", MEMORY)
+    done = run("build", "scaling", "--scales", "0.0005,0.004", "--memory-limit", MEMORY)
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])
     small, large = figures["scales"]

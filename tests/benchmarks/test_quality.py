@@ -19,16 +19,11 @@ from dataset_builders.errors import UserError
 from eval_tasks.baselines.questions import question
 from eval_tasks.scoring import Row, read_rows
 from tests import raw as raw_corpora
+from tests.benchmarks.command import ROOT, run
 from tests.eval_tasks.questions import TITLES, make_row
 from tests.eval_tasks.rows import shopbench_records, write_lines
 
-ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "training" / "recipes" / "smollm2-135m-lora.yaml"
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmarks.quality", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 # --- Holding out ---
@@ -225,7 +220,7 @@ def test_options_behind_two_dashes_are_the_training_s() -> None:
     ],
 )
 def test_a_mistake_is_told_in_one_sentence(arguments: tuple[str, ...], said: str) -> None:
-    done = run(*arguments)
+    done = run("quality", *arguments)
     assert done.returncode == 2
     assert done.stderr.startswith(said)
     assert "Traceback" not in done.stderr
@@ -238,7 +233,7 @@ def scored(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     raw = raw_corpora.write(folder / "raw", raw_corpora.corpora())
     rows = write_lines(folder / "development.json", shopbench_records())
     options = ("--raw", raw, "--shopbench", rows, "--base", tiny_llama, "--out", folder / "out", "--rows", 2, "--size", "12+4")
-    done = run(*options, "--", "--max_steps", 2, "--validation_samples", 0, "--cpu_threads", 1)
+    done = run("quality", *options, "--", "--max_steps", 2, "--validation_samples", 0, "--cpu_threads", 1)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout.splitlines()
 
@@ -270,7 +265,7 @@ def test_a_validation_run_scores_rows_of_train_with_an_adapter_that_is_there(
 ) -> None:
     folder, _ = scored
     options = ("--raw", folder / "raw", "--base", tiny_llama, "--out", folder / "out", "--rows", 2, "--size", "12+4")
-    done = run(*options, "--split", "validation", "--adapter", folder / "out" / "adapter")
+    done = run("quality", *options, "--split", "validation", "--adapter", folder / "out" / "adapter")
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])
     assert figures["split"] == "validation"

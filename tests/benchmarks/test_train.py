@@ -1,23 +1,17 @@
 """The benchmark of training: all three ways train on the same rows and end alike, and what it cannot do is told."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.training.conftest import COMPLETIONS, ROOT, write_dataset
+from tests.benchmarks.command import run
+from tests.training.conftest import COMPLETIONS, write_dataset
 from tests.training.conftest import ROWS as TRAIN_ROWS
 
 WAYS = ("plain", "trl", "recipe")
 ROWS = 32
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmarks.train", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +21,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def figures(rows: Path, tiny_llama: Path) -> dict[str, Any]:
-    done = run("--data", rows, "--base", tiny_llama, "--rows", ROWS)
+    done = run("train", "--data", rows, "--base", tiny_llama, "--rows", ROWS)
     assert done.returncode == 0, done.stderr
     last: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return last
@@ -56,7 +50,7 @@ def test_all_ways_see_the_same_tokens_in_about_as_many_steps_and_come_to_about_t
     ],
 )
 def test_a_number_of_rows_that_cannot_be_is_told(count: int, sentence: str, rows: Path, tiny_llama: Path) -> None:
-    refused = run("--data", rows, "--base", tiny_llama, "--rows", count)
+    refused = run("train", "--data", rows, "--base", tiny_llama, "--rows", count)
     assert refused.returncode == 2
     assert refused.stderr.splitlines()[-1].startswith("error: ")
     assert sentence in refused.stderr.splitlines()[-1]

@@ -64,7 +64,6 @@ def become(order: dict[str, Any]) -> None:
     os.setsid()
     for number, path in ((0, os.devnull), (1, order["stdout"]), (2, order["stderr"])):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC), number)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     os.environ.update(order["env"])
     sys.argv = ["training/sft.py", *order["words"]]
     for name, *arguments in order["faults"]:
