@@ -113,7 +113,7 @@ space: setup ## serve the Space on the demo's models (after make demo)
 
 publish: setup ## put all of it on the Hub: make publish ORG=name [DRY_RUN=1] [PRIVATE=1] [REPO_PREFIX=shop]
 	@test -n "$(ORG)" || { echo "error: say where to, your user or organisation on the Hub: make publish ORG=name"; exit 2; }
-	$(BIN)/python -m space.publish_all --run $(OUT) --org $(ORG) $(strip $(if $(REPO_PREFIX),--name $(REPO_PREFIX)) \
+	$(BIN)/python -m release --run $(OUT) --org $(ORG) $(strip $(if $(REPO_PREFIX),--name $(REPO_PREFIX)) \
 		$(if $(filter-out $(OUT)/base,$(BASE_MODEL)),--base-model $(BASE_MODEL)) \
 		$(if $(filter-out 0,$(PRIVATE)),--private) $(if $(filter-out 0,$(DRY_RUN)),--dry-run))
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.errors import UserError, plain_errors
+from common.errors import UserError, plain_errors
 from eval_tasks.reporting.details import Answer, by_row, read_details
-from eval_tasks.suites import parsed, place
+from eval_tasks.suites.names import parsed, place
 
 Pairs = dict[str, list[tuple[Answer, Answer]]]
 """Task -> the two runs' answers to each row that both have."""

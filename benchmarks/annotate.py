@@ -19,11 +19,11 @@ from typing import Any
 
 from benchmarks.loopback_chat import loopback_chat
 from benchmarks.measure import Measured, alone
-from dataset_builders.annotating.asks import Ask, Counts
-from dataset_builders.annotating.costs import Prices, progress_bar
-from dataset_builders.annotating.endpoint import Endpoint, ask_all
-from dataset_builders.annotating.replies import Replies
-from dataset_builders.errors import UserError, plain_errors
+from common.errors import UserError, plain_errors
+from dataset_builders.labelling.costs import Prices, progress_bar
+from dataset_builders.labelling.endpoint import Endpoint, ask_all
+from dataset_builders.labelling.reply_store import Replies
+from dataset_builders.labelling.requests import Ask, Counts
 
 SCHEMA = '{"additionalProperties":false,"properties":{"label":{"enum":[0,1,2,3]}},"required":["label"],"type":"object"}'
 TEXT = "Which of these products would this customer buy next? " * 8

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from eval_tasks.answering.asking import Prompt
+from eval_tasks.backends.prompts import Prompt
 
 
 def prompt(text: str, max_new_tokens: int, task: str = "") -> Prompt:
@@ -16,9 +16,9 @@ def prompt(text: str, max_new_tokens: int, task: str = "") -> Prompt:
 
 def model_answers(model: str, prompts: Sequence[Prompt], folder: Path) -> list[str]:
     """Answers of a model's folder or Hub id, in the order of the prompts. Raises UserError."""
-    from eval_tasks.answering.answer_store import AnswerStore
-    from eval_tasks.answering.asking import parse_options
-    from eval_tasks.answering.backend import ask
+    from eval_tasks.backends.answer_store import AnswerStore
+    from eval_tasks.backends.lighteval_model import ask
+    from eval_tasks.backends.prompts import parse_options
     from eval_tasks.transformers_model import Model, load
 
     loaded = load(parse_options(f"model_name={model}", Model.OPTIONS))

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import alone, command
+from common.errors import UserError, plain_errors
+from common.tasks import TASKS
 from dataset_builders.build import parse_tasks
-from dataset_builders.errors import UserError, plain_errors
 from dataset_builders.splits import is_test, parse_sizes
-from dataset_builders.tasks import TASKS
 
 RELATIONAL = ("query_relation", "query_product_ranking")
 OURS = (

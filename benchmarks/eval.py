@@ -6,7 +6,7 @@ python -m benchmarks.eval scoring                                     # scores/s
 
 import sys
 
-from dataset_builders.errors import UserError, plain_errors
+from common.errors import UserError, plain_errors
 
 PARTS = {"generation": "benchmarks.generation_speed", "scoring": "benchmarks.scoring_speed"}
 

@@ -12,9 +12,10 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.holdout import read_split
-from dataset_builders.errors import UserError, plain_errors
-from dataset_builders.tasks import TASKS, parse_completion
-from eval_tasks.answering.asking import Prompt
+from common.answers import parse_completion
+from common.errors import UserError, plain_errors
+from common.tasks import TASKS
+from eval_tasks.backends.prompts import Prompt
 
 LOOP_BATCH = 8
 LOOP_NEW_TOKENS = 100
@@ -32,7 +33,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 def drawn_rows(folder: Path, rows: int, seed: int) -> list[dict[str, Any]]:
     """Rows of the test split in a seeded order, so that tasks come in the mix that the dataset has. Raises UserError."""
-    from training.rows import draw
+    from training.mixture import draw
 
     test = [row for part in read_split(folder, "test").values() for row in part]
     if not test:
@@ -57,7 +58,7 @@ def by_loop(model: str, dtype: str, prompts: Sequence[Prompt]) -> tuple[list[str
 
 def by_engine(model: str, dtype: str, prompts: Sequence[Prompt]) -> tuple[list[str], float]:
     """Answers and seconds."""
-    from eval_tasks.answering.asking import parse_options
+    from eval_tasks.backends.prompts import parse_options
     from eval_tasks.transformers_model import Model, load
 
     loaded = load(parse_options(f"model_name={model},dtype={dtype}", Model.OPTIONS))
@@ -93,7 +94,7 @@ def main(argv: Sequence[str]) -> None:
     table = Table("way")
     for title in ("seconds", "rows/s"):
         table.add_column(title, justify="right")
-    for name, seconds in (("text-generation pipeline", loop_seconds), ("eval_tasks/answering/generation.py", engine_seconds)):
+    for name, seconds in (("text-generation pipeline", loop_seconds), ("eval_tasks/backends/generation.py", engine_seconds)):
         table.add_row(name, f"{seconds:.1f}", f"{len(rows) / seconds:.2f}")
     Console().print(table)
     print(f"{sum(same)} of {len(same)} answers are read the same" + (f"; others in {', '.join(differ)}" if differ else ""))

@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from common.errors import UserError
+from common.files import replaced
+from common.tasks import TASKS
 from dataset_builders.card import TEXT_COLUMNS, config_tasks, data_pattern
 from dataset_builders.contamination import EvaluationSet, contaminated
 from dataset_builders.dataset_files import MANIFEST, config_facts, write_split
-from dataset_builders.errors import UserError
-from dataset_builders.folders import replaced
 from dataset_builders.rows import Row
 from dataset_builders.splits import Split
-from dataset_builders.tasks import TASKS
-from eval_tasks.baselines.questions import question
+from eval_tasks.baselines.template_rows import question
 
 VALIDATION_SHARE = 0.15
 """Share of the groups to train on that are held out."""

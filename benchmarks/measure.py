@@ -20,7 +20,7 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
-from dataset_builders.errors import UserError
+from common.errors import UserError
 
 POLL_SECONDS = 0.05
 

@@ -10,10 +10,10 @@ from random import Random
 
 import pandas as pd
 
+from common.tasks import GAINS
 from dataset_builders.recipes.multiple_choice import FEWEST_QUERIES, RELATION_OF_QUERIES
 from dataset_builders.splits import TEST_SHARE
 from dataset_builders.tables import LABELS
-from dataset_builders.tasks import GAINS
 
 PRODUCT = ["product_id", "locale", "source"]
 QUERY = ["query", "locale", "source"]

@@ -26,7 +26,7 @@ from benchmarks.holdout import capped, read_split, write_validation_folder
 from benchmarks.measure import command
 from benchmarks.scores import as_questions, score_shopbench, score_tasks
 from benchmarks.verdict import Verdict, judge, print_table, sentences
-from dataset_builders.errors import UserError, plain_errors
+from common.errors import UserError, plain_errors
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "training" / "recipes" / "smollm2-135m-lora.yaml"

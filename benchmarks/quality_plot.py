@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.verdict import COLUMNS, Verdict
-from dataset_builders.tasks import TASKS
+from common.tasks import TASKS
 
 STYLES = {
     "base": ("o", "white", "#3366a6"),

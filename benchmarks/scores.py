@@ -13,12 +13,13 @@ from typing import Any
 from benchmarks import shopbench
 from benchmarks.answering import kept, model_answers, prompt
 from benchmarks.verdict import Line
-from dataset_builders.tasks import TASKS, parse_completion
-from eval_tasks.baselines import answers as baselines
-from eval_tasks.baselines import encoders, questions
+from common.answers import parse_completion
+from common.tasks import TASKS
+from eval_tasks.baselines import encoders, template_rows
+from eval_tasks.baselines import shop as baselines
 from eval_tasks.baselines import shopbench as shopbench_baselines
-from eval_tasks.baselines.questions import Question, question
-from eval_tasks.scoring import Row
+from eval_tasks.baselines.template_rows import Question, question
+from eval_tasks.suites.shopbench_scoring import Row
 
 Questions = dict[str, list[Question]]
 
@@ -77,4 +78,4 @@ def _likeliest(baseline: str, train: Questions, rows: Sequence[Row]) -> list[str
 
 def _source() -> list[str]:
     """A baseline that is written anew answers anew."""
-    return [inspect.getsource(module) for module in (baselines, encoders, questions, shopbench_baselines)]
+    return [inspect.getsource(module) for module in (baselines, encoders, template_rows, shopbench_baselines)]

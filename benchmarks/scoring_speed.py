@@ -13,10 +13,10 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.stored_answers import SHOPBENCH, Stored, stored_answers
-from dataset_builders.errors import UserError, plain_errors
-from dataset_builders.tasks import TASKS, parse_completion
-from eval_tasks.metrics import TASK_TYPES
-from eval_tasks.parsers import PARSERS
+from common.answers import PARSERS, parse_completion
+from common.errors import UserError, plain_errors
+from common.tasks import TASKS
+from eval_tasks.metrics.aggregate import TASK_TYPES
 
 KINDS = (*TASKS, *SHOPBENCH)
 
@@ -116,8 +116,8 @@ _ALONE: dict[str, Callable[[Any, Any], Any]] = {
 
 def in_bulk(kind: str, stored: Sequence[Stored]) -> list[Any]:
     """The scores of all answers of a kind."""
-    from eval_tasks.metrics import score_completion
-    from eval_tasks.scoring import Row, score_samples
+    from eval_tasks.metrics.aggregate import score_completion
+    from eval_tasks.suites.shopbench_scoring import Row, score_samples
 
     if kind in TASKS:
         return [score_completion(TASKS[kind], answer.text, answer.truth) for answer in stored]
@@ -141,7 +141,7 @@ def timed(kind: str, stored: Sequence[Stored], encode: Callable[[str], Any]) -> 
 
 def encoder() -> Callable[[str], Any]:
     """Encodes one text, by the model that the bulk has too."""
-    from eval_tasks.embeddings import load_sentence_model, sentence_model
+    from eval_tasks.metrics.embeddings import load_sentence_model, sentence_model
 
     model = load_sentence_model(sentence_model("sent-transformer"))
     return lambda text: model.encode([text], show_progress_bar=False)[0]

@@ -8,11 +8,11 @@ from typing import Any
 
 from benchmarks.answering import prompt
 from benchmarks.verdict import Line
-from dataset_builders.errors import UserError
-from eval_tasks.answering.asking import Prompt
+from common.errors import UserError
+from eval_tasks.backends.prompts import Prompt
 from eval_tasks.baselines.shopbench import LISTED, guess_score
-from eval_tasks.metrics import micro_f1
-from eval_tasks.scoring import Row, read_rows, score, score_samples
+from eval_tasks.metrics.aggregate import micro_f1
+from eval_tasks.suites.shopbench_scoring import Row, read_rows, score, score_samples
 
 MODELS = ("base", "tuned")
 

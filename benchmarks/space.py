@@ -23,7 +23,7 @@ from statistics import median
 from time import perf_counter, sleep
 from typing import Any
 
-from dataset_builders.errors import UserError, plain_errors
+from common.errors import UserError, plain_errors
 
 START_SECONDS = 300.0
 TASK, PROMPT = "review_rating", "Review: The bottle leaks and the lid broke after two days.\nAnswer: "

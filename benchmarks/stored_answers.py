@@ -11,9 +11,9 @@ from itertools import product
 from random import Random
 from typing import Any
 
+from common.tasks import GAINS, TASKS
 from dataset_builders.samples.catalog import LINES, Product, kits
 from dataset_builders.samples.text import description, question, review
-from dataset_builders.tasks import GAINS, TASKS
 
 RANKED = 5
 LISTED = 15

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.measure import Measured, alone
-from dataset_builders.errors import UserError, plain_errors
+from common.errors import UserError, plain_errors
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -90,7 +90,7 @@ def recipe_arguments(base: str, data: str, seed: int, out: str, *more: str) -> A
 
 def choose(data: str, rows: int, seed: int) -> "tuple[Dataset, Dataset]":
     """`rows` rows to train on and some held out, in shares of the tasks as the dataset has them, no group on both sides."""
-    from training.rows import apportion, load_rows, split_validation, take, task_counts
+    from training.mixture import apportion, load_rows, split_validation, take, task_counts
 
     everything = load_rows(data, None, "train", None, None)
     train, held_out = split_validation(everything, HELD_OUT, seed)

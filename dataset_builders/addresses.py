@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from dataset_builders.errors import UserError
+from common.errors import UserError
+from common.hub import hub_errors
 from dataset_builders.fetch import retried, root
-from dataset_builders.hub import hub_errors
 from dataset_builders.sources import amazon_reviews, amazonqa, ecinstruct, esci, merrec
 
 UNLICENSED = "none stated"

@@ -17,21 +17,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataset_builders.annotating import command
-from dataset_builders.annotating.costs import Prices
-from dataset_builders.annotating.questions import SYSTEM, drawn, row_asks
-from dataset_builders.annotating.votes import POLICIES, Vote, comparable, label_columns, parse_bounds, read_vote, rejection
+from common.errors import UserError, plain_errors
+from common.files import replaced
+from common.tasks import TASKS
 from dataset_builders.card import SPLITS
 from dataset_builders.dataset_files import MANIFEST
-from dataset_builders.errors import UserError, plain_errors
-from dataset_builders.folders import replaced
+from dataset_builders.labelling import options
+from dataset_builders.labelling.costs import Prices
+from dataset_builders.labelling.row_requests import SYSTEM, drawn, row_asks
+from dataset_builders.labelling.votes import POLICIES, Vote, comparable, label_columns, parse_bounds, read_vote, rejection
 from dataset_builders.rows import Row
-from dataset_builders.tasks import TASKS
 
 if TYPE_CHECKING:
-    from dataset_builders.annotating.asks import Ask
-    from dataset_builders.annotating.labelled import Checked, Source
-    from dataset_builders.annotating.replies import Replies
+    from dataset_builders.labelling.labelled_dataset import Checked, Source
+    from dataset_builders.labelling.reply_store import Replies
+    from dataset_builders.labelling.requests import Ask
 
 NOT_ASKED = "not asked, since --max-rows leaves it out"
 SEVERAL = 0.7
@@ -70,15 +70,15 @@ def parse_arguments() -> argparse.Namespace:
     second.add_argument("--second-key-env", metavar="NAME", help="default: --key-env")
     second.add_argument("--second-price-in", type=float, default=0.0, metavar="X")
     second.add_argument("--second-price-out", type=float, default=0.0, metavar="X")
-    command.add_options(parser)
+    options.add_options(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     arguments = parse_arguments()
     check_options(arguments)
-    from dataset_builders.annotating.labelled import asked_rows, read_source
-    from dataset_builders.annotating.replies import Replies
+    from dataset_builders.labelling.labelled_dataset import asked_rows, read_source
+    from dataset_builders.labelling.reply_store import Replies
 
     models = models_of(arguments)
     source = read_source(arguments.data)
@@ -89,8 +89,8 @@ def main() -> None:
     asked = [row for _, row in rows if row.sample_id in chosen]
     if not asked:
         raise UserError(f"{arguments.data} has no row of {', '.join(tasks)} in {' and '.join(splits)}. Give other --splits.")
-    with Replies(command.answers_folder(arguments)) as store:
-        if command.get_answers(arguments, models, lambda: asks_of(arguments, asked), store):
+    with Replies(options.answers_folder(arguments)) as store:
+        if options.get_answers(arguments, models, lambda: asks_of(arguments, asked), store):
             votes = all_votes(arguments, models, asked, store)
             checked = [check(arguments, split, row, votes.get(row.sample_id, ())) for split, row in rows]
             write(arguments, source, tasks, splits, checked, votes)
@@ -98,7 +98,7 @@ def main() -> None:
 
 def check_options(arguments: argparse.Namespace) -> None:
     """Raises UserError for what cannot be meant, and fills in the temperature."""
-    command.check_options(arguments)
+    options.check_options(arguments)
     if arguments.samples < 1:
         raise UserError(f"--samples {arguments.samples} asks nothing. Give 1 or more.")
     if arguments.temperature is None:
@@ -122,13 +122,13 @@ def check_options(arguments: argparse.Namespace) -> None:
     parse_bounds(arguments.agreement)
 
 
-def models_of(arguments: argparse.Namespace) -> list[command.Model]:
+def models_of(arguments: argparse.Namespace) -> list[options.Model]:
     prices = Prices(arguments.price_in, arguments.price_out)
-    models = [command.model_of(arguments, arguments.model, arguments.endpoint, arguments.key_env, prices)]
+    models = [options.model_of(arguments, arguments.model, arguments.endpoint, arguments.key_env, prices)]
     if arguments.second_model:
         url, key_env = arguments.second_endpoint or arguments.endpoint, arguments.second_key_env or arguments.key_env
         prices = Prices(arguments.second_price_in, arguments.second_price_out)
-        models.append(command.model_of(arguments, arguments.second_model, url, key_env, prices))
+        models.append(options.model_of(arguments, arguments.second_model, url, key_env, prices))
     return models
 
 
@@ -163,7 +163,7 @@ def asks_of(arguments: argparse.Namespace, rows: Sequence[Row]) -> "Iterator[Ask
 
 
 def all_votes(
-    arguments: argparse.Namespace, models: Sequence[command.Model], rows: Sequence[Row], store: "Replies"
+    arguments: argparse.Namespace, models: Sequence[options.Model], rows: Sequence[Row], store: "Replies"
 ) -> dict[str, list[Vote]]:
     """The votes on each row, by its id."""
     from rich.console import Console
@@ -175,10 +175,10 @@ def all_votes(
 
 
 def read_votes(
-    arguments: argparse.Namespace, models: Sequence[command.Model], row: Row, store: "Replies", bounds: Mapping[str, float]
+    arguments: argparse.Namespace, models: Sequence[options.Model], row: Row, store: "Replies", bounds: Mapping[str, float]
 ) -> list[Vote]:
     """What each model's samples say, in order. An answer that the endpoint could not give is a vote without a text."""
-    from dataset_builders.annotating.asks import NO_ANSWER, Reply
+    from dataset_builders.labelling.requests import NO_ANSWER, Reply
 
     nothing = Reply("", NO_ANSWER)
     return [
@@ -189,7 +189,7 @@ def read_votes(
 
 
 def check(arguments: argparse.Namespace, split: str, row: Row, votes: Sequence[Vote]) -> "Checked":
-    from dataset_builders.annotating.labelled import Checked
+    from dataset_builders.labelling.labelled_dataset import Checked
 
     if not votes:
         return Checked(split, row, NOT_ASKED)
@@ -205,9 +205,9 @@ def write(
     votes: dict[str, list[Vote]],
 ) -> None:
     """Measures, writes the new dataset, and prints what became of the rows."""
-    from dataset_builders.annotating.agreement import measure
-    from dataset_builders.annotating.labelled import account, kept_rows, write_labelled
-    from dataset_builders.annotating.pictures import write_agreement
+    from dataset_builders.labelling.agreement import measure
+    from dataset_builders.labelling.labelled_dataset import account, kept_rows, write_labelled
+    from dataset_builders.labelling.plots import write_agreement
 
     bounds = parse_bounds(arguments.agreement)
     measured = measure(((one.row, votes[one.row.sample_id]) for one in checked if one.row.sample_id in votes), bounds)

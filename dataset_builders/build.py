@@ -10,16 +10,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from common.errors import UserError, plain_errors
+from common.files import replaced
+from common.tasks import TASKS
+from dataset_builders.assembly import OWN_TEST, gather_rows
 from dataset_builders.contamination import read_evaluation_sets
 from dataset_builders.dataset_files import MANIFEST, config_facts, write_dataset
 from dataset_builders.engine import connect
-from dataset_builders.errors import UserError, plain_errors
-from dataset_builders.folders import replaced
-from dataset_builders.harvest import OWN_TEST, gather_rows
 from dataset_builders.splits import Split, parse_sizes
 from dataset_builders.staging import SAMPLE_MARKER, Ledger, find_corpora, find_tables, readable, stage
 from dataset_builders.tables import SESSION_QUERIES, SESSION_QUERY_COLUMNS
-from dataset_builders.tasks import TASKS
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -2,12 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.tasks import FAMILIES, TASKS
+from common.dataset import languages
+from common.tasks import FAMILIES, TASKS
 
 REFERENCES = {
     "amazon_reviews_2018": (
@@ -62,7 +63,6 @@ LABEL_COLUMNS = {"label_source": "string", "label_votes": "string", "label_agree
 
 _HUB_LICENCES = {"Apache-2.0": "apache-2.0", "CC-BY-4.0": "cc-by-4.0", "CC-BY-NC-4.0": "cc-by-nc-4.0"}
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B")
-_LANGUAGES = {"us": "en", "uk": "en", "jp": "ja"}
 _CATEGORIES = {"multiple_choice": "text-classification", "ranking": "text-ranking", "retrieval": "text-retrieval"}
 _ON_THE_HUB = {"merrec": "mercari-us/merrec", "ecinstruct": "NingLab/ECInstruct"}
 """Source -> its authors' own dataset on the Hub."""
@@ -94,11 +94,6 @@ class TaskFacts:
     licences: Mapping[str, int]
     prompt: str
     completion: str
-
-
-def languages(locales: Iterable[str]) -> list[str]:
-    """Codes of the languages of these locales, sorted."""
-    return sorted({_LANGUAGES.get(locale, locale) for locale in locales})
 
 
 def data_file(task: str, split: str, shard: int = 0, shards: int = 1) -> str:

@@ -19,7 +19,7 @@ from itertools import compress
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.errors import UserError
+from common.errors import UserError
 from dataset_builders.near_duplicates import Content, normalised
 from dataset_builders.records import Rejected, column_names, csv_rows, json_document, json_lines, parquet_rows
 from dataset_builders.text import clean

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.errors import UserError
+from common.files import sha256_of
 from dataset_builders.card import LABEL_COLUMNS, SPLITS, TEXT_COLUMNS, SplitSize, TaskFacts, card_text, config_tasks, data_file
-from dataset_builders.errors import UserError
-from dataset_builders.fetch import sha256_of
 from dataset_builders.rows import Row
 from dataset_builders.splits import Split
 from dataset_builders.staging import Ledger

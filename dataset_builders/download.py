@@ -20,10 +20,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from common.errors import UserError, plain_errors
+from common.files import sha256_of
+from common.hub import readable_size
 from dataset_builders.addresses import MERREC_FILES, UNLICENSED, Corpus, RemoteFile, corpora, hub_files, hub_read_errors
-from dataset_builders.errors import UserError, plain_errors
-from dataset_builders.fetch import disk_errors, fetch, new_client, require_room, retried, sha256_of, shown, unsound
-from dataset_builders.hub import readable_size
+from dataset_builders.fetch import disk_errors, fetch, new_client, require_room, retried, shown, unsound
 from dataset_builders.staging import SAMPLE_MARKER
 
 CHECKSUMS = "checksums.json"

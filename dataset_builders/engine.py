@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataset_builders.errors import UserError
+from common.errors import UserError
 from dataset_builders.tables import SESSION_QUERIES, TABLES, Table
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ Ranges and validators are those of RFC 9110, https://www.rfc-editor.org/rfc/rfc9
 
 import errno
 import gzip
-import hashlib
 import random
 import shutil
 import sys
@@ -18,8 +17,9 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from dataset_builders.errors import UserError
-from dataset_builders.hub import LONGEST_WAIT, TRANSIENT, WAITS
+from common.errors import UserError
+from common.files import sha256_of
+from common.hub import LONGEST_WAIT, TRANSIENT, WAITS
 
 if TYPE_CHECKING:
     import httpx
@@ -218,11 +218,6 @@ def shown(url: str) -> str:
         return str(httpx.URL(url).copy_with(username=None, password=None))
     except httpx.InvalidURL:
         return "the address"
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def unsound(path: Path, name: str) -> str | None:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.tasks import FAMILIES, TASKS, Task
 from dataset_builders.rows import Row
 from dataset_builders.splits import Split
-from dataset_builders.tasks import FAMILIES, TASKS, Task
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

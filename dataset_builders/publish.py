@@ -10,12 +10,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from common.errors import UserError, plain_errors
+from common.hub import commit_folder, folder_files
+from common.tasks import TASKS
 from dataset_builders.card import SPLITS, data_pattern
 from dataset_builders.dataset_files import CHECKSUMS, MANIFEST, check_checksums
-from dataset_builders.errors import UserError, plain_errors
-from dataset_builders.hub import commit_folder, folder_files
 from dataset_builders.plots import AGREEMENT_IMAGES, IMAGES
-from dataset_builders.tasks import TASKS
 
 CARD = "README.md"
 PICTURES = [*IMAGES.values(), AGREEMENT_IMAGES]

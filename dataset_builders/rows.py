@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from common.answers import gold, parse_completion, render_completion
+from common.tasks import Task, render_prompt
 from dataset_builders.privacy import mask
 from dataset_builders.records import Rejected
-from dataset_builders.tasks import Task, gold, parse_completion, render_completion, render_prompt
 from dataset_builders.text import clean
 
 MAX_WORDS = {"review": 150, "snippets": 50, "answer": 60}

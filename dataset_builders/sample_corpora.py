@@ -20,8 +20,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from dataset_builders.errors import UserError, plain_errors
-from dataset_builders.folders import replaced
+from common.errors import UserError, plain_errors
+from common.files import replaced
 from dataset_builders.samples import amazon, ecinstruct, esci, merrec
 from dataset_builders.samples.catalog import categories
 

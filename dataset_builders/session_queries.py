@@ -19,17 +19,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataset_builders.annotating import command
-from dataset_builders.annotating.costs import Prices
-from dataset_builders.errors import UserError, plain_errors
-from dataset_builders.folders import replaced
+from common.errors import UserError, plain_errors
+from common.files import replaced
+from dataset_builders.labelling import options
+from dataset_builders.labelling.costs import Prices
 from dataset_builders.splits import parse_sizes
 from dataset_builders.tables import SESSION_QUERIES, SESSION_QUERY_COLUMNS, TABLES
 
 if TYPE_CHECKING:
-    from dataset_builders.annotating.asks import Ask
-    from dataset_builders.annotating.queries import Subject, Written
-    from dataset_builders.annotating.replies import Replies
+    from dataset_builders.labelling.query_writing import Subject, Written
+    from dataset_builders.labelling.reply_store import Replies
+    from dataset_builders.labelling.requests import Ask
 
 REPORT = f"{SESSION_QUERIES}.json"
 TASK = "next_query"
@@ -55,25 +55,25 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--engine", default="duckdb", metavar="ENGINE", help="as of the build (default: duckdb)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the engine (default: all cores)")
-    command.add_options(parser)
+    options.add_options(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     arguments = parse_arguments()
-    command.check_options(arguments)
-    from dataset_builders.annotating.replies import Replies
+    options.check_options(arguments)
+    from dataset_builders.labelling.reply_store import Replies
 
     prices = Prices(arguments.price_in, arguments.price_out)
-    model = command.model_of(arguments, arguments.model, arguments.endpoint, arguments.key_env, prices)
+    model = options.model_of(arguments, arguments.model, arguments.endpoint, arguments.key_env, prices)
     subjects = find_subjects(arguments)
-    with Replies(command.answers_folder(arguments)) as store:
+    with Replies(options.answers_folder(arguments)) as store:
 
         def asks() -> "list[Ask]":
             return [ask for subject in subjects for ask in asks_of(arguments, subject, store)]
 
         for _ in range(2):  # once each, then those again whose answers cannot be used
-            if not command.get_answers(arguments, [model], asks, store):
+            if not options.get_answers(arguments, [model], asks, store):
                 return
         written = [outcome(arguments, subject, store) for subject in subjects]
     write(arguments, written)
@@ -81,8 +81,8 @@ def main() -> None:
 
 def find_subjects(arguments: argparse.Namespace) -> "list[Subject]":
     """What the build's sessions need queries for, in order of their keys. Raises UserError where there are no sessions."""
-    from dataset_builders.annotating.queries import Subject
     from dataset_builders.engine import Draw, connect, load_tables
+    from dataset_builders.labelling.query_writing import Subject
     from dataset_builders.recipes.retrieval import subjects
     from dataset_builders.sources import merrec
     from dataset_builders.sources.own_tables import table_of
@@ -110,7 +110,7 @@ def find_subjects(arguments: argparse.Namespace) -> "list[Subject]":
 
 def asks_of(arguments: argparse.Namespace, subject: "Subject", store: "Replies") -> "Iterator[Ask]":
     """The request for a subject, and the second one, where the answer to the first is known and cannot be used."""
-    from dataset_builders.annotating.queries import ask, ask_again, read
+    from dataset_builders.labelling.query_writing import ask, ask_again, read
 
     first = ask(subject, arguments.max_tokens, arguments.extra)
     yield first
@@ -120,8 +120,8 @@ def asks_of(arguments: argparse.Namespace, subject: "Subject", store: "Replies")
 
 
 def outcome(arguments: argparse.Namespace, subject: "Subject", store: "Replies") -> "Written":
-    from dataset_builders.annotating.asks import NO_ANSWER, Reply
-    from dataset_builders.annotating.queries import read
+    from dataset_builders.labelling.query_writing import read
+    from dataset_builders.labelling.requests import NO_ANSWER, Reply
 
     asked = list(asks_of(arguments, subject, store))
     reply = store.get(asked[-1].key(arguments.model)) or Reply("", NO_ANSWER)
@@ -133,7 +133,7 @@ def write(arguments: argparse.Namespace, written: "Sequence[Written]") -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from dataset_builders.annotating.queries import rows
+    from dataset_builders.labelling.query_writing import rows
 
     rejected = [one for one in written if one.reason]
     report: dict[str, Any] = {

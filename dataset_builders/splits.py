@@ -3,9 +3,9 @@
 import hashlib
 from dataclasses import dataclass
 
-from dataset_builders.errors import UserError
+from common.errors import UserError
+from common.tasks import TASKS, Task
 from dataset_builders.rows import Row
-from dataset_builders.tasks import TASKS, Task
 
 TEST_SHARE = 0.11
 """Share of all groups whose rows may only be tested on. A little over the 0.097 that the full sizes ask for, so that a task

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataset_builders.errors import UserError
+from common.errors import UserError
 from dataset_builders.records import Record, Rejected
 from dataset_builders.sources import Rows, corpora, own_tables
 from dataset_builders.tables import TABLES, arrow_schema, reject_reason

@@ -32,15 +32,15 @@ from lighteval.tasks.requests import Doc
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
-from dataset_builders.errors import UserError, first_line, plain_errors
-from dataset_builders.tasks import TASKS
-from eval_tasks.answering import backend
-from eval_tasks.answering.asking import number, parse_options
-from eval_tasks.baselines import answers as baselines
+from common.errors import UserError, first_line, plain_errors
+from common.tasks import TASKS
+from eval_tasks.backends import lighteval_model
+from eval_tasks.backends.prompts import number, parse_options
+from eval_tasks.baselines import shop as baselines
 from eval_tasks.baselines import shopbench as shopbench_baselines
-from eval_tasks.baselines.questions import Question, question, unanswered
-from eval_tasks.metrics import MetricUnavailableError
-from eval_tasks.scoring import Row
+from eval_tasks.baselines.template_rows import Question, question, unanswered
+from eval_tasks.metrics.aggregate import MetricUnavailableError
+from eval_tasks.suites.shopbench_scoring import Row
 
 
 class Config(CustomModelConfig):
@@ -50,7 +50,7 @@ class Config(CustomModelConfig):
     seed: int
 
 
-class Model(backend.AnsweringModel):
+class Model(lighteval_model.AnsweringModel):
     """A baseline answers lighteval's documents rather than prompts, and nothing is kept: it is quick."""
 
     OPTIONS: ClassVar = {"seed": "0"}

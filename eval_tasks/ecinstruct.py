@@ -29,11 +29,11 @@ from lighteval.tasks.requests import Doc
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
-from dataset_builders.errors import UserError, plain_errors
-from eval_tasks.ecinstruct_rows import read_rows
-from eval_tasks.ecinstruct_scoring import BY_PLACE, TASKS, Row, decoded, pattern, value
-from eval_tasks.record_files import local_copy
-from eval_tasks.task_files import Declared, answer_text, declared_table, left_out, score_metric
+from common.errors import UserError, plain_errors
+from eval_tasks.suites.ecinstruct_rows import read_rows
+from eval_tasks.suites.ecinstruct_scoring import BY_PLACE, TASKS, Row, decoded, pattern, value
+from eval_tasks.suites.files import local_copy
+from eval_tasks.suites.lighteval_tasks import Declared, answer_text, declared_table, left_out, score_metric
 
 INSTRUCTIONS = ("Diverse", "Single", "Unseen")
 

@@ -27,11 +27,11 @@ from typing import ClassVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
-from dataset_builders.annotating.client import Endpoint, api_key
-from dataset_builders.errors import UserError
-from eval_tasks.answering import backend
-from eval_tasks.answering.asking import Loaded, Prompt, number
-from eval_tasks.answering.endpoint import answers
+from common.chat import Endpoint, api_key
+from common.errors import UserError
+from eval_tasks.backends import lighteval_model
+from eval_tasks.backends.endpoint import answers
+from eval_tasks.backends.prompts import Loaded, Prompt, number
 
 
 def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> Loaded:
@@ -63,6 +63,6 @@ def from_options(options: Mapping[str, str], environment: Mapping[str, str]) -> 
     return Endpoint(url=url.rstrip("/"), model=options["model_name"], key=api_key(environment), **numbers)
 
 
-class Model(backend.AnsweringModel):
+class Model(lighteval_model.AnsweringModel):
     OPTIONS: ClassVar[Mapping[str, str]] = {"base_url": "", "concurrency": "8", "timeout": "120", "retries": "8"}
     load = staticmethod(load)

@@ -12,15 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dataset_builders.errors import UserError, plain_errors
-from dataset_builders.hub import Head, RepoType, commit_folder, every_file, hub_errors, repo_url
-from eval_tasks.model_scores import SUITE, ModelScores, check_rows, shop_scores, with_model_index, write_entries
+from common.errors import UserError, plain_errors
+from common.hub import Head, RepoType, commit_folder, every_file, hub_errors, repo_url
+from eval_tasks.reporting.hub_dataset import RunFiles, card, public_name, read_runs, write_files
+from eval_tasks.reporting.model_metadata import SUITE, ModelScores, check_rows, shop_scores, with_model_index, write_entries
 from eval_tasks.reporting.results import Run, read_run
-from eval_tasks.results_repository import RunFiles, card, public_name, read_runs, write_files
-from eval_tasks.suites import place
+from eval_tasks.suites.names import place
 
 if TYPE_CHECKING:
-    from model_card.inputs import Data
+    from common.dataset import Data
 
 CARD = "README.md"
 
@@ -137,7 +137,7 @@ def _has_task(run: RunFiles, name: str) -> bool:
 
 def named_dataset(runs: Sequence[RunFiles], given: str | None) -> tuple[str, str | None]:
     """Hub id and revision of the dataset that the shop: tasks were asked from. Raises UserError."""
-    from model_card.inputs import as_hub_id
+    from common.dataset import as_hub_id
 
     configs = [
         config
@@ -157,7 +157,7 @@ def check_hub(model_repo: str, dataset: str, revision: str | None) -> "Data":
     """The dataset on the Hub. Raises UserError where it or the model is not there."""
     from huggingface_hub import HfApi
 
-    from model_card.inputs import read_data
+    from common.dataset import read_data
 
     with hub_errors(model_repo):
         if not HfApi().repo_exists(model_repo):

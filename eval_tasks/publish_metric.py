@@ -11,19 +11,19 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from dataset_builders.errors import UserError, plain_errors
-from dataset_builders.folders import replaced
-from dataset_builders.hub import commit_folder
+from common.errors import UserError, plain_errors
+from common.files import replaced
+from common.hub import commit_folder
 
 ROOT = Path(__file__).parents[1]
 NAME = "shop_score"
 MODULES = (
-    "dataset_builders/tasks.py",
-    "eval_tasks/embeddings.py",
+    "common/tasks.py",
+    "eval_tasks/metrics/embeddings.py",
     "eval_tasks/reporting/intervals.py",
-    "eval_tasks/metrics.py",
-    "eval_tasks/parsers.py",
-    "eval_tasks/text_metrics.py",
+    "eval_tasks/metrics/aggregate.py",
+    "common/answers.py",
+    "common/scoring.py",
 )
 """What the script is made of, each under its own name."""
 
@@ -62,7 +62,7 @@ def script_name(repo_id: str) -> str:
 
 def _flat(text: str) -> str:
     """The text with its imports of this project's modules as of neighbours in one folder."""
-    ours = r"^from (?:dataset_builders|eval_tasks)(?:\.\w+)*\.(\w+) import"
+    ours = r"^from (?:common|eval_tasks)(?:\.\w+)*\.(\w+) import"
     return re.sub(ours, r"from .\1 import", text, flags=re.MULTILINE)
 
 

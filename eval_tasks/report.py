@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.errors import UserError, plain_errors
+from common.errors import UserError, plain_errors
 
 FILES = ("report.html", "report.md", "scores.json", "scores.png")
 CASES = 2000
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.cases < 0:
         raise UserError(f"--cases is {arguments.cases}; give 0 or more")
 
-    from eval_tasks.parsers import whole_characters
+    from common.answers import whole_characters
     from eval_tasks.reporting.comparison import Model, make_report
     from eval_tasks.reporting.details import by_row, read_details
     from eval_tasks.reporting.results import names_of, read_run
@@ -86,11 +86,11 @@ def _progress(items: Sequence[Any], description: str) -> Iterable[Any]:
 
 
 def _write(report: Any, arguments: argparse.Namespace) -> None:
-    from eval_tasks.reporting.cases import draw
+    from common.files import write_json, write_whole
+    from eval_tasks.reporting.examples import draw
     from eval_tasks.reporting.page import write_page
     from eval_tasks.reporting.plot import write_plot
     from eval_tasks.reporting.table import as_json, markdown
-    from eval_tasks.score import write_json, write_whole
 
     out = arguments.out
     cases = draw(report, arguments.cases, arguments.seed)

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.errors import UserError, plain_errors
+from common.errors import UserError, plain_errors
 
 BACKENDS = {
     "transformers": "eval_tasks.transformers_model",
@@ -129,8 +129,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from lighteval.models.custom.custom_model import CustomModelConfig
 
     from eval_tasks import baseline_model as baselines
-    from eval_tasks.answering.asking import parse_options, shown_name
-    from eval_tasks.answering.backend import local_folder
+    from eval_tasks.backends.lighteval_model import local_folder
+    from eval_tasks.backends.prompts import parse_options, shown_name
     from eval_tasks.report import main as report
     from eval_tasks.report import model_names
 

@@ -2,11 +2,11 @@
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.errors import UserError, plain_errors
+from common.errors import UserError, plain_errors
+from common.files import write_json
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -25,7 +25,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
 
-    from eval_tasks.scoring import read_outputs, read_rows, score
+    from eval_tasks.suites.shopbench_scoring import read_outputs, read_rows, score
 
     if arguments.json and not arguments.json.resolve().parent.is_dir():
         raise UserError(f"{arguments.json}: its folder does not exist; create it or name another file")
@@ -37,24 +37,6 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.json:
         write_json(arguments.json, result)
     print_scores(result)
-
-
-def write_json(path: Path, value: Any) -> None:
-    import json
-
-    text = json.dumps(value, indent=1, allow_nan=False) + "\n"
-    write_whole(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """The file that `write` writes, whole or not at all."""
-    unfinished = path.with_name(path.name + ".tmp")
-    try:
-        write(unfinished)
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def print_scores(result: dict[str, Any]) -> None:

@@ -30,12 +30,13 @@ from lighteval.tasks.requests import Doc
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
+from common.answers import decode_answer, row_pattern
+from common.errors import UserError, plain_errors
+from common.tasks import FAMILIES, TASKS, Task
 from dataset_builders.card import data_file
-from dataset_builders.errors import UserError, plain_errors
-from dataset_builders.tasks import FAMILIES, TASKS, Task, decode_answer, row_pattern
-from eval_tasks.answering.cache_key import data_version, folder_stamp, hub_commit, named_after, weights_stamp
-from eval_tasks.metrics import score_completion, unavailable
-from eval_tasks.task_files import Unparsable, answer_text, left_out, runnable, sample_metric
+from eval_tasks.backends.cache_key import data_version, folder_stamp, hub_commit, named_after, weights_stamp
+from eval_tasks.metrics.aggregate import score_completion, unavailable
+from eval_tasks.suites.lighteval_tasks import Unparsable, answer_text, left_out, runnable, sample_metric
 
 
 class TaskScore(SampleLevelComputation):

@@ -28,10 +28,10 @@ from lighteval.tasks.requests import Doc
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
-from dataset_builders.errors import UserError, first_line, plain_errors
-from eval_tasks.answer_forms import pattern, right_answer
-from eval_tasks.scoring import Row, parse_rows, read_rows, score_samples, why_unscored
-from eval_tasks.task_files import Declared, answer_text, declared_table, left_out, score_metric
+from common.errors import UserError, first_line, plain_errors
+from eval_tasks.suites.lighteval_tasks import Declared, answer_text, declared_table, left_out, score_metric
+from eval_tasks.suites.shopbench_patterns import pattern, right_answer
+from eval_tasks.suites.shopbench_scoring import Row, parse_rows, read_rows, score_samples, why_unscored
 
 GENERATION_SIZES = {
     "multiple-choice": 8,  # only the first character is read

@@ -27,14 +27,14 @@ from lighteval.tasks.requests import Doc
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
-from dataset_builders.errors import UserError, plain_errors
-from eval_tasks.answer_forms import pattern, right_answer
-from eval_tasks.record_files import local_copy
-from eval_tasks.scoring import Row
-from eval_tasks.shopping_mmlu_rows import read_rows
-from eval_tasks.shopping_mmlu_scoring import SKILLS, score_answers
-from eval_tasks.suites import OTHER
-from eval_tasks.task_files import Declared, answer_text, declared_table, left_out, score_metric
+from common.errors import UserError, plain_errors
+from eval_tasks.suites.files import local_copy
+from eval_tasks.suites.lighteval_tasks import Declared, answer_text, declared_table, left_out, score_metric
+from eval_tasks.suites.names import OTHER
+from eval_tasks.suites.shopbench_patterns import pattern, right_answer
+from eval_tasks.suites.shopbench_scoring import Row
+from eval_tasks.suites.shopping_mmlu_rows import read_rows
+from eval_tasks.suites.shopping_mmlu_scoring import SKILLS, score_answers
 
 
 class ShoppingMmluScore(SampleLevelComputation):

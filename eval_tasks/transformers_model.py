@@ -17,9 +17,9 @@ from typing import Any, ClassVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
-from dataset_builders.errors import UserError, first_line
-from eval_tasks.answering import backend
-from eval_tasks.answering.asking import Loaded, Prompt, number
+from common.errors import UserError, first_line
+from eval_tasks.backends import lighteval_model
+from eval_tasks.backends.prompts import Loaded, Prompt, number
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -30,13 +30,13 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> Loaded:
     import torch
     import transformers
 
-    from eval_tasks.answering.constraints import grammar_tokenizer
-    from eval_tasks.answering.generation import Writer, check_attention
-    from eval_tasks.answering.kv_buffers import NAME
+    from eval_tasks.backends.constrained_decoding import grammar_tokenizer
+    from eval_tasks.backends.generation import Writer, check_attention
+    from eval_tasks.backends.kv_buffers import NAME
 
     if options["dtype"] not in DTYPES:
         raise UserError(f"the model option dtype is one of {', '.join(DTYPES)}, not {options['dtype']!r}")
-    folder = backend.local_folder(options["model_name"], options["revision"])
+    folder = lighteval_model.local_folder(options["model_name"], options["revision"])
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         base: Any = transformers.AutoModelForCausalLM.from_pretrained(
@@ -57,7 +57,7 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> Loaded:
             yield from writer.answers(prompts, constrained)
 
     versions = (f"torch {torch.__version__}", f"transformers {transformers.__version__}", f"peft {peft.__version__}")
-    identity = ("transformers", backend.folder_identity(folder), str(base.dtype), f"{positions} positions", *versions)
+    identity = ("transformers", lighteval_model.folder_identity(folder), str(base.dtype), f"{positions} positions", *versions)
     return Loaded(identity, answer)
 
 
@@ -83,6 +83,6 @@ def ends(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(token for token in (*listed, tokenizer.eos_token_id) if token is not None)
 
 
-class Model(backend.AnsweringModel):
+class Model(lighteval_model.AnsweringModel):
     OPTIONS: ClassVar = {"dtype": "auto", "max_length": "0"}
     load = staticmethod(load)

@@ -20,9 +20,9 @@ from typing import Any, ClassVar, get_args
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
-from dataset_builders.errors import UserError, first_line
-from eval_tasks.answering import backend
-from eval_tasks.answering.asking import Loaded, Prompt, number
+from common.errors import UserError, first_line
+from eval_tasks.backends import lighteval_model
+from eval_tasks.backends.prompts import Loaded, Prompt, number
 
 
 def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> Loaded:
@@ -38,7 +38,7 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> Loaded:
             f"vLLM cannot be imported here ({first_line(error)}); run make setup-vllm, and this with .venv-vllm/bin"
         ) from None
 
-    folder = backend.local_folder(options["model_name"], options["revision"])
+    folder = lighteval_model.local_folder(options["model_name"], options["revision"])
     lora = {"enable_lora": True, "max_lora_rank": rank_limit(adapters)} if adapters else {}
     try:
         llm = vllm.LLM(
@@ -61,7 +61,13 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> Loaded:
 
     config = llm.llm_engine.model_config
     versions = (f"vllm {vllm.__version__}", f"torch {torch.__version__}")
-    identity = ("vllm", backend.folder_identity(folder), str(config.dtype), f"{config.max_model_len} positions", *versions)
+    identity = (
+        "vllm",
+        lighteval_model.folder_identity(folder),
+        str(config.dtype),
+        f"{config.max_model_len} positions",
+        *versions,
+    )
     return Loaded(identity, answer)
 
 
@@ -113,7 +119,7 @@ def answers(llm: Any, prompts: Sequence[Prompt], lora: Any, constrained: bool) -
     from vllm.inputs import tokens_input
     from vllm.v1.engine.exceptions import EngineDeadError
 
-    from eval_tasks.answering.generation import prompt_ids
+    from eval_tasks.backends.generation import prompt_ids
 
     engine, tokenizer = llm.llm_engine, llm.get_tokenizer()
     chat = tokenizer.chat_template is not None
@@ -157,6 +163,6 @@ def sampling(prompt: Prompt, chat: bool, constrained: bool) -> Any:
     )
 
 
-class Model(backend.AnsweringModel):
+class Model(lighteval_model.AnsweringModel):
     OPTIONS: ClassVar[Mapping[str, str]] = {"dtype": "auto", "max_length": "0", "memory": ""}
     load = staticmethod(load)

@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from dataset_builders.errors import UserError, plain_errors
-from dataset_builders.hub import Head
+from common.dataset import as_hub_id, read_data
+from common.errors import UserError, plain_errors
+from common.hub import Head
+from eval_tasks.reporting.model_index import contradicted, over_former
 from eval_tasks.reporting.table import print_report
 from model_card.card import PLOT, render
+from model_card.evaluations import read_comparisons
 from model_card.facts import SHOP, Facts
-from model_card.inputs import as_hub_id, read_adapter, read_base, read_data
-from model_card.results import read_comparisons
-from model_card.scores_metadata import contradicted, over_former
+from model_card.inputs import read_adapter, read_base
 
 CARD = "README.md"
 IMAGE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)|<img src=\"([^\"]+)\"")
@@ -66,7 +67,7 @@ def push(out: Path, facts: Facts, with_plot: bool, dry_run: bool) -> None:
 
     Scores in the former card's model-index that are not of this card stay.
     """
-    from dataset_builders.hub import commit_folder
+    from common.hub import commit_folder
 
     repo_id = str(facts.repo_id)
     with tempfile.TemporaryDirectory() as staging:

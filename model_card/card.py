@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.tasks import Family
 from dataset_builders.card import REFERENCES
-from dataset_builders.tasks import Family
 from eval_tasks.reporting.comparison import Line, Report
+from eval_tasks.reporting.model_index import eval_result
 from eval_tasks.reporting.notes import notes
 from eval_tasks.reporting.results import shown_time
 from eval_tasks.reporting.table import SUITES, metric_name, number, share, title
 from model_card import markdown, tables
-from model_card.disagreements import decoding, disagreements
+from model_card.consistency import decoding, disagreements
+from model_card.evaluations import BASELINES, Comparison
 from model_card.facts import SHOP, Facts
 from model_card.plot import SHOWN_WIDTH
 from model_card.quick_start import ADAPTER_FOLDER, BASE_FOLDER, quick_start
-from model_card.results import BASELINES, Comparison
-from model_card.scores_metadata import eval_result
 from model_card.verdict import headline, verdict
 
 if TYPE_CHECKING:

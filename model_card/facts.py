@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from dataset_builders.tasks import TASKS, Task
-from model_card.inputs import Adapter, Base, Data, as_hub_id
-from model_card.results import Comparison, Evaluation
+from common.dataset import Data, as_hub_id
+from common.tasks import TASKS, Task
+from model_card.evaluations import Comparison, Evaluation
+from model_card.inputs import Adapter, Base
 
 SHOP = "shop"
 """The suite of the dataset's own test rows."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dataset_builders.tasks import TASKS, render_prompt
+from common.tasks import TASKS, render_prompt
 from model_card.facts import Facts
 
 BASE_FOLDER = "path/to/base-model"

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+from common.dataset import Data
 from eval_tasks.reporting.comparison import Cell, Gain, Line, Report
 from eval_tasks.reporting.table import NOTHING, gain_interval, metric_name, number, score_interval, share, signed, title
 from model_card import markdown
 from model_card.facts import Facts
-from model_card.inputs import Data
 
 SHORT = 12
 """Digits of a fingerprint in a table; the one that was trained on is given in full."""
@@ -81,7 +81,7 @@ def _with_small(text: str, small: str) -> str:
 
 def configs_table(data: Data | None, trained_on: str) -> str | None:
     """The config that was trained on and all tasks; families say nothing more."""
-    from dataset_builders.tasks import FAMILIES
+    from common.tasks import FAMILIES
 
     if data is None:
         return None

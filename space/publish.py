@@ -9,43 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataset_builders.errors import UserError, plain_errors
-from dataset_builders.folders import replaced
-from dataset_builders.hub import commit_folder
-from dataset_builders.tasks import TASKS
+from common.errors import UserError, plain_errors
+from common.files import replaced
+from common.hub import commit_folder
+from common.tasks import TASKS
 
 HERE = Path(__file__).parent
-sys.path.append(str(HERE))  # the Space's modules import each other as on the Hub, where their folder is on the path
 
-FILES = (
-    "README.md",
-    "app.py",
-    "asking.py",
-    "backends.py",
-    "browsing.py",
-    "comparison.py",
-    "data.py",
-    "endpoint_model.py",
-    "evaluation.py",
-    "examples.json",
-    "examples.py",
-    "forms.py",
-    "limits.py",
-    "local_model.py",
-    "model_pair.py",
-    "panels.py",
-    "reading.py",
-    "requirements-endpoint.txt",
-    "requirements.txt",
-    "settings.json",
-    "style.css",
-    "tasks.py",
-    "try_it.py",
-    "views.py",
-    "writing.py",
-    "zero_gpu.py",
-)
-"""What a Space needs, and nothing more; with the scores of a report also EVALUATION."""
+FILES = ("README.md", "app.py", "examples.json", "requirements-endpoint.txt", "requirements.txt", "settings.json", "style.css")
+"""What a Space needs beside the packages `demo` and COMMON; with the scores of a report also EVALUATION."""
+
+COMMON = ("__init__.py", "answers.py", "scoring.py", "tasks.py")
+"""Modules of `common` that the Space takes along."""
 
 REQUIREMENTS = {"transformers": "requirements.txt", "endpoint": "requirements-endpoint.txt"}
 """Backend of the Space -> the file that is its requirements.txt."""
@@ -82,7 +57,7 @@ def assemble(
     backend: which the Space's packages are for, one of REQUIREMENTS. Raises UserError.
     """
     with replaced(out, "app.py") as tree:
-        _copy_files(tree, {name: name for name in FILES} | {"requirements.txt": REQUIREMENTS[backend]})
+        _copy_files(tree, _sources() | {"requirements.txt": HERE / REQUIREMENTS[backend]})
         if results is not None:
             _copy_report(tree, results)
         if data is not None:
@@ -90,17 +65,22 @@ def assemble(
         _write_links(tree, links or Links())
 
 
-def _copy_files(tree: Path, files: Mapping[str, str]) -> None:
-    for name, here in files.items():
-        if not (HERE / here).exists():
-            raise UserError(
-                f"space/{here} is missing or a link to nothing; check the repository out again, with symbolic links"
-            )
-        shutil.copyfile(HERE / here, tree / name)  # follows links: the tree has real files only
+def _sources() -> dict[str, Path]:
+    """Path in the Space -> file of this repository."""
+    demo = {f"demo/{path.name}": path for path in sorted((HERE / "demo").glob("*.py"))}
+    common = {f"common/{name}": HERE.parent / "common" / name for name in COMMON}
+    return {name: HERE / name for name in FILES} | demo | common
+
+
+def _copy_files(tree: Path, files: Mapping[str, Path]) -> None:
+    for name, source in files.items():
+        target = tree / name
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(source, target)
 
 
 def _copy_report(tree: Path, results: Path) -> None:
-    from evaluation import read_evaluation
+    from space.demo.evaluation_tab import read_evaluation
 
     report = next((folder for folder in (results / "report", results) if (folder / "scores.json").is_file()), None)
     if report is None:
@@ -118,9 +98,9 @@ def _copy_report(tree: Path, results: Path) -> None:
 
 
 def _write_data_examples(tree: Path, data: str, revision: str | None, examples: int) -> None:
-    from comparison import samples_of
-    from data import DataError, Dataset
-    from examples import dataset_examples, read_examples, write_examples
+    from space.demo.comparison import samples_of
+    from space.demo.dataset_pages import DataError, Dataset
+    from space.demo.examples import dataset_examples, read_examples, write_examples
 
     try:
         found = dataset_examples(Dataset(data, revision), TASKS, examples, MAX_CHARS)
@@ -215,7 +195,7 @@ def publish(arguments: argparse.Namespace) -> None:
 
 
 def files_of(tree: Path) -> list[str]:
-    return sorted(path.name for path in tree.iterdir())
+    return sorted(path.relative_to(tree).as_posix() for path in tree.rglob("*") if path.is_file())
 
 
 def print_tree(tree: Path) -> None:

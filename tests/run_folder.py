@@ -53,7 +53,7 @@ def write_results(folder: Path, dataset: Path, score: float, **model: Any) -> Pa
     """As eval_tasks.run leaves the results of one model on the dataset's test rows; `model` goes into the model's config."""
     import pyarrow.parquet as pq
 
-    from eval_tasks.answering.cache_key import data_version
+    from eval_tasks.backends.cache_key import data_version
     from tests.eval_tasks.runs import Said, write_run
 
     configs = json.loads((dataset / "manifest.json").read_text(encoding="utf-8"))["configs"]

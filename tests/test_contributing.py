@@ -52,7 +52,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     literal, recipe, test = blocks()
     tasks = folder / "dataset_builders" / "tasks.py"
     before, end, after = tasks.read_text(encoding="utf-8").partition("\n    )\n}\n")
-    assert end, "TASKS in dataset_builders/tasks.py no longer ends as this test thinks"
+    assert end, "TASKS in common/tasks.py no longer ends as this test thinks"
     entry = indent(f"{literal.rstrip()},", " " * 8)
     tasks.write_text(f"{before}\n{entry}{end}{after}", encoding="utf-8")
     append(folder / "dataset_builders" / "recipes" / "multiple_choice.py", recipe)

@@ -12,7 +12,7 @@ STAGES = (
     "adapter/adapter_model.safetensors",
     "adapter/README.md",
     "merged/config.json",
-    "space/app.py",
+    "space/demo/page.py",
 )
 
 

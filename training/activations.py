@@ -109,10 +109,10 @@ def prepare(model: Any, batch: Batch) -> None:
     """Training mode, with activations recomputed in the backward pass if asked for, as sft.py and the Trainer do it."""
     from transformers import AttentionInterface
 
-    from training import shortcuts
+    from training import patches
 
     model.train()
-    shortcuts.compute_adapters_in_half(model)
+    patches.compute_adapters_in_half(model)
     if not batch.padding:
         AttentionInterface.register("unpadded", unpadded_attention)
         model.config._attn_implementation = "unpadded"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.errors import UserError, first_line
-from dataset_builders.fetch import sha256_of
+from common.errors import UserError, first_line
+from common.files import sha256_of
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"

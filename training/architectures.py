@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from dataset_builders.errors import UserError
+from common.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dataset_builders.errors import UserError, first_line
+from common.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from trl import ModelConfig, ScriptArguments, SFTConfig

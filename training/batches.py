@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import Dataset as TorchDataset
 
-from training.rows import draw
+from training.mixture import draw
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.errors import UserError, first_line
+from common.errors import UserError, first_line
 
 MARK = "complete.json"
 ON_THE_HUB = "last-checkpoint"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import Sampler
 
-from training.rows import draw
+from training.mixture import draw
 
 if TYPE_CHECKING:
     from training.batches import Batches

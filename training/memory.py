@@ -17,9 +17,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataset_builders.errors import UserError, plain_errors
+from common.errors import UserError, plain_errors
 from training.architectures import load_config
-from training.combinations import ON_GPUS, not_meant, read_accelerate
+from training.compatibility import ON_GPUS, not_meant, read_accelerate
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

@@ -32,8 +32,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataset_builders.errors import UserError, first_line, plain_errors
-from dataset_builders.folders import replaced
+from common.errors import UserError, first_line, plain_errors
+from common.files import replaced
 from training.adapters import METHODS, Adapter, Mix, base_of, check_mix, parse_weights, public_name, read_adapter
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.errors import UserError, plain_errors
-from dataset_builders.fetch import sha256_of
-from dataset_builders.hub import Commit, commit_folder, hub_errors, retried, signed_in
+from common.errors import UserError, plain_errors
+from common.files import sha256_of
+from common.hub import Commit, commit_folder, hub_errors, retried, signed_in
 from training.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 SUMMARY = "training_summary.json"

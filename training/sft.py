@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `accelerate launch` puts only this file's folder there
 
-from dataset_builders.errors import UserError, first_line, plain_errors
-from training import rows as data_rows
+from common.errors import UserError, first_line, plain_errors
+from training import mixture as data_rows
 from training.arguments import DataArguments, parse_arguments
-from training.rows import looks_like_path
+from training.mixture import looks_like_path
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -104,7 +104,7 @@ def make_trainer(
     from safetensors import SafetensorError
     from trl import get_peft_config, get_quantization_config
 
-    from training import attention, shortcuts
+    from training import attention, patches
     from training.batches import Batches, PrefixCollator
     from training.curriculum import EasierFirst, easier
     from training.trainer import SafeTrainer
@@ -113,7 +113,7 @@ def make_trainer(
     logging.getLogger("trl.trainer.sft_trainer").setLevel(logging.ERROR)
     attention.register()
     if torch.device(args.device).type == "cpu":
-        shortcuts.score_supervised_positions_only()
+        patches.score_supervised_positions_only()
     args.model_init_kwargs = {
         "revision": model.model_revision,
         "attn_implementation": model.attn_implementation,
@@ -140,9 +140,9 @@ def make_trainer(
     except (OSError, SafetensorError, ValueError, ImportError) as error:
         raise UserError(f"cannot start the training: {first_line(error)}") from None
     if args.bf16 or args.fp16:
-        shortcuts.compute_adapters_in_half(trainer.model)
+        patches.compute_adapters_in_half(trainer.model)
     if model.load_in_4bit:
-        shortcuts.keep_gradients_of_4bit_weights(trainer.model)
+        patches.keep_gradients_of_4bit_weights(trainer.model)
     if not args.packing:
 
         def prepared(rows: "Dataset", count: int) -> "list[Dataset]":

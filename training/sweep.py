@@ -31,10 +31,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.errors import UserError, first_line, plain_errors
-from dataset_builders.fetch import sha256_of
+from common.errors import UserError, first_line, plain_errors
+from common.files import sha256_of, write_json, write_whole
 from eval_tasks.reporting.results import read_run
-from eval_tasks.score import write_json, write_whole
 from training.adapters import Adapter, base_of, parse_weights, public_name, read_adapter
 from training.halves import CHOICE, REPORT, Rows, fingerprint, halves, read_test_rows, write_rows
 from training.merge import merge_adapters

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataset_builders.tasks import TASKS
+from common.tasks import TASKS
 from eval_tasks.reporting.results import Score
 
 

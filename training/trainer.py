@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError
 from trl import SFTTrainer
 
-from dataset_builders.errors import UserError, first_line
+from common.errors import UserError, first_line
 from training.batches import Batches
 from training.callbacks import any_process
 from training.checkpoints import last_whole, mark_complete, rotate

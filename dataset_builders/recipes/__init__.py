@@ -4,8 +4,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from common.tasks import TASKS
 from dataset_builders.engine import Draw, Harvest
-from dataset_builders.tasks import TASKS
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir

@@ -3,11 +3,11 @@
 import ibis
 import ibis.expr.types as ir
 
+from common.tasks import GAINS
 from dataset_builders.engine import Draw, Harvest, firsts, once, unused
 from dataset_builders.expressions import PRODUCT, UNTITLED, first, judged_once, rank, titled
 from dataset_builders.recipes import Tables
 from dataset_builders.tables import LABELS
-from dataset_builders.tasks import GAINS
 
 
 def query_product_ranking(tables: Tables, draw: Draw, limit: int) -> Harvest:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.errors import UserError
+from common.errors import UserError
 from dataset_builders.records import Record, Rejected, column_names, csv_rows, parquet_rows
 from dataset_builders.sources import Rows, identifier
 from dataset_builders.tables import TABLES, Column, Table

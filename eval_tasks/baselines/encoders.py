@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 from statistics import mean
 from typing import Any
 
-from eval_tasks.embeddings import load_sentence_model, sentence_model
+from eval_tasks.metrics.embeddings import load_sentence_model, sentence_model
 
 Encoder = Callable[[Sequence[str]], Any]
 """Texts -> a matrix with one row of length 1 for each: sparse of TF-IDF, dense of embeddings."""

@@ -8,12 +8,12 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 
-from dataset_builders.tasks import TASKS
-from eval_tasks.baselines import answers as baselines
+from common.tasks import TASKS
+from eval_tasks.baselines import shop as baselines
 from eval_tasks.baselines.encoders import Ranker, ranker
-from eval_tasks.baselines.questions import Question
-from eval_tasks.metrics import expected_ndcg
-from eval_tasks.scoring import Row
+from eval_tasks.baselines.template_rows import Question
+from eval_tasks.metrics.aggregate import expected_ndcg
+from eval_tasks.suites.shopbench_scoring import Row
 
 LISTED = ("multiple-choice", "retrieval", "ranking")
 """Types of task whose prompts list what may be answered."""

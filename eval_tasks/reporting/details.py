@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.errors import UserError
+from common.errors import UserError
 from eval_tasks.reporting.results import metric_key, results_files, task_of
 
 COLUMNS = (

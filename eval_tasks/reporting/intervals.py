@@ -1,7 +1,7 @@
 """How sure a score is: bootstrap intervals, and whether one model beats another on the same rows.
 
 Values are one per row, as lighteval's details hold them: a number, or a list of numbers where the task's metric is no mean.
-`eval_tasks.metrics.task_score(metric, values)` makes the task's score of them. Rows that belong together (`groups`, one label a
+`metrics.aggregate.task_score(metric, values)` makes the task's score of them. Rows that belong together (`groups`, one label a
 row) are drawn together, since rows that are alike would make an interval too short; without groups each row is its own.
 
 Intervals are percentile bootstrap intervals (https://doi.org/10.1201/9780429246593, chapter 13), their level widened for few
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_tasks.metrics import AGGREGATES, micro_f1, share, task_score
+from eval_tasks.metrics.aggregate import AGGREGATES, micro_f1, share, task_score
 
 DRAWS = 2000
 LEVEL = 0.95

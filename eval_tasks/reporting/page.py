@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eval_tasks.reporting.cases import Cases, as_data
 from eval_tasks.reporting.comparison import Cell, Gain, Line, Model, Report
+from eval_tasks.reporting.examples import Cases, as_data
 from eval_tasks.reporting.notes import notes, summary
 from eval_tasks.reporting.plot import COLOURS, Axis, gain_axis, rows_of, score_axis, tick_label
 from eval_tasks.reporting.results import shown_time

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.errors import UserError
-from dataset_builders.tasks import TASKS
-from eval_tasks.suites import SUITES, family
+from common.errors import UserError
+from common.tasks import TASKS
+from eval_tasks.suites.names import SUITES, family
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from common.tasks import TASKS
 from dataset_builders.card import METRICS as SHOP_METRICS
-from dataset_builders.tasks import TASKS
 from eval_tasks.reporting.comparison import Cell, Gain, Line, Report
 from eval_tasks.reporting.notes import notes, summary
 

@@ -8,12 +8,12 @@ import datasets
 import evaluate
 import numpy as np
 
-from dataset_builders.tasks import RANKED, TASKS, Task, parse_completion
-from eval_tasks.embeddings import SENTENCE_MODELS
-from eval_tasks.metrics import TASK_TYPES, is_truth, score_answers, score_completion, task_score, wanted_truth
-from eval_tasks.parsers import PARSERS, says_nothing, whole_characters
+from common.answers import PARSERS, parse_completion, says_nothing, whole_characters
+from common.scoring import MetricUnavailableError
+from common.tasks import RANKED, TASKS, Task
+from eval_tasks.metrics.aggregate import TASK_TYPES, is_truth, score_answers, score_completion, task_score, wanted_truth
+from eval_tasks.metrics.embeddings import SENTENCE_MODELS
 from eval_tasks.reporting.intervals import TaskValues, interval, overall_interval
-from eval_tasks.text_metrics import MetricUnavailableError
 
 DESCRIPTION = """\
 Scores what a language model answered to the questions of an online shop: twelve tasks (rating a review, relations of queries

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.agreement import Agreement, main
-from dataset_builders.errors import UserError
+from common.errors import UserError
 from tests.eval_tasks.runs import Said, write_run
 
 TASK = "shop:review_rating"

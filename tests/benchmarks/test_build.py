@@ -11,7 +11,7 @@ import pytest
 from benchmarks import pandas_way
 from benchmarks.build import agreement, harvest, parse_scales, stage_tables, write_judged
 from benchmarks.measure import alone, command
-from dataset_builders.errors import UserError
+from common.errors import UserError
 from tests.benchmarks.command import run
 
 MEMORY = "500MB"

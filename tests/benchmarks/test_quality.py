@@ -15,9 +15,9 @@ from benchmarks.holdout import capped, hold_out, read_split, write_validation_fo
 from benchmarks.quality import parse_arguments
 from benchmarks.shopbench import lines
 from benchmarks.verdict import COLUMNS, Line, judge, sentences
-from dataset_builders.errors import UserError
-from eval_tasks.baselines.questions import question
-from eval_tasks.scoring import Row, read_rows
+from common.errors import UserError
+from eval_tasks.baselines.template_rows import question
+from eval_tasks.suites.shopbench_scoring import Row, read_rows
 from tests import raw as raw_corpora
 from tests.benchmarks.command import ROOT, run
 from tests.eval_tasks.questions import TITLES, make_row

@@ -20,7 +20,7 @@ settings.load_profile("builder")
 
 def run_command(module: str, *arguments: object) -> int:
     """The exit code of `python -m dataset_builders.<module> ...`, run in this process, which saves three seconds of imports."""
-    from dataset_builders.errors import plain_errors
+    from common.errors import plain_errors
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [module, *map(str, arguments)])

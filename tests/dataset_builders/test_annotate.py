@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from common.tasks import TASKS
 from dataset_builders.dataset_files import write_checksums
-from dataset_builders.tasks import TASKS
 from tests.chat_server import ChatServer, Status, chat_server
 from tests.dataset_builders.conftest import run_command
 
@@ -203,7 +203,7 @@ def test_load_dataset_loads_all_of_it(checked: Path, tmp_path: Path) -> None:
 
 
 def test_training_reads_its_rows(checked: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from training.rows import load_rows
+    from training.mixture import load_rows
 
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path)
     rows = load_rows(str(checked), None, "train", None, "query_relation,also_buy")

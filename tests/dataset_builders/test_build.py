@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
+from common.answers import decode_answer, gold, parse_completion, render_completion
+from common.errors import UserError
+from common.tasks import FAMILIES, TASKS
 from dataset_builders.build import parse_tasks
-from dataset_builders.errors import UserError
 from dataset_builders.splits import is_test
-from dataset_builders.tasks import FAMILIES, TASKS, decode_answer, gold, parse_completion, render_completion
 from tests import raw
 
 Build = Callable[..., int]

@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.tasks import FAMILIES, TASKS
 from dataset_builders.card import (
     BIBTEX,
     REFERENCES,
@@ -21,7 +22,6 @@ from dataset_builders.card import (
     data_pattern,
     fence,
 )
-from dataset_builders.tasks import FAMILIES, TASKS
 from tests.hub_metadata import metadata_errors
 
 BUILT = ["review_rating", "query_product_ranking", "also_buy", "answer_generation"]

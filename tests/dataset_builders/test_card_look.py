@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from dataset_builders.annotating.agreement import Agreement
-from dataset_builders.annotating.pictures import write_agreement
-from dataset_builders.annotating.votes import BOUNDS
+from common.tasks import TASKS
 from dataset_builders.card import SplitSize, TaskFacts, card_text, config_tasks
+from dataset_builders.labelling.agreement import Agreement
+from dataset_builders.labelling.plots import write_agreement
+from dataset_builders.labelling.votes import BOUNDS
 from dataset_builders.plots import IMAGES, PICTURE_DPI, write_plots
 from dataset_builders.rows import Row
 from dataset_builders.splits import Split
-from dataset_builders.tasks import TASKS
 from tests.card_page import look, write_page
 
 ANSWERS: dict[str, Any] = {

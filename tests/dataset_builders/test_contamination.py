@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.errors import UserError
 from dataset_builders.contamination import EvaluationSet, contaminated, read_evaluation_sets, segments
-from dataset_builders.errors import UserError
 from dataset_builders.near_duplicates import Content
 
 SAME, GRAM = ("held out", "same text"), ("held out", "13-gram")

@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from common.errors import UserError
+from common.tasks import TASKS
 from dataset_builders import dataset_files
 from dataset_builders.card import config_tasks, data_file
 from dataset_builders.dataset_files import (
@@ -23,11 +25,9 @@ from dataset_builders.dataset_files import (
     write_dataset,
     write_split,
 )
-from dataset_builders.errors import UserError
 from dataset_builders.rows import Row
 from dataset_builders.splits import Split
 from dataset_builders.staging import Ledger
-from dataset_builders.tasks import TASKS
 
 ANSWERS: dict[str, Any] = {
     "review_rating": "4",

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import UserError
 from dataset_builders.addresses import CATEGORIES, Corpus, RemoteFile, corpora
 from dataset_builders.download import CHECKSUMS, choose, download, main
-from dataset_builders.errors import UserError
 from dataset_builders.sources import corpora as sources
 from dataset_builders.staging import SAMPLE_MARKER
 from tests import raw

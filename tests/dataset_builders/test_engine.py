@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataset_builders.accounting import keep
+from common.errors import UserError
 from dataset_builders.engine import Draw, connect, firsts, load_tables
-from dataset_builders.errors import UserError
 from dataset_builders.expressions import lower, spaced, without, words
+from dataset_builders.outcomes import keep
 from dataset_builders.recipes import recipes
 from dataset_builders.recipes.multiple_choice import _STARS
 from dataset_builders.recipes.retrieval import subjects
@@ -183,7 +183,7 @@ def test_without_java_spark_says_what_it_needs(tmp_path: Path) -> None:
     code = (
         "from pathlib import Path\n"
         "from dataset_builders.engine import connect\n"
-        "from dataset_builders.errors import plain_errors\n"
+        "from common.errors import plain_errors\n"
         f"with plain_errors(): connect('1GB', 1, Path({str(tmp_path)!r}), 'pyspark')"
     )
     environment = {"PATH": str(tmp_path), "JAVA_HOME": str(tmp_path)}

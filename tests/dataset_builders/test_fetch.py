@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataset_builders.errors import UserError
+from common.errors import UserError
 from dataset_builders.fetch import asked_wait, fetch, new_client, require_room, shown
 from tests.file_server import Cut, FileServer, Headers, Status, serving
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.tasks import TASKS
 from dataset_builders.plots import BINS, IMAGES, answer_counts, prompt_words, write_plots
 from dataset_builders.rows import Row
 from dataset_builders.splits import Split
-from dataset_builders.tasks import TASKS
 
 
 def row(task: str, answer: Any, prompt: str = "a prompt of five words") -> Row:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from common.tasks import GAINS, TASKS, template_fields
 from dataset_builders.recipes import multiple_choice, recipes
 from dataset_builders.tables import LABELS
-from dataset_builders.tasks import GAINS, TASKS, template_fields
 from tests import raw
 from tests.dataset_builders import recipe_tables
 from tests.dataset_builders.recipe_runs import Drawn, Harvester, Rows, Tables

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from common.tasks import QUERY_RELATIONS
 from dataset_builders.recipes import multiple_choice
 from dataset_builders.recipes.multiple_choice import RELATION_OF_PRODUCTS, RELEVANCE
 from dataset_builders.splits import is_test
-from dataset_builders.tasks import QUERY_RELATIONS
 from tests.dataset_builders import recipe_tables
 from tests.dataset_builders.recipe_runs import (
     SEEDS,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from common.tasks import GAINS
 from dataset_builders.tables import LABELS
-from dataset_builders.tasks import GAINS
 from tests.dataset_builders import recipe_tables
 from tests.dataset_builders.recipe_runs import SEEDS, Case, Harvester, Rows, judged_products, outcomes
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from common.answers import parse_completion
+from common.tasks import TASKS
 from dataset_builders.records import Rejected
 from dataset_builders.rows import Row, make_row
-from dataset_builders.tasks import TASKS, parse_completion
 
 LICENCES = {"esci": "Apache-2.0", "amazonqa": "none stated"}
 RANKING = {

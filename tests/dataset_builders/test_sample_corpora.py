@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataset_builders.errors import UserError
+from common.errors import UserError
 from dataset_builders.sample_corpora import LARGEST_SCALE, MARKER, SMALLEST_SCALE, main, plan, write_corpora
 from dataset_builders.samples.catalog import LOCALES, Product, categories, kits, topics
 from dataset_builders.samples.files import asin

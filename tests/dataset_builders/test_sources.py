@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataset_builders.errors import UserError
+from common.errors import UserError
 from dataset_builders.records import Rejected
 from dataset_builders.sources import amazon_reviews, amazonqa, corpora, ecinstruct, esci, identifier, merrec, own_tables
 from dataset_builders.tables import TABLES, reject_reason

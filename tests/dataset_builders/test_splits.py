@@ -2,9 +2,9 @@
 
 import pytest
 
-from dataset_builders.errors import UserError
+from common.errors import UserError
+from common.tasks import TASKS
 from dataset_builders.splits import TEST_SHARE, Size, is_test, parse_sizes
-from dataset_builders.tasks import TASKS
 
 
 def test_the_share_of_test_groups_is_as_stated_and_another_seed_draws_others() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataset_builders.errors import UserError
+from common.errors import UserError
 from dataset_builders.staging import SAMPLE_MARKER, SAMPLES, Ledger, find_corpora, find_tables, stage
 from dataset_builders.tables import TABLES
 from tests import raw

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from dataset_builders import hub as publisher
+from common import hub as publisher
+from common.hub import commit_folder
 from dataset_builders.dataset_files import write_checksums
-from dataset_builders.hub import commit_folder
 from dataset_builders.publish import read_dataset
 from tests import raw
 from tests.hub import ALICE, Hub

@@ -4,7 +4,8 @@ import hashlib
 import json
 from typing import Any
 
-from dataset_builders.tasks import TASKS, gold, render_completion, render_prompt, template_fields
+from common.answers import gold, render_completion
+from common.tasks import TASKS, render_prompt, template_fields
 
 TITLES = ("steel kettle", "garden hose", "wool blanket", "desk lamp", "bread knife", "yoga mat")
 FIELDS: dict[str, Any] = {

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from dataset_builders.tasks import TASKS, Task, gold, render_completion, render_prompt, template_fields
+from common.answers import gold, render_completion
+from common.tasks import TASKS, Task, render_prompt, template_fields
 
 GENERIC_FIELDS = {
     "review": "Broke after a week.",

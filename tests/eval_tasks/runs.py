@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eval_tasks.metrics import task_score
+from eval_tasks.metrics.aggregate import task_score
 from eval_tasks.reporting.comparison import Model, Report, make_report
 from eval_tasks.reporting.details import by_row, read_details
 from eval_tasks.reporting.results import metric_key, read_run

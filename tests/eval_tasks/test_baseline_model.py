@@ -8,9 +8,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from dataset_builders.tasks import TASKS, parse_completion
-from eval_tasks.baselines.answers import BASELINES
+from common.answers import parse_completion
+from common.tasks import TASKS
 from eval_tasks.baselines.encoders import minilm
+from eval_tasks.baselines.shop import BASELINES
 from tests.eval_tasks.conftest import REPOSITORY, Lighteval
 from tests.eval_tasks.questions import TITLES, answer_of, make_row
 from tests.eval_tasks.rows import shopbench_records, write_lines, write_splits

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataset_builders.errors import UserError
-from eval_tasks.ecinstruct_rows import read_rows
-from eval_tasks.ecinstruct_scoring import BY_PLACE, GAINS, TASKS, Row, pattern, read, shown, value
-from eval_tasks.metrics import AGGREGATES
-from eval_tasks.scoring import task_score
+from common.errors import UserError
+from eval_tasks.metrics.aggregate import AGGREGATES
+from eval_tasks.suites.ecinstruct_rows import read_rows
+from eval_tasks.suites.ecinstruct_scoring import BY_PLACE, GAINS, TASKS, Row, pattern, read, shown, value
+from eval_tasks.suites.shopbench_scoring import task_score
 from tests.eval_tasks.conftest import REPOSITORY, Lighteval
 
 CASES = json.loads((Path(__file__).parent / "cases" / "ecinstruct.json").read_text(encoding="utf-8"))

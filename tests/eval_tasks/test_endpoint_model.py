@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from dataset_builders.annotating import client
-from dataset_builders.annotating.client import Endpoint
-from dataset_builders.errors import UserError
-from dataset_builders.tasks import TASKS
-from eval_tasks.answering.answer_store import AnswerStore
-from eval_tasks.answering.asking import Loaded, Prompt, Refused, parse_options
+from common import chat
+from common.chat import Endpoint
+from common.errors import UserError
+from common.tasks import TASKS
+from eval_tasks.backends.answer_store import AnswerStore
+from eval_tasks.backends.prompts import Loaded, Prompt, Refused, parse_options
 from tests.chat_server import PASSING, Body, ChatServer, Cut, Fault, Stall, Status, chat_server, completion, said
 from tests.eval_tasks.conftest import Lighteval
 from tests.eval_tasks.rows import write_dataset
@@ -33,7 +33,7 @@ def server() -> Iterator[ChatServer]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits of milliseconds before a retry."""
-    monkeypatch.setattr(client, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(chat, "FIRST_WAIT", 0.001)
 
 
 def prompts(count: int) -> list[Prompt]:
@@ -146,7 +146,7 @@ def test_a_server_that_is_not_there_is_told(server: ChatServer, monkeypatch: pyt
 def test_what_was_answered_before_a_failure_is_kept_and_not_asked_again(
     server: ChatServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from eval_tasks.answering.backend import ask
+    from eval_tasks.backends.lighteval_model import ask
 
     asked, store = prompts(12), AnswerStore(tmp_path / "answers.sqlite")
     bad = asked[6].messages[-1][1]
@@ -167,7 +167,7 @@ def test_what_was_answered_before_a_failure_is_kept_and_not_asked_again(
 def test_a_refused_prompt_is_recorded_so_and_told_again_when_resumed(
     server: ChatServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from eval_tasks.answering.backend import ask
+    from eval_tasks.backends.lighteval_model import ask
 
     asked, store = prompts(6), AnswerStore(tmp_path / "answers.sqlite")
     too_long = "This model's maximum context length is 2048 tokens. However, your prompt contains 4000 input tokens."

@@ -14,12 +14,13 @@ import pytest
 from evaluate.loading import get_imports
 from huggingface_hub import metadata_load
 
-from dataset_builders.errors import UserError
-from dataset_builders.tasks import TASKS, gold, render_completion
+from common.answers import gold, render_completion
+from common.errors import UserError
+from common.tasks import TASKS
 from eval_tasks.publish_metric import MODULES, assemble, main
-from eval_tasks.scoring import score
+from eval_tasks.suites.shopbench_scoring import score
 from tests.eval_tasks.rows import answer_of, shopbench_records
-from tests.eval_tasks.test_scoring import rows_of
+from tests.eval_tasks.suites.test_shopbench_scoring import rows_of
 from tests.hub import Hub
 
 REPOSITORY = Path(__file__).parents[2]

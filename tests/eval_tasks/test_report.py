@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dataset_builders.errors import plain_errors
+from common.errors import plain_errors
 from eval_tasks.report import FILES, main
 from tests.eval_tasks.runs import BASELINE, said, write_run
 

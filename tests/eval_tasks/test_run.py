@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from dataset_builders.errors import UserError
-from dataset_builders.tasks import TASKS
+from common.errors import UserError
+from common.tasks import TASKS
 from eval_tasks.run import folder_names, main, model_options, parse_arguments, task_names
 from tests.eval_tasks.rows import dataset_row, write_dataset, write_splits
 

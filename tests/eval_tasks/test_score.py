@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dataset_builders.errors import UserError, plain_errors
+from common.errors import UserError, plain_errors
 from eval_tasks.score import main
 from tests.eval_tasks.rows import shopbench_records, write_lines
 

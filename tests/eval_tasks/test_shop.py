@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from dataset_builders.tasks import TASKS
-from eval_tasks import text_metrics
+from common import scoring
+from common.tasks import TASKS
 from tests.eval_tasks.conftest import REPOSITORY, Lighteval
 from tests.eval_tasks.rows import dataset_row, write_dataset
 from tests.hub import Hub
@@ -97,7 +97,7 @@ def test_hostile_answers_are_scored_like_any(shop_dataset: Path, monkeypatch: py
 def test_a_task_whose_metric_lacks_a_package_is_left_out_and_told(
     shop_dataset: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for function in (text_metrics.rouge_l, text_metrics._common_subsequence):
+    for function in (scoring.rouge_l, scoring._common_subsequence):
         function.cache_clear()
     monkeypatch.setitem(sys.modules, "rapidfuzz.distance", None)
 

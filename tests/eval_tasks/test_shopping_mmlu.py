@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval_tasks.answer_forms import pattern, right_answer
-from eval_tasks.metrics import TASK_TYPES
-from eval_tasks.parsers import says_nothing
-from eval_tasks.scoring import Row, task_score
-from eval_tasks.shopping_mmlu_rows import INSTRUCTION, read_rows
-from eval_tasks.shopping_mmlu_scoring import read_answer, score_answers
+from common.answers import says_nothing
+from eval_tasks.metrics.aggregate import TASK_TYPES
+from eval_tasks.suites.shopbench_patterns import pattern, right_answer
+from eval_tasks.suites.shopbench_scoring import Row, task_score
+from eval_tasks.suites.shopping_mmlu_rows import INSTRUCTION, read_rows
+from eval_tasks.suites.shopping_mmlu_scoring import read_answer, score_answers
 from tests.eval_tasks.conftest import REPOSITORY, Lighteval
 from tests.eval_tasks.rows import write_lines
 

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from dataset_builders.errors import UserError
-from dataset_builders.tasks import TASKS, parse_completion
-from eval_tasks.answering.asking import Prompt, parse_options
+from common.answers import parse_completion
+from common.errors import UserError
+from common.tasks import TASKS
+from eval_tasks.backends.prompts import Prompt, parse_options
 from tests.eval_tasks.conftest import REPOSITORY
 from tests.eval_tasks.rows import write_dataset
 from tests.tiny_llama import build_tiny_llama
@@ -211,7 +212,7 @@ class TestWithVllm:
 
         folders = [models.adapter, changed("patterned", rank_pattern={"q_proj": 100}), changed("dora", use_dora=True), tmp_path]
         script = (
-            "import sys\nfrom pathlib import Path\nfrom dataset_builders.errors import UserError\n"
+            "import sys\nfrom pathlib import Path\nfrom common.errors import UserError\n"
             "from eval_tasks.vllm_model import rank_limit\n"
             "for argument in sys.argv[1:]:\n"
             "    try:\n        print(rank_limit([Path(argument)]))\n"

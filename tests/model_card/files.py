@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.tasks import TASKS
+from common.tasks import TASKS
 
 BASE = {"review_rating": 0.2, "query_product_ranking": 0.7, "also_buy": 0.1, "answer_generation": 0.15}
 TUNED = {"review_rating": 0.6, "query_product_ranking": 0.65, "also_buy": 0.5, "answer_generation": 0.35}

@@ -10,7 +10,7 @@ import sys
 import pytest
 from huggingface_hub import HfApi, ModelCard
 
-from dataset_builders.tasks import TASKS
+from common.tasks import TASKS
 from model_card import card as card_module
 from model_card.build import main
 from tests.eval_tasks.runs import BASELINE, said, write_run

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dataset_builders.tasks import TASKS
+from common.tasks import TASKS
 from model_card.build import main
 from tests.card_page import look, write_page
 from tests.eval_tasks.runs import BASELINE, Said, said, write_run

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from dataset_builders.tasks import TASKS, render_prompt
+from common.tasks import TASKS, render_prompt
 from model_card.build import main
 from model_card.quick_start import EXAMPLES, RANKS, max_lora_rank, vllm_obstacles
 from tests.model_card.files import TUNED, write_adapter, write_base_model, write_data, write_json, write_results

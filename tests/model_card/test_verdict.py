@@ -2,7 +2,7 @@
 
 import pytest
 
-from model_card.results import read_comparisons
+from model_card.evaluations import read_comparisons
 from model_card.verdict import headline, verdict
 from tests.eval_tasks.runs import said, write_run
 from tests.model_card.files import BASE, TUNED, write_baseline, write_results

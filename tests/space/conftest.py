@@ -19,7 +19,6 @@ import pytest
 from tests.training.random_adapters import random_adapter
 
 REPO = Path(__file__).parents[2]
-sys.path.insert(0, str(REPO / "space"))  # its modules import each other as on the Hub, where their folder is on the path
 
 NASTY_TITLES = (
     "<img src=x onerror=\"document.title='owned'\">",
@@ -50,7 +49,9 @@ def write_rows(folder: Path, task: str, rows: list[tuple[str, Any]], split: str 
     """A dataset folder's file of one task and split, with the columns that the Space reads. A row is prompt and answer."""
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from tasks import TASKS, gold, render_completion
+
+    from common.answers import gold, render_completion
+    from common.tasks import TASKS
 
     path = folder / "data" / task / f"{split}-00000-of-00001.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +119,7 @@ def process_of(page: Served) -> Any:
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A built dataset's folder: product titles that try to be more than text, and reviews on several pages."""
-    from tasks import TASKS, render_prompt
+    from common.tasks import TASKS, render_prompt
 
     folder = tmp_path_factory.mktemp("dataset")
     ranking, rating = TASKS["query_product_ranking"], TASKS["review_rating"]

@@ -13,12 +13,12 @@ from typing import Any
 
 import httpx
 import pytest
-from app import QUEUE_SIZE
-from asking import Ask
-from comparison import ANSWER_SECONDS
-from local_model import LocalModel
-from tasks import TASKS
 
+from common.tasks import TASKS
+from space.demo.backend import Ask
+from space.demo.comparison import ANSWER_SECONDS
+from space.demo.local_model import LocalModel
+from space.demo.page import QUEUE_SIZE
 from tests.chat_server import ChatServer, Status, chat_server
 from tests.space.conftest import Served, process_of, serve
 

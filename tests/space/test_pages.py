@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from examples import read_examples
 from gradio_client import Client
-from views import View, views
 
+from space.demo.examples import read_examples
+from space.demo.views import View, views
 from tests.space.conftest import NASTY_TITLES, REVIEWS, Served, serve
-from tests.space.test_app import NEW_TASK, PROMPTS, QUEUE_SIZE
+from tests.space.demo.test_page import NEW_TASK, PROMPTS, QUEUE_SIZE
 
 pytestmark = pytest.mark.browser
 GO = "Compare the answers"

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import model_pair
 import pytest
 import torch
-from asking import Ask
-from endpoint_model import Endpoint, EndpointModel
-from local_model import LocalModel
 
+from space.demo import model_pair
+from space.demo.backend import Ask
+from space.demo.endpoint_model import Endpoint, EndpointModel
+from space.demo.local_model import LocalModel
 from tests.tiny_llama import build_tiny_llama
 from tests.training.random_adapters import random_adapter
 from tests.vllm_server import needs_vllm, vllm_server

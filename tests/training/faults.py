@@ -177,6 +177,6 @@ def mark_waiting(marker: str) -> None:
 
 def impatient() -> None:
     """Asks a Hub that fails again at once."""
-    from dataset_builders import hub
+    from common import hub
 
     hub.WAITS = (0.01,) * 4

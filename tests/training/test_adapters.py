@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataset_builders.errors import UserError
+from common.errors import UserError
 from tests.training.conftest import Run
 from training.adapters import parse_weights, public_name, read_adapter, split_revision
 

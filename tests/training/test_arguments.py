@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataset_builders.errors import UserError
+from common.errors import UserError
 from tests.training.conftest import RECIPE, ROOT, make_row
 from training import attention
 from training.arguments import DataArguments, parse_arguments

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataset_builders.tasks import TASKS, listed_numbers, read_fields, render_prompt
+from common.answers import listed_numbers
+from common.tasks import TASKS, read_fields, render_prompt
 from training.curriculum import EasierFirst, easier, in_fixed_order
 
 OPTIONS = st.lists(st.text("ab. 1", min_size=1, max_size=6), min_size=2, max_size=5, unique=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dataset_builders.errors import UserError
+from common.errors import UserError
 from training import embedded_model
 from training.embedded_model import GGUF, INSTALL, build
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataset_builders.errors import UserError
+from common.errors import UserError
 from tests.eval_tasks.rows import write_dataset
 from tests.hub import Hub
 from tests.training.conftest import ROOT

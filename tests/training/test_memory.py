@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dataset_builders.errors import UserError
+from common.errors import UserError
 from tests.training.conftest import ROOT
 from training import activations, arguments, memory
 from training.activations import Batch

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataset_builders.errors import UserError
+from common.errors import UserError
 from tests.hub import Hub
 from tests.training.conftest import ROOT, Run
 from tests.training.random_adapters import random_adapter

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from dataset_builders.errors import UserError
+from common.errors import UserError
 from tests.hub import Hub
 from tests.training.conftest import ROOT, Run
 from training.publish import adapter_files, base_on_hub

@@ -11,7 +11,7 @@ import yaml
 
 from tests.training.conftest import ROOT
 from training import arguments
-from training.combinations import NOT_MEANT, ON_GPUS, not_meant, read_accelerate
+from training.compatibility import NOT_MEANT, ON_GPUS, not_meant, read_accelerate
 
 RECIPES = sorted((ROOT / "training" / "recipes").glob("*.yaml"))
 FILES = sorted((ROOT / "training" / "accelerate").glob("*.yaml"))

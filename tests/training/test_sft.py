@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from dataset_builders.errors import UserError
+from common.errors import UserError
 from tests.hub import Hub
 from tests.training.conftest import COMPLETIONS, RECIPE, ROOT, ROWS, Run, make_row
 from training import sft
-from training.rows import load_rows, split_validation
+from training.mixture import load_rows, split_validation
 
 SUMMARY_KEYS = {
     "base_model",
@@ -577,7 +577,7 @@ def test_an_output_folder_that_cannot_be_written_is_found_out_first(tmp_path: Pa
 
 def test_what_the_hub_refuses_is_told_in_one_sentence(hub: Hub, tiny_llama: Path, shop_rows: Path, tmp_path: Path) -> None:
     code = (
-        "import json, sys; from dataset_builders.errors import UserError; from training import sft\n"
+        "import json, sys; from common.errors import UserError; from training import sft\n"
         "for argv in json.loads(sys.argv[1]):\n"
         "    try: sft.run(argv)\n"
         "    except UserError as error: print('SAID', error)\n"

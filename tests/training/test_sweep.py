@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataset_builders.errors import UserError
+from common.errors import UserError
 from eval_tasks.reporting.results import Score
 from tests.eval_tasks.rows import write_dataset
 from tests.training.conftest import ROOT

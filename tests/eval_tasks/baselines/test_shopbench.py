@@ -5,10 +5,10 @@ from statistics import mean
 
 import pytest
 
-from eval_tasks.baselines.answers import BASELINES
-from eval_tasks.baselines.questions import question
+from eval_tasks.baselines.shop import BASELINES
 from eval_tasks.baselines.shopbench import answers, guess_score, numbered
-from eval_tasks.scoring import Row, parse_rows, score_samples
+from eval_tasks.baselines.template_rows import question
+from eval_tasks.suites.shopbench_scoring import Row, parse_rows, score_samples
 from tests.eval_tasks.questions import TITLES, make_row
 from tests.eval_tasks.rows import shopbench_records
 

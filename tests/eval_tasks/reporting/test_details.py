@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataset_builders.errors import UserError
+from common.errors import UserError
 from eval_tasks.reporting.details import Answer, by_row, read_details, read_file
 from eval_tasks.reporting.results import read_run
 from tests.eval_tasks.rows import dataset_row
@@ -18,7 +18,7 @@ ANSWER = Answer("0", "prompt", "gold", "text", 1.0, False, "", {})
 
 
 def test_a_real_run_of_lighteval_is_read(shop_run: Path) -> None:
-    from dataset_builders.tasks import TASKS
+    from common.tasks import TASKS
 
     details, scores = read_details(shop_run), read_run(shop_run).scores
 

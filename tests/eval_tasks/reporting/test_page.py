@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from eval_tasks.report import main
-from eval_tasks.reporting.cases import draw
+from eval_tasks.reporting.examples import draw
 from eval_tasks.reporting.page import render
 from tests.eval_tasks.runs import BASELINE, Said, report_of, said, write_run
 

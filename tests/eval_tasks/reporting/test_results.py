@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dataset_builders.errors import UserError
+from common.errors import UserError
 from eval_tasks.reporting.results import names_of, read_run, results_files
 from tests.eval_tasks.runs import BASELINE, said, write_run
 

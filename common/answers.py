@@ -1,0 +1,212 @@
+"""Answers: what a perfect model says, how a model's text is parsed, and regular expressions of all that can be parsed.
+
+No parser raises, whatever the text is. Only the standard library is imported, so that the Space can take this file along.
+"""
+
+import ast
+import json
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from itertools import permutations
+from math import perm
+from typing import Any
+
+from common.tasks import RANKED, Task, Value
+
+LONGEST_INT = 4300
+"""Digits that Python reads as an int unless it is told otherwise, and libraries do tell it otherwise."""
+
+
+def gold(task: Task, answer: Any) -> Value:
+    """What a perfect model's completion parses to, from a row's decoded `answer`.
+
+    `answer` is what the metric needs, in ShopBench's shapes: a label, the gain of each product (ranking), the numbers of
+    the true items (retrieval), or a text.
+    """
+    if task.family == "ranking":
+        return sorted(range(1, len(answer) + 1), key=lambda number: -answer[number - 1])
+    if task.family == "retrieval":
+        return list(answer)
+    return str(answer)
+
+
+def render_completion(task: Task, value: Value) -> str:
+    """The completion's text for a label, an order, a selection or a text; `parse_completion` takes it back."""
+    return ",".join(map(str, value)) if isinstance(value, list) else value
+
+
+def parse_completion(task: Task, text: str) -> Value | None:
+    """What a model's text says, or None where it cannot be read. Never raises.
+
+    A label counts where the text begins with it, whatever follows. Numbers are read as `parse_numbers` does; a ranking is
+    a permutation of 1 to 5, a selection has distinct numbers from 1. Only the first line of a generated text counts.
+    """
+    text = text.strip()
+    if task.family == "multiple_choice":
+        return _leading_label(task.labels, text)
+    if task.family == "ranking":
+        order = [number for number in parse_numbers(text) if number <= RANKED][:RANKED]
+        return order if sorted(order) == list(range(1, RANKED + 1)) else None
+    if task.family == "retrieval":
+        picks = list(dict.fromkeys(number for number in parse_numbers(text) if number > 0))
+        return picks or None
+    return text.split("\n")[0].strip() or None
+
+
+def _leading_label(labels: tuple[str, ...], text: str) -> str | None:
+    for label in labels:
+        if re.match(re.escape(label) + r"(?![^\W_])", text, re.IGNORECASE):
+            return label
+    return None
+
+
+def parse_numbers(text: str) -> list[int]:
+    """Comma-separated numbers as ShopBench reads them: keep numeric characters, commas and spaces; skip what is no int."""
+    numbers = []
+    for piece in "".join(char for char in text if char.isnumeric() or char in ", ").split(","):
+        if len(piece.strip()) > LONGEST_INT:
+            continue
+        try:
+            numbers.append(int(piece))
+        except ValueError:
+            continue
+    return numbers
+
+
+def answer_pattern(task: Task) -> str:
+    """A regular expression that every readable completion of the task matches in full."""
+    if task.family == "multiple_choice":
+        return "|".join(map(re.escape, task.labels))
+    if task.family == "ranking":
+        return "|".join(",".join(order) for order in permutations("12345"[:RANKED]))
+    if task.family == "retrieval":
+        return r"[1-9][0-9]?(?:,[1-9][0-9]?)*"
+    return r"[^\n]+"
+
+
+MOST_ORDERS = 720
+"""Ordered selections, 3 of 10, that a pattern spells out. Beyond, a number may repeat; `parse_completion` drops repeats."""
+
+
+def row_pattern(task: Task, prompt: str, answer: Any) -> str:
+    """A regular expression for the readable completions of one row, whose decoded answer is `answer`; "" where any will do.
+
+    Of a multiple choice a label that the prompt offers, of a ranking a permutation of 1 to 5, of a retrieval as many numbers of
+    the prompt's list as are true, since no more are scored. It needs no lookaround and no backreference, so that engines
+    of automata take it.
+    """
+    if task.family == "generation":
+        return ""
+    listed = listed_numbers(prompt)
+    pattern = answer_pattern(task)
+    if task.family == "multiple_choice" and "{options:0}" in task.templates[0]:
+        pattern = "|".join(label for label in task.labels if label in map(str, listed))
+    elif task.family == "retrieval":
+        pattern = selection_pattern(listed, len(answer))
+    # A product's text may hold a list of its own; what forbids the right answer was read from such a one.
+    return pattern if re.fullmatch(pattern, render_completion(task, gold(task, answer))) else answer_pattern(task)
+
+
+def listed_numbers(prompt: str) -> range:
+    """The numbers of the prompt's last numbered list, which begins at 0 or 1; empty where there is none of two or more."""
+    listed, last = range(0), range(0)
+    for line in re.findall(r"^[ \t]*([0-9]{1,3})\.(?![0-9])", prompt, re.MULTILINE):
+        number = int(line)
+        if last and number == last.stop:
+            last = range(last.start, number + 1)
+        elif number <= 1:
+            last = range(number, number + 1)
+        listed = last if len(last) > 1 else listed
+    return listed
+
+
+def selection_pattern(numbers: range, count: int) -> str:
+    """`count` of the numbers, separated by commas, distinct where MOST_ORDERS allows to spell them out."""
+    if 0 < perm(len(numbers), count) <= MOST_ORDERS:  # 0 where there are fewer than so many
+        return _orders(tuple(map(str, numbers)), count)
+    one = f"(?:{'|'.join(map(str, numbers))})"
+    return one + f"(?:,{one}){{{count - 1}}}"
+
+
+def _orders(items: tuple[str, ...], count: int) -> str:
+    if count <= 1:
+        return "|".join(items)
+    rests = ((item, tuple(other for other in items if other != item)) for item in items)
+    return "|".join(f"{item},(?:{_orders(rest, count - 1)})" for item, rest in rests)
+
+
+def decode_answer(row: dict[str, Any]) -> Any:
+    """A row's `answer` column, decoded from JSON."""
+    return json.loads(row["answer"])
+
+
+# ShopBench's parsers restate parsers.py of the scorer in the KDD Cup 2024 starter kit
+# (https://gitlab.aicrowd.com/aicrowd/challenges/amazon-kdd-cup-2024/amazon-kdd-cup-2024-starter-kit). Where they look strange
+# they are meant to: an answer must be read as it is there.
+MAX_CHARACTERS = 5000
+"""What comes later in an answer is not read, as in ShopBench's scorer."""
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def whole_characters(text: str) -> str:
+    """The text with U+FFFD for each half of a surrogate pair, which a JSON file can hold but no tokenizer takes."""
+    return _SURROGATES.sub("\ufffd", text)
+
+
+def parse_choice(text: str) -> int:
+    """The first character as a number, in any script that `int` knows, or -1."""
+    try:
+        return int(text[:MAX_CHARACTERS].strip()[:1])
+    except ValueError:
+        return -1
+
+
+def parse_ranking(text: str) -> list[int]:
+    """The first five numbers up to 5; none at all if one repeats."""
+    order = [number for number in parse_numbers(text[:MAX_CHARACTERS]) if number <= 5][:5]
+    return order if len(set(order)) == len(order) else []
+
+
+def parse_retrieval(text: str) -> list[int]:
+    """The first three numbers, repeated ones too."""
+    return parse_numbers(text[:MAX_CHARACTERS])[:3]
+
+
+def parse_entities(text: str) -> list[str]:
+    """A Python literal that is a list of strings, as it is; else the text split at commas."""
+    text = text[:MAX_CHARACTERS]
+    literal = _literal(text) if "[" in text else None  # no list without a bracket, and most answers have none
+    if isinstance(literal, list) and all(isinstance(entity, str) for entity in literal):
+        return literal
+    return [entity.strip() for entity in text.split(",") if entity.strip()]
+
+
+def _literal(text: str) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an odd escape in an answer is nobody's business
+            return ast.literal_eval(text)
+    except Exception:  # as the official scorer: a model's text can make the parser raise nearly anything
+        return None
+
+
+def parse_text(text: str) -> str:
+    """The text without the white space around it."""
+    return text[:MAX_CHARACTERS].strip()
+
+
+PARSERS: Mapping[str, Callable[[str], Any]] = {
+    "multiple-choice": parse_choice,
+    "ranking": parse_ranking,
+    "retrieval": parse_retrieval,
+    "named_entity_recognition": parse_entities,
+    "generation": parse_text,
+}
+"""ShopBench's task_type -> parser."""
+
+
+def says_nothing(answer: Any) -> bool:
+    """Whether this is what a parser makes of a text that it cannot read."""
+    return answer in (-1, [], "")

@@ -1,0 +1,151 @@
+"""Files and folders that appear whole or not at all, checksums, and JSON."""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError
+
+
+@contextmanager
+def replaced(out: Path, marker: str) -> Iterator[Path]:
+    """A new folder beside `out` to write into; it takes the place of `out` when the block ends well, else it goes.
+
+    An `out` that exists is replaced only if it is empty or holds the file `marker`, which says that it came from here.
+    Where `out` is a link, what it points to is replaced. A process killed between the two renames leaves the old folder
+    beside it, and the next run puts it back. While one process is in the block, any other gets a UserError.
+    """
+    given, out = out, out.resolve()
+    if out in (Path.cwd(), *Path.cwd().parents):
+        raise UserError(f"{given} is the folder that you are in, or one around it. Give another.")
+    if os.path.ismount(out):  # Path.is_mount raises where a name is too long
+        raise UserError(f"{given} is a disk of its own, which cannot be replaced. Give a folder on it.")
+    missing = [parent for parent in out.parents if not parent.exists()]
+    new, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
+    with ExitStack() as locks:
+        with _plain_refusals(given):
+            locks.callback(os.close, _lock(new))
+        try:
+            with _plain_refusals(given):
+                if out.is_dir():  # by its new name, the folder of a run that still clears up
+                    locks.callback(os.close, _lock(out))
+                _prepare(given, out, new, old, marker)
+            yield new
+            _swap(out, new, old)
+        except BaseException as error:
+            shutil.rmtree(new, ignore_errors=True)  # only here: after the swap, the name is the next run's
+            if not out.exists():
+                with suppress(OSError):  # another's file may have come into one of them
+                    for parent in missing:
+                        parent.rmdir()
+            if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            told = f"{given} cannot be written: {error.strerror}. Make room, or give a folder on another disk."
+            raise UserError(told) from None
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _plain_refusals(given: Path) -> Iterator[None]:
+    try:
+        yield
+    except BlockingIOError:
+        raise UserError(f"another run is writing to {given}; wait for it, or give another --out.") from None
+    except OSError as error:
+        raise UserError(f"{given} cannot be written: {error.strerror}. Give a folder that you may write to.") from None
+
+
+def _lock(folder: Path) -> int:
+    """Makes the folder where there is none and locks it until the returned descriptor is closed, which a kill does too.
+
+    Raises BlockingIOError where another process has it.
+    """
+    while True:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError), ExitStack() as opened:  # not found: another run has just removed it
+            with suppress(FileExistsError):
+                folder.mkdir()
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            opened.callback(os.close, descriptor)
+            _flock(descriptor)
+            # Else another run renamed or removed it before it let go.
+            if os.path.samestat(os.fstat(descriptor), folder.stat()):
+                opened.pop_all()
+                return descriptor
+
+
+def _flock(descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        pass  # some network disks lock no folders; two runs at once are then the user's care
+
+
+def _prepare(given: Path, out: Path, new: Path, old: Path, marker: str) -> None:
+    """Clears up behind a killed run, then refuses an `out` that is not to be replaced."""
+    if old.exists() and not out.exists():
+        old.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+    for left in new.iterdir():  # one by one, since `new` itself is locked
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{given} is a file. Give a folder.")
+    if out.is_dir() and any(out.iterdir()) and not (out / marker).exists():
+        raise UserError(f"{given} exists and holds something else. Give an empty or a new folder.")
+
+
+def _swap(out: Path, new: Path, old: Path) -> None:
+    if out.exists():
+        out.rename(old)
+    try:
+        new.rename(out)
+    except BaseException:
+        if old.exists():
+            old.rename(out)
+        raise
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a value as JSON, whole or not at all. Raises ValueError for NaN, which JSON does not have, and UserError."""
+    text = json.dumps(value, indent=1, allow_nan=False) + "\n"
+    write_whole(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """The file that `write` writes, whole or not at all."""
+    unfinished = path.with_name(path.name + ".tmp")
+    try:
+        write(unfinished)
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object that a file holds. Raises UserError."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} cannot be read as JSON ({error}); write it again") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds no JSON object; write it again")
+    return value

@@ -1,0 +1,285 @@
+"""The twelve tasks: how each is asked, and in which family's form it is answered. Building, training, evaluation and demo start here.
+
+Only the standard library is imported, so that the Space can take this file along. How an answer is read is in `answers.py`, how it is
+scored in `scoring.py`.
+"""
+
+import re
+import string
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+Family = Literal["multiple_choice", "ranking", "retrieval", "generation"]
+
+Value = str | list[int]
+
+FAMILIES: tuple[Family, ...] = ("multiple_choice", "ranking", "retrieval", "generation")
+
+QUERY_RELATIONS = ("narrowing", "substitute", "complement", "irrelevant")
+
+GAINS = {"exact": 1.0, "substitute": 0.1, "complement": 0.01, "irrelevant": 0.0}
+"""Label of a judgment -> gain, as ShopBench weighs them for NDCG."""
+
+RANKED = 5
+"""Number of products in a ranking prompt; ShopBench's parser knows no other."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task. `templates` are format strings over the fields that its recipe yields (see `render_prompt`)."""
+
+    name: str
+    title: str
+    family: Family
+    tables: tuple[str, ...]
+    templates: tuple[str, ...]
+    metric: str
+    train_size: int
+    test_size: int
+    labels: tuple[str, ...] = ()
+    max_new_tokens: int = 8
+
+
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        Task(
+            name="review_rating",
+            title="Rating of a review",
+            family="multiple_choice",
+            tables=("reviews",),
+            templates=(
+                "Rate the following product review on a scale of 1 to 5, with 1 being very negative and 5 being very positive.\n"
+                "Category: {category}\nReview: {review}\nAnswer: ",
+                "A customer wrote this review of a product in {category}. How many stars out of 5 did the customer give?\n"
+                "{review}\nAnswer with one number: ",
+            ),
+            metric="accuracy",
+            train_size=8994,
+            test_size=965,
+            labels=("1", "2", "3", "4", "5"),
+        ),
+        Task(
+            name="query_relation",
+            title="Relation of two queries",
+            family="multiple_choice",
+            tables=("judgments",),
+            templates=(
+                'Which of the following statements best describes the relation from query "{query}" to query "{other_query}"?\n'
+                "{options:0}\nAnswer: ",
+                'A customer searched for "{query}" and then for "{other_query}". What is the second query to the first?\n'
+                "{options:0}\nAnswer with one number: ",
+            ),
+            metric="accuracy",
+            train_size=8621,
+            test_size=925,
+            labels=("0", "1", "2", "3"),
+        ),
+        Task(
+            name="query_product_relation",
+            title="Relation of a query and a product",
+            family="multiple_choice",
+            tables=("judgments", "products"),
+            templates=(
+                "What is the relevance of the product to the query?\nQuery: {query}\nProduct: {product}\n{options:0}\nAnswer: ",
+                'A customer searched for "{query}" and was shown "{product}". Which statement fits best?\n'
+                "{options:0}\nAnswer with one number: ",
+            ),
+            metric="accuracy",
+            train_size=9255,
+            test_size=993,
+            labels=("0", "1", "2", "3"),
+        ),
+        Task(
+            name="product_relation",
+            title="Relation of two products",
+            family="multiple_choice",
+            tables=("co_purchases", "products"),
+            templates=(
+                "How do these two products relate?\nProduct 1: {product}\nProduct 2: {other_product}\n{options:0}\nAnswer: ",
+                'Given the products "{product}" and "{other_product}", which statement fits best?\n'
+                "{options:0}\nAnswer with one number: ",
+            ),
+            metric="accuracy",
+            train_size=9255,
+            test_size=993,
+            labels=("0", "1", "2"),
+        ),
+        Task(
+            name="answerability",
+            title="Can the reviews answer it?",
+            family="multiple_choice",
+            tables=("questions",),
+            templates=(
+                "Can the question about a product be answered from the reviews? Answer yes or no.\n"
+                "Question: {question}\nReviews:\n{snippets:-}\nAnswer: ",
+                "Reviews of a product:\n{snippets:-}\nDo they hold the answer to this question: {question}\nAnswer yes or no: ",
+            ),
+            metric="accuracy",
+            train_size=9255,
+            test_size=993,
+            labels=("no", "yes"),
+        ),
+        Task(
+            name="query_product_ranking",
+            title="Ranking products for a query",
+            family="ranking",
+            tables=("judgments", "products"),
+            templates=(
+                "A user has made a query with keyword '{query}'. Given the following numbered list of 5 products, "
+                "please rank the products according to their relevance to the query.\nProduct List:\n{products:1}\n"
+                "Output the five numbers from most to least relevant, separated by commas. Do not give explanations.\nOutput: ",
+                "You are an intelligent shopping assistant that ranks products. Sort these 5 products by their relevance to the "
+                "query '{query}', best first.\nProduct List:\n{products:1}\nAnswer with five numbers separated by commas only.\nOutput: ",
+            ),
+            metric="ndcg",
+            train_size=5182,
+            test_size=556,
+            max_new_tokens=16,
+        ),
+        Task(
+            name="also_buy",
+            title="What else will this customer buy?",
+            family="retrieval",
+            tables=("co_purchases", "products"),
+            templates=(
+                "A user on an online shopping website has just purchased the product '{product}'. The following numbered list "
+                "contains 15 products. Please select {number} from the list that the user may also purchase.\n"
+                "Product List:\n{candidates:1}\nOutput only the numbers, separated by commas.\nOutput: ",
+                "You are a helpful shop assistant. A user would like to buy the product '{product}'. Please select the products "
+                "that the user may also buy from the following numbered list.\nProduct List:\n{candidates:1}\n"
+                "Output only the numbers, separated by commas.\nOutput: ",
+            ),
+            metric="hit_rate",
+            train_size=9208,
+            test_size=988,
+            max_new_tokens=20,
+        ),
+        Task(
+            name="next_query",
+            title="What will this customer search next?",
+            family="retrieval",
+            tables=("events",),
+            templates=(
+                "You are a user on an online shopping platform and have just performed this sequence of actions. Select from the "
+                "numbered list the three queries that you are most likely to make next.\nAction Sequence:\n{actions}\n"
+                "Query List:\n{queries:1}\nOutput only three numbers, separated by commas.\nOutput: ",
+                "A customer of an online shop did the following, in this order.\n{actions}\nWhich three of these queries may come "
+                "next?\n{queries:1}\nAnswer with three numbers separated by commas only.\nOutput: ",
+            ),
+            metric="hit_rate",
+            train_size=9432,
+            test_size=1012,
+            max_new_tokens=14,
+        ),
+        Task(
+            name="query_generation",
+            title="A query for a product",
+            family="generation",
+            tables=("judgments", "products"),
+            templates=(
+                "Write a search query that a customer would use to find this product.\nProduct: {product}\nQuery: ",
+                'What would a customer type into a shop\'s search box to find "{product}"? Write the query only.\nQuery: ',
+            ),
+            metric="rougel",
+            train_size=9245,
+            test_size=992,
+            max_new_tokens=32,
+        ),
+        Task(
+            name="next_title_merrec",
+            title="The next product of a session",
+            family="generation",
+            tables=("events",),
+            templates=(
+                "A customer of an online shop did the following, in this order.\n{actions}\n"
+                "Write the title of the product that the customer will look at next.\nTitle: ",
+                "Given this sequence of actions in a shop, what is the title of the next product?\n{actions}\nTitle: ",
+            ),
+            metric="rougel",
+            train_size=9245,
+            test_size=992,
+            max_new_tokens=48,
+        ),
+        Task(
+            name="next_title_amazon",
+            title="The title of a product bought together",
+            family="generation",
+            tables=("co_purchases", "products"),
+            templates=(
+                "A customer has bought these products.\n{products:-}\nWrite the title of a product that the customer may buy next.\n"
+                "Title: ",
+                "Given the products that a customer bought, name one more product that would go with them.\n{products:-}\nTitle: ",
+            ),
+            metric="rougel",
+            train_size=9254,
+            test_size=993,
+            max_new_tokens=48,
+        ),
+        Task(
+            name="answer_generation",
+            title="An answer from reviews",
+            family="generation",
+            tables=("questions",),
+            templates=(
+                "Answer the customer's question about a product from its reviews.\n"
+                "Question: {question}\nReviews:\n{snippets:-}\nAnswer: ",
+                "Reviews of a product:\n{snippets:-}\nA customer asks: {question}\nWrite a short answer.\nAnswer: ",
+            ),
+            metric="rougel",
+            train_size=8919,
+            test_size=957,
+            max_new_tokens=64,
+        ),
+    )
+}
+
+
+class _PromptFormatter(string.Formatter):
+    """`{products:1}` numbers a list from 1, `{options:0}` from 0, `{snippets:-}` makes bullets, `{actions}` plain lines.
+
+    Values are inserted as they are and never read again, so braces in product text cannot break a template.
+    """
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if not isinstance(value, list | tuple):
+            return str(value)
+        if format_spec.isdecimal():
+            return "\n".join(f"{number}. {item}" for number, item in enumerate(value, int(format_spec)))
+        return "\n".join(f"{format_spec} {item}".strip() for item in value)
+
+
+def render_prompt(template: str, fields: dict[str, Any]) -> str:
+    """The prompt's text. Raises KeyError if `fields` lacks one that the template names."""
+    return _PromptFormatter().vformat(template, (), fields)
+
+
+def template_fields(template: str) -> set[str]:
+    """Names of the fields that a template asks for."""
+    return {name for _, name, _, _ in string.Formatter().parse(template) if name}
+
+
+def read_fields(task: Task, prompt: str) -> dict[str, str | tuple[str, ...]]:
+    """What a prompt's template was filled with: `render_prompt` backwards. Empty where no template of the task fits."""
+    for pattern, lists in map(_template_pattern, task.templates):
+        if match := pattern.fullmatch(prompt):
+            return {
+                name: tuple(mark.sub("", line) for line in value.split("\n")) if (mark := lists.get(name)) else value
+                for name, value in match.groupdict().items()
+            }
+    return {}
+
+
+@lru_cache
+def _template_pattern(template: str) -> tuple[re.Pattern[str], dict[str, re.Pattern[str]]]:
+    """The template as an expression, and what stands before each item of its lists."""
+    parts, lists = [], {}
+    for literal, name, spec, _ in string.Formatter().parse(template):
+        parts.append(re.escape(literal))
+        if name:
+            group = f"(?P<{name}>.+?)"
+            parts.append(f"(?P={name})" if group in parts else group)
+            if spec or name == "actions":
+                lists[name] = re.compile(r"^\d+\. " if (spec or "").isdecimal() else f"^{re.escape(spec)} " if spec else "^")
+    return re.compile("".join(parts), re.DOTALL), lists

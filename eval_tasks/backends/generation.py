@@ -1,0 +1,253 @@
+"""Greedy answers of a causal language model to thousands of short prompts, as fast as its matrix products allow.
+
+The same tokens come out as of `model.generate` on one prompt at a time, up to rounding. What makes it fast:
+
+- What prompts have in common at their beginning, such as a task's instruction, is computed once.
+- Prompts of about the same length are read together, some thousand tokens at a time.
+- Many rows write at once. One that has ended its turn, or whose reading cannot change any more, leaves; when half have left,
+  others come in.
+- Keys and values have room for the whole answer, so that they are not copied at every token.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from common.errors import UserError
+from eval_tasks.backends.constrained_decoding import Constraint, forbid
+from eval_tasks.backends.early_stopping import settled
+from eval_tasks.backends.kv_buffers import NAME, Buffers, empty, joined, prefixed
+from eval_tasks.backends.prompts import Prompt
+from eval_tasks.backends.shared_prefixes import Group, prompt_groups
+
+READ_AT_ONCE = 1024
+"""Tokens of prompts that go through the model together: as many as two cores' caches hold, with the matrices at full speed."""
+
+READ_AT_ONCE_ON_A_GPU = 16 * 1024
+
+WRITING_AT_ONCE = 64
+"""Rows that write together, where their prompts are short enough."""
+
+POSITIONS_AT_ONCE = 64 * 1024
+"""Positions that the buffers of these rows have at most, unless it is a single row: they take the memory beside the weights."""
+
+
+@dataclass
+class Row:
+    """One answer in the making."""
+
+    place: int
+    ids: list[int]
+    limit: int
+    is_settled: Callable[[str], bool]
+    stop: tuple[str, ...] = ()
+    constraint: Constraint | None = None
+    written: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Flight:
+    """Rows that write together, in the order of their buffers. `alive` are places among them."""
+
+    rows: list[Row]
+    buffers: Buffers
+    alive: list[int]
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A model that was loaded with `attn_implementation=NAME`, its tokenizer, and the tokens that end its turn."""
+
+    model: Any
+    tokenizer: Any
+    ends: frozenset[int]
+    positions: int
+    grammar_tokenizer: Any = None
+
+    def answers(self, prompts: Sequence[Prompt], constrained: bool = False) -> Iterator[tuple[int, str]]:
+        """(place, text) of each prompt's answer as soon as it is there. Raises UserError."""
+        if self.model.config._attn_implementation != NAME:
+            raise ValueError(f"the model must be loaded with attn_implementation={NAME!r}")
+        with torch.inference_mode():
+            yield from self._answers(self._rows(prompts, constrained))
+
+    def _rows(self, prompts: Sequence[Prompt], constrained: bool) -> list[Row]:
+        chat = self.tokenizer.chat_template is not None
+        rows = []
+        for place, (prompt, ids) in enumerate(zip(prompts, prompt_ids(self.tokenizer, prompts, self.positions), strict=True)):
+            constraint = Constraint(self.grammar_tokenizer, prompt.pattern) if constrained and prompt.pattern else None
+            stop = () if chat else prompt.stop  # a chat model ends its turn by itself
+            rows.append(Row(place, ids, prompt.max_new_tokens, settled(prompt.task), stop, constraint))
+        return rows
+
+    def _answers(self, rows: list[Row]) -> Iterator[tuple[int, str]]:
+        waiting = self._read(rows)
+        flight: Flight | None = None
+        more = True
+        while flight or more:
+            if more and (flight is None or len(flight.alive) <= WRITING_AT_ONCE // 2):
+                parts = [flight] if flight else []
+                while more and (not parts or _fits(parts)):
+                    part = next(waiting, None)
+                    more = part is not None
+                    if part:
+                        parts.append(part)
+                        yield from self._finished(part)
+                flight = _join(parts)
+            if flight:
+                self._write(flight)
+                yield from self._finished(flight)
+                if len(flight.alive) <= len(flight.rows) // 2:
+                    flight = _join([flight])
+
+    def _read(self, rows: list[Row]) -> Iterator[Flight]:
+        """Rows whose prompts were read and whose first tokens were written, some at a time, from long to short."""
+        ids = [row.ids for row in rows]
+        most = READ_AT_ONCE if self.model.device.type == "cpu" else READ_AT_ONCE_ON_A_GPU
+        parts = [
+            (group, [group.places[number] for number in numbers])
+            for group in prompt_groups(ids)
+            for numbers in chunks([len(ids[place]) - group.shared for place in group.places], most)
+        ]
+        prefixes: dict[Group, Buffers] = {}
+        # Rows of about the same length come to write together: buffers are as long as their longest.
+        for group, places in sorted(parts, key=lambda part: -len(ids[part[1][0]])):
+            if group.shared and group not in prefixes:
+                prefixes[group] = self._prefix(ids[places[0]][: group.shared])
+            yield self._read_together([rows[place] for place in places], group.shared, prefixes.get(group))
+
+    def _prefix(self, ids: list[int]) -> Buffers:
+        buffers = empty(self._shape(), 1, len(ids), self._like())
+        tokens = torch.tensor([ids], device=self.model.device)
+        self._forward(tokens, torch.ones_like(tokens, dtype=torch.bool), buffers, torch.arange(len(ids))[None])
+        return buffers
+
+    def _read_together(self, rows: list[Row], shared: int, prefix: Buffers | None) -> Flight:
+        longest = max(len(row.ids) for row in rows) - shared
+        positions = longest + max(row.limit for row in rows)
+        count = len(rows)
+        buffers = prefixed(prefix, count, positions) if prefix else empty(self._shape(), count, positions, self._like())
+        tokens = torch.zeros(len(rows), longest, dtype=torch.long)
+        real = torch.zeros(len(rows), longest, dtype=torch.bool)
+        for number, row in enumerate(rows):
+            own = row.ids[shared:]
+            tokens[number, longest - len(own) :] = torch.tensor(own)
+            real[number, longest - len(own) :] = True
+        numbers = shared + (real.cumsum(1) - 1).clamp(min=0)
+        logits = self._forward(tokens.to(self.model.device), real.to(self.model.device), buffers, numbers)
+        flight = Flight(rows, buffers, list(range(len(rows))))
+        self._choose(flight, logits)
+        return flight
+
+    def _write(self, flight: Flight) -> None:
+        """One more token for each row; the rows that have finished write too, and are not listened to."""
+        device = self.model.device
+        tokens = torch.tensor([[row.written[-1]] for row in flight.rows], device=device)
+        numbers = torch.tensor([[len(row.ids) + len(row.written) - 1] for row in flight.rows])
+        self._choose(flight, self._forward(tokens, torch.ones_like(tokens, dtype=torch.bool), flight.buffers, numbers))
+
+    def _choose(self, flight: Flight, logits: torch.Tensor) -> None:
+        if any(flight.rows[place].constraint for place in flight.alive):
+            alive = set(flight.alive)
+            forbid(logits, [row.constraint if place in alive else None for place, row in enumerate(flight.rows)])
+        for place, token in enumerate(logits.argmax(-1).tolist()):
+            row = flight.rows[place]
+            row.written.append(token)
+            if row.constraint and token not in self.ends:
+                row.constraint.take(token)
+
+    def _forward(self, tokens: torch.Tensor, real: torch.Tensor, buffers: Buffers, numbers: torch.Tensor) -> torch.Tensor:
+        """Logits (rows, vocabulary) of what follows each row's last token; the tokens' keys and values go into the buffers.
+
+        `real` tells tokens from padding, `numbers` are their positions in their own texts, both (rows, tokens).
+        """
+        start, count = buffers.length, tokens.size(1)
+        buffers.filled[:, start : start + count] = real
+        # A token sees those before it. Padding sees itself, since it has to see something.
+        seen = torch.ones(count, start + count, dtype=torch.bool, device=tokens.device).tril(start)
+        itself = torch.eye(count, start + count, dtype=torch.bool, device=tokens.device).roll(start, 1)
+        visible = (buffers.filled[:, None, None, : start + count] & seen) | itself
+        mask = torch.zeros(visible.shape, device=tokens.device).masked_fill_(~visible, float("-inf"))
+        said: torch.Tensor = self.model(
+            input_ids=tokens,
+            attention_mask=mask,
+            position_ids=numbers.to(tokens.device),
+            past_key_values=buffers.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+        return said
+
+    def _finished(self, flight: Flight) -> Iterator[tuple[int, str]]:
+        """Answers that are complete; their rows leave `alive`."""
+        for place in list(flight.alive):
+            row = flight.rows[place]
+            ended = row.written[-1] in self.ends
+            text = self.tokenizer.decode(row.written[:-1] if ended else row.written, skip_special_tokens=True)
+            found = [text.index(stop) for stop in row.stop if stop in text]
+            if ended or found or len(row.written) >= row.limit or row.is_settled(text):
+                flight.alive.remove(place)
+                yield row.place, text[: min(found)] if found else text
+
+    def _shape(self) -> list[tuple[int, int]]:
+        config = self.model.config.get_text_config()
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return [(config.num_key_value_heads, size)] * config.num_hidden_layers
+
+    def _like(self) -> torch.Tensor:
+        return torch.empty(0, dtype=self.model.dtype, device=self.model.device)
+
+
+def prompt_ids(tokenizer: Any, prompts: Sequence[Prompt], positions: int) -> list[list[int]]:
+    """The tokens of each prompt, the first left out where there is no room for the answer: the end says what to do."""
+    texts = [rendered(tokenizer, prompt) for prompt in prompts]
+    encoded = tokenizer(texts, add_special_tokens=tokenizer.chat_template is None)["input_ids"] if texts else []
+    return [ids[-max(positions - prompt.max_new_tokens, 1) :] for ids, prompt in zip(encoded, prompts, strict=True)]
+
+
+def rendered(tokenizer: Any, prompt: Prompt) -> str:
+    """The prompt as the model reads it: by its chat template, or plain where it has none."""
+    if tokenizer.chat_template is None:
+        return prompt.plain
+    return str(tokenizer.apply_chat_template(prompt.chat(), tokenize=False, add_generation_prompt=True))
+
+
+def chunks(lengths: Sequence[int], most: int) -> list[list[int]]:
+    """Places of rows, sorted from long to short, that are read together: with padding at most so many tokens, or one row."""
+    found: list[list[int]] = []
+    for place in range(len(lengths)):
+        if found and len(found[-1]) < WRITING_AT_ONCE and (len(found[-1]) + 1) * lengths[found[-1][0]] <= most:
+            found[-1].append(place)
+        else:
+            found.append([place])
+    return found
+
+
+def _fits(parts: Sequence[Flight]) -> bool:
+    """Whether there is room for more rows."""
+    rows = sum(len(part.alive) for part in parts)
+    return rows < WRITING_AT_ONCE and rows * max((part.buffers.length for part in parts), default=0) < POSITIONS_AT_ONCE
+
+
+def _join(parts: Sequence[Flight]) -> Flight | None:
+    """The rows that are still writing as one flight."""
+    parts = [part for part in parts if part.alive]
+    if not parts:
+        return None
+    rows = [part.rows[place] for part in parts for place in part.alive]
+    if len(parts) == 1 and len(rows) == len(parts[0].rows):
+        return parts[0]
+    room = max(row.limit - len(row.written) for row in rows)
+    return Flight(rows, joined([(part.buffers, part.alive) for part in parts], room), list(range(len(rows))))
+
+
+def check_attention(config: Any, positions: int) -> None:
+    """Raises UserError for a model with a sliding window that is shorter than its prompts may be."""
+    window = getattr(config.get_text_config(), "sliding_window", None)
+    kinds = getattr(config.get_text_config(), "layer_types", None) or []
+    if window and window < positions and ("sliding_attention" in kinds or not kinds):
+        raise UserError(
+            f"this model attends to {window} tokens only; give max_length={window}, or evaluate it with lighteval accelerate"
+        )

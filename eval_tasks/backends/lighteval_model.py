@@ -1,0 +1,188 @@
+"""A lighteval model whose answers come from any backend, and are kept as they come.
+
+A model file for `lighteval custom` says how its backend loads a base model, and has a class that lighteval finds:
+
+    class Model(backend.AnsweringModel):
+        OPTIONS: ClassVar = {"dtype": "auto"}
+        load = staticmethod(load)      # options, folders of the adapters that will answer -> asking.Loaded
+
+    lighteval custom "model_name=BASE,adapter=ADAPTER" eval_tasks/transformers_model.py "shop|0" \\
+        --custom-tasks eval_tasks/shop.py
+
+Answers are kept in a SQLite file under a hash of all that they depend on, weights included; what is there is not asked again.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+from lighteval.models.abstract_model import LightevalModel
+from lighteval.models.custom.custom_model import CustomModelConfig
+from lighteval.models.model_output import ModelResponse
+from lighteval.tasks.prompt_manager import PromptManager
+from lighteval.tasks.requests import Doc
+
+from common.errors import UserError, first_line, plain_errors
+from common.files import sha256_of
+from eval_tasks.backends.answer_store import AnswerStore, answer_key
+from eval_tasks.backends.cache_key import folder_stamp
+from eval_tasks.backends.prompts import Loaded, Prompt, Refused, parse_options, shown_name, switch
+
+STORED_AT_ONCE = 16
+"""Answers that are written together: so many at most are lost when a run is killed."""
+
+
+class Config(CustomModelConfig):
+    """What results keep of the model. `adapter_sha256`: of the adapter's weights, since folders may be called alike."""
+
+    adapter_sha256: str | None = None
+
+
+class AnsweringModel(LightevalModel):
+    """See the module. `OPTIONS` are those of the backend with their defaults, besides asking.COMMON_OPTIONS."""
+
+    OPTIONS: ClassVar[Mapping[str, str]] = {}
+    load: Callable[[Mapping[str, str], Sequence[Path]], Loaded]
+
+    def __init__(self, config: CustomModelConfig, loaded: Loaded | None = None) -> None:
+        """`config.model_name` holds the options. `loaded`: the base, if it is there already."""
+        with plain_errors():
+            self.options = parse_options(config.model_name, self.OPTIONS)
+            self.constrained = switch(self.options, "constrained")
+            self.adapter = local_folder(self.options["adapter"]) if self.options["adapter"] else None
+            self.store = AnswerStore(store_path(self.options["cache_dir"]))
+            self.loaded = loaded or self.load(self.options, [self.adapter] if self.adapter else [])
+        self.config = Config(
+            model_name=shown_name(self.options),
+            model_definition_file_path=config.model_definition_file_path,
+            adapter_sha256=weights_sha256(self.adapter) if self.adapter else None,
+        )
+        # The pipeline registers its tasks with lighteval's own cache, which knows neither weights nor prompts.
+        self._cache = SimpleNamespace(_init_registry=lambda registry: None)
+
+    def greedy_until(self, docs: list[Doc]) -> list[ModelResponse]:
+        with plain_errors():
+            prompts = [as_prompt(doc) for doc in docs]
+            texts = ask(self.loaded, prompts, self.adapter, self.constrained, self.store, self.config.model_name)
+        return [ModelResponse(input=doc.query, text=[text]) for doc, text in zip(docs, texts, strict=True)]
+
+    def loglikelihood(self, docs: list[Doc]) -> list[ModelResponse]:
+        with plain_errors():
+            raise UserError("these models write answers and give no likelihoods; use lighteval accelerate for such a task")
+
+    def loglikelihood_rolling(self, docs: list[Doc]) -> list[ModelResponse]:
+        return self.loglikelihood(docs)
+
+    @property
+    def tokenizer(self) -> Any:
+        return None
+
+    @property
+    def add_special_tokens(self) -> bool:
+        return False
+
+    @property
+    def max_length(self) -> int:
+        return sys.maxsize
+
+
+def as_prompt(doc: Doc) -> Prompt:
+    """lighteval's document with the messages and the plain text that lighteval's own models are given. Raises UserError."""
+    if doc.num_samples != 1:
+        raise UserError(
+            f"{doc.task_name} asks for {doc.num_samples} answers to each row; these models give one, decoded greedily"
+        )
+    manager = PromptManager()
+    return Prompt(
+        messages=tuple((message["role"], message["content"]) for message in manager.prepare_prompt_api(doc)),
+        plain=manager.prepare_prompt(doc),
+        max_new_tokens=doc.generation_size or 100,
+        task=doc.task_name.partition("|")[0],
+        pattern=str((doc.specific or {}).get("pattern") or ""),
+        stop=tuple(doc.stop_sequences or ()),
+    )
+
+
+def ask(
+    loaded: Loaded, prompts: Sequence[Prompt], adapter: Path | None, constrained: bool, store: AnswerStore, title: str = ""
+) -> list[str]:
+    """An answer to each prompt: the one in the store, or a new one, which is stored before more are waited for."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    identity = (*loaded.identity, adapter_identity(adapter))
+    keys = [answer_key(identity, prompt, constrained) for prompt in prompts]
+    known = store.find(keys)
+    new = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in known}
+    names, asked = list(new), list(new.values())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    waiting: dict[str, str] = {}
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task(
+            f"Answers of {title}" if title else "Answers", total=len(prompts), completed=len(prompts) - len(asked)
+        )
+        try:
+            for place, text in loaded.answer(asked, adapter, constrained) if asked else ():
+                waiting[names[place]] = text
+                known[names[place]] = text
+                if len(waiting) >= STORED_AT_ONCE:
+                    store.keep(waiting)
+                    waiting = {}
+                progress.advance(bar)
+        finally:
+            store.keep(waiting)
+    if missing := [key for key in names if key not in known]:
+        raise UserError(
+            f"{len(missing)} of {len(prompts)} prompts were not answered; run the same command again to ask for them"
+        )
+    if refused := Counter(text.reason for key in keys if isinstance(text := known[key], Refused)):
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in refused.most_common())
+        print(
+            f"warning: {refused.total()} of {len(prompts)} prompts were refused by the server ({reasons}); "
+            "they count as unparsable",
+            file=sys.stderr,
+        )
+    return [str(known[key]) for key in keys]
+
+
+def store_path(cache_dir: str) -> Path:
+    from huggingface_hub import constants
+
+    return Path(cache_dir or Path(constants.HF_HOME) / "shop_answers") / "answers.sqlite"
+
+
+def local_folder(name: str, revision: str | None = None) -> Path:
+    """The folder of a model or adapter: itself, or where its files of the Hub are kept. `name@revision` names a revision.
+
+    Raises UserError.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    repo_id, _, tag = name.partition("@")
+    try:
+        return Path(
+            snapshot_download(repo_id, revision=tag or revision or None, ignore_patterns=["checkpoint-*", "*.pt", "*.bin"])
+        )
+    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+        raise UserError(f"{name} is no folder here and cannot be had from the Hub ({first_line(error)})") from None
+
+
+def folder_identity(folder: Path) -> str:
+    """What changes with the content of a model's or adapter's folder."""
+    return folder_stamp(folder)
+
+
+def weights_sha256(adapter: Path) -> str | None:
+    """None for an adapter whose weights are no safetensors."""
+    weights = adapter / "adapter_model.safetensors"
+    return sha256_of(weights) if weights.is_file() else None
+
+
+def adapter_identity(adapter: Path | None) -> str:
+    return folder_identity(adapter) if adapter else ""

@@ -1,0 +1,108 @@
+"""What a backend of the evaluation is asked and how it is told so: prompts, and options in lighteval's `key=value,...` form."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError
+
+COMMON_OPTIONS = {
+    "model_name": "",  # folder or Hub id of the base model, or the name that an endpoint knows it by
+    "revision": "",  # branch, tag or commit of a model on the Hub
+    "adapter": "",  # folder or Hub id of a LoRA adapter, `org/name@revision` for a revision of it
+    "constrained": "false",  # whether decoding is limited to answers that can be read
+    "cache_dir": "",  # folder that keeps the answers (default: in the Hugging Face cache)
+}
+"""Option of every backend -> its default."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One question to a model.
+
+    `messages` are (role, content) of a chat that ends with the user's turn; `plain` is the same for a model without a chat
+    template, which also ends its answer at one of `stop`. `pattern` is a regular expression that every readable answer matches
+    in full ("": any text is readable). `task` is the name of the lighteval task, without the number of few-shot examples.
+    """
+
+    messages: tuple[tuple[str, str], ...]
+    plain: str
+    max_new_tokens: int
+    task: str = ""
+    pattern: str = ""
+    stop: tuple[str, ...] = ()
+
+    def chat(self) -> list[dict[str, str]]:
+        """The messages as chat templates and endpoints take them."""
+        return [{"role": role, "content": content} for role, content in self.messages]
+
+
+class Refused(str):
+    """The empty answer to a prompt that a server will not answer. `reason` says why."""
+
+    reason: str
+
+    def __new__(cls, reason: str) -> "Refused":
+        refused = super().__new__(cls, "")
+        refused.reason = reason
+        return refused
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A base model that is ready to answer.
+
+    `answer(prompts, adapter, constrained)` yields (place in `prompts`, text or Refused) as the answers come, in any order, each
+    once; `adapter` is a folder, or None for the base alone. `identity` says all that its answers depend on besides prompts and
+    adapter: backend, weights, data type, versions of libraries.
+    """
+
+    identity: tuple[str, ...]
+    answer: Callable[[Sequence[Prompt], Path | None, bool], Iterator[tuple[int, str]]]
+
+
+def parse_options(text: str, known: Mapping[str, str]) -> dict[str, str]:
+    """Options of "model_name=X,key=value", those of `known` and COMMON_OPTIONS with their defaults. Raises UserError.
+
+    A text without "=" is the model's name. A value may hold "=", but no comma.
+    """
+    defaults = {**COMMON_OPTIONS, **known}
+    pairs = [("model_name", text.strip())] if "=" not in text else [_pair(part) for part in text.split(",") if part.strip()]
+    for name, value in pairs:
+        if name not in defaults:
+            raise UserError(f"the model option {name!r} is unknown; known are {', '.join(defaults)}")
+        if not value and name != "model_name":
+            raise UserError(f"the model option {name} has no value; write {name}=… or leave it out")
+    options = {**defaults, **dict(pairs)}
+    if not options["model_name"]:
+        raise UserError("no model is named; give model_name=FOLDER_OR_HUB_ID")
+    return options
+
+
+def _pair(part: str) -> tuple[str, str]:
+    name, _, value = part.partition("=")
+    return name.strip(), value.strip()
+
+
+def switch(options: Mapping[str, str], name: str) -> bool:
+    """An option that is true or false. Raises UserError."""
+    value = options[name].lower()
+    if value not in ("true", "false"):
+        raise UserError(f"the model option {name} is true or false, not {options[name]!r}")
+    return value == "true"
+
+
+def number(options: Mapping[str, str], name: str, least: int = 1) -> int:
+    """An option that is a whole number. Raises UserError."""
+    value = options[name]
+    if not value.isdecimal() or int(value) < least:
+        raise UserError(f"the model option {name} is a whole number from {least} on, not {value!r}")
+    return int(value)
+
+
+def shown_name(options: Mapping[str, Any]) -> str:
+    """What results call the model: the adapter's or the base's name, a folder by its last part."""
+    name = options["adapter"] or options["model_name"]
+    shown = Path(name).resolve().name if Path(name).exists() or Path(name).is_absolute() else name.replace("@", "_at_")
+    return f"{shown}_constrained" if switch(options, "constrained") else shown

@@ -1,0 +1,160 @@
+"""What the files of lighteval tasks share: declaring tasks over a suite's own rows, and what is measured beside the score."""
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lighteval.metrics.metrics_sample import SampleLevelComputation
+from lighteval.metrics.utils.metric_utils import SampleLevelMetric
+from lighteval.models.model_output import ModelResponse
+from lighteval.tasks.lighteval_task import LightevalTaskConfig
+from lighteval.tasks.requests import Doc, SamplingMethod
+
+from common.answers import whole_characters
+from common.errors import UserError
+from eval_tasks.backends.cache_key import data_version, named_after, weights_stamp
+from eval_tasks.metrics.aggregate import task_score
+from eval_tasks.suites.names import parsed
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A task as it is handed to lighteval: its rows as JSON text, and the metric that makes its score of theirs."""
+
+    name: str
+    metric: str
+    rows: tuple[str, ...]
+    generation_size: int
+
+
+class Unparsable(SampleLevelComputation):
+    """1 where the suite's parser reads nothing from an answer."""
+
+    def compute(self, doc: Doc, model_response: ModelResponse, **_: Any) -> float:
+        return float(parsed(doc.task_name, answer_text(model_response), doc.specific) is None)
+
+
+def answer_text(response: ModelResponse) -> str:
+    return whole_characters(response.final_text[0])
+
+
+def sample_metric(
+    name: str, computation: SampleLevelComputation, aggregate: Callable[..., Any] = np.mean, at_once: bool = False
+) -> SampleLevelMetric:
+    """A metric of generated answers. `at_once`: the computation takes all answers of a task."""
+    return SampleLevelMetric(
+        metric_name=name,
+        higher_is_better=name != "unparsable",
+        category=SamplingMethod.GENERATIVE,
+        sample_level_fn=computation,
+        corpus_level_fn=aggregate,
+        batched_compute=at_once,
+    )
+
+
+def score_metric(
+    metric: str, computation: SampleLevelComputation, name: str = "score", at_once: bool = False
+) -> SampleLevelMetric:
+    """A suite's own metric. All its tasks call it `name`, or lighteval could not average them.
+
+    lighteval's results tell a computation's attributes, and so the metric where the computation has it for one.
+    """
+    return sample_metric(name, computation, partial(corpus_score, metric=metric, name=name), at_once)
+
+
+def corpus_score(scores: Sequence[Any], metric: str, name: str = "score") -> dict[str, float]:
+    """The task's score. In a dict lighteval takes it without a standard error, which it would find by a slow bootstrap."""
+    return {name: float(task_score(metric, scores))}
+
+
+def declared_table(
+    suite: str,
+    source: str,
+    tasks: Sequence[Declared],
+    prompt: Callable[..., Doc],
+    metrics: Callable[[Declared], Sequence[SampleLevelMetric]],
+) -> list[LightevalTaskConfig]:
+    """A config for each task, with `unparsable` beside its metrics. `prompt` is given {"row": JSON text}.
+
+    `source` is what the rows were read from, for errors to tell.
+    """
+    subsets = {task.name: task.name.replace(":", "-") for task in tasks}
+    folder = write_folder(suite, {subsets[task.name]: task.rows for task in tasks})
+    named_prompt = named_after(prompt, weights_stamp(sys.argv[1:]))
+    table = [
+        LightevalTaskConfig(
+            name=f"{suite}:{task.name}",
+            prompt_function=named_prompt,
+            hf_repo=str(folder),
+            hf_subset=subsets[task.name],
+            hf_avail_splits=["test"],
+            evaluation_splits=["test"],
+            few_shots_split="test",
+            metrics=[*metrics(task), sample_metric("unparsable", Unparsable())],
+            generation_size=task.generation_size,
+            original_num_docs=len(task.rows),
+            version=data_version("\n".join(task.rows)),
+        )
+        for task in tasks
+    ]
+    return runnable(suite, table, source)
+
+
+def write_folder(suite: str, tasks: Mapping[str, Sequence[str]]) -> Path:
+    """The rows as a dataset folder that lighteval can load, in the Hugging Face cache under the hash of its content.
+
+    lighteval takes a folder or Hub id only, and Arrow takes one type a column only, where answers have several.
+    """
+    from huggingface_hub import constants
+
+    files = {f"{name}.jsonl": "".join(json.dumps({"row": row}) + "\n" for row in rows) for name, rows in tasks.items()}
+    configs = [
+        {"config_name": name, "data_files": [{"split": "test", "path": file}]} for name, file in zip(tasks, files, strict=True)
+    ]
+    files["README.md"] = f"---\nconfigs: {json.dumps(configs)}\n---\n"  # JSON is YAML
+    folder = Path(constants.HF_HOME) / suite / sha256(json.dumps(files).encode()).hexdigest()[:16]
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(dir=folder.parent))
+        for name, text in files.items():
+            (unfinished / name).write_text(text, encoding="utf-8")
+        try:
+            unfinished.rename(folder)
+        except OSError:  # another process was first
+            shutil.rmtree(unfinished)
+            if not folder.is_dir():
+                raise
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written ({error.strerror}); set HF_HOME to a folder that can") from None
+    return folder
+
+
+def left_out(task: str, reason: str) -> None:
+    """Tells that a task is not declared. What cannot be scored must not look like a score of 0."""
+    print(f"warning: {task} is left out: {reason}", file=sys.stderr)
+
+
+def runnable(suite: str, table: list[LightevalTaskConfig], source: str) -> list[LightevalTaskConfig]:
+    """The table, where the command line's task names can be found in it. Raises UserError.
+
+    lighteval takes a suite's name for all of its tasks only where there are two or more.
+    """
+    if not table:
+        raise UserError(f"{source}: there is no {suite} task in it that can be scored here")
+    asked = {name.strip().split("|", maxsplit=1)[0] for argument in sys.argv[1:] for name in argument.split(",")}
+    if len(table) == 1 and suite in asked:
+        raise UserError(
+            f'{source}: {table[0].name} is its only task, and lighteval takes "{suite}" for two or more; '
+            f'write "{table[0].name}|0" instead of "{suite}|0"'
+        )
+    return table

@@ -1,0 +1,1 @@
+"""What `python -m release` checks, assembles and pushes: everything that came of one run."""

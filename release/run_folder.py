@@ -1,0 +1,141 @@
+"""A run's folder as `make demo` leaves it, and whether what is in it belongs together."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from common.dataset import Data, as_hub_id, read_data
+from common.errors import UserError
+from common.files import sha256_of
+from dataset_builders.publish import read_dataset
+from eval_tasks.reporting.hub_dataset import read_runs
+from eval_tasks.reporting.model_metadata import check_rows, shop_scores
+from eval_tasks.reporting.results import read_run
+from training.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from training.publish import SUMMARY, adapter_files, base_on_hub, read_object
+
+AS_WRITTEN = "as it was written; make it again"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`tuned` and `base` are results; `base_model` is the base's id on the Hub, `base_told` whether the adapter tells it."""
+
+    dataset: Path
+    adapter: Path
+    tuned: Path
+    base: Path
+    base_model: str = ""
+    base_told: bool = True
+
+    @property
+    def places(self) -> list[Path]:
+        """Folders of this machine that something in the run may name."""
+        base = Path(str(read_object(self.adapter / ADAPTER_CONFIG, AS_WRITTEN).get("base_model_name_or_path") or ""))
+        return [self.dataset, self.adapter, self.tuned, self.base, *([base] if base.is_dir() else [])]
+
+    @property
+    def report(self) -> Path | None:
+        """scores.json of the report beside the tuned model's results, where there is one."""
+        scores = self.tuned.parent / "report" / "scores.json"
+        return scores if scores.is_file() else None
+
+    @property
+    def baselines(self) -> list[Path]:
+        """Results of baselines that lie beside the tuned model's."""
+        beside = [path for path in sorted(self.tuned.parent.iterdir()) if path.is_dir() and any(path.rglob("results_*.json"))]
+        return [path for path in beside if read_run(path).baseline]
+
+
+def read_run_folder(
+    folder: Path, tuned: Path | None = None, base: Path | None = None, base_model: str | None = None
+) -> RunFolder:
+    """The run in a folder with `dataset`, `adapter` and `results`, found whole and of one piece.
+
+    tuned, base: results elsewhere than in `results/tuned` and `results/base`; base_model: id on the Hub of the adapter's base,
+    by default what the adapter tells. Raises UserError with what is missing or does not belong to the rest.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder; give the OUT of make demo")
+    run = RunFolder(
+        folder / "dataset", folder / "adapter", tuned or folder / "results" / "tuned", base or folder / "results" / "base"
+    )
+    for name, results in (("tuned", run.tuned), ("base", run.base)):
+        if not results.exists():
+            raise UserError(
+                f"there is no {results}; evaluate with eval_tasks.run --names base,tuned, or say where the {name} results are"
+            )
+    read_dataset(run.dataset)
+    adapter_files(run.adapter)
+    data = replace(read_data(str(run.dataset)), hub_id=str(run.dataset))  # what a refusal calls it
+    _check_training_rows(run, data)
+    _check_results(run, data)
+    _check_report(run)
+    return replace(run, base_model=_base_model(run.adapter, base_model), base_told=base_model is None)
+
+
+def _base_model(adapter: Path, given: str | None) -> str:
+    found = given or base_on_hub(adapter)
+    if as_hub_id(found) is None or found.count("/") != 1:
+        raise UserError(
+            f"the base model {found!r} is no id of the Hub; publish that model and give its name, with --base-model org/name"
+        )
+    return found
+
+
+def _check_training_rows(run: RunFolder, data: Data) -> None:
+    summary = read_object(run.adapter / SUMMARY, AS_WRITTEN)
+    trained, config = summary.get("dataset_fingerprint"), str(summary.get("dataset_config") or "default")
+    held = data.configs.get(config, {}).get("fingerprint")
+    if trained and trained != held:
+        raise UserError(
+            f"{run.adapter} was trained on other rows than {run.dataset} holds; publish the dataset that it was trained on, "
+            "or train it again"
+        )
+
+
+def _check_results(run: RunFolder, data: Data) -> None:
+    for results in (run.tuned, run.base):
+        found = read_run(results)
+        if found.max_samples:
+            raise UserError(
+                f"{results} asked at most {found.max_samples} rows of a task, which is no score of the dataset; evaluate "
+                "without --max-samples"
+            )
+        if found.baseline:
+            raise UserError(f"{results} holds the results of a baseline and not of a model; give another folder")
+        check_rows(shop_scores(found), data)
+    measured, weights = measured_weights(run.tuned), (sha256_of(run.adapter / ADAPTER_WEIGHTS), 1.0)
+    if measured and measured != {weights}:
+        raise UserError(f"{run.tuned} was measured with other weights than {run.adapter} has; evaluate this adapter again")
+    if measured_weights(run.base):
+        raise UserError(f"{run.base} was measured with an adapter; evaluate the base alone, or say where its results are")
+
+
+def _check_report(run: RunFolder) -> None:
+    """The Space shows the report's scores, which may be of earlier results."""
+    if run.report is None:
+        return
+    measured = {task: score.value for task, score in read_run(run.tuned).scores.items()}
+    document = read_object(run.report, AS_WRITTEN)
+    try:
+        told = {line["task"]: line["scores"] for line in document["tasks"]}
+        same = any(all(told.get(task, {}).get(name) == value for task, value in measured.items()) for name in document["names"])
+    except (KeyError, TypeError, AttributeError):
+        same = False
+    if not same:
+        raise UserError(f"{run.report.parent} is no report on {run.tuned}; make it again with eval_tasks.report, or remove it")
+
+
+def measured_weights(results: Path) -> set[tuple[str, float]]:
+    """sha256 and share of each adapter that the results tell of: one asked beside its base, or those of a merged folder that
+    is still there. Nothing where they tell of none."""
+    found: set[tuple[str, float]] = set()
+    for run in read_runs([results]):
+        config = run.document.get("config_general", {}).get("model_config") or {}
+        if sha256 := config.get("adapter_sha256"):
+            found.add((str(sha256), 1.0))
+        merge = Path(str(config.get("model_name") or "")) / "merge.json"
+        if merge.is_file():
+            parts = read_object(merge, AS_WRITTEN).get("adapters", ())
+            found |= {(str(part.get("sha256")), float(part.get("weight") or 0)) for part in parts}
+    return found

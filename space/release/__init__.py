@@ -1,1 +1,0 @@
-"""What `python -m space.publish_all` checks, assembles and pushes: everything that came of one run."""

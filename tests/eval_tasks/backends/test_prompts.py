@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+
+from common.errors import UserError
+from eval_tasks.backends.prompts import COMMON_OPTIONS, number, parse_options, shown_name, switch
+
+
+def test_options_are_read_with_their_defaults() -> None:
+    options = parse_options("model_name=org/base, adapter=org/a@v2,url=http://x/?a=b", {"dtype": "auto", "url": ""})
+    assert options == COMMON_OPTIONS | {
+        "model_name": "org/base",
+        "adapter": "org/a@v2",
+        "dtype": "auto",
+        "url": "http://x/?a=b",
+    }
+
+
+def test_a_text_without_an_equals_sign_is_the_models_name() -> None:
+    assert parse_options("org/base", {})["model_name"] == "org/base"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("model_name=a,batch=8", "'batch' is unknown; known are model_name"),
+        ("model_name=a,adapter=", "adapter has no value"),
+        ("adapter=b", "no model is named"),
+        ("", "no model is named"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_told(text: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        parse_options(text, {})
+
+
+def test_a_switch_is_true_or_false() -> None:
+    assert switch({"constrained": "True"}, "constrained") is True
+    assert switch({"constrained": "false"}, "constrained") is False
+    with pytest.raises(UserError, match="is true or false, not 'yes'"):
+        switch({"constrained": "yes"}, "constrained")
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "many", ""])
+def test_a_number_is_whole_and_large_enough(value: str) -> None:
+    with pytest.raises(UserError, match="whole number from 1 on"):
+        number({"max_length": value}, "max_length")
+
+
+def test_results_call_a_model_by_its_adapter_or_base_and_a_folder_by_its_last_part(tmp_path: Path) -> None:
+    plain = {"model_name": "org/base", "adapter": "", "constrained": "false"}
+    assert shown_name(plain) == "org/base"
+    assert shown_name(plain | {"adapter": "org/a@v2"}) == "org/a_at_v2"
+    assert shown_name(plain | {"model_name": str(tmp_path), "constrained": "true"}) == f"{tmp_path.name}_constrained"

@@ -1,0 +1,281 @@
+"""The baselines of quality: what they are told, that they learn what can be learnt, and that they answer as the tasks ask."""
+
+import math
+import random
+from itertools import permutations
+from statistics import mean
+
+import pytest
+
+from common.answers import gold, parse_completion
+from common.errors import UserError
+from common.tasks import TASKS, read_fields, render_prompt, template_fields
+from eval_tasks.baselines.encoders import Encoder, bm25, likeness, minilm, ranker, tfidf
+from eval_tasks.baselines.shop import (
+    BASELINES,
+    LEAST_FOR_FOLDS,
+    answers,
+    classify,
+    commonest,
+    copy,
+    guess_scores,
+    guesses,
+    overlaps,
+    rank,
+    recall,
+    texts_of,
+    write,
+)
+from eval_tasks.baselines.template_rows import Question, question, unanswered
+from eval_tasks.metrics.aggregate import ndcg, score_completion
+from tests.eval_tasks.questions import FIELDS, TITLES, answer_of, make_row
+
+GOOD, BAD = ("lovely", "superb", "perfect"), ("broken", "awful", "useless")
+FITS, FITS_NOT = "It is what the query asks for", "It has nothing to do with the query"
+
+
+def review(words: str, rating: int) -> Question:
+    return question(make_row("review_rating", str(rating), review=words, group=words))
+
+
+def reviews(count: int) -> list[Question]:
+    rng = random.Random(0)
+    return [
+        review(f"A {rng.choice(GOOD if number % 2 else BAD)} {rng.choice(TITLES)} {number}", 5 if number % 2 else 1)
+        for number in range(count)
+    ]
+
+
+def pair(query: str, product: str, fits: bool, turned: bool) -> Question:
+    options = [FITS_NOT, FITS] if turned else [FITS, FITS_NOT]
+    label = options.index(FITS if fits else FITS_NOT)
+    return question(make_row("query_product_relation", str(label), query=query, product=product, options=options))
+
+
+def pairs(titles: list[str]) -> list[Question]:
+    """Whether a product is what its query asks for shows in shared words only, and its number means nothing."""
+    rng = random.Random(1)
+    return [
+        pair(title, f"{other} number {number}", title == other, rng.random() < 0.5)
+        for number, (title, other) in enumerate((title, other) for title in titles for other in (title, rng.choice(titles)))
+    ]
+
+
+def share(rows: list[Question], said: list[str]) -> float:
+    return mean(score_completion(row.task, text, row.answer) for row, text in zip(rows, said, strict=True))
+
+
+def encoder(rows: list[Question]) -> Encoder:
+    return tfidf(texts_of(rows))
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("template", [0, 1])
+def test_fields_are_read_back_from_every_template(name: str, template: int) -> None:
+    text = TASKS[name].templates[template]
+    fields = {field: FIELDS[field] for field in template_fields(text)}
+    read = read_fields(TASKS[name], render_prompt(text, fields))
+    assert read == {field: tuple(value) if isinstance(value, list) else value for field, value in fields.items()}
+
+
+def test_a_prompt_of_no_template_is_an_error() -> None:
+    row = make_row("review_rating", "5")
+    row["prompt"] = [{"role": "user", "content": "How many stars?"}]
+    with pytest.raises(UserError, match="fits none of its templates: 'How many stars"):
+        question(row)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_gold_scores_one_and_every_baseline_can_be_read(name: str) -> None:
+    row = question(make_row(name, answer_of(name)))
+    assert score_completion(row.task, row.completion, row.answer) == pytest.approx(1)
+    train = [question(make_row(name, answer_of(name), template=1, review=title, query=title)) for title in TITLES]
+    silent = {"ranking": {"majority"}, "retrieval": set()}.get(row.task.family, {"bm25"})
+    for baseline in BASELINES:
+        said = answers(baseline, train, [row])
+        assert (said is None) == (baseline in silent)
+        if said:
+            assert parse_completion(row.task, said[0]) is not None
+            assert 0 <= score_completion(row.task, said[0], row.answer) <= 1
+    assert 0 < guess_scores(train, [row], 0)[0] <= 1
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_answers_do_not_depend_on_what_is_right(name: str) -> None:
+    """A baseline that looked at the answer would score too well, and nothing else would show it."""
+    train = [question(make_row(name, answer_of(name), template=1, review=title, query=title)) for title in TITLES]
+    row = question(make_row(name, answer_of(name)))
+    blind = unanswered(row.task, row.prompt)
+    for baseline in BASELINES:
+        assert answers(baseline, train, [blind]) == answers(baseline, train, [row])
+
+
+def test_without_rows_to_learn_from_only_guessing_has_an_answer() -> None:
+    row, text = question(make_row("also_buy", [1])), question(make_row("query_generation", "lamp"))
+    assert [name for name in BASELINES if answers(name, [], [row]) is not None] == ["random"]
+    assert answers("random", [], [text]) is None
+
+
+# --- Guessing ---
+
+
+@pytest.mark.parametrize("name", ["product_relation", "review_rating", "answerability", "query_product_ranking", "also_buy"])
+def test_guesses_score_on_average_what_is_said_of_them(name: str) -> None:
+    options = [f"statement {label}" for label in TASKS[name].labels]
+    row = question(make_row(name, [2, 3, 9] if name == "also_buy" else answer_of(name), options=options))
+    (expected,) = guess_scores([], [row], 0)
+    scores = [score_completion(row.task, (guesses([], [row], seed) or [""])[0], row.answer) for seed in range(2000)]
+    deviation = (mean(score**2 for score in scores) - mean(scores) ** 2) ** 0.5
+    assert mean(scores) == pytest.approx(expected, abs=4 * deviation / len(scores) ** 0.5)
+
+
+def test_a_guess_scores_its_expected_value() -> None:
+    choice = question(make_row("product_relation", "1", options=["a", "b", "c"]))
+    assert guess_scores([], [choice, review("fine", 4)], 0) == pytest.approx([1 / 3, 1 / 5])
+    assert guess_scores([], [question(make_row("also_buy", [2, 3, 9]))], 0) == [pytest.approx(3 / 15)]
+
+
+def test_a_guess_is_the_same_whichever_other_rows_are_asked() -> None:
+    rows = [review(f"text {number}", 3) for number in range(30)]
+    said = guesses([], rows, 7)
+    assert said
+    assert guesses([], rows[::-1], 7) == said[::-1]
+    assert guesses([], rows, 8) != said
+    assert len(set(said)) == 5
+
+
+def test_a_guess_at_a_ranking_is_the_mean_of_all_orders() -> None:
+    gains = [0.0, 1.0, 0.1, 0.01, 0.1]
+    expected = mean(ndcg(order, gains) for order in permutations(range(1, 6)))
+    assert guess_scores([], [question(make_row("query_product_ranking", gains))], 0) == [pytest.approx(expected)]
+
+
+def test_a_guess_at_a_text_is_drawn_from_train() -> None:
+    train = [question(make_row("query_generation", text)) for text in ("brass lamp", "teapot")]
+    asked = [question(make_row("query_generation", "teapot", product=f"teapot {number}")) for number in range(40)]
+    scores = guess_scores(train, asked, 0)
+    assert set(scores) == {0.0, 1.0}
+    said = guesses(train, asked, 0) or []
+    assert scores == [score_completion(row.task, text, row.answer) for row, text in zip(asked, said, strict=True)]
+
+
+# --- The commonest answer ---
+
+
+def test_the_commonest_label_is_what_counting_says() -> None:
+    train = [review(f"text {number}", rating) for number, rating in enumerate((4, 5, 4, 3, 4, 5))]
+    assert commonest(train, [review("new", 1), review("other", 4)]) == ["4", "4"]
+
+
+def test_the_commonest_statement_keeps_its_meaning_whatever_its_number() -> None:
+    train = [pair("a", f"{number}", number < 7, turned=number % 2 == 0) for number in range(10)]
+    asked = [pair("b", "x", True, turned=False), pair("b", "y", True, turned=True)]
+    assert commonest(train, asked) == ["0", "1"]
+
+
+def test_what_was_right_most_often_is_picked_first() -> None:
+    train = [question(make_row("next_query", [2], queries=["a", title, "c"], actions=[title])) for title in ("b", "b", "d")]
+    assert commonest(train, [question(make_row("next_query", [1], queries=["x", "d", "b"]))]) == ["3,2,1"]
+
+
+def test_the_commonest_text_is_given_and_no_order_is_commonest() -> None:
+    train = [question(make_row("query_generation", text)) for text in ("lamp", "teapot", "lamp")]
+    assert commonest(train, train[:2]) == ["lamp", "lamp"]
+    ranking = question(make_row("query_product_ranking", [1.0, 0, 0, 0, 0]))
+    assert commonest([ranking], [ranking]) is None
+
+
+# --- Reading ---
+
+
+@pytest.mark.parametrize("count", [LEAST_FOR_FOLDS - 4, LEAST_FOR_FOLDS + 20])
+def test_tfidf_learns_reviews_that_words_tell_apart(count: int) -> None:
+    train, asked = reviews(count), [review("An awful thing", 1), review("What a superb thing", 5), review("useless", 1)]
+    assert share(asked, classify(train, asked, encoder(train))) == 1
+
+
+def test_a_pair_is_told_by_what_its_texts_share_and_not_by_numbers() -> None:
+    titles = [f"{colour} {title}" for colour in ("red", "blue", "green", "black", "white") for title in TITLES]
+    train, asked = pairs(titles[:24]), pairs(titles[24:])
+    assert share(asked, classify(train, asked, encoder(train))) > 0.9
+
+
+def test_only_what_a_row_lists_is_answered() -> None:
+    train = [pair(title, title, fits, turned=False) for title in TITLES for fits in (True, False)]
+    asked = question(make_row("query_product_relation", "1", options=["never seen", FITS_NOT]))
+    assert classify(train, [asked], encoder(train)) == ["1"]
+
+
+def test_one_class_to_learn_from_is_answered_always() -> None:
+    train = [review(f"text {number}", 3) for number in range(3)]
+    assert classify(train, [review("new", 1)], encoder(train)) == ["3"]
+
+
+def test_overlaps_of_the_same_text_and_of_unlike_texts() -> None:
+    rows = [pair("brass lamp", "Brass lamp", True, False), pair("teapot", "wool blanket", False, False)]
+    same, unlike = overlaps(rows, encoder(rows)).tolist()
+    assert same == pytest.approx([1, 1, 1, 1, 2, 2])
+    assert unlike == pytest.approx([0, 0, 0, 0, 1, 2])
+    assert overlaps([review("one text", 3)], encoder(rows)).tolist() == [[0] * 6]
+
+
+@pytest.mark.parametrize("name", ["tfidf", "bm25", "minilm"])
+def test_an_exact_title_is_ranked_first(name: str) -> None:
+    rng = random.Random(2)
+    rows = []
+    for title in TITLES:
+        products = rng.sample(TITLES, 5)
+        gains = [1.0 if product == title else 0.0 for product in products]
+        if any(gains):
+            rows.append(question(make_row("query_product_ranking", gains, query=title, products=products)))
+    assert share(rows, rank(rows, ranker(name, TITLES))) == 1
+
+
+def test_bm25_by_hand() -> None:
+    """Of 4 texts of 2 words on average, one has `lamp` and two have `brass`."""
+    weigh = bm25(["brass lamp", "brass teapot", "wool blanket", "garden hose"])
+    lamp, brass = math.log(1 + 3.5 / 1.5), math.log(1 + 2.5 / 2.5)
+    short, long = 1.2 * (0.25 + 0.75 * 1 / 2), 1.2 * (0.25 + 0.75 * 4 / 2)
+    expected = [lamp / (1 + short), 2 * brass / (2 + long) + lamp / (1 + long), 0]
+    assert weigh("Brass lamp, brass", ["Lamp", "lamp: brass, BRASS wire", "kettle"]) == pytest.approx(expected)
+    assert bm25([""])("a", ["", "a"])[0] == 0
+
+
+def test_rankers_read_the_question_and_not_the_list() -> None:
+    row = question(make_row("query_product_ranking", [0, 0, 1.0, 0, 0]))
+    assert row.about() == ["desk lamp"]
+    assert question(make_row("next_title_amazon", "lamp")).about() == ["\n".join(FIELDS["products"])]
+
+
+def test_embeddings_know_words_that_are_not_shared() -> None:
+    near, far = likeness("running shoes", ["sneakers for jogging", "stainless steel kettle"], minilm())
+    assert near > far + 0.2
+
+
+def test_the_answer_of_the_nearest_row_is_recalled() -> None:
+    train = [question(make_row("query_generation", title.split()[1], product=f"{title}, large")) for title in TITLES]
+    asked = [question(make_row("query_generation", "?", product=f"small {title}")) for title in TITLES]
+    assert recall(train, asked, encoder(train)) == [title.split()[1] for title in TITLES]
+
+
+def test_a_query_is_copied_from_the_title_where_that_is_right_more_often() -> None:
+    train = [
+        question(make_row("query_generation", title, product=f"{title} {number} of 9 in a box"))
+        for number, title in enumerate(TITLES)
+    ]
+    asked = [question(make_row("query_generation", "oak table", product="oak table for six persons"))]
+    assert write(train, asked, encoder(train)) == ["oak table"]
+    same = [question(make_row("query_generation", "a gift", product=title)) for title in TITLES]
+    assert write(same, asked, encoder(same)) == ["a gift"]
+
+
+def test_of_many_lines_the_one_that_answers_is_copied() -> None:
+    snippets = ["It came late.", "The bulb is in the box, warm white.", "Nice colour."]
+    row = question(make_row("answer_generation", "yes", question="Is a bulb in the box?", snippets=snippets))
+    assert copy([row], encoder([row]), 6) == ["The bulb is in the box,"]
+
+
+def test_a_label_is_read_as_what_it_stands_for() -> None:
+    assert pair("a", "b", True, turned=True).meant() == FITS
+    assert review("x", 4).meant() == "4"
+    assert gold(TASKS["review_rating"], review("x", 4).answer) == "4"

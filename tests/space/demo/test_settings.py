@@ -1,0 +1,48 @@
+"""Which backend the environment asks for, and what is said when it asks for none."""
+
+import pytest
+
+from space.demo.endpoint_model import Endpoint, EndpointModel
+from space.demo.local_model import LocalModel
+from space.demo.settings import BadSettings, Settings, connect, read_endpoint
+
+SETTINGS = Settings("no/base", "no/adapter")
+ADDRESS = {"ENDPOINT_URL": "http://127.0.0.1:9/v1", "ENDPOINT_BASE_MODEL": "base"}
+
+
+@pytest.mark.parametrize("environ", [{}, {"BACKEND": ""}, {"BACKEND": "transformers"}, {"SPACES_ZERO_GPU": "false"}])
+def test_by_default_the_model_is_loaded_here(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    backend = connect(SETTINGS, environ)
+    assert isinstance(backend, LocalModel)
+    assert backend.names == {"base": "no/base", "tuned": "no/base + no/adapter"}
+
+
+def test_an_endpoint_has_the_names_that_the_models_have_there() -> None:
+    backend = connect(SETTINGS, {"BACKEND": "endpoint", **ADDRESS, "ENDPOINT_TUNED_MODEL": "shop"})
+    assert isinstance(backend, EndpointModel)
+    assert backend.names == {"base": "base", "tuned": "shop"}
+
+
+def test_an_endpoint_without_a_tuned_model_has_a_base_only() -> None:
+    assert read_endpoint(ADDRESS).models == {"base": "base"}
+
+
+def test_a_key_is_in_nothing_that_is_printed() -> None:
+    endpoint = read_endpoint(ADDRESS | {"ENDPOINT_API_KEY": "secret-key"})
+    assert endpoint == Endpoint(ADDRESS["ENDPOINT_URL"], {"base": "base"}, "secret-key")
+    assert "secret-key" not in f"{endpoint} {endpoint!r}"
+
+
+@pytest.mark.parametrize(
+    ("environ", "sentence"),
+    [
+        ({"BACKEND": "vllm"}, "BACKEND is 'vllm'; it has to be transformers or endpoint"),
+        ({"BACKEND": "endpoint"}, "needs ENDPOINT_URL"),
+        ({"BACKEND": "endpoint", "ENDPOINT_URL": "localhost:8000", "ENDPOINT_BASE_MODEL": "base"}, "needs ENDPOINT_URL"),
+        ({"BACKEND": "endpoint", "ENDPOINT_URL": "http://localhost:8000/v1"}, "needs ENDPOINT_BASE_MODEL"),
+    ],
+)
+def test_settings_that_name_no_backend_are_told_in_a_sentence(environ: dict[str, str], sentence: str) -> None:
+    with pytest.raises(BadSettings, match=sentence):
+        connect(SETTINGS, environ)
