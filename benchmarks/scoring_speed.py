@@ -116,7 +116,7 @@ _ALONE: dict[str, Callable[[Any, Any], Any]] = {
 
 def in_bulk(kind: str, stored: Sequence[Stored]) -> list[Any]:
     """The scores of all answers of a kind."""
-    from eval_tasks.metrics.aggregate import score_completion
+    from common.scoring import score_completion
     from eval_tasks.suites.shopbench_scoring import Row, score_samples
 
     if kind in TASKS:

@@ -108,17 +108,27 @@ def row_pattern(task: Task, prompt: str, answer: Any) -> str:
     return pattern if re.fullmatch(pattern, render_completion(task, gold(task, answer))) else answer_pattern(task)
 
 
-def listed_numbers(prompt: str) -> range:
-    """The numbers of the prompt's last numbered list, which begins at 0 or 1; empty where there is none of two or more."""
-    listed, last = range(0), range(0)
-    for line in re.findall(r"^[ \t]*([0-9]{1,3})\.(?![0-9])", prompt, re.MULTILINE):
-        number = int(line)
-        if last and number == last.stop:
-            last = range(last.start, number + 1)
+_NUMBERED_LINE = re.compile(r"^[ \t]*([0-9]{1,3})\.(?![0-9]) ?(.*)", re.MULTILINE)
+
+
+def numbered_items(prompt: str) -> dict[int, str]:
+    """The items of a prompt's last numbered list by number, from 0 or 1 upwards; {} where no list has two items or more."""
+    found: dict[int, str] = {}
+    items: dict[int, str] = {}
+    for digits, text in _NUMBERED_LINE.findall(prompt):
+        number = int(digits)
+        if items and number == max(items) + 1:
+            items[number] = text
         elif number <= 1:
-            last = range(number, number + 1)
-        listed = last if len(last) > 1 else listed
-    return listed
+            items = {number: text}
+        found = items if len(items) > 1 else found
+    return found
+
+
+def listed_numbers(prompt: str) -> range:
+    """The numbers of `numbered_items`."""
+    items = numbered_items(prompt)
+    return range(min(items), max(items) + 1) if items else range(0)
 
 
 def selection_pattern(numbers: range, count: int) -> str:

@@ -10,16 +10,33 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
+from common.answers import MAX_CHARACTERS, parse_completion
 from common.tasks import Task
 
 
-def score_value(task: Task, said: Any, answer: Any) -> float:
-    """The score, from 0 to 1, of a label, an order or a selection against a row's decoded `answer`."""
+def score_completion(task: Task, text: str, answer: Any) -> float:
+    """The score, from 0 to 1, of a model's text against a row's decoded `answer`. A text that cannot be parsed scores 0."""
+    return score_answer(task, parse_completion(task, text), answer)
+
+
+def score_answer(task: Task, parsed: Any, answer: Any) -> float:
+    """The score, from 0 to 1, of what `parse_completion` made of a text, None included, against a row's decoded `answer`."""
+    if parsed is None:
+        return 0.0
     if task.family == "multiple_choice":
-        return float(said == str(answer))
+        return float(parsed == str(answer))
     if task.family == "ranking":
-        return ndcg(said, answer)
-    return len(set(answer) & set(said[: len(answer)])) / len(answer) if answer else 0.0
+        return ndcg(parsed, answer)
+    if task.family == "retrieval":
+        return hit_rate(parsed, answer)
+    truth = parse_completion(task, str(answer)) or ""
+    # Equal texts without a Latin letter or digit would score 0 by ROUGE's tokenizer. It takes minutes of a text without end.
+    return 1.0 if parsed == truth else rouge_l(str(parsed)[:MAX_CHARACTERS], str(truth))
+
+
+def hit_rate(picks: Sequence[int], truth: Sequence[int]) -> float:
+    """The share of the true items that are picked. No more picks count than there are true items."""
+    return len(set(truth) & set(picks[: len(truth)])) / len(truth) if truth else 0.0
 
 
 def ndcg(order: Sequence[int], weights: Sequence[float]) -> float:

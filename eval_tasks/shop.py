@@ -32,10 +32,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` 
 
 from common.answers import decode_answer, row_pattern
 from common.errors import UserError, plain_errors
+from common.scoring import score_completion
 from common.tasks import FAMILIES, TASKS, Task
 from dataset_builders.card import data_file
 from eval_tasks.backends.cache_key import data_version, folder_stamp, hub_commit, named_after, weights_stamp
-from eval_tasks.metrics.aggregate import score_completion, unavailable
+from eval_tasks.metrics.aggregate import unavailable
 from eval_tasks.suites.lighteval_tasks import Unparsable, answer_text, left_out, runnable, sample_metric
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from common.answers import listed_numbers, parse_completion, render_completion
 from common.errors import UserError
-from common.scoring import ndcg, score_value
+from common.scoring import ndcg, score_answer
 from common.tasks import RANKED, TASKS, Task
 from dataset_builders.labelling.requests import Reply
 from dataset_builders.rows import Row
@@ -62,7 +62,7 @@ def read_vote(model: str, row: Row, reply: Reply, bounds: Mapping[str, float]) -
     said = parse_completion(task, _THOUGHT.sub("", reply.text, count=1))
     if said is None:  # of a reason only the kind, since what follows may be another one for every row
         return Vote(model, None, 0.0, False, reply.kind)
-    score = score_value(task, said, answer)
+    score = score_answer(task, said, answer)
     return Vote(model, render_completion(task, said), score, is_alike(score, bounds[task.family]))
 
 

@@ -8,6 +8,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 
+from common.answers import numbered_items
 from common.tasks import TASKS
 from eval_tasks.baselines import shop as baselines
 from eval_tasks.baselines.encoders import Ranker, ranker
@@ -44,29 +45,18 @@ def answers(name: str, train: Mapping[str, Sequence[Question]], rows: Sequence[R
 def guess_score(row: Row) -> float | None:
     """What a guess scores on average; None of texts."""
     if row.metric == "accuracy":
-        return 1 / (len(numbered(row.prompt)) or len(RATINGS))
+        return 1 / (len(numbered_items(row.prompt)) or len(RATINGS))
     if row.metric == "hit rate@3":
-        return min(3, len(numbered(row.prompt))) / max(len(numbered(row.prompt)), 1)
+        return min(3, len(numbered_items(row.prompt))) / max(len(numbered_items(row.prompt)), 1)
     return expected_ndcg(row.truth) if row.metric == "ndcg" else None
 
 
 def is_rating(row: Row) -> bool:
-    return row.task_type == "multiple-choice" and not numbered(row.prompt)
-
-
-def numbered(prompt: str) -> dict[int, str]:
-    """The texts of a prompt's numbered list, by number."""
-    lines = (re.match(r"\s*(\d{1,2})\.\s*(\S.*)", line) for line in prompt.split("\n"))
-    found: dict[int, str] = {}
-    for match in filter(None, lines):
-        number = int(match[1])
-        if number <= 1 or number - 1 in found:
-            found = {number: match[2].strip()} if number <= 1 and number in found else found | {number: match[2].strip()}
-    return found
+    return row.task_type == "multiple-choice" and not numbered_items(row.prompt)
 
 
 def _guess(row: Row, rng: random.Random) -> str | None:
-    items = list(numbered(row.prompt)) or (list(map(int, RATINGS)) if is_rating(row) else [])
+    items = list(numbered_items(row.prompt)) or (list(map(int, RATINGS)) if is_rating(row) else [])
     if not items or row.task_type not in LISTED:
         return None
     return str(rng.choice(items)) if row.task_type == "multiple-choice" else _text(rng.sample(items, len(items)))
@@ -74,7 +64,7 @@ def _guess(row: Row, rng: random.Random) -> str | None:
 
 def _best_first(row: Row, weigh: Ranker) -> str | None:
     """The numbers of the prompt's list, the text that fits the rest of the prompt best first; of a choice only that one."""
-    items = numbered(row.prompt)
+    items = numbered_items(row.prompt)
     if not items or row.task_type not in LISTED:
         return None
     rest = "\n".join(line for line in row.prompt.split("\n") if not re.match(r"\s*\d{1,2}\.", line))

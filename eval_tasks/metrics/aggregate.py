@@ -1,9 +1,9 @@
-"""Metrics of answers that were read: ShopBench's, oddities included, what sums up a task, and the score of the twelve tasks.
+"""Metrics of answers that were read: ShopBench's, oddities included, and what sums up a task.
 
 The ShopBench part restates metrics.py of the scorer in the KDD Cup 2024 starter kit
 (https://gitlab.aicrowd.com/aicrowd/challenges/amazon-kdd-cup-2024/amazon-kdd-cup-2024-starter-kit). Where it looks strange it
-is meant to: a score must come out the same to the last digit. NDCG, which building needs too, is in common/tasks.py,
-metrics of texts are in text_metrics.py and embeddings.py.
+is meant to: a score must come out the same to the last digit. NDCG and the metrics of texts are in common/scoring.py and
+embeddings.py.
 """
 
 import math
@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from common.answers import MAX_CHARACTERS, PARSERS, parse_completion, parse_entities, parse_ranking, parse_retrieval
-from common.scoring import MetricUnavailableError, bleu, discounted_sum, jp_bleu, ndcg, rouge_l, score_value
+from common.answers import PARSERS, parse_entities, parse_ranking, parse_retrieval
+from common.scoring import MetricUnavailableError, bleu, discounted_sum, jp_bleu, ndcg, rouge_l
 from common.tasks import Task
 from eval_tasks.metrics.embeddings import PACKAGED_SENTENCE_MODEL, SENTENCE_MODELS, cosine, embed, sentence_model, similarities
 
 __all__ = [
     "AGGREGATES",
-    "MAX_CHARACTERS",
     "PACKAGED_SENTENCE_MODEL",
     "PARSERS",
     "SENTENCE_MODELS",
@@ -36,7 +35,6 @@ __all__ = [
     "parse_retrieval",
     "rouge_l",
     "score_answers",
-    "score_completion",
     "sentence_model",
     "task_score",
     "unavailable",
@@ -176,21 +174,6 @@ The last five are ECInstruct's, which leave answers out that cannot be read; see
 def task_score(metric: str, scores: Sequence[Any]) -> Any:
     """The score of a task from those of its samples: their mean, unless the metric has a rule of its own."""
     return AGGREGATES.get(metric, np.mean)(scores)
-
-
-# --- The twelve tasks ---
-
-
-def score_completion(task: Task, text: str, answer: Any) -> float:
-    """The score, from 0 to 1, of a model's text against a row's decoded `answer`. What cannot be read scores 0."""
-    parsed: Any = parse_completion(task, text)
-    if parsed is None:
-        return 0.0
-    if task.family != "generation":
-        return score_value(task, parsed, answer)
-    truth = parse_completion(task, str(answer)) or ""
-    # Equal texts without a Latin letter or digit would score 0 by ROUGE's tokenizer. It takes minutes of a text without end.
-    return 1.0 if parsed == truth else rouge_l(str(parsed)[:MAX_CHARACTERS], str(truth))
 
 
 def unavailable(task: Task) -> str | None:

@@ -9,9 +9,9 @@ import evaluate
 import numpy as np
 
 from common.answers import PARSERS, parse_completion, says_nothing, whole_characters
-from common.scoring import MetricUnavailableError
+from common.scoring import MetricUnavailableError, score_completion
 from common.tasks import RANKED, TASKS, Task
-from eval_tasks.metrics.aggregate import TASK_TYPES, is_truth, score_answers, score_completion, task_score, wanted_truth
+from eval_tasks.metrics.aggregate import TASK_TYPES, is_truth, score_answers, task_score, wanted_truth
 from eval_tasks.metrics.embeddings import SENTENCE_MODELS
 from eval_tasks.reporting.intervals import TaskValues, interval, overall_interval
 

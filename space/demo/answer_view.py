@@ -4,10 +4,10 @@ and how right it is."""
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log2
 from typing import Any, Literal
 
-from common.answers import gold, listed_numbers, parse_completion, parse_numbers
+from common.answers import gold, listed_numbers, numbered_items, parse_completion, parse_numbers
+from common.scoring import score_answer
 from common.tasks import GAINS, RANKED, Task, Value
 
 Verdict = Literal["correct", "partly", "wrong"]
@@ -46,21 +46,6 @@ class Mark:
 
     verdict: Verdict
     note: str
-
-
-def numbered_items(prompt: str) -> dict[int, str]:
-    """The last list in a prompt whose lines are numbered upwards from 0 or 1, by number."""
-    items: dict[int, str] = {}
-    for line in prompt.split("\n"):
-        match = re.match(r"(\d{1,3})\. (.*)", line)
-        if match is None:
-            continue
-        number, text = int(match[1]), match[2]
-        if items and number == max(items) + 1:
-            items[number] = text
-        elif number <= 1:
-            items = {number: text}
-    return items
 
 
 def offered_labels(task: Task, prompt: str) -> tuple[str, ...]:
@@ -160,42 +145,16 @@ def mark(task: Task, value: Value | None, answer: Any) -> Mark:
     """How good a parsed answer is beside a row's decoded `answer`; what cannot be read is wrong."""
     if value is None:
         return Mark("wrong", "unreadable")
+    score = score_answer(task, value, answer)
+    verdict: Verdict = "correct" if score > 1 - 1e-9 else "partly" if score > 0 else "wrong"
     if task.family == "multiple_choice":
-        return Mark("correct", "") if value == str(answer) else Mark("wrong", "")
-    if task.family == "ranking" and isinstance(value, list):
-        score = ndcg(value, answer)
-        return Mark(_verdict(score), f"NDCG {score:.2f}")
-    if task.family == "retrieval" and isinstance(value, list):
-        hits = len(set(value[: len(answer)]) & set(answer))
-        return Mark(_verdict(hits / len(answer)), f"{hits} of {len(answer)}")
-    score = rouge_l(str(value), str(answer))
-    return Mark(_verdict(score), f"ROUGE-L {score:.2f}")
+        return Mark(verdict, "")
+    if task.family == "retrieval":
+        return Mark(verdict, f"{round(score * len(answer))} of {len(answer)}")
+    return Mark(verdict, f"{'NDCG' if task.family == 'ranking' else 'ROUGE-L'} {score:.2f}")
 
 
 def right_lines(task: Task, prompt: str, answer: Any) -> tuple[Line, ...]:
     """The right answer in lines; of candidates and options only the right ones."""
     read = lines(task, prompt, gold(task, answer), answer)
     return tuple(line for line in read if line.chosen) if task.family in {"retrieval", "multiple_choice"} else read
-
-
-def _verdict(score: float) -> Verdict:
-    if score > 1 - 1e-9:
-        return "correct"
-    return "partly" if score > 0 else "wrong"
-
-
-def ndcg(order: list[int], gains: list[float]) -> float:
-    """NDCG of an order of 1-based numbers, gain 2^g - 1, as ShopBench computes it for a permutation."""
-
-    def dcg(ranked: list[float]) -> float:
-        return sum((2**gain - 1) / log2(place + 1) for place, gain in enumerate(ranked, 1))
-
-    best = dcg(sorted(gains, reverse=True))
-    return dcg([gains[number - 1] for number in order if number <= len(gains)]) / best if best else 0.0
-
-
-def rouge_l(text: str, reference: str) -> float:
-    """ROUGE-L F with stemming, from 0 to 1."""
-    from rouge_score.rouge_scorer import RougeScorer
-
-    return float(RougeScorer(["rougeL"], use_stemmer=True).score(reference, text)["rougeL"].fmeasure)

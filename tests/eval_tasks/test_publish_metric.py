@@ -44,7 +44,7 @@ ROWS: dict[str, Any] = {
     "tasks": ["review_rating", "query_product_ranking", "query_generation", "micro f1"],
 }
 RIGHT = {"predictions": ["4"], "references": ["4"], "tasks": "review_rating"}
-CHANGE = ("score_value(task, parsed, answer)", "0.25")
+CHANGE = ("score_answer(task, parse_completion(task, text), answer)", "0.25")
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def test_every_task_is_in_the_readme(folder: Path) -> None:
 
 def test_a_folder_is_all_that_is_needed_and_a_changed_one_is_loaded_anew(folder: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(folder, tmp_path / "shop_score"))
-    change = (str(copy / "metrics.py"), *CHANGE)
+    change = (str(copy / "scoring.py"), *CHANGE)
     result, before, after = compute(
         tmp_path,
         offline(tmp_path / "home"),
@@ -194,7 +194,7 @@ def test_a_published_metric_is_loaded_by_its_name_also_offline_and_anew_after_a_
     (again,) = compute(tmp_path, without_network, call(repo_id, RIGHT))
     published = hub.head(repo_id, "space")
     assert publish(hub, repo_id).stdout.strip().endswith(f"nothing to do, it is all there: {hub.endpoint}/spaces/{repo_id}")
-    changed = hub.files(repo_id, "space")["metrics.py"].replace(*(text.encode() for text in CHANGE))
+    changed = hub.files(repo_id, "space")["scoring.py"].replace(*(text.encode() for text in CHANGE))
     subprocess.run([sys.executable, "-c", UPLOAD, repo_id], input=changed, env=hub.env(), check=True, capture_output=True)
     second, pinned = compute(tmp_path, environment, call(repo_id, RIGHT), call(repo_id, RIGHT, published))
 

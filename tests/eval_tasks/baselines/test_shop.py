@@ -9,6 +9,7 @@ import pytest
 
 from common.answers import gold, parse_completion
 from common.errors import UserError
+from common.scoring import ndcg, score_completion
 from common.tasks import TASKS, read_fields, render_prompt, template_fields
 from eval_tasks.baselines.encoders import Encoder, bm25, likeness, minilm, ranker, tfidf
 from eval_tasks.baselines.shop import (
@@ -27,7 +28,6 @@ from eval_tasks.baselines.shop import (
     write,
 )
 from eval_tasks.baselines.template_rows import Question, question, unanswered
-from eval_tasks.metrics.aggregate import ndcg, score_completion
 from tests.eval_tasks.questions import FIELDS, TITLES, answer_of, make_row
 
 GOOD, BAD = ("lovely", "superb", "perfect"), ("broken", "awful", "useless")

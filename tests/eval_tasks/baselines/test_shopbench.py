@@ -6,7 +6,7 @@ from statistics import mean
 import pytest
 
 from eval_tasks.baselines.shop import BASELINES
-from eval_tasks.baselines.shopbench import answers, guess_score, numbered
+from eval_tasks.baselines.shopbench import answers, guess_score
 from eval_tasks.baselines.template_rows import question
 from eval_tasks.suites.shopbench_scoring import Row, parse_rows, score_samples
 from tests.eval_tasks.questions import TITLES, make_row
@@ -39,12 +39,6 @@ def rows() -> list[Row]:
 
 def scores(rows: list[Row], said: list[str | None]) -> list[float]:
     return [float(sample.score) for sample in score_samples(rows, [text or "" for text in said])]
-
-
-def test_numbered_lists_are_read_with_and_without_a_space() -> None:
-    assert numbered("Rate it.\nAspects:\n1.stability\n2. lid\n3.fit\nOutput: 1") == {1: "stability", 2: "lid", 3: "fit"}
-    assert numbered("Which?\n0. a\n1. b\n10. no\nAnswer: ") == {0: "a", 1: "b"}
-    assert numbered("Explain 1. thing") == {}
 
 
 @pytest.mark.parametrize("row", [CHOICE, RATING, PICK, RANK], ids=lambda row: row.task_type)

@@ -1,7 +1,6 @@
 """Every rule of the ShopBench scorer as a case worked out by hand, and what holds for any text."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.answers import PARSERS, gold, parse_entities, parse_ranking, parse_retrieval, render_completion
-from common.tasks import TASKS, Task
+from common.answers import PARSERS, parse_entities, parse_ranking, parse_retrieval
 from eval_tasks.metrics import aggregate as metrics
-from eval_tasks.metrics.aggregate import TASK_TYPES, TEXT_METRICS, score_completion
+from eval_tasks.metrics.aggregate import TASK_TYPES, TEXT_METRICS
 from eval_tasks.metrics.embeddings import SENTENCE_MODELS
 
 CASES = json.loads((Path(__file__).parents[1] / "cases" / "samples.json").read_text(encoding="utf-8"))
@@ -77,55 +75,6 @@ def test_entity_counts_add_up_to_what_was_predicted_and_what_was_true(text: str,
     assert hits + false_positives == len(entities)
     assert hits + false_negatives == len(truth)
     assert min(hits, false_positives, false_negatives) >= 0
-
-
-# --- The twelve tasks ---
-
-LINES = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1)
-
-
-def answers(task: Task) -> st.SearchStrategy[Any]:
-    if task.family == "multiple_choice":
-        return st.sampled_from(task.labels)
-    if task.family == "ranking":
-        return st.lists(st.sampled_from([0.0, 0.01, 0.1, 1.0]), min_size=5, max_size=5).filter(any)
-    if task.family == "retrieval":
-        return st.lists(st.integers(1, 15), min_size=1, max_size=5, unique=True)
-    return LINES | st.lists(LINES, min_size=1).map(" ".join)
-
-
-@pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
-@given(data=st.data())
-def test_the_gold_completion_scores_1(task: Task, data: st.DataObject) -> None:
-    answer = data.draw(answers(task))
-
-    assert score_completion(task, render_completion(task, gold(task, answer)), answer) == 1
-
-
-@pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
-@given(data=st.data(), text=ANY_TEXT)
-def test_the_score_of_any_text_lies_between_0_and_1(task: Task, data: st.DataObject, text: str) -> None:
-    assert 0 <= score_completion(task, text, data.draw(answers(task))) <= 1 + 1e-12
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "answer", "score"),
-    [
-        ("review_rating", "4 stars", "4", 1.0),
-        ("review_rating", "I would say 4", "4", 0.0),
-        ("answerability", "Yes, they do.", "yes", 1.0),
-        ("query_product_ranking", "1,2,3,4", [1.0, 0.1, 0.1, 0.01, 0.0], 0.0),
-        ("query_product_ranking", "2,1,3,4,5", [1.0, 0.0, 0.0, 0.0, 0.0], 1 / math.log2(3)),
-        ("also_buy", "3, 3, 7, 9", [7, 9], 0.5),
-        ("also_buy", "7", [7, 9], 0.5),
-        ("also_buy", "none of them", [7, 9], 0.0),
-        ("query_generation", "red shoes\nand more", "red running shoe", 0.8),
-        ("query_generation", "\n \n", "red running shoe", 0.0),
-        ("next_title_merrec", "真鍮のランプ", "真鍮のランプ", 1.0),
-    ],
-)
-def test_a_completion_is_scored_by_its_tasks_metric(name: str, text: str, answer: Any, score: float) -> None:
-    assert score_completion(TASKS[name], text, answer) == pytest.approx(score)
 
 
 # --- Scores of tasks that are no means ---

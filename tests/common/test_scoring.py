@@ -1,8 +1,10 @@
-"""ROUGE-L and BLEU are those of rouge_score and sacrebleu to the last digit, for any texts and in no time."""
+"""Scores of the twelve tasks, and ROUGE-L and BLEU, which are those of rouge_score and sacrebleu to the last digit."""
 
+import math
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import sacrebleu
@@ -11,14 +13,16 @@ from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 
 from common import scoring
-from common.answers import parse_text
-from common.scoring import MetricUnavailableError, bleu, jp_bleu, rouge_l
+from common.answers import gold, parse_completion, parse_text, render_completion
+from common.scoring import MetricUnavailableError, bleu, jp_bleu, ndcg, rouge_l, score_answer, score_completion
+from common.tasks import TASKS, Task
 
 WORDS = [
     *["brass", "lamp", "lamps", "running", "runs", "ran", "relational", "ponies", "caresses", "hopping", "5w", "e27", "usb-c"],
     *["真鍮", "ランプ", "naïve", "İstanbul", "ß", "½", "_", "a"],
 ]
 TEXTS = st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join) | st.text(max_size=40)
+ANY_TEXT = st.text() | st.text(alphabet="0123456789,. ½²٣[]'\"()-\n", max_size=60)
 OFFICIAL = rouge_scorer.RougeScorer(["rougeL"], use_stemmer=True)
 
 
@@ -98,3 +102,55 @@ def test_missing_mecab_leaves_ordinary_bleu_alone(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(MetricUnavailableError, match="Japanese"):
         jp_bleu("a", "a")
     assert bleu("a b c d", "a b c d") == pytest.approx(1)
+
+
+LINES = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1)
+
+
+def answers(task: Task) -> st.SearchStrategy[Any]:
+    if task.family == "multiple_choice":
+        return st.sampled_from(task.labels)
+    if task.family == "ranking":
+        return st.lists(st.sampled_from([0.0, 0.01, 0.1, 1.0]), min_size=5, max_size=5).filter(any)
+    if task.family == "retrieval":
+        return st.lists(st.integers(1, 15), min_size=1, max_size=5, unique=True)
+    return LINES | st.lists(LINES, min_size=1).map(" ".join)
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
+@given(data=st.data())
+def test_the_gold_completion_scores_1(task: Task, data: st.DataObject) -> None:
+    answer = data.draw(answers(task))
+
+    assert score_completion(task, render_completion(task, gold(task, answer)), answer) == 1
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
+@given(data=st.data(), text=ANY_TEXT)
+def test_the_score_of_any_text_lies_between_0_and_1(task: Task, data: st.DataObject, text: str) -> None:
+    assert 0 <= score_completion(task, text, data.draw(answers(task))) <= 1 + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "answer", "score"),
+    [
+        ("review_rating", "4 stars", "4", 1.0),
+        ("review_rating", "I would say 4", "4", 0.0),
+        ("answerability", "Yes, they do.", "yes", 1.0),
+        ("query_product_ranking", "1,2,3,4", [1.0, 0.1, 0.1, 0.01, 0.0], 0.0),
+        ("query_product_ranking", "2,1,3,4,5", [1.0, 0.0, 0.0, 0.0, 0.0], 1 / math.log2(3)),
+        ("also_buy", "3, 3, 7, 9", [7, 9], 0.5),
+        ("also_buy", "7", [7, 9], 0.5),
+        ("also_buy", "none of them", [7, 9], 0.0),
+        ("query_generation", "red shoes\nand more", "red running shoe", 0.8),
+        ("query_generation", "\n \n", "red running shoe", 0.0),
+        ("next_title_merrec", "真鍮のランプ", "真鍮のランプ", 1.0),
+    ],
+)
+def test_a_completion_is_scored_by_its_tasks_metric(name: str, text: str, answer: Any, score: float) -> None:
+    assert score_completion(TASKS[name], text, answer) == pytest.approx(score)
+    assert score_answer(TASKS[name], parse_completion(TASKS[name], text), answer) == pytest.approx(score)
+
+
+def test_a_ranking_without_any_gain_scores_nothing_instead_of_dividing_by_it() -> None:
+    assert ndcg([1, 2, 3, 4, 5], [0.0] * 5) == 0.0
