@@ -11,7 +11,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from benchmarks.holdout import read_split
+from benchmarks.holdout import task_rows
 from common.answers import parse_completion
 from common.errors import UserError, plain_errors
 from common.tasks import TASKS
@@ -35,7 +35,7 @@ def drawn_rows(folder: Path, rows: int, seed: int) -> list[dict[str, Any]]:
     """Rows of the test split in a seeded order, so that tasks come in the mix that the dataset has. Raises UserError."""
     from training.mixture import draw
 
-    test = [row for part in read_split(folder, "test").values() for row in part]
+    test = [row for part in task_rows(folder, "test").values() for row in part]
     if not test:
         raise UserError(f"{folder} holds no test rows. Give the --out of python -m dataset_builders.build.")
     return sorted(test, key=lambda row: draw(seed, row["sample_id"]))[:rows]

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from common.dataset import MANIFEST, data_pattern, read_split
 from common.errors import UserError
-from common.files import replaced
-from common.tasks import TASKS
-from dataset_builders.card import TEXT_COLUMNS, config_tasks, data_pattern
+from common.files import replaced, write_json
+from dataset_builders.card import TEXT_COLUMNS, config_tasks
 from dataset_builders.contamination import EvaluationSet, contaminated
-from dataset_builders.dataset_files import MANIFEST, config_facts, write_split
+from dataset_builders.dataset_files import config_facts, write_split
 from dataset_builders.rows import Row
 from dataset_builders.splits import Split
 from eval_tasks.baselines.template_rows import question
@@ -26,13 +26,9 @@ Rows = dict[str, list[dict[str, Any]]]
 """Task -> rows as the files hold them, in the order of the tasks' declaration."""
 
 
-def read_split(folder: Path, split: str) -> Rows:
+def task_rows(folder: Path, split: str) -> Rows:
     """Every task's rows of a split; tasks without any are left out."""
-    import pyarrow.parquet as pq
-
-    files = {name: sorted(folder.glob(data_pattern(name, split))) for name in TASKS}
-    found = {name: [row for path in paths for row in pq.read_table(path).to_pylist()] for name, paths in files.items()}
-    return {name: rows for name, rows in found.items() if rows}
+    return {name: table.to_pylist() for name, table in read_split(str(folder), split).items()}
 
 
 def capped(rows: Rows, most: int | None) -> Rows:
@@ -79,7 +75,7 @@ def write_validation_folder(dataset: Path, out: Path, seed: int) -> None:
 
     Raises UserError where nothing can be held out.
     """
-    train, held = hold_out(read_split(dataset, "train"), seed)
+    train, held = hold_out(task_rows(dataset, "train"), seed)
     if not held or not any(train.values()):
         raise UserError(f"{dataset} has too few rows to hold some of them out. Give more raw data, or --split test.")
     parts = {name: Split(_as_rows(train[name]), _as_rows(held.get(name, [])), []) for name in train}
@@ -90,7 +86,7 @@ def write_validation_folder(dataset: Path, out: Path, seed: int) -> None:
                 if rows := getattr(part, split):
                     write_split(folder, name, split, rows)
         (folder / "README.md").write_text(_card(built), encoding="utf-8")
-        (folder / MANIFEST).write_text(json.dumps({"configs": config_facts(built)}, indent=1) + "\n", encoding="utf-8")
+        write_json(folder / MANIFEST, {"configs": config_facts(built)})
 
 
 def _as_rows(rows: Sequence[dict[str, Any]]) -> list[Row]:

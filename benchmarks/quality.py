@@ -16,16 +16,18 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from benchmarks import shopbench
 from benchmarks.answering import shown
-from benchmarks.holdout import capped, read_split, write_validation_folder
+from benchmarks.holdout import capped, task_rows, write_validation_folder
 from benchmarks.measure import command
 from benchmarks.scores import as_questions, score_shopbench, score_tasks
 from benchmarks.verdict import Verdict, judge, print_table, sentences
+from common.dataset import read_manifest
 from common.errors import UserError, plain_errors
 
 ROOT = Path(__file__).parents[1]
@@ -75,8 +77,8 @@ def main() -> None:
         command("training.embedded_model", "--out", base)
     training, tuned = tune(arguments, data, base, out)
 
-    train = as_questions(read_split(data, "train"))
-    test = as_questions(capped(read_split(data, "test"), arguments.rows))
+    train = as_questions(task_rows(data, "train"))
+    test = as_questions(capped(task_rows(data, "test"), arguments.rows))
     rows = shopbench.read(arguments.shopbench) if arguments.shopbench and arguments.split == "test" else []
     models = {"base": base, **({"tuned": tuned} if tuned else {})}
     say("Answers")
@@ -189,12 +191,11 @@ def report(
     """Table, sentences, picture and JSON."""
     from benchmarks.quality_plot import write_plot
 
-    manifest = json.loads((data / "manifest.json").read_text(encoding="utf-8"))
     figures = {
         "split": arguments.split,
         "seed": arguments.seed,
         "base": shown(base),
-        "dataset": manifest["configs"]["default"],
+        "dataset": asdict(read_manifest(str(data)).configs["default"]),
         "training": training,
         "tasks": {verdict.line.name: verdict.figures() for verdict in verdicts},
         "shopbench": official,

@@ -17,11 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.dataset import MANIFEST, SPLITS
 from common.errors import UserError, plain_errors
 from common.files import replaced
 from common.tasks import TASKS
-from dataset_builders.card import SPLITS
-from dataset_builders.dataset_files import MANIFEST
 from dataset_builders.labelling import options
 from dataset_builders.labelling.costs import Prices
 from dataset_builders.labelling.row_requests import SYSTEM, drawn, row_asks

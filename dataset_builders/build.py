@@ -10,12 +10,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from common.dataset import MANIFEST
 from common.errors import UserError, plain_errors
 from common.files import replaced
 from common.tasks import TASKS
 from dataset_builders.assembly import OWN_TEST, gather_rows
 from dataset_builders.contamination import read_evaluation_sets
-from dataset_builders.dataset_files import MANIFEST, config_facts, write_dataset
+from dataset_builders.dataset_files import config_facts, write_dataset
 from dataset_builders.engine import connect
 from dataset_builders.splits import Split, parse_sizes
 from dataset_builders.staging import SAMPLE_MARKER, Ledger, find_corpora, find_tables, readable, stage

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.dataset import languages
+from common.dataset import SPLITS, data_pattern, languages
 from common.tasks import FAMILIES, TASKS
 
 REFERENCES = {
@@ -55,7 +55,6 @@ BIBTEX = {
   year      = {2024}
 }""",
 }
-SPLITS = ("train", "test")
 TEXT_COLUMNS = ("task", "family", "answer", "source", "licence", "group", "sample_id")
 """The columns behind `prompt` and `completion`, which are lists of turns."""
 LABEL_COLUMNS = {"label_source": "string", "label_votes": "string", "label_agreement": "float64"}
@@ -94,16 +93,6 @@ class TaskFacts:
     licences: Mapping[str, int]
     prompt: str
     completion: str
-
-
-def data_file(task: str, split: str, shard: int = 0, shards: int = 1) -> str:
-    """Path of one file of a task's split inside the dataset folder."""
-    return f"data/{task}/{split}-{shard:05}-of-{shards:05}.parquet"
-
-
-def data_pattern(task: str, split: str) -> str:
-    """Glob of all files of a task's split inside the dataset folder."""
-    return f"data/{task}/{split}-*-of-*.parquet"
 
 
 def config_tasks(built: list[str]) -> dict[str, list[str]]:

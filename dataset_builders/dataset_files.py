@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.dataset import MANIFEST, SPLITS, data_file
 from common.errors import UserError
 from common.files import sha256_of
-from dataset_builders.card import LABEL_COLUMNS, SPLITS, TEXT_COLUMNS, SplitSize, TaskFacts, card_text, config_tasks, data_file
+from dataset_builders.card import LABEL_COLUMNS, TEXT_COLUMNS, SplitSize, TaskFacts, card_text, config_tasks
 from dataset_builders.rows import Row
 from dataset_builders.splits import Split
 from dataset_builders.staging import Ledger
@@ -17,7 +18,6 @@ from dataset_builders.staging import Ledger
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MANIFEST = "manifest.json"
 CHECKSUMS = "checksums.txt"
 ROW_GROUP = 1000
 """Rows a row group: small enough that a viewer or a streaming reader gets its first rows without the whole file. (`datasets`

@@ -1,7 +1,6 @@
 """Puts a built dataset on the Hugging Face Hub, card included, in one commit."""
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -10,11 +9,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from common.dataset import MANIFEST, SPLITS, data_pattern, read_manifest
 from common.errors import UserError, plain_errors
 from common.hub import commit_folder, folder_files
 from common.tasks import TASKS
-from dataset_builders.card import SPLITS, data_pattern
-from dataset_builders.dataset_files import CHECKSUMS, MANIFEST, check_checksums
+from dataset_builders.dataset_files import CHECKSUMS, check_checksums
 from dataset_builders.plots import AGREEMENT_IMAGES, IMAGES
 
 CARD = "README.md"
@@ -54,7 +53,7 @@ def read_dataset(folder: Path) -> Dataset:
         raise UserError(f"--data {folder} is not a folder; make it with python -m dataset_builders.build --out {folder}")
     if missing := [name for name in (CARD, MANIFEST, CHECKSUMS) if not (folder / name).is_file()]:
         raise UserError(f"{folder} is not a built dataset, it has no {' and no '.join(missing)}; {AGAIN}")
-    expected = _manifest_rows(folder / MANIFEST)
+    expected = _manifest_rows(folder)
     patterns = _card_patterns(folder / CARD)
     if differing := sorted(map(str, expected.keys() ^ patterns.keys())):
         names = ", ".join(differing)
@@ -79,15 +78,16 @@ def read_dataset(folder: Path) -> Dataset:
     return Dataset(configs, sum(rows.values()), [CARD, MANIFEST, CHECKSUMS, *licences, *images, *sorted(rows)])
 
 
-def _manifest_rows(path: Path) -> dict[str, dict[str, int]]:
+def _manifest_rows(folder: Path) -> dict[str, dict[str, int]]:
     try:
-        configs = json.loads(path.read_text(encoding="utf-8"))["configs"]
-        rows = {name: {split: config[split] for split in SPLITS} for name, config in configs.items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        rows = {}
-    if not rows or not all(isinstance(count, int) for splits in rows.values() for count in splits.values()):
-        raise UserError(f"{path} is not what a build writes; {AGAIN}")
-    return rows
+        configs = read_manifest(str(folder)).configs
+    except UserError:
+        configs = {}
+    rows = {name: {"train": config.train, "test": config.test} for name, config in configs.items()}
+    complete = {name: {split: count for split, count in splits.items() if count is not None} for name, splits in rows.items()}
+    if not rows or complete != rows:
+        raise UserError(f"{folder / MANIFEST} is not what a build writes; {AGAIN}")
+    return complete
 
 
 def _card_patterns(path: Path) -> dict[str, dict[str, list[str]]]:

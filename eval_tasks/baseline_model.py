@@ -24,7 +24,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from lighteval.models.custom.custom_model import CustomModelConfig
 from lighteval.models.model_output import ModelResponse
@@ -32,7 +32,8 @@ from lighteval.tasks.requests import Doc
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
-from common.errors import UserError, first_line, plain_errors
+from common.dataset import read_split
+from common.errors import UserError, plain_errors
 from common.tasks import TASKS
 from eval_tasks.backends import lighteval_model
 from eval_tasks.backends.prompts import number, parse_options
@@ -117,12 +118,5 @@ class Model(lighteval_model.AnsweringModel):
 @lru_cache
 def train_rows(dataset: str, revision: str | None, task: str) -> list[Question]:
     """The train rows of a task; none where the dataset has none of it. Raises UserError."""
-    from datasets import get_dataset_config_names, load_dataset
-
-    try:
-        if task not in get_dataset_config_names(dataset, revision=revision):
-            return []
-        splits: Any = load_dataset(dataset, task, revision=revision)
-    except Exception as error:  # what `datasets` raises has no common class
-        raise UserError(f"SHOP_DATASET={dataset} is no dataset that can be loaded ({first_line(error)})") from None
-    return [question(row) for row in splits.get("train", ())]
+    table = read_split(dataset, "train", [task], revision, "SHOP_DATASET").get(task)
+    return [question(row) for row in table.to_pylist()] if table is not None else []

@@ -20,7 +20,7 @@ from eval_tasks.reporting.results import Run, read_run
 from eval_tasks.suites.names import place
 
 if TYPE_CHECKING:
-    from common.dataset import Data
+    from common.dataset import Manifest
 
 CARD = "README.md"
 
@@ -153,18 +153,18 @@ def named_dataset(runs: Sequence[RunFiles], given: str | None) -> tuple[str, str
     return hub_id, next(iter(found))[1]
 
 
-def check_hub(model_repo: str, dataset: str, revision: str | None) -> "Data":
+def check_hub(model_repo: str, dataset: str, revision: str | None) -> "Manifest":
     """The dataset on the Hub. Raises UserError where it or the model is not there."""
     from huggingface_hub import HfApi
 
-    from common.dataset import read_data
+    from common.dataset import read_manifest
 
     with hub_errors(model_repo):
         if not HfApi().repo_exists(model_repo):
             raise UserError(f"{model_repo} is not on the Hub; publish the model first")
     if Path(dataset).exists():
         raise UserError(f"--data {dataset} is a folder; give the dataset's name on the Hub")
-    return read_data(dataset, revision)
+    return read_manifest(dataset, revision)
 
 
 def print_scores(run: Run, model: str) -> None:

@@ -15,7 +15,6 @@ lighteval keeps generations and uses them again. Rows or weights that changed ma
 for any other reason, name an empty folder: `model_name=MODEL,cache_dir=FOLDER`.
 """
 
-import json
 import os
 import re
 import sys
@@ -31,11 +30,11 @@ from lighteval.tasks.requests import Doc
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
 from common.answers import decode_answer, row_pattern
+from common.dataset import data_file, read_manifest, split_revision
 from common.errors import UserError, plain_errors
 from common.scoring import score_completion
 from common.tasks import FAMILIES, TASKS, Task
-from dataset_builders.card import data_file
-from eval_tasks.backends.cache_key import data_version, folder_stamp, hub_commit, named_after, weights_stamp
+from eval_tasks.backends.cache_key import data_version, folder_stamp, named_after, weights_stamp
 from eval_tasks.metrics.aggregate import unavailable
 from eval_tasks.suites.lighteval_tasks import Unparsable, answer_text, left_out, runnable, sample_metric
 
@@ -98,21 +97,20 @@ def task_config(
 def task_table(dataset: str, revision: str | None = None, only: str = "") -> list[LightevalTaskConfig]:
     """A config for each task that the dataset has test rows for, of those that `only` names."""
     names = chosen_tasks(only)
-    configs = read_manifest(dataset, revision).get("configs")
-    if not isinstance(configs, dict):
-        raise UserError(f"SHOP_DATASET={dataset}: its manifest.json has no configs; build the dataset again")
+    dataset, own = split_revision(dataset)
+    revision = own or revision
+    manifest = read_manifest(dataset, revision, "SHOP_DATASET")
     weights = weights_stamp(sys.argv[1:])
-    commit = "" if Path(dataset).is_dir() else hub_commit(dataset, "manifest.json", revision, "dataset")
 
     def config(task: Task, rows: int, fingerprint: str) -> LightevalTaskConfig:
         # The fingerprint does not tell the order of the rows.
-        files = commit or folder_stamp((Path(dataset) / data_file(task.name, "test")).parent)
+        files = (manifest.revision or "")[:16] or folder_stamp((Path(dataset) / data_file(task.name, "test")).parent)
         return task_config(task, dataset, revision, rows, fingerprint, (weights, files))
 
     table = [
-        config(TASKS[name], configs[name]["test"], str(configs[name].get("fingerprint")))
+        config(TASKS[name], found.test, str(found.fingerprint))
         for name in names
-        if configs.get(name, {}).get("test")
+        if (found := manifest.configs.get(name)) and found.test
     ]
     declared = {config.hf_subset for config in table}
     for name in names:
@@ -137,36 +135,6 @@ def chosen_tasks(only: str) -> list[str]:
             f"tasks are {', '.join(TASKS)}"
         )
     return [name for name, task in TASKS.items() if not wanted or name in wanted or task.family in wanted]
-
-
-def read_manifest(dataset: str, revision: str | None = None) -> dict[str, Any]:
-    """manifest.json of a dataset folder or Hub dataset."""
-    if Path(dataset).is_dir():
-        path = Path(dataset) / "manifest.json"
-        if not path.is_file():
-            raise UserError(
-                f"SHOP_DATASET={dataset}: no manifest.json in this folder; is it the --out of dataset_builders.build?"
-            )
-    else:
-        path = _download(dataset, revision)
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"SHOP_DATASET={dataset}: its manifest.json is not JSON ({error}); build the dataset again") from None
-    return manifest if isinstance(manifest, dict) else {}
-
-
-def _download(dataset: str, revision: str | None) -> Path:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    try:
-        return Path(hf_hub_download(dataset, "manifest.json", repo_type="dataset", revision=revision))
-    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"SHOP_DATASET={dataset} is no folder here, and its manifest.json cannot be had from the Hub ({reason})"
-        ) from None
 
 
 with plain_errors():

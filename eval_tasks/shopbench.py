@@ -28,7 +28,8 @@ from lighteval.tasks.requests import Doc
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
-from common.errors import UserError, first_line, plain_errors
+from common.dataset import load_dataset
+from common.errors import UserError, plain_errors
 from eval_tasks.suites.lighteval_tasks import Declared, answer_text, declared_table, left_out, score_metric
 from eval_tasks.suites.shopbench_patterns import pattern, right_answer
 from eval_tasks.suites.shopbench_scoring import Row, parse_rows, read_rows, score_samples, why_unscored
@@ -107,14 +108,7 @@ def load_rows(source: str) -> list[Row]:
 
 
 def _dataset_records(source: str) -> list[tuple[str, dict[str, Any]]]:
-    from datasets import load_dataset
-
-    try:
-        splits = load_dataset(source)
-    except Exception as error:  # what `datasets` raises has no common class
-        raise UserError(
-            f"SHOPBENCH_DATA={source} is no file, and no dataset that can be loaded ({first_line(error)})"
-        ) from None
+    splits = load_dataset(source, option="SHOPBENCH_DATA")
     if len(splits) > 1 and "test" not in splits:
         raise UserError(f"SHOPBENCH_DATA={source} has the splits {', '.join(splits)}; it needs one, or one called test")
     split = splits["test"] if "test" in splits else next(iter(splits.values()))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from common.dataset import as_hub_id, read_data
+from common.dataset import as_hub_id, read_manifest
 from common.errors import UserError, plain_errors
 from common.hub import Head
 from eval_tasks.reporting.model_index import contradicted, over_former
@@ -137,7 +137,7 @@ def build(args: argparse.Namespace) -> None:
     suites = read_comparisons(args.results, args.base_results, args.baseline_results)
     if suites[0].suite != SHOP:
         raise UserError(f"{args.results[0]} holds no score of a {SHOP} task; evaluate with eval_tasks.run --data first")
-    data = read_data(args.data, args.revision) if args.data else None
+    data = read_manifest(args.data, args.revision) if args.data else None
     facts = Facts(adapter, read_base(adapter, args.base_model), data, suites[0], tuple(suites[1:]), args.repo_id)
     with_plot = importlib.util.find_spec("matplotlib") is not None
     results = (*args.results, *args.base_results, *args.baseline_results)

@@ -230,6 +230,6 @@ def _emissions(facts: Facts) -> dict[str, Any] | None:
 
 def _hub_licence(facts: Facts) -> str:
     """One licence only if base and every source state that same one."""
-    sources = [source["licence"] for source in facts.data.sources.values()] if facts.data else []
+    sources = [source.licence for source in facts.data.sources.values()] if facts.data else []
     names = {"-".join(licence.lower().split()) for licence in (facts.base.licence or "", *(sources or [""]))}
     return names.pop() if len(names) == 1 and names <= HUB_LICENCES else "other"

@@ -63,7 +63,8 @@ def _of_training(facts: Facts) -> Iterator[str]:
         named = [markdown.plain(Path(str(name)).name) for name in (base, recorded)]
         yield f"The adapter names {named[0]} as its base, and the record of its training {named[1]}."
     trained = facts.adapter.summary.get("dataset_fingerprint")
-    known = facts.data.configs.get(facts.config, {}).get("fingerprint") if facts.data else None
+    config = facts.data.configs.get(facts.config) if facts.data else None
+    known = config.fingerprint if config else None
     if isinstance(trained, str) and known and known != trained:
         yield (
             "The dataset below is not the one that was trained on, by its fingerprint; it was built again since, or is another "
@@ -81,7 +82,7 @@ def _of_test_rows(facts: Facts) -> Iterator[str]:
             for task, score in evaluation.model.run.scores.items()
             if (name := task.partition(":")[2]) in configs
             and score.version
-            and score.version != data_version(str(configs[name].get("fingerprint")))
+            and score.version != data_version(str(configs[name].fingerprint))
         )
         if other:
             models.setdefault(other, []).append(markdown.plain(evaluation.model.name))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from common.dataset import Data, as_hub_id
+from common.dataset import Manifest, as_hub_id
 from common.tasks import TASKS, Task
 from model_card.evaluations import Comparison, Evaluation
 from model_card.inputs import Adapter, Base
@@ -20,7 +20,7 @@ class Facts:
 
     adapter: Adapter
     base: Base
-    data: Data | None
+    data: Manifest | None
     shop: Comparison
     others: tuple[Comparison, ...] = ()
     repo_id: str | None = None

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from common.dataset import Data
+from common.dataset import Manifest
 from eval_tasks.reporting.comparison import Cell, Gain, Line, Report
 from eval_tasks.reporting.table import NOTHING, gain_interval, metric_name, number, score_interval, share, signed, title
 from model_card import markdown
@@ -79,7 +79,7 @@ def _with_small(text: str, small: str) -> str:
 # --- Data and training ---
 
 
-def configs_table(data: Data | None, trained_on: str) -> str | None:
+def configs_table(data: Manifest | None, trained_on: str) -> str | None:
     """The config that was trained on and all tasks; families say nothing more."""
     from common.tasks import FAMILIES
 
@@ -88,9 +88,9 @@ def configs_table(data: Data | None, trained_on: str) -> str | None:
     rows = [
         [
             markdown.identifier(name),
-            markdown.count(config.get("train")),
-            markdown.count(config.get("test")),
-            markdown.identifier(str(config.get("fingerprint") or "")[:SHORT]),
+            markdown.count(config.train),
+            markdown.count(config.test),
+            markdown.identifier(str(config.fingerprint or "")[:SHORT]),
         ]
         for name, config in data.configs.items()
         if name not in FAMILIES or name == trained_on
@@ -98,11 +98,11 @@ def configs_table(data: Data | None, trained_on: str) -> str | None:
     return markdown.table(["Config", "Train rows:", "Test rows:", f"Fingerprint, first {SHORT}"], rows)
 
 
-def sources_table(data: Data | None) -> str | None:
+def sources_table(data: Manifest | None) -> str | None:
     if data is None or not data.sources:
         return None
     rows = [
-        [markdown.plain(name), *(markdown.count(source[key]) for key in ("read", "used", "left_out"))]
+        [markdown.plain(name), *map(markdown.count, (source.read, source.used, source.left_out))]
         for name, source in data.sources.items()
     ]
     return markdown.table(["Source", "Records read:", "In a row:", "Left out, with a reason:"], rows)
@@ -110,7 +110,7 @@ def sources_table(data: Data | None) -> str | None:
 
 def licences_table(facts: Facts) -> str:
     sources = facts.data.sources.items() if facts.data else ()
-    rows = [[f"Source: {markdown.plain(name)}", markdown.plain(source["licence"])] for name, source in sources]
+    rows = [[f"Source: {markdown.plain(name)}", markdown.plain(source.licence)] for name, source in sources]
     base = [f"Base model: {markdown.plain(facts.base.title)}", markdown.plain(facts.base.licence or "not known here")]
     return markdown.table(["Part", "Licence as its authors state it"], [base, *(rows or [["Data", "not known here"]])])
 

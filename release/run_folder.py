@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from common.dataset import Data, as_hub_id, read_data
+from common.dataset import Manifest, as_hub_id, read_manifest
 from common.errors import UserError
 from common.files import sha256_of
 from dataset_builders.publish import read_dataset
@@ -66,7 +66,7 @@ def read_run_folder(
             )
     read_dataset(run.dataset)
     adapter_files(run.adapter)
-    data = replace(read_data(str(run.dataset)), hub_id=str(run.dataset))  # what a refusal calls it
+    data = replace(read_manifest(str(run.dataset)), hub_id=str(run.dataset))  # what a refusal calls it
     _check_training_rows(run, data)
     _check_results(run, data)
     _check_report(run)
@@ -82,18 +82,18 @@ def _base_model(adapter: Path, given: str | None) -> str:
     return found
 
 
-def _check_training_rows(run: RunFolder, data: Data) -> None:
+def _check_training_rows(run: RunFolder, data: Manifest) -> None:
     summary = read_object(run.adapter / SUMMARY, AS_WRITTEN)
     trained, config = summary.get("dataset_fingerprint"), str(summary.get("dataset_config") or "default")
-    held = data.configs.get(config, {}).get("fingerprint")
-    if trained and trained != held:
+    held = data.configs.get(config)
+    if trained and trained != (held and held.fingerprint):
         raise UserError(
             f"{run.adapter} was trained on other rows than {run.dataset} holds; publish the dataset that it was trained on, "
             "or train it again"
         )
 
 
-def _check_results(run: RunFolder, data: Data) -> None:
+def _check_results(run: RunFolder, data: Manifest) -> None:
     for results in (run.tuned, run.base):
         found = read_run(results)
         if found.max_samples:

@@ -2,12 +2,12 @@
 
 import json
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.dataset import split_revision
 from common.errors import UserError, first_line
 from common.files import sha256_of
 
@@ -37,12 +37,6 @@ class Mix:
     method: str = "cat"
     density: float | None = None
     seed: int = 0
-
-
-def split_revision(name: str) -> tuple[str, str | None]:
-    """`org/name@revision` -> the two; a folder's name, or one without a revision, as it is."""
-    found = None if Path(name).exists() else re.fullmatch(r"([\w.-]+/[\w.-]+)@(.+)", name)
-    return (found[1], found[2]) if found else (name, None)
 
 
 def read_adapter(name: str, revision: str | None = None) -> Adapter:

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from common.dataset import data_file, data_pattern, split_revision
 from common.errors import UserError, first_line
 from common.files import write_json
 from common.tasks import TASKS
-from dataset_builders.card import data_file, data_pattern
-from training.adapters import split_revision
 
 if TYPE_CHECKING:
     import pyarrow as pa

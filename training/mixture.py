@@ -9,10 +9,10 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.errors import UserError, first_line
+from common.dataset import load_dataset, read_manifest
+from common.errors import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -21,33 +21,9 @@ MOST_HELD_OUT = 0.2
 """Share of the rows that validation takes at most, whatever number is asked for."""
 
 
-def looks_like_path(name: str) -> bool:
-    """Whether a dataset or model name cannot be meant as a Hub id (`name` or `org/name`)."""
-    return not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", name)
-
-
 def load_rows(name: str, config: str | None, split: str, revision: str | None, tasks: str | None) -> "Dataset":
     """The split's rows of the comma-separated tasks (None: all), with all their columns. Raises UserError."""
-    from datasets import load_dataset
-    from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError, DatasetsError
-    from huggingface_hub.errors import GatedRepoError
-
-    if not Path(name).exists() and looks_like_path(name):
-        raise UserError(f"there is no dataset folder {name}; build it with python -m dataset_builders.build --out {name}")
-    try:
-        rows = load_dataset(name, config, split=split, revision=revision)
-    except DatasetNotFoundError as error:
-        if isinstance(error.__cause__, GatedRepoError):
-            raise UserError(f"the dataset {name} is gated; accept its terms on its page, then run: hf auth login") from None
-        raise UserError(
-            f"there is no dataset {name!r}, neither a folder nor on the Hub; check --dataset_name, or run: hf auth login"
-        ) from None
-    except (OSError, ValueError, DatasetsError) as error:
-        # "An error occurred while generating the dataset" says nothing; its cause does.
-        reason = error.__cause__ if isinstance(error, DatasetGenerationError) and error.__cause__ else error
-        raise UserError(
-            f"cannot load the dataset {name}: {first_line(reason)}; check --dataset_name and --dataset_config"
-        ) from None
+    rows: Dataset = load_dataset(name, config, split, revision)
     if missing := {"prompt", "completion"} - set(rows.column_names):
         raise UserError(
             f"the dataset {name} has no column {' or '.join(sorted(missing))}; its rows must be prompt-completion rows"
@@ -187,16 +163,11 @@ def content_key(rows: "Dataset") -> str:
 
 def dataset_fingerprint(name: str, config: str | None, revision: str | None) -> str | None:
     """The fingerprint that the dataset's manifest.json gives the config, or None where there is no manifest."""
-    from huggingface_hub import hf_hub_download
-
-    manifest = Path(name, "manifest.json")
     try:
-        if not Path(name).exists():
-            manifest = Path(hf_hub_download(name, "manifest.json", repo_type="dataset", revision=revision))
-        fingerprint: str = json.loads(manifest.read_text(encoding="utf-8"))["configs"][config or "default"]["fingerprint"]
-        return fingerprint
-    except (OSError, ValueError, KeyError, TypeError):
+        found = read_manifest(name, revision, "--dataset_name").configs.get(config or "default")
+    except UserError:
         return None
+    return found.fingerprint if found else None
 
 
 def print_composition(train: "Dataset", available: Mapping[str, int], held_out: int) -> None:

@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `accelerate launch` puts only this file's folder there
 
+from common.dataset import looks_like_path
 from common.errors import UserError, first_line, plain_errors
 from training import mixture as data_rows
 from training.arguments import DataArguments, parse_arguments
-from training.mixture import looks_like_path
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from common.dataset import MANIFEST, SPLITS, data_pattern
 from common.errors import UserError
 from common.tasks import TASKS
-from dataset_builders.card import LABEL_COLUMNS, SPLITS, card_title, data_pattern
-from dataset_builders.dataset_files import MANIFEST, config_facts, row_table, write_dataset
+from dataset_builders.card import LABEL_COLUMNS, card_title
+from dataset_builders.dataset_files import config_facts, row_table, write_dataset
 from dataset_builders.labelling.agreement import Agreement
 from dataset_builders.labelling.votes import CONSTRUCTED
 from dataset_builders.publish import CARD, read_dataset

@@ -10,12 +10,11 @@ baseline_model.py are measured as models are, and learn from the train rows; thi
 import argparse
 import json
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
+from common.dataset import read_split
 from common.errors import UserError, plain_errors
 from common.tasks import TASKS, Task
-from dataset_builders.card import data_pattern
 from eval_tasks.baselines.shop import guess_scores
 from eval_tasks.baselines.template_rows import question
 
@@ -32,18 +31,12 @@ def chance(task: Task, rows: list[dict[str, Any]]) -> float | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m eval_tasks.baselines.chance", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of a built dataset")
-    folder = parser.parse_args().data
-    files = {name: paths for name in TASKS if (paths := sorted(folder.glob(data_pattern(name, "test"))))}
-    if not files:
-        raise UserError(f"{folder} holds no test rows. Give the --out of python -m dataset_builders.build.")
-
-    import pyarrow.parquet as pq
-
-    scores = {
-        name: chance(TASKS[name], [row for path in paths for row in pq.read_table(path).to_pylist()])
-        for name, paths in files.items()
-    }
+    parser.add_argument("--data", required=True, metavar="DIR", help="folder of a built dataset, or its Hub id")
+    data = parser.parse_args().data
+    rows = read_split(data, "test")
+    if not rows:
+        raise UserError(f"--data {data} holds no test rows; give the --out of python -m dataset_builders.build")
+    scores = {name: chance(TASKS[name], table.to_pylist()) for name, table in rows.items()}
     for name, score in scores.items():
         print(f"{name:24} {TASKS[name].metric:9} {'no floor' if score is None else f'{score:.3f}'}")
     print(json.dumps(scores))

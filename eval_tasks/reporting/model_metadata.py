@@ -16,7 +16,7 @@ from eval_tasks.reporting.results import Run, Score
 from eval_tasks.suites.names import place
 
 if TYPE_CHECKING:
-    from common.dataset import Data
+    from common.dataset import Manifest
 
 SUITE = "shop:"
 
@@ -49,9 +49,9 @@ def shop_scores(run: Run) -> dict[str, Score]:
     return scores
 
 
-def check_rows(scores: Mapping[str, Score], data: "Data") -> None:
+def check_rows(scores: Mapping[str, Score], data: "Manifest") -> None:
     """Raises UserError where a score was measured on other rows than the dataset holds."""
-    held = {name: data_version(str(config.get("fingerprint"))) for name, config in data.configs.items()}
+    held = {name: data_version(str(config.fingerprint)) for name, config in data.configs.items()}
     if other := [name for name, score in scores.items() if score.version != held.get(name)]:
         raise UserError(
             f"{', '.join(other)}: measured on other rows than {data.hub_id} holds; publish the dataset that was evaluated on, "

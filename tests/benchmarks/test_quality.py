@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks.answering import kept, model_answers, prompt
-from benchmarks.holdout import capped, hold_out, read_split, write_validation_folder
+from benchmarks.holdout import capped, hold_out, task_rows, write_validation_folder
 from benchmarks.quality import parse_arguments
 from benchmarks.shopbench import lines
 from benchmarks.verdict import COLUMNS, Line, judge, sentences
@@ -103,7 +103,7 @@ def test_the_validation_folder_is_a_dataset_of_train_rows_only(dataset: Path, tm
     write_validation_folder(dataset, out, seed=0)
     train, test = (load_dataset(str(out), "default", split=split) for split in ("train", "test"))
     assert not set(train["group"]) & set(test["group"])
-    before = {row["sample_id"]: row for rows in read_split(dataset, "train").values() for row in rows}
+    before = {row["sample_id"]: row for rows in task_rows(dataset, "train").values() for row in rows}
     for part in (train, test):
         assert all(before[row["sample_id"]] == row for row in part)
     assert len(train) + len(test) <= len(before)
@@ -271,6 +271,6 @@ def test_a_validation_run_scores_rows_of_train_with_an_adapter_that_is_there(
     assert figures["split"] == "validation"
     assert figures["training"] is None
     assert figures["shopbench"] is None
-    held = {row["sample_id"] for rows in read_split(folder / "out" / "validation", "test").values() for row in rows}
+    held = {row["sample_id"] for rows in task_rows(folder / "out" / "validation", "test").values() for row in rows}
     assert held
-    assert not held & {row["sample_id"] for rows in read_split(folder / "out" / "dataset", "test").values() for row in rows}
+    assert not held & {row["sample_id"] for rows in task_rows(folder / "out" / "dataset", "test").values() for row in rows}

@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.dataset import data_file, data_pattern
 from common.tasks import FAMILIES, TASKS
 from dataset_builders.card import (
     BIBTEX,
@@ -18,8 +19,6 @@ from dataset_builders.card import (
     card_text,
     cell,
     config_tasks,
-    data_file,
-    data_pattern,
     fence,
 )
 from tests.hub_metadata import metadata_errors

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from common.dataset import data_file, data_pattern
 from common.errors import UserError
-from dataset_builders.card import data_file, data_pattern
 from dataset_builders.dataset_files import write_checksums
 from dataset_builders.publish import read_dataset
 from tests.hub import BOB, Hub

@@ -230,9 +230,9 @@ def test_changed_rows_or_weights_give_other_cache_keys(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (None, "no manifest.json in this folder"),
-        ("{", "its manifest.json is not JSON"),
-        ("[]", "its manifest.json has no configs"),
+        (None, "holds no manifest.json"),
+        ("{", "manifest.json cannot be read as JSON"),
+        ("[]", "manifest.json holds no JSON object"),
         ('{"configs": {}}', "no task has test rows"),
     ],
 )
@@ -261,7 +261,7 @@ def test_a_missing_hub_dataset_is_told_in_one_sentence(
 
     error = capsys.readouterr().err
     assert stopped.value.code == 2
-    assert error.startswith("error: SHOP_DATASET=org/no-such-dataset is no folder here, and its manifest.json cannot be had")
+    assert error.startswith("error: SHOP_DATASET=org/no-such-dataset is no folder here, and cannot be had from the Hub (")
     assert error.count("\n") == 1
 
 

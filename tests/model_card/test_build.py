@@ -475,7 +475,7 @@ def test_a_dataset_on_the_hub_is_named_with_its_commit(hub, options):
 
     missing = run(hub, options | {"--data": "org/card-no-data"})
     assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
-    assert "org/card-no-data is not on" in missing.stderr
+    assert "--data org/card-no-data is no folder here and no dataset on" in missing.stderr
 
 
 def test_a_base_on_the_hub_lends_its_licence(hub, options):

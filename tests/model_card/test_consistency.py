@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from common.dataset import read_data
+from common.dataset import read_manifest
 from common.tasks import TASKS, render_prompt
 from eval_tasks.backends.cache_key import data_version
 from model_card.consistency import disagreements
@@ -47,7 +47,7 @@ def inputs(tmp_path):
 def told(inputs, repo_id=None):
     adapter = read_adapter(inputs["adapter"])
     suites = read_comparisons([inputs["tuned"]], [inputs["base"]], [inputs["baselines"]])
-    return disagreements(Facts(adapter, read_base(adapter), read_data(str(inputs["data"])), suites[0], (), repo_id))
+    return disagreements(Facts(adapter, read_base(adapter), read_manifest(str(inputs["data"])), suites[0], (), repo_id))
 
 
 def test_of_files_that_fit_nothing_is_said(inputs):

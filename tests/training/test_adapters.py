@@ -11,27 +11,7 @@ from hypothesis import strategies as st
 
 from common.errors import UserError
 from tests.training.conftest import Run
-from training.adapters import parse_weights, public_name, read_adapter, split_revision
-
-
-@pytest.mark.parametrize(
-    ("name", "parts"),
-    [
-        ("org/name@v1", ("org/name", "v1")),
-        ("org/name@refs/pr/1", ("org/name", "refs/pr/1")),
-        ("org/name", ("org/name", None)),
-        ("/home/me@work/adapter", ("/home/me@work/adapter", None)),
-        ("outputs/demo/adapter", ("outputs/demo/adapter", None)),
-    ],
-)
-def test_a_revision_follows_the_name_of_a_hub_repository(name: str, parts: tuple[str, str | None]) -> None:
-    assert split_revision(name) == parts
-
-
-def test_a_folder_with_an_at_sign_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "org" / "name@v1").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path)
-    assert split_revision("org/name@v1") == ("org/name@v1", None)
+from training.adapters import parse_weights, public_name, read_adapter
 
 
 def test_two_revisions_are_one_too_many() -> None:

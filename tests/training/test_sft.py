@@ -446,11 +446,11 @@ MISTAKES: dict[str, Case] = {
     "no model": (lambda base, rows, tmp: ["--dataset_name", rows, "--model_name_or_path", ""], "no base model"),
     "missing dataset folder": (
         lambda base, rows, tmp: ["--model_name_or_path", base, "--dataset_name", tmp / "none"],
-        "there is no dataset folder",
+        "is neither a folder nor a Hub id",
     ),
     "empty dataset folder": (
         lambda base, rows, tmp: ["--model_name_or_path", base, "--dataset_name", tmp],
-        "cannot load the dataset",
+        "cannot be loaded",
     ),
     "unknown config": (
         lambda base, rows, tmp: ["--model_name_or_path", base, "--dataset_name", rows, "--dataset_config", "toys"],
@@ -476,7 +476,7 @@ MISTAKES: dict[str, Case] = {
             *["--model_name_or_path", base, "--dataset_config", "default"],
             *["--dataset_name", write(tmp / "train.parquet", "PAR1").parent],
         ],
-        "cannot load the dataset",
+        "cannot be loaded",
     ),
     "missing model folder": (
         lambda base, rows, tmp: ["--model_name_or_path", tmp / "none", "--dataset_name", rows],
@@ -585,7 +585,11 @@ def test_what_the_hub_refuses_is_told_in_one_sentence(hub: Hub, tiny_llama: Path
     common = ["--config", str(RECIPE), "--output_dir", str(tmp_path), "--cpu_threads", "1"]
     base, rows = ["--model_name_or_path", str(tiny_llama)], ["--dataset_name", str(shop_rows)]
     cases = {
-        "there is no dataset 'org/no-such-dataset'": [*base, "--dataset_name", "org/no-such-dataset"],
+        "--dataset_name org/no-such-dataset cannot be loaded: Dataset 'org/no-such-dataset' doesn't exist": [
+            *base,
+            "--dataset_name",
+            "org/no-such-dataset",
+        ],
         "cannot load the model org/no-such-model": [*rows, "--model_name_or_path", "org/no-such-model"],
         "the model org/gated-model is gated": [*rows, "--model_name_or_path", "org/gated-model"],
         "cannot make the Hub repository bob/mine": [*rows, *base, "--push_to_hub", "--hub_model_id", "bob/mine"],
