@@ -38,7 +38,7 @@ def test_the_tree_holds_what_the_space_needs_as_real_files_and_nothing_more(tree
     modules = {path.relative_to(tree).as_posix() for path in tree.rglob("*.py")}
     assert set(contents(tree)) == {*FILES, *EVALUATION, *modules}
     assert not any(path.is_symlink() for path in tree.rglob("*"))
-    assert modules == modules_needed_by(tree) | {"common/scoring.py"}
+    assert modules == modules_needed_by(tree)
     for module in modules:
         assert (tree / module).read_bytes() == next(
             (REPO / place / module).read_bytes() for place in ("space", "") if (REPO / place / module).is_file()
