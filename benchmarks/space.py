@@ -131,10 +131,10 @@ def plain_loading(base: str, adapter: str, dtype: str) -> float:
 
 
 def space_dtype() -> str:
-    """The data type that the page takes here, asked for in a process of its own: the page's folder is no package."""
-    code = "import sys; sys.path.insert(0, 'space'); import model_pair; print(str(model_pair.fastest_dtype()).split('.')[1])"
-    root = Path(__file__).parents[1]
-    return subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+    """The data type that the page loads weights in here."""
+    from space.demo.model_pair import fastest_dtype
+
+    return str(fastest_dtype()).removeprefix("torch.")
 
 
 def report(starts: Sequence[Start], plain: Sequence[float], dtype: str) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (ROOT / name).exists():
             shutil.copy(ROOT / name, place, follow_symlinks=False)
     literal, recipe, test = blocks()
-    tasks = folder / "dataset_builders" / "tasks.py"
+    tasks = folder / "common" / "tasks.py"
     before, end, after = tasks.read_text(encoding="utf-8").partition("\n    )\n}\n")
     assert end, "TASKS in common/tasks.py no longer ends as this test thinks"
     entry = indent(f"{literal.rstrip()},", " " * 8)
@@ -106,9 +106,9 @@ def space(copy: Path, dataset: Path, tmp_path_factory: pytest.TempPathFactory, t
 
 
 def test_its_own_test_and_those_of_all_tasks_pass(copy: Path) -> None:
-    files = ("test_tasks.py", "test_recipes.py", "test_recipes_multiple_choice.py")
+    files = ("common/test_tasks.py", "dataset_builders/test_recipes.py", "dataset_builders/test_recipes_multiple_choice.py")
     chosen = f"{TASK} or three_stars or recipe or sizes"
-    run(copy, "-m", "pytest", "-q", "-k", chosen, *(f"tests/dataset_builders/{name}" for name in files))
+    run(copy, "-m", "pytest", "-q", "-k", chosen, *(f"tests/{name}" for name in files))
 
 
 def test_it_is_built(dataset: Path) -> None:

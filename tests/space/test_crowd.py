@@ -128,7 +128,7 @@ def page(tree: Path, server: ChatServer, tmp_path: Path) -> Iterator[Served]:
 def impatient_page(tree: Path, server: ChatServer, tmp_path: Path) -> Iterator[Served]:
     """One whose answers may take three seconds."""
     impatient = shutil.copytree(tree, tmp_path / "tree")
-    source = impatient / "comparison.py"
+    source = impatient / "demo" / "comparison.py"
     text = source.read_text()
     assert "ANSWER_SECONDS = 60.0" in text
     source.write_text(text.replace("ANSWER_SECONDS = 60.0", "ANSWER_SECONDS = 3.0"))

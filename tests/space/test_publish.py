@@ -18,23 +18,31 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def modules_needed_by(tree: Path, name: str = "app", found: frozenset[str] = frozenset()) -> frozenset[str]:
-    """The module and all that it imports of those that lie beside it in the repository."""
+def modules_needed_by(tree: Path, name: str = "app.py", found: frozenset[str] = frozenset()) -> frozenset[str]:
+    """Paths of the module and of all modules in the tree that it imports, those of their packages included."""
+    path = tree / name
     found |= {name}
-    for node in ast.walk(ast.parse((tree / f"{name}.py").read_text(encoding="utf-8"))):
-        imported = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        imported += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
-        for module in imported:
-            if module not in found and (REPO / "space" / f"{module}.py").exists():
-                found = modules_needed_by(tree, module, found)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            package = path.parent if node.level else tree
+            module = package.joinpath(*(node.module or "").split("."))
+            files = [module.with_suffix(".py"), module.parent / "__init__.py"]
+            files += [module / f"{alias.name}.py" for alias in node.names]
+            for file in files:
+                if file.is_file() and (imported := file.relative_to(tree).as_posix()) not in found:
+                    found = modules_needed_by(tree, imported, found)
     return found
 
 
 def test_the_tree_holds_what_the_space_needs_as_real_files_and_nothing_more(tree: Path) -> None:
-    assert sorted(path.name for path in tree.iterdir()) == sorted([*FILES, *EVALUATION])
-    assert not any(path.is_symlink() for path in tree.iterdir())
-    assert {path.stem for path in tree.glob("*.py")} == modules_needed_by(tree)
-    assert (tree / "tasks.py").read_bytes() == (REPO / "dataset_builders" / "tasks.py").read_bytes()
+    modules = {path.relative_to(tree).as_posix() for path in tree.rglob("*.py")}
+    assert set(contents(tree)) == {*FILES, *EVALUATION, *modules}
+    assert not any(path.is_symlink() for path in tree.rglob("*"))
+    assert modules == modules_needed_by(tree)
+    for module in modules:
+        assert (tree / module).read_bytes() == next(
+            (REPO / place / module).read_bytes() for place in ("space", "") if (REPO / place / module).is_file()
+        )
 
 
 def test_the_header_and_the_requirements_name_the_gradio_that_is_tested(tree: Path) -> None:
@@ -69,7 +77,7 @@ def test_assembling_again_replaces_the_tree_and_leaves_nothing_beside_it(tmp_pat
     shutil.copytree(tree, out)
     (out / "stale.py").write_text("")
     assert run_publish("--out", out, "--dry-run").returncode == 0
-    assert sorted(path.name for path in out.iterdir()) == sorted(FILES)  # and no earlier report's scores
+    assert set(contents(out)) == set(contents(tree)) - set(EVALUATION)  # and no earlier report's scores
     assert [path.name for path in tmp_path.iterdir()] == ["tree"]
 
 

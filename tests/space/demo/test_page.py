@@ -183,21 +183,13 @@ def app_in(tree: Path, folder: Path, **settings: str) -> Iterator[Client]:
 
 def test_a_task_that_is_added_to_the_tasks_alone_has_an_endpoint(tree: Path, tiny_llama: Path, tmp_path: Path) -> None:
     shutil.copytree(tree, tmp_path / "tree")
-    with (tmp_path / "tree" / "tasks.py").open("a") as file:
+    with (tmp_path / "tree" / "common" / "tasks.py").open("a") as file:
         file.write(NEW_TASK)
     given = {"body_height": "1.80 m", "size_chart": ["M to 1.75 m", "L to 1.85 m"], "class_": "slim"}
     with app_in(tmp_path / "tree", tmp_path, BASE_MODEL=str(tiny_llama)) as client:
         told = client.predict(**given, api_name="/size_advice")
     assert told["prompt"] == "A customer is 1.80 m tall.\n- M to 1.75 m\n- L to 1.85 m\nWhich size? slim\nAnswer: "
     assert told["tuned"] is None
-
-
-def test_a_folder_copied_without_the_task_file_says_what_to_do(tree: Path, tmp_path: Path) -> None:
-    shutil.copytree(tree, tmp_path / "copy", ignore=shutil.ignore_patterns("tasks.py"))
-    done = subprocess.run([sys.executable, "app.py"], cwd=tmp_path / "copy", capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert "python -m space.publish" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_settings_that_name_no_backend_are_told_in_a_sentence(tree: Path) -> None:
