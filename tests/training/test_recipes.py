@@ -11,7 +11,6 @@ import yaml
 
 from tests.training.conftest import ROOT
 from training import arguments
-from training.compatibility import NOT_MEANT, ON_GPUS, not_meant, read_accelerate
 
 RECIPES = sorted((ROOT / "training" / "recipes").glob("*.yaml"))
 FILES = sorted((ROOT / "training" / "accelerate").glob("*.yaml"))
@@ -174,16 +173,18 @@ def test_the_zero3_file_becomes_the_plugin_that_is_meant() -> None:
     assert plugin.deepspeed_config["gradient_clipping"] == "auto"
 
 
-def test_processes_and_machines_are_as_the_names_say() -> None:
-    kinds = {path.stem: read_accelerate(path) for path in FILES}
-    assert kinds == {
-        "cpu": ("none", 1),
-        "cpu_ddp": ("ddp", 2),
-        "one_gpu": ("none", 1),
-        "ddp": ("ddp", 8),
-        "fsdp2": ("fsdp2", 8),
-        "zero3": ("zero3", 8),
-        "two_nodes": ("ddp", 16),
+def test_processes_and_sharding_are_as_the_names_say() -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    configs = {path.stem: load_config_from_file(str(path)) for path in FILES}
+    assert {name: (config.distributed_type.value, int(config.num_processes)) for name, config in configs.items()} == {
+        "cpu": ("NO", 1),
+        "cpu_ddp": ("MULTI_GPU", 2),
+        "one_gpu": ("NO", 1),
+        "ddp": ("MULTI_GPU", 8),
+        "fsdp2": ("FSDP", 8),
+        "zero3": ("DEEPSPEED", 8),
+        "two_nodes": ("MULTI_GPU", 16),
     }
 
 
@@ -194,14 +195,3 @@ def test_the_second_of_two_nodes_is_told_from_the_first_on_the_command_line(rank
     assert (args.num_machines, args.num_processes, args.machine_rank) == (2, 16, rank)
     assert (args.main_process_ip, args.main_process_port) == ("10.0.0.1", 29500)
 
-
-def test_combinations_that_are_not_meant_have_a_reason_and_exist() -> None:
-    for one in NOT_MEANT:
-        assert one.recipe in stems(RECIPES)
-        assert one.accelerate in stems(FILES)
-        assert len(one.reason.split()) > 5
-        assert not_meant(one.recipe, one.accelerate) == one.reason
-    assert not_meant("llama-3-8b-qlora", "fsdp2") is None
-    assert set(ON_GPUS) == set(stems(FILES)) - {"cpu", "cpu_ddp"}
-    for recipe in stems(RECIPES):
-        assert [file for file in ON_GPUS if not not_meant(recipe, file)], "there is a GPU for every recipe"
