@@ -166,13 +166,14 @@ def main(argv: Sequence[str]) -> None:
         raise UserError("--repeats must be at least 1")
     from rich.progress import track
 
+    from common.publishing import Destination
     from space.publish import assemble
 
     base, adapter, dtype = resolved(arguments.base_model), resolved(arguments.adapter), space_dtype()
     starts, plain = [], []
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch) / "space"
-        assemble(tree)
+        assemble(tree, Destination(""))
         for _ in track(range(arguments.repeats + 1), "starting"):
             plain.append(plain_loading(base, adapter, dtype))
             starts.append(start(tree, base, adapter))

@@ -140,12 +140,12 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from None
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object that a file holds. Raises UserError."""
+def read_object(path: Path, advice: str = "write it again") -> dict[str, Any]:
+    """The JSON object that a file holds. Raises UserError, with `advice` on what to do."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise UserError(f"{path} cannot be read as JSON ({error}); write it again") from error
+        raise UserError(f"{path} cannot be read as JSON ({error}); {advice}") from error
     if not isinstance(value, dict):
-        raise UserError(f"{path} holds no JSON object; write it again")
+        raise UserError(f"{path} holds no JSON object; {advice}")
     return value

@@ -1,4 +1,4 @@
-"""Puts a built dataset on the Hugging Face Hub, card included, in one commit."""
+"""Publishes a built dataset, card included, to the Hugging Face Hub in one commit."""
 
 import argparse
 import re
@@ -6,12 +6,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from common import publishing
 from common.dataset import MANIFEST, SPLITS, data_pattern, read_manifest
 from common.errors import UserError, plain_errors
-from common.hub import commit_folder, folder_files
+from common.hub import folder_files
+from common.publishing import Destination, Upload
 from common.tasks import TASKS
 from dataset_builders.dataset_files import CHECKSUMS, check_checksums
 from dataset_builders.plots import AGREEMENT_IMAGES, IMAGES
@@ -37,8 +40,9 @@ class Config:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A folder found sound: its configs, the number of rows in its files, and the paths to publish."""
+    """A folder that passed `read_dataset`: its configs, the number of rows in its files, and the paths to publish."""
 
+    folder: Path
     configs: list[Config]
     rows: int
     files: list[str]
@@ -75,7 +79,7 @@ def read_dataset(folder: Path) -> Dataset:
     licences = [path for path in folder_files(folder) if path.startswith("LICENSE")]
     images = [path for pattern in PICTURES for path in whole if fnmatchcase(path, pattern)]
     configs = [Config(name, expected[name]) for name in patterns]
-    return Dataset(configs, sum(rows.values()), [CARD, MANIFEST, CHECKSUMS, *licences, *images, *sorted(rows)])
+    return Dataset(folder, configs, sum(rows.values()), [CARD, MANIFEST, CHECKSUMS, *licences, *images, *sorted(rows)])
 
 
 def _manifest_rows(folder: Path) -> dict[str, dict[str, int]]:
@@ -138,42 +142,33 @@ def print_configs(configs: Sequence[Config]) -> None:
     Console().print(table)
 
 
+def assemble(folder: Path, destination: Destination, dataset: Dataset) -> Upload:
+    """The dataset's files as links, and its card with the repository's name."""
+    for path in set(dataset.files) - {CARD}:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).symlink_to((dataset.folder / path).resolve())
+    # The first mention only: further down, the text of a product may read so too.
+    card = (dataset.folder / CARD).read_text(encoding="utf-8")
+    card = card.replace(f'load_dataset("{PLACEHOLDER}"', f'load_dataset("{destination.repo_id}"', 1)
+    (folder / CARD).write_bytes(card.encode())
+    tasks = sum(config.name in TASKS for config in dataset.configs)
+    return Upload(folder, "dataset", f"Publish {dataset.rows:,} rows of {tasks} tasks", dataset.files, stale_patterns=STALE)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m dataset_builders.publish", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="what python -m dataset_builders.build wrote")
-    parser.add_argument("--repo-id", required=True, metavar="ORG/NAME", help="dataset on the Hub, made if there is none")
-    parser.add_argument("--private", action="store_true", help="only you and your organisation can see it")
-    parser.add_argument("--revision", metavar="BRANCH", help="branch to publish to (default: main)")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be uploaded; needs no token and no network")
+    publishing.add_options(parser, "dataset")
     arguments = parser.parse_args(argv)
     with plain_errors():
-        publish(arguments.data, arguments.repo_id, arguments.private, arguments.revision, arguments.dry_run)
-
-
-def publish(data: Path, repo_id: str, private: bool = False, revision: str | None = None, dry_run: bool = False) -> None:
-    """Checks and publishes; prints the configs, the address and how to load them."""
-    dataset = read_dataset(data)
-    print_configs(dataset.configs)
-    card = (data / CARD).read_text(encoding="utf-8")
-    # Once: further down, the text of a product may read so too.
-    card = card.replace(f'load_dataset("{PLACEHOLDER}"', f'load_dataset("{repo_id}"', 1)
-    done = commit_folder(
-        data,
-        repo_id,
-        "dataset",
-        f"Publish {dataset.rows:,} rows of {sum(config.name in TASKS for config in dataset.configs)} tasks",
-        private=private,
-        revision=revision,
-        files=dataset.files,
-        contents={CARD: card.encode()},
-        stale_patterns=STALE,
-        dry_run=dry_run,
-    )
-    if not dry_run:
-        print(done.told)
+        destination = publishing.destination_of(arguments)
+        dataset = read_dataset(arguments.data)
+        print_configs(dataset.configs)
+        publishing.publish(partial(assemble, dataset=dataset), destination)
+    if not destination.dry_run:
         config = next((config.name for config in dataset.configs if config.name in TASKS), dataset.configs[0].name)
-        at_revision = f', revision="{revision}"' if revision else ""
-        print(f'load_dataset("{repo_id}", "{config}"{at_revision})')
+        at_revision = f', revision="{destination.revision}"' if destination.revision else ""
+        print(f'load_dataset("{destination.repo_id}", "{config}"{at_revision})')
 
 
 if __name__ == "__main__":

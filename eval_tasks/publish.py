@@ -1,4 +1,4 @@
-"""Puts the results of one model on the Hub: scores and answers as a dataset, and with --model-repo the scores with the model.
+"""Publishes one model's results: scores and answers as a dataset and, with --model-repo, the scores in the model's repository.
 
 python -m eval_tasks.publish --results OUT --repo-id org/name-results [--model-repo org/name] [--dry-run]
 """
@@ -7,20 +7,28 @@ import argparse
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from common import publishing
+from common.dataset import Manifest, as_hub_id, read_manifest
 from common.errors import UserError, plain_errors
-from common.hub import Head, RepoType, commit_folder, every_file, hub_errors, repo_url
-from eval_tasks.reporting.hub_dataset import RunFiles, card, public_name, read_runs, write_files
-from eval_tasks.reporting.model_metadata import SUITE, ModelScores, check_rows, shop_scores, with_model_index, write_entries
+from common.hub import Head, every_file, hub_errors, repo_url
+from common.publishing import Destination, Upload
+from eval_tasks.reporting.hub_dataset import LightevalRun, card, public_name, read_runs, write_files
+from eval_tasks.reporting.model_metadata import (
+    SUITE,
+    DatasetScores,
+    check_rows,
+    shop_scores,
+    times_of,
+    with_model_index,
+    write_entries,
+)
 from eval_tasks.reporting.results import Run, read_run
 from eval_tasks.suites.names import place
-
-if TYPE_CHECKING:
-    from common.dataset import Manifest
 
 CARD = "README.md"
 
@@ -37,69 +45,70 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="DIR",
         help="lighteval's --output-dir or one results_*.json, with details if --save-details was given; repeat for more suites",
     )
-    parser.add_argument("--repo-id", required=True, metavar="ORG/NAME", help="dataset on the Hub, made if there is none")
+    parser.add_argument("--model-repo", metavar="ORG/NAME", help="model on the Hub to write the scores to as well")
+    parser.add_argument("--model", metavar="NAME", help="name of the model (default: --model-repo, or the name in the results)")
     parser.add_argument(
-        "--model-repo", metavar="ORG/NAME", help="model on the Hub that the scores are of, to put them there too"
+        "--data",
+        metavar="ORG/NAME",
+        help="dataset on the Hub with the rows of the shop: tasks (default: as in the results)",
     )
-    parser.add_argument("--model", metavar="NAME", help="what to call the model (default: --model-repo, or as the results do)")
-    parser.add_argument(
-        "--data", metavar="ORG/NAME", help="dataset on the Hub that the shop: rows are of (default: as the results tell)"
-    )
-    parser.add_argument("--private", action="store_true", help="only you and your organisation can see the results")
-    parser.add_argument("--revision", metavar="BRANCH", help="branch to publish to, in both repositories (default: main)")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be uploaded; needs no token and no network")
+    publishing.add_options(parser, "dataset of results")
     return parser.parse_args(argv)
 
 
-def publish(arguments: argparse.Namespace) -> None:
-    """Checks everything first; then one commit in each repository, none where it holds it all."""
-    runs = read_runs(arguments.results)
-    model = arguments.model or arguments.model_repo or public_name(runs[0].model)
-    with tempfile.TemporaryDirectory() as scratch:
-        results, scores = Path(scratch) / "results", Path(scratch) / "scores"
-        results.mkdir()
-        paths = write_files(results, runs, model)
-        run = read_run(results)
-        print_scores(run, model)
-        if without := [one.time for one in runs if not one.details]:
-            print(f"no answers of {', '.join(without)}: evaluate with --save-details to publish them too", file=sys.stderr)
-        found = model_scores(arguments, runs, run) if arguments.model_repo else None
-        (results / CARD).write_text(card(arguments.repo_id, model, run, paths), encoding="utf-8")
-        whole_card = partial(card_of_all, arguments.repo_id, model, results, paths)
-        commit(arguments, results, arguments.repo_id, "dataset", f"Results of {model}", whole_card)
-        if found:
-            write_entries(scores, found, repo_url(arguments.repo_id, "dataset"))
-            readme = partial(model_readme, found, arguments.model_repo.partition("/")[2])
-            (scores / CARD).write_bytes(readme(Head([], lambda path: b"")))
-            commit(arguments, scores, arguments.model_repo, "model", f"Scores on {found.dataset}", readme)
-
-
-def commit(
-    arguments: argparse.Namespace,
-    folder: Path,
-    repo_id: str,
-    repo_type: RepoType,
-    message: str,
-    readme: Callable[[Head], bytes],
+def publish_results(
+    results: Sequence[Path],
+    destination: Destination,
+    model: str | None = None,
+    model_repo: str | None = None,
+    data: str | None = None,
 ) -> None:
-    """Puts all of the folder's files into the repository, with a README.md made of what is there, and tells it."""
-    done = commit_folder(
-        folder,
-        repo_id,
-        repo_type,
-        message,
-        private=arguments.private and repo_type == "dataset",
-        revision=arguments.revision,
-        files=every_file(folder),
-        contents={CARD: readme},
-        dry_run=arguments.dry_run,
-    )
-    if not arguments.dry_run:
-        print(done.told)
+    """Checks everything first, then makes one commit in each repository. Raises UserError."""
+    runs = read_runs(results)
+    model = model or model_repo or public_name(runs[0].model)
+    with tempfile.TemporaryDirectory() as scratch:
+        upload = assemble(Path(scratch), destination, runs, model)
+        run = read_run(Path(scratch))
+        print_scores(run, model)
+        scores = model_scores(runs, run, model_repo, data, destination.dry_run) if model_repo else None
+        publishing.commit(upload, destination)
+    if model_repo and scores:
+        files = partial(assemble_scores, scores=scores, source=repo_url(destination.repo_id, "dataset"))
+        publishing.publish(files, replace(destination, repo_id=model_repo, private=False))
+
+
+def model_scores(runs: Sequence[LightevalRun], run: Run, model_repo: str, data: str | None, dry_run: bool) -> DatasetScores:
+    """The scores for the model's repository, on a dataset with the rows that were asked. Raises UserError."""
+    scores = shop_scores(run)
+    dataset, revision = named_dataset(runs, data)
+    times = times_of(runs, scores)
+    if dry_run:
+        return DatasetScores(scores, times, dataset, None)
+    found = dataset_on_hub(model_repo, dataset, revision)
+    check_rows(scores, found)
+    return DatasetScores(scores, times, dataset, found.revision)
+
+
+def assemble(folder: Path, destination: Destination, runs: Sequence[LightevalRun], model: str) -> Upload:
+    """The dataset of results; its card also describes the runs that the repository already has."""
+    if without := [one.time for one in runs if not one.details]:
+        print(f"no answers of {', '.join(without)}: evaluate with --save-details to publish them too", file=sys.stderr)
+    paths = write_files(folder, runs, model)
+    (folder / CARD).write_text(card(destination.repo_id, model, read_run(folder), paths), encoding="utf-8")
+    readme = partial(card_of_all, destination.repo_id, model, folder, paths)
+    return Upload(folder, "dataset", f"Results of {model}", [*paths, CARD], {CARD: readme})
+
+
+def assemble_scores(folder: Path, destination: Destination, scores: DatasetScores, source: str) -> Upload:
+    """The scores in both of the forms that the Hub reads from a model's repository. `source`: address of the answers."""
+    write_entries(folder, scores, source)
+    readme = partial(model_readme, scores, destination.repo_id.partition("/")[2])
+    (folder / CARD).write_bytes(readme(Head([], lambda path: b"")))
+    return Upload(folder, "model", f"Scores on {scores.dataset}", every_file(folder), {CARD: readme})
 
 
 def card_of_all(repo_id: str, model: str, folder: Path, paths: Sequence[str], head: Head) -> bytes:
-    """The card over what is in the repository already and what comes to it."""
+    """The card over the repository's former files and the new ones."""
     former = [path for path in head.paths if path not in paths]
     with tempfile.TemporaryDirectory() as scratch:
         for path in (*paths, *former):
@@ -109,36 +118,12 @@ def card_of_all(repo_id: str, model: str, folder: Path, paths: Sequence[str], he
     return card(repo_id, model, run, [*former, *paths]).encode()
 
 
-def model_readme(found: ModelScores, name: str, head: Head) -> bytes:
-    return with_model_index(head.text(CARD), found, name).encode()
+def model_readme(scores: DatasetScores, name: str, head: Head) -> bytes:
+    return with_model_index(head.text(CARD), scores, name).encode()
 
 
-def model_scores(arguments: argparse.Namespace, runs: Sequence[RunFiles], run: Run) -> ModelScores:
-    """The scores for the model's repository, on a dataset that holds the rows that were asked. Raises UserError."""
-    scores = shop_scores(run)
-    dataset, revision = named_dataset(runs, arguments.data)
-    times = times_of(runs, scores)
-    if arguments.dry_run:
-        return ModelScores(scores, times, dataset, None)
-    data = check_hub(arguments.model_repo, dataset, revision)
-    check_rows(scores, data)
-    return ModelScores(scores, times, dataset, data.revision)
-
-
-def times_of(runs: Sequence[RunFiles], names: Iterable[str]) -> dict[str, str]:
-    """Task -> the time of the newest run that has it."""
-    newest = sorted(runs, key=lambda run: run.time, reverse=True)
-    return {name: next(run.time for run in newest if _has_task(run, name)) for name in names}
-
-
-def _has_task(run: RunFiles, name: str) -> bool:
-    return any(key.partition("|")[0] == f"{SUITE}{name}" for key in run.document["results"])
-
-
-def named_dataset(runs: Sequence[RunFiles], given: str | None) -> tuple[str, str | None]:
-    """Hub id and revision of the dataset that the shop: tasks were asked from. Raises UserError."""
-    from common.dataset import as_hub_id
-
+def named_dataset(runs: Sequence[LightevalRun], given: str | None) -> tuple[str, str | None]:
+    """Hub id and revision of the dataset with the rows of the shop: tasks. Raises UserError."""
     configs = [
         config
         for run in runs
@@ -153,11 +138,9 @@ def named_dataset(runs: Sequence[RunFiles], given: str | None) -> tuple[str, str
     return hub_id, next(iter(found))[1]
 
 
-def check_hub(model_repo: str, dataset: str, revision: str | None) -> "Manifest":
-    """The dataset on the Hub. Raises UserError where it or the model is not there."""
+def dataset_on_hub(model_repo: str, dataset: str, revision: str | None) -> Manifest:
+    """The dataset on the Hub. Raises UserError where it or the model is missing."""
     from huggingface_hub import HfApi
-
-    from common.dataset import read_manifest
 
     with hub_errors(model_repo):
         if not HfApi().repo_exists(model_repo):
@@ -181,8 +164,10 @@ def print_scores(run: Run, model: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
     with plain_errors():
-        publish(parse_arguments(argv))
+        destination = publishing.destination_of(arguments)
+        publish_results(arguments.results, destination, arguments.model, arguments.model_repo, arguments.data)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The card's text and metadata, made from facts that were read elsewhere."""
+"""The card's text and metadata, made from inputs that were read elsewhere."""
 
 import re
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from eval_tasks.reporting.notes import notes
 from eval_tasks.reporting.results import shown_time
 from eval_tasks.reporting.table import SUITES, metric_name, number, share, title
 from model_card import markdown, tables
-from model_card.consistency import decoding, disagreements
-from model_card.evaluations import BASELINES, Comparison
-from model_card.facts import SHOP, Facts
+from model_card.conclusions import conclusions, headline
+from model_card.consistency import decoding, inconsistencies
+from model_card.evaluations import BASELINES, SuiteComparison
+from model_card.inputs import SHOP, CardInputs
 from model_card.plot import SHOWN_WIDTH
 from model_card.quick_start import ADAPTER_FOLDER, BASE_FOLDER, quick_start
-from model_card.verdict import headline, verdict
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
@@ -61,95 +61,95 @@ class OtherSuite:
     notes: list[str]
 
 
-def render(facts: Facts, with_plot: bool) -> str:
+def render(inputs: CardInputs, with_plot: bool) -> str:
     """The whole README.md, metadata first."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined)
     environment.filters |= {"plain": markdown.plain, "identifier": markdown.identifier, "count": markdown.count}
-    report, summary = facts.shop.report, facts.adapter.summary
+    report, summary = inputs.shop.report, inputs.adapter.summary
     lines = [*tables.task_lines(report.lines), *mean_lines(report)]
     overall = report.mean.cells[report.last]
     text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        metadata=card_data(facts).to_yaml(),
-        title=facts.title,
-        repo_id=facts.repo_id,
-        base=facts.base,
+        metadata=card_data(inputs).to_yaml(),
+        title=inputs.title,
+        repo_id=inputs.repo_id,
+        base=inputs.base,
         base_folder=BASE_FOLDER,
         adapter_folder=ADAPTER_FOLDER,
-        data=facts.data,
-        dataset_id=facts.dataset_id,
-        families=markdown.listed([words for family, words in FAMILY_TITLES.items() if family in _families(facts)]),
-        languages=markdown.listed([LANGUAGES.get(code, markdown.plain(code)) for code in _languages(facts)]),
-        measured=facts.measured,
-        untrained=[task.title for task in facts.untrained],
-        unmeasured=[task.title for task in facts.unmeasured],
+        data=inputs.data,
+        dataset_id=inputs.dataset_id,
+        families=markdown.listed([words for family, words in FAMILY_TITLES.items() if family in _families(inputs)]),
+        languages=markdown.listed([LANGUAGES.get(code, markdown.plain(code)) for code in _languages(inputs)]),
+        measured=inputs.measured,
+        untrained=[task.title for task in inputs.untrained],
+        unmeasured=[task.title for task in inputs.unmeasured],
         headline=headline(report),
         rows=overall.rows if overall else None,
-        disagreements=disagreements(facts),
-        start=quick_start(facts),
-        verdict=verdict(report),
+        inconsistencies=inconsistencies(inputs),
+        start=quick_start(inputs),
+        conclusions=conclusions(report),
         plot=PLOT if with_plot else None,
         plot_width=SHOWN_WIDTH,
         with_base=report.last > 0,
         scores=tables.scores_table(report, lines),
         bold_differences=any(gain and gain.clear for _, line in lines for gain in line.gains),
         intervals=any(cell and cell.low is not None for _, line in lines for cell in line.cells),
-        how=how_measured(facts),
+        how=how_measured(inputs),
         baselines=tables.baselines_table(report, lines),
         baseline_words=[(name, BASELINES[name]) for name in report.names[report.last + 1 :] if name in BASELINES],
-        notes=_notes(facts.shop),
-        others=[other_suite(suite) for suite in facts.others],
-        configs=tables.configs_table(facts.data, facts.config),
-        sources=tables.sources_table(facts.data),
-        config=facts.config,
+        notes=_notes(inputs.shop),
+        others=[other_suite(suite) for suite in inputs.others],
+        configs=tables.configs_table(inputs.data, inputs.config),
+        sources=tables.sources_table(inputs.data),
+        config=inputs.config,
         train_rows=summary.get("train_rows"),
         validation_rows=summary.get("validation_rows"),
         trained_fingerprint=summary.get("dataset_fingerprint"),
-        recipe=tables.recipe_table(facts) if summary else None,
+        recipe=tables.recipe_table(inputs) if summary else None,
         weakest=_weakest(report),
         least_readable=_least_readable(report),
-        licences=tables.licences_table(facts),
-        references=[REFERENCES[name] for name in (facts.data.sources if facts.data else ()) if name in REFERENCES],
-        citation_key=re.sub(r"[^A-Za-z0-9]+", "_", facts.title).strip("_") or "adapter",
-        citation_base=re.sub(r"[^\w ./:,-]", "", facts.base.title),
-        year=found[0] if (found := re.match(r"\d{4}(?=-)", facts.tuned.model.run.times[0])) else None,
+        licences=tables.licences_table(inputs),
+        references=[REFERENCES[name] for name in (inputs.data.sources if inputs.data else ()) if name in REFERENCES],
+        citation_key=re.sub(r"[^A-Za-z0-9]+", "_", inputs.title).strip("_") or "adapter",
+        citation_base=re.sub(r"[^\w ./:,-]", "", inputs.base.title),
+        year=found[0] if (found := re.match(r"\d{4}(?=-)", inputs.tuned.model.run.times[0])) else None,
     )
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
-def card_data(facts: Facts) -> "ModelCardData":
+def card_data(inputs: CardInputs) -> "ModelCardData":
     """The metadata block, as huggingface_hub 1.33 models it. Only ids of the Hub stand in it, never a folder."""
     from huggingface_hub import ModelCardData
 
-    licence = _hub_licence(facts)
+    licence = _hub_licence(inputs)
     other = licence == "other"
     return ModelCardData(
-        language=_languages(facts),
+        language=_languages(inputs),
         license=licence,
         license_name="see-licences-below" if other else None,
-        license_link=f"https://huggingface.co/{facts.repo_id}#licences" if other and facts.repo_id else None,
+        license_link=f"https://huggingface.co/{inputs.repo_id}#licences" if other and inputs.repo_id else None,
         library_name="peft",
         pipeline_tag="text-generation",
-        base_model=facts.base.hub_id,
-        base_model_relation="adapter" if facts.base.hub_id else None,
-        datasets=[facts.dataset_id] if facts.dataset_id else None,
-        tags=["lora", "e-commerce", "shopping", *dict.fromkeys(task.family.replace("_", "-") for task in facts.measured)],
-        model_name=facts.title,
-        eval_results=eval_results(facts),
-        co2_eq_emissions=_emissions(facts),
+        base_model=inputs.base.hub_id,
+        base_model_relation="adapter" if inputs.base.hub_id else None,
+        datasets=[inputs.dataset_id] if inputs.dataset_id else None,
+        tags=["lora", "e-commerce", "shopping", *dict.fromkeys(task.family.replace("_", "-") for task in inputs.measured)],
+        model_name=inputs.title,
+        eval_results=eval_results(inputs),
+        co2_eq_emissions=_emissions(inputs),
     )
 
 
-def eval_results(facts: Facts) -> "list[EvalResult]":
+def eval_results(inputs: CardInputs) -> "list[EvalResult]":
     """The tuned model's scores for the model-index, one a task."""
-    revision = facts.data.revision if facts.data else None
-    scores = [(task, facts.tuned.model.run.scores[f"{SHOP}:{task.name}"]) for task in facts.measured]
-    limit = facts.tuned.model.run.max_samples
-    return [eval_result(task, score.value, score.few_shots, facts.dataset_id, revision, limit) for task, score in scores]
+    revision = inputs.data.revision if inputs.data else None
+    scores = [(task, inputs.tuned.model.run.scores[f"{SHOP}:{task.name}"]) for task in inputs.measured]
+    limit = inputs.tuned.model.run.max_samples
+    return [eval_result(task, score.value, score.few_shots, inputs.dataset_id, revision, limit) for task, score in scores]
 
 
-def other_suite(suite: Comparison) -> OtherSuite:
+def other_suite(suite: SuiteComparison) -> OtherSuite:
     """A benchmark beside the dataset's own test rows, by its own metrics and means."""
     report = suite.report
     means = [
@@ -173,24 +173,24 @@ def mean_lines(report: Report) -> list[tuple[str, Line]]:
     return [*families, ("all tasks, mean", report.mean)] if len(report.lines) > 1 else []
 
 
-def how_measured(facts: Facts) -> str:
+def how_measured(inputs: CardInputs) -> str:
     """How answers were got, and when, in a sentence."""
-    run = facts.tuned.model.run
+    run = inputs.tuned.model.run
     shots = sorted({score.few_shots for score in run.scores.values()})
     examples = "no solved examples" if shots == [0] else f"{' or '.join(map(str, shots))} solved examples"
     day = markdown.plain(shown_time(run.times[0]).partition(" ")[0])
-    return f"{decoding(facts.tuned).capitalize()}, {examples} in the prompts; measured on {day}."
+    return f"{decoding(inputs.tuned).capitalize()}, {examples} in the prompts; measured on {day}."
 
 
-def _languages(facts: Facts) -> list[str]:
-    return facts.data.languages if facts.data else ["en"]
+def _languages(inputs: CardInputs) -> list[str]:
+    return inputs.data.languages if inputs.data else ["en"]
 
 
-def _families(facts: Facts) -> set[Family]:
-    return {task.family for task in facts.measured}
+def _families(inputs: CardInputs) -> set[Family]:
+    return {task.family for task in inputs.measured}
 
 
-def _notes(suite: Comparison) -> list[str]:
+def _notes(suite: SuiteComparison) -> list[str]:
     """The report's sentences, with its tasks' names as code."""
     return [
         re.sub(rf"\b{suite.suite}:([\w:]*\w)", r"`\1`", markdown.plain(note, LONGEST_NOTE))
@@ -214,12 +214,12 @@ def _least_readable(report: Report) -> str | None:
     return f"{title(line.name)} ({share(found)})" if found else None
 
 
-def _emissions(facts: Facts) -> dict[str, Any] | None:
+def _emissions(inputs: CardInputs) -> dict[str, Any] | None:
     """As https://huggingface.co/docs/hub/model-cards-co2 has it, in grams; None where they were not measured."""
-    measured = markdown.number(facts.adapter.summary.get("emissions_kg"))
+    measured = markdown.number(inputs.adapter.summary.get("emissions_kg"))
     if measured is None:
         return None
-    device = facts.adapter.section("hardware").get("device")
+    device = inputs.adapter.section("hardware").get("device")
     return {
         "emissions": round(measured * 1000, 4),
         "source": "the training run's own record",
@@ -228,8 +228,8 @@ def _emissions(facts: Facts) -> dict[str, Any] | None:
     }
 
 
-def _hub_licence(facts: Facts) -> str:
+def _hub_licence(inputs: CardInputs) -> str:
     """One licence only if base and every source state that same one."""
-    sources = [source.licence for source in facts.data.sources.values()] if facts.data else []
-    names = {"-".join(licence.lower().split()) for licence in (facts.base.licence or "", *(sources or [""]))}
+    sources = [source.licence for source in inputs.data.sources.values()] if inputs.data else []
+    names = {"-".join(licence.lower().split()) for licence in (inputs.base.licence or "", *(sources or [""]))}
     return names.pop() if len(names) == 1 and names <= HUB_LICENCES else "other"

@@ -7,8 +7,8 @@ from pathlib import Path
 from common.tasks import read_fields
 from eval_tasks.backends.cache_key import data_version
 from model_card import markdown
-from model_card.evaluations import Comparison, Evaluation
-from model_card.facts import SHOP, Facts
+from model_card.evaluations import ModelResults, SuiteComparison
+from model_card.inputs import SHOP, CardInputs
 
 SHORT = 12
 """Digits of a checksum in a sentence."""
@@ -17,22 +17,22 @@ PROMPTS = 20
 """Prompts of a task that are looked at."""
 
 
-def disagreements(facts: Facts) -> list[str]:
+def inconsistencies(inputs: CardInputs) -> list[str]:
     """Sentences in Markdown, none where all fits."""
-    suites = (facts.shop, *facts.others)
-    models = [(*_of_model(facts, suite.tuned), *_of_base(facts, suite.base)) for suite in suites]
+    suites = (inputs.shop, *inputs.others)
+    models = [(*_of_model(inputs, suite.tuned), *_of_base(inputs, suite.base)) for suite in suites]
     return [
         *dict.fromkeys(sentence for found in models for sentence in found),
-        *_of_training(facts),
-        *_of_test_rows(facts),
+        *_of_training(inputs),
+        *_of_test_rows(inputs),
         *(sentence for suite in suites for sentence in (*_of_prompts(suite), *_of_decoding(suite))),
-        *_of_wording(facts),
+        *_of_wording(inputs),
     ]
 
 
-def _of_model(facts: Facts, tuned: Evaluation) -> Iterator[str]:
+def _of_model(inputs: CardInputs, tuned: ModelResults) -> Iterator[str]:
     """Scores of another model than the adapter. A checksum decides; where there is none, the name may."""
-    weights = facts.adapter.weights_sha256
+    weights = inputs.adapter.weights_sha256
     called = markdown.plain(Path(tuned.called).name)
     if tuned.merged is not None:
         if weights and [(sha, weight) for _, sha, weight in tuned.merged] != [(weights, 1.0)]:
@@ -43,27 +43,27 @@ def _of_model(facts: Facts, tuned: Evaluation) -> Iterator[str]:
         if tuned.adapter_sha256 != weights:
             measured, own = _short(tuned.adapter_sha256), _short(weights)
             yield f"The scores are of other weights than this adapter's: {measured} was measured, and this is {own}."
-    elif tuned.called and not _names(tuned.called) & _names(facts.adapter.name, facts.repo_id, facts.title):
+    elif tuned.called and not _names(tuned.called) & _names(inputs.adapter.name, inputs.repo_id, inputs.title):
         yield f"The results call the model that was measured {called}; nothing in them tells that it is this adapter."
 
 
-def _of_base(facts: Facts, base: Evaluation | None) -> Iterator[str]:
+def _of_base(inputs: CardInputs, base: ModelResults | None) -> Iterator[str]:
     """Scores of another base than the adapter's."""
-    trained_on = facts.adapter.config.get("base_model_name_or_path")
-    known = _names(facts.base.hub_id, facts.base.local_name, str(trained_on or "") or None)
+    trained_on = inputs.adapter.config.get("base_model_name_or_path")
+    known = _names(inputs.base.hub_id, inputs.base.local_name, str(trained_on or "") or None)
     if base and base.called and known and not _names(base.called) & known:
-        named = [markdown.plain(Path(str(name)).name) for name in (base.called, trained_on or facts.base.title)]
+        named = [markdown.plain(Path(str(name)).name) for name in (base.called, trained_on or inputs.base.title)]
         yield f"The base's scores are of a model that its results call {named[0]}, and the adapter's base is {named[1]}."
 
 
-def _of_training(facts: Facts) -> Iterator[str]:
+def _of_training(inputs: CardInputs) -> Iterator[str]:
     """A record of another training run, or of other rows than the dataset's."""
-    base, recorded = facts.adapter.config.get("base_model_name_or_path"), facts.adapter.summary.get("base_model")
+    base, recorded = inputs.adapter.config.get("base_model_name_or_path"), inputs.adapter.summary.get("base_model")
     if base and recorded and not _names(str(base)) & _names(str(recorded)):
         named = [markdown.plain(Path(str(name)).name) for name in (base, recorded)]
         yield f"The adapter names {named[0]} as its base, and the record of its training {named[1]}."
-    trained = facts.adapter.summary.get("dataset_fingerprint")
-    config = facts.data.configs.get(facts.config) if facts.data else None
+    trained = inputs.adapter.summary.get("dataset_fingerprint")
+    config = inputs.data.configs.get(inputs.config) if inputs.data else None
     known = config.fingerprint if config else None
     if isinstance(trained, str) and known and known != trained:
         yield (
@@ -72,11 +72,11 @@ def _of_training(facts: Facts) -> Iterator[str]:
         )
 
 
-def _of_test_rows(facts: Facts) -> Iterator[str]:
+def _of_test_rows(inputs: CardInputs) -> Iterator[str]:
     """A task's version tells the fingerprint of its rows."""
-    configs = facts.data.configs if facts.data else {}
+    configs = inputs.data.configs if inputs.data else {}
     models: dict[tuple[str, ...], list[str]] = {}
-    for evaluation in facts.shop.evaluations:
+    for evaluation in inputs.shop.evaluations:
         other = tuple(
             name
             for task, score in evaluation.model.run.scores.items()
@@ -89,30 +89,30 @@ def _of_test_rows(facts: Facts) -> Iterator[str]:
     for other, names in models.items():
         were = "was" if len(names) == 1 else "were"
         yield (
-            f"{markdown.listed(names)} {were} measured on other rows than the dataset below holds, in {_tasks(other, facts)}."
+            f"{markdown.listed(names)} {were} measured on other rows than the dataset below holds, in {_tasks(other, inputs)}."
         )
 
 
-def _of_prompts(suite: Comparison) -> Iterator[str]:
+def _of_prompts(suite: SuiteComparison) -> Iterator[str]:
     for name, tasks in suite.other_prompts.items():
         shown = _tasks([task.partition(":")[2] or task for task in tasks])
         yield f"{markdown.plain(name)} was asked with other prompts than the tuned model in {shown}, so it has no score there."
 
 
-def _of_wording(facts: Facts) -> Iterator[str]:
+def _of_wording(inputs: CardInputs) -> Iterator[str]:
     """Prompts of another version than the templates that the quick start is made from."""
     reworded = [
         task.name
-        for task in facts.measured
-        if (asked := facts.tuned.model.answers.get(f"{SHOP}:{task.name}"))
+        for task in inputs.measured
+        if (asked := inputs.tuned.model.answers.get(f"{SHOP}:{task.name}"))
         and not any(read_fields(task, answer.prompt) for answer in islice(asked.values(), PROMPTS))
     ]
     if reworded:
-        shown = _tasks(reworded, facts)
+        shown = _tasks(reworded, inputs)
         yield f"The prompts that were asked are in other words than those of the quick start's version, in {shown}."
 
 
-def _of_decoding(suite: Comparison) -> Iterator[str]:
+def _of_decoding(suite: SuiteComparison) -> Iterator[str]:
     if suite.base and decoding(suite.base) != decoding(suite.tuned):
         yield (
             f"The base was measured with {decoding(suite.base)} and the tuned model with {decoding(suite.tuned)}, so the "
@@ -120,7 +120,7 @@ def _of_decoding(suite: Comparison) -> Iterator[str]:
         )
 
 
-def decoding(evaluation: Evaluation) -> str:
+def decoding(evaluation: ModelResults) -> str:
     """How answers were chosen, in words."""
     if evaluation.temperature is None:
         words = "decoding that was not recorded"
@@ -140,8 +140,8 @@ def _short(sha256: str) -> str:
     return markdown.identifier(sha256[:SHORT])
 
 
-def _tasks(names: Sequence[str], facts: Facts | None = None) -> str:
+def _tasks(names: Sequence[str], inputs: CardInputs | None = None) -> str:
     """Names of tasks, or that they are all of the dataset's that were measured."""
-    if facts and len(names) == len(facts.measured) > 1:
+    if inputs and len(names) == len(inputs.measured) > 1:
         return f"all {len(names)} tasks"
     return markdown.listed([markdown.identifier(name) for name in names])

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from eval_tasks.reporting.comparison import Line, Model, Report, make_report
+from eval_tasks.reporting.comparison import Model, Report, make_report
 from eval_tasks.reporting.details import by_row, read_details
 from eval_tasks.reporting.results import read_run, results_files, task_of
 from eval_tasks.suites.names import SUITES
@@ -35,7 +35,7 @@ Merged = tuple[tuple[str, str, float], ...]
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class ModelResults:
     """One model's results in one suite. `called` is what they call it, a name or a place.
 
     `prompts`: task -> lighteval's hash of all that was asked. `temperature`: 0 is greedy decoding, None where it is not told.
@@ -51,7 +51,7 @@ class Evaluation:
     adapter_sha256: str | None = None
     merged: Merged | None = None
 
-    def of_tasks(self, names: Sequence[str]) -> "Evaluation":
+    def of_tasks(self, names: Sequence[str]) -> "ModelResults":
         """The same with these tasks only."""
         run = self.model.run
         scores = {task: score for task, score in run.scores.items() if task in names}
@@ -59,16 +59,16 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SuiteComparison:
     """One suite: the tuned model beside its base and baselines, as far as they were measured."""
 
     suite: str
-    tuned: Evaluation
-    base: Evaluation | None = None
-    baselines: tuple[Evaluation, ...] = ()
+    tuned: ModelResults
+    base: ModelResults | None = None
+    baselines: tuple[ModelResults, ...] = ()
 
     @property
-    def evaluations(self) -> list[Evaluation]:
+    def evaluations(self) -> list[ModelResults]:
         """The base first, baselines last."""
         return [*([self.base] if self.base else []), self.tuned, *self.baselines]
 
@@ -78,17 +78,12 @@ class Comparison:
         return make_report([comparable(one, self.tuned)[0].model for one in self.evaluations])
 
     @property
-    def lines(self) -> list[Line]:
-        """Scores by task."""
-        return list(self.report.lines)
-
-    @property
     def other_prompts(self) -> dict[str, list[str]]:
         """Model -> the tasks that it was asked with other prompts than the tuned model, and has no score of in the report."""
         return {one.model.name: other for one in self.evaluations if (other := comparable(one, self.tuned)[1])}
 
 
-def read_comparisons(tuned: Sequence[Path], base: Sequence[Path], baselines: Sequence[Path]) -> list[Comparison]:
+def read_comparisons(tuned: Sequence[Path], base: Sequence[Path], baselines: Sequence[Path]) -> list[SuiteComparison]:
     """The suites that the tuned model was scored on, in their order.
 
     Of each path a results file, or the newest of each suite in a folder; a baseline's may also be a folder in which
@@ -99,18 +94,18 @@ def read_comparisons(tuned: Sequence[Path], base: Sequence[Path], baselines: Seq
         raise UserError(f"{tuned[0]} holds the results of a baseline; give those of the tuned model with --results")
     others = [read_evaluations(name, paths) for name, paths in baseline_places(baselines).items()]
     return [
-        Comparison(suite, mine[suite], theirs.get(suite), tuple(one[suite] for one in others if suite in one))
+        SuiteComparison(suite, mine[suite], theirs.get(suite), tuple(one[suite] for one in others if suite in one))
         for suite in SUITES
         if suite in mine
     ]
 
 
-def read_evaluations(name: str, paths: Sequence[Path]) -> dict[str, Evaluation]:
+def read_evaluations(name: str, paths: Sequence[Path]) -> dict[str, ModelResults]:
     """Suite -> the results of one model, shown as `name`.
 
     Raises UserError, also where paths hold different models or the same task twice.
     """
-    parts: dict[str, list[Evaluation]] = {}
+    parts: dict[str, list[ModelResults]] = {}
     for path in paths:
         for file, tasks in results_files(path).items():
             whole = _read_file(name, file)
@@ -141,7 +136,7 @@ def baseline_places(paths: Sequence[Path]) -> dict[str, list[Path]]:
     }
 
 
-def comparable(evaluation: Evaluation, tuned: Evaluation) -> tuple[Evaluation, list[str]]:
+def comparable(evaluation: ModelResults, tuned: ModelResults) -> tuple[ModelResults, list[str]]:
     """What can stand beside the tuned model's scores, and the tasks that cannot: they were asked with other prompts.
 
     Where both kept their answers, differences are taken over the rows that both answered, and nothing needs to go.
@@ -158,12 +153,12 @@ def comparable(evaluation: Evaluation, tuned: Evaluation) -> tuple[Evaluation, l
     return evaluation.of_tasks([task for task in shared if task not in other]), other
 
 
-def _read_file(name: str, file: Path) -> Evaluation:
+def _read_file(name: str, file: Path) -> ModelResults:
     run = read_run(file)
     document = json.loads(file.read_text(encoding="utf-8"))
     general = _dict(document, "config_general")
     config = _dict(general, "model_config")
-    return Evaluation(
+    return ModelResults(
         model=Model(name, run, {task: by_row(answers) for task, answers in read_details(file).items()}),
         called=run.model.removesuffix(CONSTRAINED),
         prompts=dict(_prompts(document)),
@@ -175,7 +170,7 @@ def _read_file(name: str, file: Path) -> Evaluation:
     )
 
 
-def _joined(one: Evaluation, other: Evaluation) -> Evaluation:
+def _joined(one: ModelResults, other: ModelResults) -> ModelResults:
     """Two runs of one model over tasks of one suite, as one. Raises UserError."""
     first, second = one.model.run, other.model.run
     if twice := sorted(first.scores.keys() & second.scores.keys()):

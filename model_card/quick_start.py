@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.tasks import TASKS, render_prompt
-from model_card.facts import Facts
+from model_card.inputs import CardInputs
 
 BASE_FOLDER = "path/to/base-model"
 ADAPTER_FOLDER = "path/to/this-adapter"
@@ -118,16 +118,16 @@ class QuickStart:
     obstacles: list[str]
 
 
-def quick_start(facts: Facts) -> QuickStart:
-    names = [task.name for task in facts.measured if task.name in EXAMPLES]
+def quick_start(inputs: CardInputs) -> QuickStart:
+    names = [task.name for task in inputs.measured if task.name in EXAMPLES]
     task = TASKS[names[0] if names else "review_rating"]
-    config = facts.adapter.config
+    config = inputs.adapter.config
     rank, obstacles = max_lora_rank(config), vllm_obstacles(config)
     words = {
-        "base": facts.base.hub_id or BASE_FOLDER,
-        "adapter": facts.repo_id or ADAPTER_FOLDER,
-        "name": facts.title,
-        "dtype": facts.base.dtype or "auto",
+        "base": inputs.base.hub_id or BASE_FOLDER,
+        "adapter": inputs.repo_id or ADAPTER_FOLDER,
+        "name": inputs.title,
+        "dtype": inputs.base.dtype or "auto",
         "prompt": render_prompt(task.templates[0], EXAMPLES[task.name]),
         "max_new_tokens": task.max_new_tokens,
         "max_lora_rank": rank,

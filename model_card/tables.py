@@ -7,7 +7,7 @@ from common.dataset import Manifest
 from eval_tasks.reporting.comparison import Cell, Gain, Line, Report
 from eval_tasks.reporting.table import NOTHING, gain_interval, metric_name, number, score_interval, share, signed, title
 from model_card import markdown
-from model_card.facts import Facts
+from model_card.inputs import CardInputs
 
 SHORT = 12
 """Digits of a fingerprint in a table; the one that was trained on is given in full."""
@@ -108,18 +108,18 @@ def sources_table(data: Manifest | None) -> str | None:
     return markdown.table(["Source", "Records read:", "In a row:", "Left out, with a reason:"], rows)
 
 
-def licences_table(facts: Facts) -> str:
-    sources = facts.data.sources.items() if facts.data else ()
+def licences_table(inputs: CardInputs) -> str:
+    sources = inputs.data.sources.items() if inputs.data else ()
     rows = [[f"Source: {markdown.plain(name)}", markdown.plain(source.licence)] for name, source in sources]
-    base = [f"Base model: {markdown.plain(facts.base.title)}", markdown.plain(facts.base.licence or "not known here")]
+    base = [f"Base model: {markdown.plain(inputs.base.title)}", markdown.plain(inputs.base.licence or "not known here")]
     return markdown.table(["Part", "Licence as its authors state it"], [base, *(rows or [["Data", "not known here"]])])
 
 
-def recipe_table(facts: Facts) -> str:
+def recipe_table(inputs: CardInputs) -> str:
     """Settings and measurements of the training run; what it did not record has no line."""
     plain, figure, count = markdown.plain, markdown.figure, markdown.count
-    lora, summary = facts.adapter.lora, facts.adapter.summary
-    versions = facts.adapter.section("versions")
+    lora, summary = inputs.adapter.lora, inputs.adapter.summary
+    versions = inputs.adapter.section("versions")
     rows = [
         ("Method", plain(lora.get("peft_type") or "LoRA").replace("LORA", "LoRA")),
         ("LoRA rank", count(lora.get("r"))),
@@ -136,20 +136,20 @@ def recipe_table(facts: Facts) -> str:
         ("Seed", count(summary.get("seed"))),
         ("Training loss", figure(summary.get("train_loss"))),
         ("Validation loss", figure(summary.get("validation_loss"))),
-        ("Hardware", _hardware(facts)),
+        ("Hardware", _hardware(inputs)),
         ("Time", markdown.duration(summary.get("seconds"))),
         ("Tokens", count(summary.get("tokens"))),
         ("Throughput", figure(summary.get("tokens_per_second"), "tokens/s")),
         ("Peak memory", markdown.size(summary.get("peak_memory_bytes"))),
         ("Emissions", figure(summary.get("emissions_kg"), "kg CO2e")),
-        ("Time of the evaluation", markdown.duration(facts.tuned.seconds)),
+        ("Time of the evaluation", markdown.duration(inputs.tuned.seconds)),
         ("Versions", plain(", ".join(f"{name} {version}" for name, version in versions.items())) or markdown.MISSING),
     ]
     return markdown.table(["Setting or measurement", "Value"], [row for row in rows if row[1] != markdown.MISSING])
 
 
-def _hardware(facts: Facts) -> str:
-    hardware, processes = facts.adapter.section("hardware"), markdown.number(facts.adapter.summary.get("processes"))
+def _hardware(inputs: CardInputs) -> str:
+    hardware, processes = inputs.adapter.section("hardware"), markdown.number(inputs.adapter.summary.get("processes"))
     parts = [
         "CPU" if hardware.get("device") == "cpu" else markdown.plain(hardware.get("device") or markdown.MISSING),
         f"{markdown.count(hardware.get('cores'))} cores",

@@ -1,9 +1,9 @@
-"""Puts everything that came of a run on the Hub, in an order that leaves no link to nowhere, and gathers it in a Collection.
+"""Publishes everything that a run made to the Hub, in an order without dangling links, and groups it in a Collection.
 
     python -m release --run outputs/demo --org NAME [--dry-run]
 
 Dataset, adapter, results, metric, model card and Space go to NAME/shop-instructions, NAME/shop-lora and so on. Everything is
-checked before anything is sent; run again, it goes on where it stopped, and what is there already is left alone.
+checked before anything is sent. Running it again resumes where it stopped and leaves unchanged repositories alone.
 """
 
 import argparse
@@ -20,10 +20,11 @@ from typing import Any
 from common.account import check_writer
 from common.collection import LONGEST_TITLE, gather
 from common.errors import UserError, plain_errors
-from common.hub import every_file, hub_errors, readable_size, repo_url, retried, signed_in
+from common.hub import hub_errors, readable_size, repo_url, retried, signed_in
+from common.publishing import Destination, publish
+from common.secrets import check_nothing_private
 from release.run_folder import RunFolder, measured_weights, read_run_folder
-from release.secrets import check_nothing_private
-from release.stages import Repositories, Stage, items, quietly, repositories, stages
+from release.stages import Repositories, Stage, items, repositories, stages
 
 ABOUT = "A language model for the tasks of an online shop: instructions, adapter, scores with all answers, metric and demo."
 COLLECTION = "Collection"
@@ -36,33 +37,47 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--name", default="shop", help="what the repositories' names begin with (default: %(default)s)")
     parser.add_argument("--results", type=Path, metavar="DIR", help="of the tuned model (default: results/tuned in the run)")
     parser.add_argument("--base-results", type=Path, metavar="DIR", help="of the base (default: results/base in the run)")
-    parser.add_argument("--base-model", metavar="ORG/NAME", help="the base on the Hub (default: as the adapter tells)")
-    parser.add_argument("--private", action="store_true", help="only you and your organisation can see any of it")
-    parser.add_argument("--dry-run", action="store_true", help="check, and say what would be sent; needs no token, no network")
+    parser.add_argument("--base-model", metavar="ORG/NAME", help="the base model on the Hub (default: as the adapter says)")
+    parser.add_argument("--private", action="store_true", help="visible only to you and your organisation")
+    parser.add_argument("--dry-run", action="store_true", help="check and list, send nothing; needs no token, no network")
     return parser.parse_args(argv)
 
 
-def publish_all(arguments: argparse.Namespace) -> None:
-    hub, title = repositories(arguments.org, arguments.name), f"{arguments.name}: one model for an online shop"
-    check_names(hub, arguments.name, title)
-    run = read_run_folder(arguments.run, arguments.results, arguments.base_results, arguments.base_model)
-    if not measured_weights(run.tuned):
-        print(f"{run.tuned} does not tell which weights it is of; they are taken for {run.adapter}'s", file=sys.stderr)
-    steps = stages(run, hub, arguments.private)
-    sizes = [prepare(step, run) for step in steps]
-    if arguments.dry_run:
-        print_plan(steps, sizes, title)
-        print(f"nothing was sent; the adapter's base is {run.base_model}, which must be on the Hub")
+def release(
+    run: Path,
+    org: str,
+    name: str = "shop",
+    results: Path | None = None,
+    base_results: Path | None = None,
+    base_model: str | None = None,
+    private: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Checks everything, then publishes stage by stage. Raises UserError."""
+    hub, title = repositories(org, name), f"{name}: one model for an online shop"
+    check_names(hub, name, title)
+    found = read_run_folder(run, results, base_results, base_model)
+    if not measured_weights(found.tuned):
+        print(f"{found.tuned} does not record the weights that it measured; taking them for {found.adapter}'s", file=sys.stderr)
+    planned = stages(found, hub)
+    sizes = [check_files(stage, found) for stage in planned]
+    if dry_run:
+        print_plan(planned, sizes, title)
+        print(f"nothing was sent; the adapter's base is {found.base_model}, which must be on the Hub")
         return
-    check_hub(arguments.org, steps, run.base_model, arguments.private)
-    rows = [push(steps, number) for number in range(len(steps))]
-    with telling(steps, len(steps)):
-        gathered = gather(arguments.org, title, ABOUT, items(run, hub), arguments.private)
-    print_done([*rows, (COLLECTION, gathered.url, gathered.changed)])
+    check_hub(org, planned, found.base_model, private)
+    done = []
+    for number, stage in enumerate(planned):
+        with progress(planned, number):
+            commit = publish(stage.assemble, Destination(stage.repo_id, private), quiet=True)
+        done.append((stage.title, repo_url(stage.repo_id, stage.repo_type), commit is not None and commit.changed))
+    with progress(planned, len(planned)):
+        gathered = gather(org, title, ABOUT, items(found, hub), private)
+    print_done([*done, (COLLECTION, gathered.url, gathered.changed)])
 
 
 def check_names(hub: Repositories, name: str, title: str) -> None:
-    """Raises UserError where the Hub would not take the names, or evaluate that of its metric, which it imports."""
+    """Raises UserError for names that the Hub does not take, or that evaluate cannot import the metric by."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
@@ -73,60 +88,48 @@ def check_names(hub: Repositories, name: str, title: str) -> None:
     try:
         validate_repo_id(hub.dataset)
     except HFValidationError:
-        raise UserError(f"--org {hub.dataset.split('/')[0]!r} is no name of an organisation or user on the Hub") from None
+        organisation = hub.dataset.split("/")[0]
+        raise UserError(f"--org {organisation!r} is not a valid name of an organisation or user on the Hub") from None
 
 
-def prepare(stage: Stage, run: RunFolder) -> tuple[int, int]:
-    """Number and bytes of the files that the stage would send. Raises UserError where one may not leave this machine."""
+def check_files(stage: Stage, run: RunFolder) -> tuple[int, int]:
+    """Number and bytes of the stage's files. Raises UserError where one holds a token or a path of this machine."""
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        quietly(lambda: stage.assemble(folder))
-        files = every_file(folder)
-        check_nothing_private(folder, files, run.places)
-        return len(files), sum((folder / file).stat().st_size for file in files)
+        upload = stage.assemble(Path(scratch), Destination(stage.repo_id, dry_run=True))
+        check_nothing_private(upload.folder, upload.files, run.places)
+        return len(upload.files), sum((upload.folder / file).stat().st_size for file in upload.files)
 
 
-def check_hub(organisation: str, steps: Sequence[Stage], base_model: str, private: bool) -> None:
-    """Raises UserError where the Hub would refuse a later stage, or somebody who sees one repository would not see another."""
+def check_hub(organisation: str, planned: Sequence[Stage], base_model: str, private: bool) -> None:
+    """Raises UserError where a later stage would be refused, or where public and private repositories would mix."""
     check_writer(organisation)
     with hub_errors(base_model):
         base = retried(partial(signed_in().model_info, base_model))
     if base.private and not private:
         raise UserError(f"the base model {base_model} is private; make it public, or publish with --private")
-    there = {step.repo_id: None if (found := info(step)) is None else bool(found.private) for step in steps}
-    public, hidden = ([repo for repo, is_private in there.items() if is_private is kind] for kind in (False, True))
+    existing = {stage.repo_id: bool(found.private) for stage in planned if (found := repo_info(stage))}
+    public, hidden = ([repo for repo, is_private in existing.items() if is_private is kind] for kind in (False, True))
     if private and public:
         raise UserError(f"{public[0]} exists and is public; make it private in its settings on the Hub, or leave out --private")
-    if not private and hidden and len(hidden) < len(there):
+    if not private and hidden and len(hidden) < len({stage.repo_id for stage in planned}):
         raise UserError(f"{hidden[0]} is private, and public ones would link to it; make it public, or publish with --private")
 
 
-def push(steps: Sequence[Stage], number: int) -> tuple[str, str, bool]:
-    """Title, address, and whether anything changed there."""
-    step = steps[number]
-    with telling(steps, number):
-        before = info(step)
-        quietly(step.push)
-        after = info(step)
-    changed = before is None or after is None or before.sha != after.sha
-    return step.title, repo_url(step.repo_id, step.repo_type), changed
-
-
-def info(step: Stage) -> Any:
-    """What the Hub tells of the stage's repository; None where there is none yet."""
+def repo_info(stage: Stage) -> Any:
+    """The Hub's description of the stage's repository; None where there is none yet."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
-    with hub_errors(step.repo_id):
+    with hub_errors(stage.repo_id):
         try:
-            return retried(partial(signed_in().repo_info, step.repo_id, repo_type=step.repo_type))
+            return retried(partial(signed_in().repo_info, stage.repo_id, repo_type=stage.repo_type))
         except RepositoryNotFoundError:
             return None
 
 
 @contextmanager
-def telling(steps: Sequence[Stage], number: int) -> Iterator[None]:
-    """Says which step it is, and what is done and left if it does not end well."""
-    titles = [*(step.title for step in steps), COLLECTION]
+def progress(planned: Sequence[Stage], number: int) -> Iterator[None]:
+    """Prints the stage's number and title, and after a failure which stages are done and which are left."""
+    titles = [*(stage.title for stage in planned), COLLECTION]
     print(f"{number + 1}/{len(titles)} {titles[number]}", flush=True)
     try:
         yield
@@ -136,16 +139,16 @@ def telling(steps: Sequence[Stage], number: int) -> Iterator[None]:
         raise
 
 
-def print_plan(steps: Sequence[Stage], sizes: Sequence[tuple[int, int]], title: str) -> None:
+def print_plan(planned: Sequence[Stage], sizes: Sequence[tuple[int, int]], title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table("", "what", "where", "kind", title="What would be sent, in this order")
     for column in ("files", "size"):
         table.add_column(column, justify="right")
-    for number, (step, (files, size)) in enumerate(zip(steps, sizes, strict=True), 1):
-        table.add_row(str(number), step.title, step.repo_id, step.repo_type, str(files), readable_size(size))
-    table.add_row(str(len(steps) + 1), COLLECTION, title, "collection", "", "")
+    for number, (stage, (files, size)) in enumerate(zip(planned, sizes, strict=True), 1):
+        table.add_row(str(number), stage.title, stage.repo_id, stage.repo_type, str(files), readable_size(size))
+    table.add_row(str(len(planned) + 1), COLLECTION, title, "collection", "", "")
     Console().print(table)
 
 
@@ -162,9 +165,9 @@ def print_done(rows: Sequence[tuple[str, str, bool]]) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     if arguments.dry_run:
-        os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub reads it: no part of a stage may ask the Hub
+        os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub reads it: a dry run does not ask the Hub
     with plain_errors():
-        publish_all(arguments)
+        release(**vars(arguments))
 
 
 if __name__ == "__main__":

@@ -1,31 +1,28 @@
-"""The order in which a run goes to the Hub, each repository with links only to what is there by then.
+"""What a release publishes, in an order in which every link leads to something that is already on the Hub.
 
-The adapter comes before its results, which name it, and its card after them, since the scores in the model's repository link
-to the answers. Every stage is the command of its own folder; what it finds done it leaves alone.
+The adapter comes before its results, which name it, and the card after them, since the scores in the model's repository link to
+the answers.
 """
 
-import io
-import shutil
-import tempfile
-from collections.abc import Callable
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from common.collection import Item
-from common.hub import Head, RepoType, commit_folder, every_file, hub_errors, repo_url, retried, signed_in
-from dataset_builders import publish as dataset_publish
-from eval_tasks import publish as results_publish
-from eval_tasks import publish_metric
-from eval_tasks.reporting.hub_dataset import card, read_runs, write_files
+from common.hub import Head, RepoType, every_file, hub_errors, repo_url, retried, signed_in
+from common.publishing import Assemble, Destination, Upload
+from dataset_builders import publish as dataset
+from eval_tasks import publish as results
+from eval_tasks import publish_metric as metric
+from eval_tasks.reporting.hub_dataset import read_runs
 from eval_tasks.reporting.model_index import over_former
-from eval_tasks.reporting.model_metadata import ModelScores, shop_scores, write_entries
+from eval_tasks.reporting.model_metadata import DatasetScores, shop_scores, times_of, write_entries
 from eval_tasks.reporting.results import read_run
-from model_card import build as model_card
+from model_card import build as card
+from model_card.inputs import read_inputs
 from release.run_folder import RunFolder
-from space import publish as space_publish
-from training import publish as adapter_publish
+from space import publish as space
+from training import publish as adapter
 
 CARD = "README.md"
 
@@ -43,16 +40,12 @@ class Repositories:
 
 @dataclass(frozen=True)
 class Stage:
-    """A step towards one repository.
-
-    `assemble` writes what would be sent into an empty folder, without a network, but for ids of commits; `push` sends it.
-    """
+    """One commit in one repository."""
 
     title: str
     repo_id: str
     repo_type: RepoType
-    assemble: Callable[[Path], object]
-    push: Callable[[], object]
+    assemble: Assemble
 
 
 def repositories(organisation: str, name: str) -> Repositories:
@@ -60,14 +53,19 @@ def repositories(organisation: str, name: str) -> Repositories:
     return Repositories(*(f"{organisation}/{name}{part}" for part in parts))
 
 
-def stages(run: RunFolder, hub: Repositories, private: bool) -> list[Stage]:
+def stages(run: RunFolder, hub: Repositories) -> list[Stage]:
     return [
-        Stage("dataset", hub.dataset, "dataset", partial(_dataset_files, run), partial(_push_dataset, run, hub, private)),
-        Stage("adapter", hub.model, "model", partial(_adapter_files, run, hub), partial(_push_adapter, run, hub, private)),
-        Stage("results", hub.results, "dataset", partial(_results_files, run, hub), partial(_push_results, run, hub, private)),
-        Stage("metric", hub.metric, "space", partial(_metric_files, hub), partial(_push_metric, hub, private)),
-        Stage("card and scores", hub.model, "model", partial(_card_files, run, hub), partial(_push_card, run, hub, private)),
-        Stage("Space", hub.space, "space", partial(_space_files, run, hub), partial(_push_space, run, hub, private)),
+        Stage("dataset", hub.dataset, "dataset", partial(dataset.assemble, dataset=dataset.read_dataset(run.dataset))),
+        Stage(
+            "adapter",
+            hub.model,
+            "model",
+            partial(adapter.assemble, adapter=run.adapter, base=run.base_model, dataset=hub.dataset),
+        ),
+        Stage("results", hub.results, "dataset", partial(results.assemble, runs=read_runs([run.tuned]), model=hub.model)),
+        Stage("metric", hub.metric, "space", metric.assemble),
+        Stage("card and scores", hub.model, "model", partial(assemble_card, run=run, hub=hub)),
+        Stage("Space", hub.space, "space", partial(assemble_space, run=run, hub=hub)),
     ]
 
 
@@ -82,100 +80,44 @@ def items(run: RunFolder, hub: Repositories) -> list[Item]:
     ]
 
 
-def _dataset_files(run: RunFolder, folder: Path) -> None:
-    for path in dataset_publish.read_dataset(run.dataset).files:
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).symlink_to((run.dataset / path).resolve())
-
-
-def _push_dataset(run: RunFolder, hub: Repositories, private: bool) -> None:
-    dataset_publish.publish(run.dataset, hub.dataset, private)
-
-
-def _adapter_files(run: RunFolder, hub: Repositories, folder: Path) -> None:
-    adapter_publish.assemble(folder, run.adapter, run.base_model, hub.dataset)
-
-
-def _push_adapter(run: RunFolder, hub: Repositories, private: bool) -> None:
-    adapter_publish.publish(run.adapter, hub.model, run.base_model, hub.dataset, private)
-
-
-def _results_files(run: RunFolder, hub: Repositories, folder: Path) -> None:
-    paths = write_files(folder, read_runs([run.tuned]), hub.model)
-    (folder / CARD).write_text(card(hub.results, hub.model, read_run(run.tuned), paths), encoding="utf-8")
-
-
-def _push_results(run: RunFolder, hub: Repositories, private: bool) -> None:
-    options = ["--private"] if private else []
-    results_publish.main(["--results", str(run.tuned), "--repo-id", hub.results, "--model", hub.model, *options])
-
-
-def _metric_files(hub: Repositories, folder: Path) -> None:
-    publish_metric.assemble(folder, hub.metric)
-
-
-def _push_metric(hub: Repositories, private: bool) -> None:
-    publish_metric.main(["--repo-id", hub.metric, *(["--private"] if private else [])])
-
-
-def _card_files(run: RunFolder, hub: Repositories, folder: Path) -> None:
-    _write_card(run, hub, folder, ["--data", str(run.dataset)], None)
-
-
-def _push_card(run: RunFolder, hub: Repositories, private: bool) -> None:
-    """Card, plot and scores in one commit, of the dataset as it is on the Hub at this moment."""
-    with hub_errors(hub.dataset):
-        commit = str(retried(lambda: signed_in().dataset_info(hub.dataset)).sha)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        _write_card(run, hub, folder, ["--data", hub.dataset, "--revision", commit], commit)
-        text = (folder / CARD).read_text(encoding="utf-8")
-        commit_folder(
-            folder,
-            hub.model,
-            "model",
-            "Model card and scores",
-            private=private,
-            files=every_file(folder),
-            contents={CARD: partial(_beside_others, text)},
-        )
-
-
-def _write_card(run: RunFolder, hub: Repositories, folder: Path, data: list[str], commit: str | None) -> None:
-    """`commit`: of the dataset on the Hub, where that is known."""
-    baselines = [word for path in run.baselines for word in ("--baseline-results", str(path))]
-    results = ["--results", str(run.tuned), "--base-results", str(run.base), *baselines]
-    base = [] if run.base_told else ["--base-model", run.base_model]
-    places = ["--adapter", str(run.adapter), "--repo-id", hub.model, "--out", str(folder / CARD)]
-    model_card.main([*places, *base, *results, *data])
+def assemble_card(folder: Path, destination: Destination, run: RunFolder, hub: Repositories) -> Upload:
+    """Card, plot and scores in one commit; they name the dataset's commit on the Hub, except in a dry run."""
+    commit = None if destination.dry_run else head_of(hub.dataset)
+    inputs = read_inputs(
+        run.adapter,
+        [run.tuned],
+        [run.base],
+        run.baselines,
+        base_model=run.base_model if run.base_given else None,
+        data=hub.dataset if commit else str(run.dataset),
+        revision=commit,
+        repo_id=hub.model,
+    )
+    card.write(inputs, folder / CARD)
     scores = shop_scores(read_run(run.tuned))
-    times = results_publish.times_of(read_runs([run.tuned]), scores)
-    write_entries(folder, ModelScores(scores, times, hub.dataset, commit), repo_url(hub.results, "dataset"))
+    times = times_of(read_runs([run.tuned]), scores)
+    write_entries(folder, DatasetScores(scores, times, hub.dataset, commit), repo_url(hub.results, "dataset"))
+    readme = partial(card_over_head, (folder / CARD).read_text(encoding="utf-8"))
+    return Upload(folder, "model", "Model card and scores", every_file(folder), {CARD: readme})
 
 
-def _beside_others(text: str, head: Head) -> bytes:
-    """The card, with the scores that others put into the metadata of the one that is there."""
+def card_over_head(text: str, head: Head) -> bytes:
+    """The card, with the scores that others put into the metadata of the repository's former one."""
     return over_former(text, head.text(CARD)).encode()
 
 
-def _space_files(run: RunFolder, hub: Repositories, folder: Path) -> None:
-    with tempfile.TemporaryDirectory() as scratch:  # `folder` exists, and it replaces none that it did not make
-        tree = Path(scratch) / "space"
-        space_publish.main([*_space_options(run, hub), "--data", str(run.dataset), "--out", str(tree), "--dry-run"])
-        shutil.copytree(tree, folder, dirs_exist_ok=True)
+def head_of(dataset_id: str) -> str:
+    """The dataset's newest commit on the Hub."""
+    with hub_errors(dataset_id):
+        return str(retried(lambda: signed_in().dataset_info(dataset_id)).sha)
 
 
-def _push_space(run: RunFolder, hub: Repositories, private: bool) -> None:
-    options = [*_space_options(run, hub), "--data", hub.dataset, *(["--private"] if private else [])]
-    space_publish.main(["--repo-id", hub.space, *options])
-
-
-def _space_options(run: RunFolder, hub: Repositories) -> list[str]:
-    report = ["--results", str(run.report.parent)] if run.report else []
-    return ["--base-model", run.base_model, "--adapter", hub.model, "--dataset", hub.dataset, *report]
-
-
-def quietly(action: Callable[[], object]) -> None:
-    """What the commands of the stages tell of themselves is too much here; errors and warnings are shown."""
-    with redirect_stdout(io.StringIO()):
-        action()
+def assemble_space(folder: Path, destination: Destination, run: RunFolder, hub: Repositories) -> Upload:
+    """The Space, with examples from the dataset on the Hub, or in a dry run from its folder."""
+    return space.assemble(
+        folder,
+        destination,
+        data=str(run.dataset) if destination.dry_run else hub.dataset,
+        links=space.Links(run.base_model, hub.model, hub.dataset),
+        results=run.report.parent if run.report else None,
+    )

@@ -4,14 +4,15 @@ import argparse
 import json
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common import publishing
 from common.errors import UserError, plain_errors
 from common.files import replaced
-from common.hub import commit_folder
+from common.hub import every_file
+from common.publishing import Destination, Upload
 from common.tasks import TASKS
 
 HERE = Path(__file__).parent
@@ -42,27 +43,33 @@ class Links:
 
 
 def assemble(
-    out: Path,
+    folder: Path,
+    destination: Destination,
     data: str | None = None,
     revision: str | None = None,
     examples: int = 5,
     links: Links | None = None,
     results: Path | None = None,
     backend: str = "transformers",
-) -> None:
-    """Writes the Space's tree to `out`, replacing an earlier one.
+) -> Upload:
+    """Writes the Space's tree to `folder`, replacing an earlier one.
 
     data: a dataset folder or Hub id whose test rows become the examples of its tasks; other tasks keep the ones written here.
     results: what `python -m eval_tasks.run` left, or a report's folder, for the Evaluation view.
     backend: which the Space's packages are for, one of REQUIREMENTS. Raises UserError.
     """
-    with replaced(out, "app.py") as tree:
+    with replaced(folder, "app.py") as tree:
         _copy_files(tree, _sources() | {"requirements.txt": HERE / REQUIREMENTS[backend]})
         if results is not None:
             _copy_report(tree, results)
         if data is not None:
             _write_data_examples(tree, data, revision, examples)
         _write_links(tree, links or Links())
+        if destination.repo_id:
+            readme = tree / "README.md"
+            named = readme.read_text(encoding="utf-8").replace('Client("org/name")', f'Client("{destination.repo_id}")')
+            readme.write_text(named, encoding="utf-8")
+    return Upload(folder, "space", "Publish the demo", every_file(folder), stale_patterns=("*.py", "evaluation.*"))
 
 
 def _sources() -> dict[str, Path]:
@@ -134,8 +141,7 @@ def _write_links(tree: Path, links: Links) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m space.publish", description=__doc__.split(":")[0])
-    parser.add_argument("--repo-id", metavar="ORG/NAME", help="Space on the Hub, made if there is none")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="keep the assembled tree here")
+    publishing.add_options(parser, "Space", revision=False, out=True)
     parser.add_argument("--data", metavar="DIR|ID", help="dataset folder or Hub id to take the examples from (test rows)")
     parser.add_argument("--revision", metavar="REV", help="revision of --data on the Hub")
     parser.add_argument("--examples", type=int, default=5, metavar="N", help="examples per task (default: 5)")
@@ -151,61 +157,32 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--base-model", metavar="ID", help="base model that the Space loads")
     parser.add_argument("--adapter", metavar="ID", help="LoRA adapter that the Space loads")
     parser.add_argument("--dataset", metavar="ID", help="dataset that the Space draws more examples from and links to")
-    parser.add_argument("--private", action="store_true", help="only you and your organisation can see it")
-    parser.add_argument("--dry-run", action="store_true", help="assemble only, upload nothing; needs no token")
     arguments = parser.parse_args(argv)
     with plain_errors():
-        publish(arguments)
+        destination = publishing.destination_of(arguments)
+        if arguments.examples < 1:
+            raise UserError("--examples must be at least 1")
 
+        def listed(folder: Path, destination: Destination) -> Upload:
+            links = Links(arguments.base_model, arguments.adapter, arguments.dataset)
+            sources = (arguments.data, arguments.revision, arguments.examples, links, arguments.results, arguments.backend)
+            upload = assemble(folder, destination, *sources)
+            print_tree(upload)
+            return upload
 
-def publish(arguments: argparse.Namespace) -> None:
-    """Assembles, says what, and uploads unless it is a dry run."""
-    if arguments.repo_id is None and not (arguments.dry_run and arguments.out):
-        raise UserError("say where to: --repo-id org/name, or --out DIR --dry-run to assemble the tree only")
-    if arguments.examples < 1:
-        raise UserError("--examples must be at least 1")
-    links = Links(arguments.base_model, arguments.adapter, arguments.dataset)
-    with tempfile.TemporaryDirectory() as scratch:
-        tree = arguments.out or Path(scratch) / "space"
-        assemble(tree, arguments.data, arguments.revision, arguments.examples, links, arguments.results, arguments.backend)
-        if arguments.repo_id:
-            readme = tree / "README.md"
-            named = readme.read_text(encoding="utf-8").replace('Client("org/name")', f'Client("{arguments.repo_id}")')
-            readme.write_text(named, encoding="utf-8")
-        print_tree(tree)
-        if arguments.out:
-            print(f"assembled: {tree}")
-        if arguments.repo_id is None:
-            return
-        done = commit_folder(
-            tree,
-            arguments.repo_id,
-            "space",
-            "Publish the demo",
-            private=arguments.private,
-            files=files_of(tree),
-            stale_patterns=("*.py", "evaluation.*"),
-            space_sdk="gradio",
-            dry_run=arguments.dry_run,
-        )
-        if not arguments.dry_run:
-            print(done.told)
-        if arguments.backend == "endpoint":
+        publishing.publish(listed, destination)
+        if destination.repo_id and arguments.backend == "endpoint":
             print("In the Space's settings it needs the variables BACKEND=endpoint, ENDPOINT_URL and ENDPOINT_BASE_MODEL.")
 
 
-def files_of(tree: Path) -> list[str]:
-    return sorted(path.relative_to(tree).as_posix() for path in tree.rglob("*") if path.is_file())
-
-
-def print_tree(tree: Path) -> None:
+def print_tree(upload: Upload) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table("file", "bytes")
     table.columns[1].justify = "right"
-    for name in files_of(tree):
-        table.add_row(name, f"{(tree / name).stat().st_size:,}")
+    for name in upload.files:
+        table.add_row(name, f"{(upload.folder / name).stat().st_size:,}")
     Console().print(table)
 
 

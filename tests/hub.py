@@ -1,9 +1,8 @@
 """The `hub` fixture: a loopback Hub that real clients create repositories on, publish to and load from.
 
-huggingface_hub reads its environment when it is imported, so a command runs in a process of its own:
-
-    subprocess.run([sys.executable, "-m", ...], env=hub.env())            # as alice, who may also write to `org`
-    with hub.fail("POST .*/commit/", 503, times=2): ...                   # two answers with 503, then as usual
+run_main(main, "--repo-id", "org/name")                               # with `hub_client`: in this process, as alice
+subprocess.run([sys.executable, "-m", ...], env=hub.env())            # a new process, as alice, who may write to `org`
+with hub.fail("POST .*/commit/", 503, times=2): ...                   # two answers with 503, then as usual
 """
 
 import asyncio
@@ -12,8 +11,10 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +187,40 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     yield Hub(app, listener.getsockname()[1], loop)
     server.should_exit = server.force_exit = True
     thread.join(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def hub_client(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """The hub, as this process's huggingface_hub uses it: as alice, with an empty cache and no waiting between retries."""
+    from huggingface_hub import constants
+
+    files = "/{repo_id}/resolve/{revision}/{filename}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(constants, "ENDPOINT", hub.endpoint)
+        patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.endpoint + files)
+        patch.setattr(constants, "HF_HUB_CACHE", str(tmp_path_factory.mktemp("hub_client")))
+        patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        patch.setattr("common.hub.WAITS", (0.0, 0.0, 0.0))
+        patch.setenv("HF_TOKEN", ALICE)
+        patch.setenv("COLUMNS", "200")
+        yield hub
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command printed, and its exit code."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run_main(main: Callable[[Sequence[str]], None], *words: object) -> Finished:
+    """Runs a command's `main` in this process."""
+    code, out, err = 0, StringIO(), StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            main([str(word) for word in words])
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return Finished(code, out.getvalue(), err.getvalue())

@@ -34,7 +34,7 @@ TOKEN = re.compile(r"\b(hf_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_-]{16,})")
 
 
 @dataclass(frozen=True)
-class RunFiles:
+class LightevalRun:
     """One run of lighteval. `details`: task with its number of examples, such as `shop:also_buy|0` -> file."""
 
     time: str
@@ -48,7 +48,7 @@ class RunFiles:
         return str(Path(name).resolve()) if Path(name).exists() else name
 
 
-def read_runs(paths: Iterable[Path]) -> list[RunFiles]:
+def read_runs(paths: Iterable[Path]) -> list[LightevalRun]:
     """The runs that `results_files` takes of these folders, all of one model. Raises UserError."""
     runs = {file: _read_run(file) for path in paths for file in results_files(path)}
     if len(models := sorted({run.model for run in runs.values()})) > 1:
@@ -56,12 +56,12 @@ def read_runs(paths: Iterable[Path]) -> list[RunFiles]:
     return list(runs.values())
 
 
-def _read_run(file: Path) -> RunFiles:
+def _read_run(file: Path) -> LightevalRun:
     time = file.stem.removeprefix("results_")
     folder = details_folder(file)
     files = sorted(folder.glob(f"details_*_{time}.parquet")) if folder else []
     details = {path.name.removeprefix("details_").removesuffix(f"_{time}.parquet"): path for path in files}
-    return RunFiles(time, json.loads(file.read_text(encoding="utf-8")), details)
+    return LightevalRun(time, json.loads(file.read_text(encoding="utf-8")), details)
 
 
 def public_name(model: str) -> str:
@@ -115,7 +115,7 @@ def _is_path(text: str) -> bool:
     return text.startswith(("/", "~", "./", "../")) or ("/" in text and Path(text).exists())
 
 
-def write_files(folder: Path, runs: Iterable[RunFiles], model: str) -> list[str]:
+def write_files(folder: Path, runs: Iterable[LightevalRun], model: str) -> list[str]:
     """Writes the repository's files but for its card; returns their paths."""
     import shutil
 

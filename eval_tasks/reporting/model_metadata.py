@@ -1,43 +1,38 @@
 """Scores in a model's repository, in the two forms that the Hub reads.
 
-`.eval_results/*.yaml` are shown on the model's page and gathered in the leaderboard of the dataset, if that is registered as a
-benchmark (https://huggingface.co/docs/hub/eval-results); `model-index` in README.md is the older form.
+`.eval_results/*.yaml` appear on the model's page and in the leaderboard of a dataset that is registered as a benchmark
+(https://huggingface.co/docs/hub/eval-results); `model-index` in README.md is the older form.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from common.dataset import Manifest
 from common.errors import UserError
 from common.tasks import TASKS
 from eval_tasks.backends.cache_key import data_version
-from eval_tasks.reporting.results import Run, Score
+from eval_tasks.reporting.hub_dataset import LightevalRun
+from eval_tasks.reporting.model_index import eval_result, with_results
+from eval_tasks.reporting.results import Run, Score, task_of
 from eval_tasks.suites.names import place
-
-if TYPE_CHECKING:
-    from common.dataset import Manifest
 
 SUITE = "shop:"
 
 
 @dataclass(frozen=True)
-class ModelScores:
-    """Scores on a dataset's test rows. `scores` and `times`: task -> score, and the time of its run; `commit` of the dataset
-    (None: not known)."""
+class DatasetScores:
+    """Scores on a dataset's test rows: task -> score, task -> time of its run. `commit` is the dataset's, None if unknown."""
 
-    scores: Mapping[str, Score]
+    tasks: Mapping[str, Score]
     times: Mapping[str, str]
     dataset: str
     commit: str | None
 
 
 def shop_scores(run: Run) -> dict[str, Score]:
-    """Task -> score of those of the dataset's own test split; other suites' rows have no dataset that a score could be of.
-
-    Raises UserError where there is none, or where only some rows were asked.
-    """
-    tasks = sorted((task for task in run.scores if task.startswith(SUITE)), key=place)  # as the model's card has them
+    """Task -> score on the dataset's own test split. Raises UserError where there is none or --max-samples was set."""
+    tasks = sorted((task for task in run.scores if task.startswith(SUITE)), key=place)  # in the model card's order
     scores = {task.removeprefix(SUITE): run.scores[task] for task in tasks}
     if not scores:
         raise UserError(f"there is no score of a {SUITE} task for the model's repository; leave out --model-repo")
@@ -49,7 +44,15 @@ def shop_scores(run: Run) -> dict[str, Score]:
     return scores
 
 
-def check_rows(scores: Mapping[str, Score], data: "Manifest") -> None:
+def times_of(runs: Iterable[LightevalRun], tasks: Iterable[str]) -> dict[str, str]:
+    """Task of the dataset -> the time of the newest run that has it."""
+    times: dict[str, str] = {}
+    for run in sorted(runs, key=lambda run: run.time):  # the newest last
+        times |= {task_of(key).removeprefix(SUITE): run.time for key in run.document["results"] if key.startswith(SUITE)}
+    return {task: times[task] for task in tasks}
+
+
+def check_rows(scores: Mapping[str, Score], data: Manifest) -> None:
     """Raises UserError where a score was measured on other rows than the dataset holds."""
     held = {name: data_version(str(config.fingerprint)) for name, config in data.configs.items()}
     if other := [name for name, score in scores.items() if score.version != held.get(name)]:
@@ -59,48 +62,43 @@ def check_rows(scores: Mapping[str, Score], data: "Manifest") -> None:
         )
 
 
-def write_entries(folder: Path, found: ModelScores, source: str) -> None:
+def write_entries(folder: Path, scores: DatasetScores, source: str) -> None:
     """Writes `.eval_results/*.yaml` into the folder. `source`: the address of the answers."""
-    file = folder / ".eval_results" / f"{found.dataset.replace('/', '--')}.yaml"
+    file = folder / ".eval_results" / f"{scores.dataset.replace('/', '--')}.yaml"
     file.parent.mkdir(parents=True)
-    file.write_text(_entries_yaml(found, source), encoding="utf-8")
+    file.write_text(_entries_yaml(scores, source), encoding="utf-8")
 
 
-def _entries_yaml(found: ModelScores, source: str) -> str:
+def _entries_yaml(scores: DatasetScores, source: str) -> str:
     import yaml
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
     entries = [
         EvalResultEntry(
-            dataset_id=found.dataset,
+            dataset_id=scores.dataset,
             task_id=name,
             value=round(score.value, 4),
-            dataset_revision=found.commit,
-            date=iso_time(found.times[name]),
+            dataset_revision=scores.commit,
+            date=iso_time(scores.times[name]),
             source_url=source,
             source_name="Scores and answers",
             notes=f"{score.metric} of {score.rows or 'all'} test rows, {score.few_shots} examples in the prompt",
         )
-        for name, score in found.scores.items()
+        for name, score in scores.tasks.items()
     ]
     return str(yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, allow_unicode=True))
 
 
 def iso_time(time: str) -> str:
-    """2026-01-31T10:20:30 for the time in the name of a results file, which has no colons."""
+    """`2026-01-31T10-20-30.5` of a results file's name as `2026-01-31T10:20:30`."""
     day, _, clock = time.partition("T")
     return f"{day}T{clock.partition('.')[0].replace('-', ':')}" if clock else day
 
 
-def with_model_index(readme: str, found: ModelScores, name: str) -> str:
-    """A model's README.md with these scores in its metadata; what it had of the same tasks goes, all else stays.
-
-    `name` is the model's, where its card has none. Raises UserError for a card whose metadata cannot be read.
-    """
-    from eval_tasks.reporting.model_index import eval_result, with_results
-
+def with_model_index(readme: str, scores: DatasetScores, name: str) -> str:
+    """A model's README.md with these scores in its metadata; see `with_results`."""
     results = [
-        eval_result(TASKS[task], score.value, score.few_shots, found.dataset, found.commit)
-        for task, score in found.scores.items()
+        eval_result(TASKS[task], score.value, score.few_shots, scores.dataset, scores.commit)
+        for task, score in scores.tasks.items()
     ]
     return with_results(readme, results, name)

@@ -4,27 +4,36 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from huggingface_hub import HfApi, ModelCard
 
+from common import publishing
+from common.publishing import Destination
+from eval_tasks.publish import assemble, main
 from eval_tasks.reporting.details import read_details
+from eval_tasks.reporting.hub_dataset import read_runs
 from eval_tasks.reporting.results import read_run
 from tests.eval_tasks.conftest import REPOSITORY, Lighteval
 from tests.eval_tasks.questions import make_row
 from tests.eval_tasks.rows import write_splits
 from tests.eval_tasks.runs import said, write_run
-from tests.hub import REDIRECT, Hub
+from tests.hub import REDIRECT, Finished, Hub, run_main
 
+pytestmark = pytest.mark.usefixtures("hub_client")
 TASKS = ("answerability", "also_buy", "query_generation", "query_product_ranking")
 
 
-def publish(results: Path, repo_id: str, *options: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "eval_tasks.publish", "--results", str(results), "--repo-id", repo_id, *options]
-    return subprocess.run(command, env=env, cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False)
+def publish(results: Path, repo_id: str, *options: str) -> Finished:
+    done = run_main(main, "--results", results, "--repo-id", repo_id, *options)
+    assert done.returncode == 0, done.stderr
+    return done
 
 
 def python(code: str, env: dict[str, str]) -> Any:
@@ -62,10 +71,8 @@ def texts_of(files: dict[str, bytes], folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def published(hub: Hub, shop_run: Path) -> subprocess.CompletedProcess[str]:
-    done = publish(shop_run, "org/tiny-results", env=hub.env())
-    assert done.returncode == 0, done.stderr
-    return done
+def published(hub_client: Hub, shop_run: Path) -> Finished:
+    return publish(shop_run, "org/tiny-results")
 
 
 # --- The dataset of results ---
@@ -123,7 +130,7 @@ def test_a_downloaded_repository_is_read_as_a_run(hub: Hub, shop_run: Path, publ
 
 def test_publishing_twice_changes_nothing(hub: Hub, shop_run: Path, published: Any) -> None:
     head = hub.head("org/tiny-results", "dataset")
-    again = publish(shop_run, "org/tiny-results", env=hub.env())
+    again = publish(shop_run, "org/tiny-results")
     assert f"nothing to do, it is all there: {hub.endpoint}/datasets/org/tiny-results" in again.stdout
     assert hub.head("org/tiny-results", "dataset") == head
 
@@ -131,7 +138,7 @@ def test_publishing_twice_changes_nothing(hub: Hub, shop_run: Path, published: A
 def test_a_later_run_stands_beside_the_earlier_one(hub: Hub, shop_run: Path, tmp_path: Path) -> None:
     second = later(shop_run, tmp_path / "later", "2999-01-01T00-00-00.000000")
     for results in (second, shop_run, second):  # in whatever order they come
-        assert publish(results, "org/two-runs", env=hub.env()).returncode == 0
+        publish(results, "org/two-runs")
     assert len(hub.commits("org/two-runs", "dataset")) == 2
     card = hub.files("org/two-runs", "dataset")["README.md"].decode()
     (config,) = [entry for entry in card_configs(card) if entry["config_name"] == "shop_also_buy_0"]
@@ -150,12 +157,20 @@ def card_configs(card: str) -> list[dict[str, Any]]:
 
 def test_two_publishers_at_once_leave_both_runs_on_the_card(hub: Hub, shop_run: Path, tmp_path: Path) -> None:
     runs = [later(shop_run, tmp_path / year, f"{year}-01-01T00-00-00.000000") for year in ("2998", "2999")]
-    command = [sys.executable, "-m", "eval_tasks.publish", "--repo-id", "org/race-results", "--results"]
+    publishers = [
+        threading.Thread(
+            target=publishing.publish,
+            args=(partial(assemble, runs=read_runs([run]), model="model"), Destination("org/race-results")),
+        )
+        for run in runs
+    ]
     with hub.hold("POST .*/org/race-results/commit/main") as held:
-        publishers = [subprocess.Popen([*command, str(run)], env=hub.env(), cwd=REPOSITORY) for run in runs]
+        for publisher in publishers:
+            publisher.start()
         held.wait_for(2)
         held.release()
-        assert [publisher.wait(timeout=120) for publisher in publishers] == [0, 0]
+        for publisher in publishers:
+            publisher.join()
     splits = {
         entry["split"]
         for config in card_configs(hub.files("org/race-results", "dataset")["README.md"].decode())
@@ -173,8 +188,7 @@ def test_runs_of_several_suites_go_together_and_one_without_details_is_told(hub:
         metric="micro f1",
         details=False,
     )
-    done = publish(shop, "org/suites", "--results", str(bench), "--private", env=hub.env())
-    assert done.returncode == 0, done.stderr
+    done = publish(shop, "org/suites", "--results", str(bench), "--private")
     assert "no answers of 2026-01-03T10-00-00.000001: evaluate with --save-details to publish them too" in done.stderr
     assert hub.repo("org/suites", "dataset").private
     card = hub.files("org/suites", "dataset")["README.md"].decode()
@@ -185,8 +199,7 @@ def test_runs_of_several_suites_go_together_and_one_without_details_is_told(hub:
 
 def test_the_model_can_be_called_by_its_name_on_the_hub_and_is_left_alone(hub: Hub, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", {"shop:review_rating": said(1.0)}, model="adapter")
-    done = publish(run, "org/called-results", "--model", "org/called", env=hub.env())
-    assert done.returncode == 0, done.stderr
+    publish(run, "org/called-results", "--model", "org/called")
     files = hub.files("org/called-results", "dataset")
     assert b"# Evaluation of org/called\n" in files["README.md"]
     document = json.loads(next(content for path, content in files.items() if path.endswith(".json")))
@@ -197,17 +210,16 @@ def test_the_model_can_be_called_by_its_name_on_the_hub_and_is_left_alone(hub: H
 def test_two_models_do_not_share_a_repository(hub: Hub, tmp_path: Path) -> None:
     one = write_run(tmp_path / "one", {"shop:review_rating": said(1.0)}, model="org/one")
     other = write_run(tmp_path / "other", {"shop:review_rating": said(1.0)}, model="org/other")
-    done = publish(one, "org/both", "--results", str(other), env=hub.env())
+    done = run_main(main, "--results", one, "--results", other, "--repo-id", "org/both")
     assert done.returncode == 2
     assert "error: org/one and org/other are two models; publish the results of each to a repository of its own" in done.stderr
     assert not hub.exists("org/both", "dataset")
 
 
-def test_a_dry_run_needs_no_token_and_no_hub(hub: Hub, shop_run: Path) -> None:
+def test_a_dry_run_lists_both_repositories(hub: Hub, shop_run: Path) -> None:
     before = len(hub.requests)
     options = ("--model-repo", "org/any", "--data", "org/scored-rows", "--dry-run")
-    done = publish(shop_run, "org/dry", *options, env=hub.env(token="", HF_HUB_OFFLINE="1"))
-    assert done.returncode == 0, done.stderr
+    done = publish(shop_run, "org/dry", *options)
     assert "would upload 7 files, " in done.stdout
     assert ".eval_results/org--scored-rows.yaml" in done.stdout
     assert len(hub.requests) == before
@@ -247,39 +259,35 @@ Written by hand.
 
 
 @pytest.fixture(scope="module")
-def rows(hub: Hub, shop_run: Path) -> str:
+def rows(hub_client: Hub, shop_run: Path) -> str:
     """The Hub id of the dataset that `shop_run` was evaluated on."""
     repo_id = "org/scored-rows"
-    upload = [Path(sys.executable).parent / "hf", "upload", repo_id, shop_run.parent / "dataset", "--repo-type", "dataset"]
-    subprocess.run(upload, env=hub.env(), check=True, capture_output=True)
+    HfApi().create_repo(repo_id, repo_type="dataset")
+    HfApi().upload_folder(repo_id=repo_id, repo_type="dataset", folder_path=shop_run.parent / "dataset")
     return repo_id
 
 
-def make_model(hub: Hub, repo_id: str, readme: str = README) -> None:
-    upload = f'hub.upload_file(path_or_fileobj={readme.encode()!r}, path_in_repo="README.md", repo_id="{repo_id}")'
-    python(f'hub.create_repo("{repo_id}") and {upload}.oid', hub.env())
+def make_model(repo_id: str) -> None:
+    HfApi().create_repo(repo_id)
+    HfApi().upload_file(path_or_fileobj=README.encode(), path_in_repo="README.md", repo_id=repo_id)
 
 
 def test_scores_are_read_from_the_model_by_both_of_the_hubs_forms(hub: Hub, shop_run: Path, rows: str) -> None:
-    make_model(hub, "org/scored")
-    done = publish(shop_run, "org/scored-results", "--model-repo", "org/scored", "--data", rows, env=hub.env())
-    assert done.returncode == 0, done.stderr
-    code = """{
-        "entries": [vars(entry) for entry in hub.model_info("org/scored", expand=["evalResults"]).eval_results],
-        "index": [vars(result) for result in hub.ModelCard.load("org/scored").data.eval_results],
-    }"""
-    read = python(code, hub.env())
+    make_model("org/scored")
+    publish(shop_run, "org/scored-results", "--model-repo", "org/scored", "--data", rows)
+    entries = [vars(entry) for entry in HfApi().model_info("org/scored", expand=["evalResults"]).eval_results or ()]
+    index = [vars(result) for result in ModelCard.load("org/scored").data.eval_results or ()]
     scores = read_run(shop_run).scores
-    assert {entry["task_id"]: entry["value"] for entry in read["entries"]} == {
+    assert {entry["task_id"]: entry["value"] for entry in entries} == {
         task.removeprefix("shop:"): round(score.value, 4) for task, score in scores.items()
     }
     commit, time = hub.head(rows, "dataset"), run_time(shop_run)
-    for entry in read["entries"]:
+    for entry in entries:
         assert (entry["dataset_id"], entry["dataset_revision"]) == (rows, commit)
         assert entry["source_url"] == f"{hub.endpoint}/datasets/org/scored-results"
         assert entry["date"] == f"{time[:11]}{time[11:19].replace('-', ':')}"
         assert "of 3 test rows, 0 examples in the prompt" in entry["notes"]
-    by_dataset = {(result["dataset_type"], result["dataset_config"]): result for result in read["index"]}
+    by_dataset = {(result["dataset_type"], result["dataset_config"]): result for result in index}
     assert set(by_dataset) == {("their/benchmark", None), *((rows, task) for task in TASKS)}
     ours = by_dataset[rows, "also_buy"]
     assert (ours["metric_type"], ours["metric_value"]) == ("hit_rate", round(scores["shop:also_buy"].value, 4))
@@ -293,25 +301,25 @@ def test_scores_are_read_from_the_model_by_both_of_the_hubs_forms(hub: Hub, shop
 
 
 def test_a_second_time_no_repository_changes(hub: Hub, shop_run: Path, rows: str) -> None:
-    make_model(hub, "org/scored-twice")
+    make_model("org/scored-twice")
     options = ("org/scored-twice-results", "--model-repo", "org/scored-twice", "--data", rows)
-    assert publish(shop_run, *options, env=hub.env()).returncode == 0
+    publish(shop_run, *options)
     heads = hub.head("org/scored-twice"), hub.head("org/scored-twice-results", "dataset")
-    again = publish(shop_run, *options, env=hub.env())
+    again = publish(shop_run, *options)
     assert again.stdout.count("nothing to do, it is all there") == 2
     assert (hub.head("org/scored-twice"), hub.head("org/scored-twice-results", "dataset")) == heads
 
 
 def refused(hub: Hub, results: Path, *options: str) -> str:
     """What a refusal says; nothing was published before it."""
-    done = publish(results, "org/refused-results", *options, env=hub.env())
-    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    done = run_main(main, "--results", results, "--repo-id", "org/refused-results", *options)
+    assert done.returncode == 2
     assert not hub.exists("org/refused-results", "dataset")
     return done.stderr.splitlines()[-1]
 
 
 def test_scores_on_other_rows_are_not_the_datasets(hub: Hub, shop_run: Path, rows: str, tmp_path: Path) -> None:
-    make_model(hub, "org/refusing")
+    make_model("org/refusing")
     changed = Path(shutil.copytree(shop_run, tmp_path / "changed"))
     (file,) = changed.rglob("results_*.json")
     document = json.loads(file.read_text())

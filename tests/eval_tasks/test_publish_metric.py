@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 from evaluate.loading import get_imports
-from huggingface_hub import metadata_load
+from huggingface_hub import HfApi, metadata_load
 
 from common.answers import gold, render_completion
-from common.errors import UserError
+from common.publishing import Destination
 from common.tasks import TASKS
 from eval_tasks.publish_metric import MODULES, assemble, main
 from eval_tasks.suites.shopbench_scoring import score
 from tests.eval_tasks.rows import answer_of, shopbench_records
 from tests.eval_tasks.suites.test_shopbench_scoring import rows_of
-from tests.hub import Hub
+from tests.hub import Hub, run_main
 
 REPOSITORY = Path(__file__).parents[2]
 LOAD = """
@@ -34,7 +34,7 @@ for call in json.loads(sys.stdin.read()):
     metric = evaluate.load(call["path"], revision=call["revision"])
     result = metric.compute(**call["rows"])
     print(json.dumps(result | {"hash": type(metric).__module__.split(".")[-2]}))
-assert not any(name.partition(".")[0] in ("eval_tasks", "dataset_builders") for name in sys.modules)
+assert not any(name.partition(".")[0] in ("common", "eval_tasks") for name in sys.modules)
 """
 """A process that knows nothing of this repository: loads a metric and scores rows, once for each call."""
 
@@ -50,8 +50,7 @@ CHANGE = ("score_answer(task, parse_completion(task, text), answer)", "0.25")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("metric") / "shop_score"
-    assemble(out)
-    return out
+    return assemble(out, Destination("")).folder
 
 
 def call(path: str | Path, rows: dict[str, Any], revision: str | None = None, *changes: tuple[str, ...]) -> dict[str, Any]:
@@ -90,12 +89,11 @@ def test_the_script_imports_every_module_itself_since_evaluate_looks_no_further(
 
 def test_no_module_needs_the_repository_and_each_is_the_repositorys_but_for_that(folder: Path) -> None:
     for path in folder.glob("*.py"):
-        assert not re.search(r"^\s*(?:from|import) (?:eval_tasks|dataset_builders)\b", path.read_text(), re.MULTILINE), path
+        assert not re.search(r"^\s*(?:from|import) (?:common|eval_tasks)\b", path.read_text(), re.MULTILINE), path
     for module in MODULES:
-        ours = re.sub(
-            r"^from (?:eval_tasks|dataset_builders)\.", "from .", (REPOSITORY / module).read_text(), flags=re.MULTILINE
-        )
-        assert (folder / Path(module).name).read_text() == ours
+        ours = (REPOSITORY / module).read_text()
+        flat = re.sub(r"^from (?:common|eval_tasks)[\w.]*\.(\w+) import", r"from .\1 import", ours, flags=re.MULTILINE)
+        assert (folder / Path(module).name).read_text() == flat
 
 
 def test_requirements_name_every_package_that_is_imported_and_the_gradio_that_is_tested(folder: Path) -> None:
@@ -168,21 +166,10 @@ def test_a_folder_is_all_that_is_needed_and_a_changed_one_is_loaded_anew(folder:
 # --- From the Hub ---
 
 
-UPLOAD = """
-import sys
-from huggingface_hub import upload_file
-upload_file(path_or_fileobj=sys.stdin.buffer.read(), path_in_repo="metrics.py", repo_id=sys.argv[1], repo_type="space")
-"""
-
-
-def publish(hub: Hub, repo_id: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "eval_tasks.publish_metric", "--repo-id", repo_id, *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, env=hub.env(), capture_output=True, text=True, check=False)
-
-
+@pytest.mark.usefixtures("hub_client")
 def test_a_published_metric_is_loaded_by_its_name_also_offline_and_anew_after_a_change(hub: Hub, tmp_path: Path) -> None:
     repo_id = "org/a_metric_of_ours"
-    done = publish(hub, repo_id)
+    done = run_main(main, "--repo-id", repo_id)
     assert done.returncode == 0, done.stderr
     assert f"published: {hub.endpoint}/spaces/{repo_id}" in done.stdout
     assert "a_metric_of_ours.py" in hub.files(repo_id, "space")
@@ -193,40 +180,37 @@ def test_a_published_metric_is_loaded_by_its_name_also_offline_and_anew_after_a_
     (first,) = compute(tmp_path, environment, call(repo_id, RIGHT))
     (again,) = compute(tmp_path, without_network, call(repo_id, RIGHT))
     published = hub.head(repo_id, "space")
-    assert publish(hub, repo_id).stdout.strip().endswith(f"nothing to do, it is all there: {hub.endpoint}/spaces/{repo_id}")
+    again = run_main(main, "--repo-id", repo_id)
+    assert again.stdout.strip().endswith(f"nothing to do, it is all there: {hub.endpoint}/spaces/{repo_id}")
     changed = hub.files(repo_id, "space")["scoring.py"].replace(*(text.encode() for text in CHANGE))
-    subprocess.run([sys.executable, "-c", UPLOAD, repo_id], input=changed, env=hub.env(), check=True, capture_output=True)
+    HfApi().upload_file(path_or_fileobj=changed, path_in_repo="scoring.py", repo_id=repo_id, repo_type="space")
     second, pinned = compute(tmp_path, environment, call(repo_id, RIGHT), call(repo_id, RIGHT, published))
 
     assert [result["overall"] for result in (first, again, second, pinned)] == [1.0, 1.0, 0.25, 1.0]
     assert first["hash"] == again["hash"] == pinned["hash"] != second["hash"]
 
 
-def test_a_dry_run_needs_neither_account_nor_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["--repo-id", "org/name", "--out", str(tmp_path / "out"), "--dry-run"])
+def test_a_dry_run_names_the_script_after_the_repository(tmp_path: Path) -> None:
+    done = run_main(main, "--repo-id", "org/name", "--out", tmp_path / "out", "--dry-run")
 
-    assert "name.py" in capsys.readouterr().out
+    assert "name.py" in done.stdout
     assert 'evaluate.load("org/name")' in (tmp_path / "out" / "README.md").read_text()
     assert '"name.py"' in (tmp_path / "out" / "app.py").read_text()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("repo_id", "sentence"),
     [
-        ([], "say where to"),
-        (["--out", "x"], "say where to"),
-        (["--repo-id", "name", "--dry-run"], "must be org/name"),
-        (["--repo-id", "org/4 you", "--dry-run"], "must be org/name"),
-        (["--repo-id", "org/metrics", "--dry-run"], "has a file metrics.py already"),
+        ("name", "must be org/name"),
+        ("org/4 you", "must be org/name"),
+        ("org/scoring", "already has a file scoring.py"),
     ],
 )
-def test_a_place_that_cannot_be_is_told(
-    arguments: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_name_that_evaluate_could_not_import_is_refused(repo_id: str, sentence: str) -> None:
+    done = run_main(main, "--repo-id", repo_id, "--dry-run")
 
-    with pytest.raises(UserError, match=sentence):
-        main(arguments)
+    assert done.returncode == 2
+    assert sentence in done.stderr
 
 
 # --- What it computes ---

@@ -1,20 +1,17 @@
 """The command that makes the card: what stands in it, what it refuses, and what it commits."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
-from huggingface_hub import HfApi, ModelCard
+from huggingface_hub import HfApi, ModelCard, constants
 
 from common.tasks import TASKS
 from model_card import card as card_module
 from model_card.build import main
 from tests.eval_tasks.runs import BASELINE, said, write_run
-from tests.hub import ALICE
+from tests.hub import run_main
 from tests.model_card.files import (
     BASE,
     FINGERPRINT,
@@ -90,7 +87,7 @@ def test_a_relative_folder_is_no_id_of_the_hub(options, tmp_path, monkeypatch):
 
 def test_scores_stand_beside_the_bases_with_their_difference_and_intervals(options):
     text = build(options)
-    assert table_cells(text, "Task") == ["Task", "Base", "Tuned", "Difference", "Unreadable"]
+    assert table_cells(text, "Task") == ["Task", "BaseModel", "Tuned", "Difference", "Unreadable"]
     assert table_cells(text, TASKS["also_buy"].title) == [
         "What else will this customer buy? / hit rate, 40 rows",
         "0.100 / 0.04 to 0.16",
@@ -420,52 +417,47 @@ def test_push_needs_a_repository(options, capsys):
     assert "--push needs --repo-id" in capsys.readouterr().err
 
 
-def upload(hub, repo_id, repo_type, files):
+def upload(repo_id, repo_type, files):
     """Puts files on the loopback Hub, one commit each."""
-    api = HfApi(endpoint=hub.endpoint, token=ALICE)
-    api.create_repo(repo_id, repo_type=repo_type)
+    HfApi().create_repo(repo_id, repo_type=repo_type)
     for path, content in files.items():
-        api.upload_file(path_or_fileobj=content, path_in_repo=path, repo_id=repo_id, repo_type=repo_type)
+        HfApi().upload_file(path_or_fileobj=content, path_in_repo=path, repo_id=repo_id, repo_type=repo_type)
 
 
-def run(hub, options, *flags, **environment):
-    """The command in a process that takes the loopback Hub for the Hub."""
-    arguments = [str(part) for name, value in options.items() if value is not None for part in (name, value)]
-    return subprocess.run(
-        [sys.executable, "-m", "model_card.build", *arguments, *flags],
-        env=hub.env(**environment),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run(options, *flags):
+    """The command in this process."""
+    return run_main(main, *(part for name, value in options.items() if value is not None for part in (name, value)), *flags)
 
 
+@pytest.mark.usefixtures("hub_client")
 def test_push_is_one_commit_over_the_trainers_card(hub, options):
     repo_id = "org/card-push"
-    upload(hub, repo_id, "model", {"README.md": b"trainer", "adapter_config.json": b"trainer"})
+    upload(repo_id, "model", {"README.md": b"trainer", "adapter_config.json": b"trainer"})
     before = len(hub.commits(repo_id))
-    done = run(hub, options | {"--repo-id": repo_id}, "--push")
+    done = run(options | {"--repo-id": repo_id}, "--push")
     assert done.returncode == 0, done.stderr
     files = hub.files(repo_id)
     assert set(files) == {"README.md", "scores.png", "adapter_config.json"}
     assert files["README.md"] == options["--out"].read_bytes()
     assert files["adapter_config.json"] == b"trainer"
     assert len(hub.commits(repo_id)) == before + 1
-    again = run(hub, options | {"--repo-id": repo_id}, "--push")
+    again = run(options | {"--repo-id": repo_id}, "--push")
     assert "nothing to do" in again.stdout
     assert len(hub.commits(repo_id)) == before + 1
 
 
+@pytest.mark.usefixtures("hub_client")
 def test_a_dry_run_commits_nothing(hub, options):
-    done = run(hub, options | {"--repo-id": "org/card-dry"}, "--push", "--dry-run", token="")
+    done = run(options | {"--repo-id": "org/card-dry"}, "--push", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "would upload 2 files" in done.stdout
     assert not hub.exists("org/card-dry")
 
 
+@pytest.mark.usefixtures("hub_client")
 def test_a_dataset_on_the_hub_is_named_with_its_commit(hub, options):
-    upload(hub, "org/card-data", "dataset", {"manifest.json": (options["--data"] / "manifest.json").read_bytes()})
-    done = run(hub, options | {"--data": "org/card-data"})
+    upload("org/card-data", "dataset", {"manifest.json": (options["--data"] / "manifest.json").read_bytes()})
+    done = run(options | {"--data": "org/card-data"})
     assert done.returncode == 0, done.stderr
     card = ModelCard.load(options["--out"])
     commit = hub.head("org/card-data", "dataset")
@@ -473,16 +465,17 @@ def test_a_dataset_on_the_hub_is_named_with_its_commit(hub, options):
     assert {(result.dataset_type, result.dataset_revision) for result in card.data.eval_results} == {("org/card-data", commit)}
     assert f"(https://huggingface.co/datasets/org/card-data), revision `{commit}`" in card.text
 
-    missing = run(hub, options | {"--data": "org/card-no-data"})
+    missing = run(options | {"--data": "org/card-no-data"})
     assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
     assert "--data org/card-no-data is no folder here and no dataset on" in missing.stderr
 
 
+@pytest.mark.usefixtures("hub_client")
 def test_a_base_on_the_hub_lends_its_licence(hub, options):
     files = {"README.md": b"---\nlicense: mit\n---\n", "config.json": b'{"torch_dtype": "float16"}'}
-    upload(hub, "org/card-base", "model", files)
+    upload("org/card-base", "model", files)
     write_adapter(options["--adapter"], "org/card-base")
-    done = run(hub, options)
+    done = run(options)
     assert done.returncode == 0, done.stderr
     text = options["--out"].read_text(encoding="utf-8")
     assert table_cells(text, "Base model: org/card-base")[1] == "mit"
@@ -491,15 +484,10 @@ def test_a_base_on_the_hub_lends_its_licence(hub, options):
     assert "vllm serve org/card-base --dtype float16" in text
 
 
-def test_a_base_that_cannot_be_asked_for_is_no_obstacle(options):
+def test_a_base_that_cannot_be_asked_for_is_no_obstacle(options, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     write_adapter(options["--adapter"], "some-lab/Not-Reachable")
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    arguments = [str(part) for pair in options.items() for part in pair]
-    done = subprocess.run(
-        [sys.executable, "-m", "model_card.build", *arguments], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    text = options["--out"].read_text(encoding="utf-8")
+    text = build(options)
     assert table_cells(text, "Base model: some-lab/Not-Reachable")[1] == "not known here"
     assert text.count('dtype="auto"') == 2
 

@@ -9,10 +9,9 @@ import pytest
 from common.dataset import read_manifest
 from common.tasks import TASKS, render_prompt
 from eval_tasks.backends.cache_key import data_version
-from model_card.consistency import disagreements
+from model_card.consistency import inconsistencies
 from model_card.evaluations import read_comparisons
-from model_card.facts import Facts
-from model_card.inputs import read_adapter, read_base
+from model_card.inputs import CardInputs, read_adapter, read_base
 from tests.eval_tasks.runs import Said, said, write_run
 from tests.model_card.files import (
     BASE,
@@ -47,7 +46,7 @@ def inputs(tmp_path):
 def told(inputs, repo_id=None):
     adapter = read_adapter(inputs["adapter"])
     suites = read_comparisons([inputs["tuned"]], [inputs["base"]], [inputs["baselines"]])
-    return disagreements(Facts(adapter, read_base(adapter), read_manifest(str(inputs["data"])), suites[0], (), repo_id))
+    return inconsistencies(CardInputs(adapter, read_base(adapter), read_manifest(str(inputs["data"])), suites[0], (), repo_id))
 
 
 def test_of_files_that_fit_nothing_is_said(inputs):

@@ -92,7 +92,7 @@ def test_one_models_suites_may_come_from_several_places(tmp_path):
 def test_tasks_that_the_tuned_model_was_not_scored_on_are_left_out(tmp_path):
     tuned = write_results(tmp_path / "tuned", {"also_buy": 0.5})
     (found,) = read_comparisons([tuned], [write_results(tmp_path / "base", BASE, model="base")], [])
-    assert [line.name for line in found.lines] == ["shop:also_buy"]
+    assert [line.name for line in found.report.lines] == ["shop:also_buy"]
 
 
 def test_baselines_are_found_in_the_folder_that_an_evaluation_leaves(tmp_path):

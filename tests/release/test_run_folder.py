@@ -42,13 +42,13 @@ def test_a_run_of_one_piece_is_taken_with_the_base_that_its_adapter_tells(run_fo
     results = run_folder / "results"
     found = read_run_folder(run_folder)
     assert found == RunFolder(
-        run_folder / "dataset", run_folder / "adapter", results / "tuned", results / "base", BASE, base_told=True
+        run_folder / "dataset", run_folder / "adapter", results / "tuned", results / "base", BASE, base_given=False
     )
     assert found.baselines == [results / "majority"]
     assert found.report == results / "report" / "scores.json"
     assert run_folder / "base" in found.places
     given = read_run_folder(run_folder, base_model="org/other")
-    assert given == replace(found, base_model="org/other", base_told=False)
+    assert given == replace(found, base_model="org/other", base_given=True)
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,9 @@ def test_a_run_of_one_piece_is_taken_with_the_base_that_its_adapter_tells(run_fo
         ("dataset/manifest.json", "is not a built dataset, it has no manifest.json"),
         ("dataset/data/also_buy/test-00000-of-00001.parquet", "also_buy"),
         ("adapter", "adapter is not a folder; give the output folder of training/sft.py"),
-        ("adapter/adapter_model.safetensors", "is no finished adapter, it has no adapter_model.safetensors"),
-        ("adapter/tokenizer_config.json", "is no finished adapter, it has no tokenizer_config.json"),
-        ("adapter/training_summary.json", "is no finished adapter, it has no training_summary.json"),
+        ("adapter/adapter_model.safetensors", "is not a finished adapter, it has no adapter_model.safetensors"),
+        ("adapter/tokenizer_config.json", "is not a finished adapter, it has no tokenizer_config.json"),
+        ("adapter/training_summary.json", "is not a finished adapter, it has no training_summary.json"),
         ("results", "there is no "),
         ("results/tuned", "results/tuned; evaluate with eval_tasks.run --names base,tuned, or say where the tuned results are"),
         ("results/base", "results/base; evaluate with eval_tasks.run --names base,tuned, or say where the base results are"),
@@ -129,7 +129,7 @@ def test_results_of_a_part_of_the_rows_a_baseline_or_an_adapter_as_the_base_are_
 def test_a_report_on_other_results_is_refused(run: Path, broken: Callable[[dict[str, Any]], Any]) -> None:
     report = run / "results" / "report"
     change(report / "scores.json", broken)
-    assert refused(run) == (f"{report} is no report on {run}/results/tuned; make it again with eval_tasks.report, or remove it")
+    assert refused(run) == (f"{report} is not a report on {run}/results/tuned; remake it with eval_tasks.report, or remove it")
     shutil.rmtree(report)
     assert read_run_folder(run).report is None
 
@@ -151,4 +151,4 @@ def test_a_base_that_names_no_model_of_the_hub_is_refused_until_it_is_given(run:
     assert "is a folder that names no model of the Hub; publish that model and give its name with --base-model" in refused(run)
     assert read_run_folder(run, base_model="org/base").base_model == "org/base"
     for wrong in (str(tiny_llama), "base-alone", "a b/c"):
-        assert f"the base model {wrong!r} is no id of the Hub" in refused(run, base_model=wrong)
+        assert f"the base model {wrong!r} is not an id on the Hub" in refused(run, base_model=wrong)

@@ -8,24 +8,26 @@ import sys
 from pathlib import Path
 
 import pytest
+from huggingface_hub import HfApi
 from safetensors.torch import load_file, save_file
 
 from common.errors import UserError
-from tests.hub import Hub
-from tests.training.conftest import ROOT, Run
-from training.publish import adapter_files, base_on_hub
+from tests.hub import Finished, Hub, run_main
+from tests.training.conftest import Run
+from training.publish import adapter_files, base_on_hub, main
 
+pytestmark = pytest.mark.usefixtures("hub_client")
 BASE = "org/published-base"
 
 
-def publish(adapter: Path, repo_id: str, *options: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "training.publish", "--adapter", str(adapter), "--repo-id", repo_id, *options]
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+def publish(adapter: Path, repo_id: str, *options: str) -> Finished:
+    done = run_main(main, "--adapter", adapter, "--repo-id", repo_id, "--base-model", BASE, *options)
+    assert done.returncode == 0, done.stderr
+    return done
 
 
-def upload(hub: Hub, repo_id: str, folder: Path, *words: str) -> None:
-    command = [Path(sys.executable).parent / "hf", "upload", repo_id, folder, *words]
-    subprocess.run(command, env=hub.env(), check=True, capture_output=True)
+def upload(repo_id: str, path: str, text: str) -> None:
+    HfApi().upload_file(path_or_fileobj=text.encode(), path_in_repo=path, repo_id=repo_id)
 
 
 @pytest.fixture
@@ -35,11 +37,11 @@ def adapter(run: Run, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def published(run: Run, hub: Hub, tiny_llama: Path) -> str:
-    upload(hub, BASE, tiny_llama)
-    done = publish(run.folder, "org/published", "--base-model", BASE, "--dataset", "org/rows", env=hub.env())
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == f"published: {hub.endpoint}/org/published\n"
+def published(run: Run, hub_client: Hub, tiny_llama: Path) -> str:
+    HfApi().create_repo(BASE)
+    HfApi().upload_folder(repo_id=BASE, folder_path=tiny_llama)
+    done = publish(run.folder, "org/published", "--dataset", "org/rows")
+    assert done.stdout == f"published: {hub_client.endpoint}/org/published\n"
     return "org/published"
 
 
@@ -92,17 +94,16 @@ print(torch.equal(here, there), torch.equal(here, alone), here.abs().max() > 0)
     assert done.stdout.split() == ["True", "True", "tensor(True)"]
 
 
-def test_a_second_time_nothing_changes_and_the_card_that_is_there_stays(hub: Hub, adapter: Path, tmp_path: Path) -> None:
+MEASURED = "---\nlibrary_name: peft\n---\nMeasured.\n"
+
+
+def test_a_second_time_nothing_changes_and_the_card_that_is_there_stays(hub: Hub, adapter: Path) -> None:
     def again() -> str:
-        done = publish(adapter, "org/published-twice", "--base-model", BASE, env=hub.env())
-        assert done.returncode == 0, done.stderr
-        return done.stdout.partition(":")[0]
+        return publish(adapter, "org/published-twice").stdout.partition(":")[0]
 
     assert again() == "published"
-    (tmp_path / "README.md").write_text("---\nlibrary_name: peft\n---\nMeasured.\n")
-    upload(hub, "org/published-twice", tmp_path / "README.md", "README.md")
-    (tmp_path / "scores.yaml").write_text("[]")
-    upload(hub, "org/published-twice", tmp_path / "scores.yaml", ".eval_results/org--rows.yaml")
+    upload("org/published-twice", "README.md", MEASURED)
+    upload("org/published-twice", ".eval_results/org--rows.yaml", "[]")
     head = hub.head("org/published-twice")
     assert again() == "nothing to do, it is all there"
     assert hub.head("org/published-twice") == head
@@ -115,26 +116,22 @@ def test_a_second_time_nothing_changes_and_the_card_that_is_there_stays(hub: Hub
     assert "loss.png" not in files
 
 
-def test_new_weights_take_card_and_scores_of_the_former_ones_away(hub: Hub, adapter: Path, tmp_path: Path) -> None:
-    options = ("org/published-anew", "--base-model", BASE)
-    assert publish(adapter, *options, env=hub.env()).returncode == 0
-    (tmp_path / "README.md").write_text("---\nlibrary_name: peft\n---\nMeasured.\n")
-    upload(hub, "org/published-anew", tmp_path / "README.md", "README.md")
-    upload(hub, "org/published-anew", tmp_path / "README.md", ".eval_results/org--rows.yaml")
+def test_new_weights_take_card_and_scores_of_the_former_ones_away(hub: Hub, adapter: Path) -> None:
+    publish(adapter, "org/published-anew")
+    upload("org/published-anew", "README.md", MEASURED)
+    upload("org/published-anew", ".eval_results/org--rows.yaml", "[]")
     weights = load_file(adapter / "adapter_model.safetensors")
     save_file({name: tensor + 1 for name, tensor in weights.items()}, adapter / "adapter_model.safetensors")
-    assert publish(adapter, *options, env=hub.env()).returncode == 0
+    publish(adapter, "org/published-anew")
     files = hub.files("org/published-anew")
     assert b"It has not been measured yet" in files["README.md"]
     assert ".eval_results/org--rows.yaml" not in files
     assert hub.commits("org/published-anew")[0] == "Adapter"
 
 
-def test_a_dry_run_lists_the_files_without_a_token_or_a_network(hub: Hub, run: Run) -> None:
+def test_a_dry_run_lists_the_files(hub: Hub, run: Run) -> None:
     before = len(hub.requests)
-    options = ("--base-model", BASE, "--dry-run")
-    done = publish(run.folder, "org/published-dry", *options, env=hub.env(token="", HF_HUB_OFFLINE="1"))
-    assert done.returncode == 0, done.stderr
+    done = publish(run.folder, "org/published-dry", "--dry-run")
     assert re.search(r"would upload 9 files, .*, to .*/org/published-dry", done.stdout)
     assert len(hub.requests) == before
 
@@ -195,10 +192,10 @@ def test_an_id_is_taken_and_a_folder_that_is_gone_is_told(adapter: Path) -> None
 @pytest.mark.parametrize("name", ["adapter_model.safetensors", "tokenizer_config.json", "training_summary.json"])
 def test_an_unfinished_training_is_not_published(hub: Hub, adapter: Path, name: str) -> None:
     (adapter / name).unlink()
-    done = publish(adapter, "org/published-part", "--base-model", BASE, env=hub.env())
+    done = run_main(main, "--adapter", adapter, "--repo-id", "org/published-part", "--base-model", BASE)
     assert (done.returncode, done.stderr) == (
         2,
-        f"error: {adapter} is no finished adapter, it has no {name}; train it to the end with training/sft.py\n",
+        f"error: {adapter} is not a finished adapter, it has no {name}; train it to the end with training/sft.py\n",
     )
     assert not hub.exists("org/published-part")
 
@@ -207,5 +204,5 @@ def test_what_is_no_folder_or_no_json_is_told(adapter: Path) -> None:
     with pytest.raises(UserError, match="is not a folder; give the output folder"):
         adapter_files(adapter / "none")
     (adapter / "adapter_config.json").write_text("[]")
-    with pytest.raises(UserError, match=r"adapter_config\.json is not JSON as training writes it; train the adapter again"):
+    with pytest.raises(UserError, match=r"adapter_config\.json holds no JSON object; train the adapter again"):
         base_on_hub(adapter)

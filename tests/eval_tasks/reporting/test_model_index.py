@@ -14,15 +14,17 @@ from huggingface_hub.repocard_data import eval_results_to_model_index, model_ind
 from common.errors import UserError
 from common.tasks import TASKS
 from eval_tasks.backends.cache_key import data_version
+from eval_tasks.publish import main as publish_results
 from eval_tasks.reporting.model_index import contradicted, eval_result, over_former, with_results
+from model_card.build import main as model_card
 from tests.eval_tasks.runs import said, write_run
-from tests.hub import ALICE, REDIRECT, Hub
+from tests.hub import REDIRECT, Hub, run_main
 from tests.model_card.files import write_adapter, write_base_model, write_data
 
-REPOSITORY = Path(__file__).parents[2]
-Command = tuple[str, ...]
-"""A module, and its command line."""
+Command = tuple[Any, ...]
+"""A command's `main`, and its command line."""
 
+pytestmark = pytest.mark.usefixtures("hub_client")
 SCORES = {"also_buy": [0.25, 0.5, 0.75], "review_rating": [1.0, 0.0, 1.0]}
 """Not in the order of the tasks: files of lighteval keep none."""
 
@@ -111,7 +113,7 @@ def test_other_values_in_the_hubs_other_form_are_found() -> None:
 # --- On the Hub, in either order ---
 
 
-class Run:
+class PublishedModel:
     """A model that was evaluated on a dataset on the Hub, and what puts its card and its scores there."""
 
     def __init__(self, hub: Hub, folder: Path, name: str) -> None:
@@ -120,7 +122,7 @@ class Run:
         self.data = write_data(folder / "data", configs=configs)
         write_adapter(folder / "adapter", str(write_base_model(folder / "model")), dataset_fingerprint=None)
         self.evaluate(SCORES)
-        api = HfApi(endpoint=hub.endpoint, token=ALICE)
+        api = HfApi()
         manifest, trainers = (self.data / "manifest.json").read_bytes(), readme(THEIRS).encode()
         for repo, kind, path, content in (
             (self.rows, "dataset", "manifest.json", manifest),
@@ -141,27 +143,17 @@ class Run:
 
     def card(self, data: object) -> Command:
         places = ("--adapter", self.folder / "adapter", "--results", self.folder / "run", "--out", self.folder / "README.md")
-        return ("model_card.build", *map(str, places), "--data", str(data), "--repo-id", self.model, "--push")
+        return (model_card, *places, "--data", data, "--repo-id", self.model, "--push")
 
     def scores(self) -> Command:
         repositories = ("--repo-id", f"{self.model}-results", "--model-repo", self.model, "--data", self.rows)
-        return ("eval_tasks.publish", "--results", str(self.folder / "run"), *repositories)
+        return (publish_results, "--results", self.folder / "run", *repositories)
 
     def do(self, *commands: Command) -> list[str]:
-        """Runs the commands one after another, in one process to save time; what each printed."""
-        script = (
-            "import contextlib, importlib, io, json\nsaid = []\n"
-            f"for module, *words in {commands!r}:\n"
-            "    out = io.StringIO()\n"
-            "    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):\n"
-            "        importlib.import_module(module).main(words)\n"
-            "    said.append(out.getvalue())\n"
-            "print(json.dumps(said))\n"
-        )
-        command = [sys.executable, "-c", script]
-        done = subprocess.run(command, env=self.hub.env(), cwd=REPOSITORY, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return list(json.loads(done.stdout.splitlines()[-1]))
+        """Runs the commands one after another; what each printed."""
+        done = [run_main(main, *words) for main, *words in commands]
+        assert [one.returncode for one in done] == [0] * len(done), done
+        return [one.stdout + one.stderr for one in done]
 
     def held(self) -> tuple[list[tuple[str, str | None, float]], dict[str, float]]:
         """model-index and entries of .eval_results, as the Hub's client reads them."""
@@ -183,7 +175,7 @@ VALUES = {"review_rating": 0.6667, "also_buy": 0.5}
 def test_card_and_scores_are_pushed_in_any_order_and_again_and_lose_or_double_nothing(
     hub: Hub, tmp_path: Path, first: str, where: str
 ) -> None:
-    run = Run(hub, tmp_path, f"both-{first}-{where}")
+    run = PublishedModel(hub, tmp_path, f"both-{first}-{where}")
     steps = [run.card(run.data if where == "folder" else run.rows), run.scores()]
     run.do(*(steps if first == "card" else steps[::-1]))
     theirs, published = ("their/benchmark", None, 0.25), [(run.rows, task, value) for task, value in VALUES.items()]
@@ -197,7 +189,7 @@ def test_card_and_scores_are_pushed_in_any_order_and_again_and_lose_or_double_no
 
 
 def test_a_card_of_new_scores_beside_published_old_ones_warns(hub: Hub, tmp_path: Path) -> None:
-    run = Run(hub, tmp_path, "both-new")
+    run = PublishedModel(hub, tmp_path, "both-new")
     run.do(run.scores())
     run.evaluate(SCORES | {"also_buy": [1.0, 1.0, 1.0]}, time="2027-01-02T10-00-00.000001")
     first, _, second = run.do(run.card(run.rows), run.scores(), run.card(run.rows))
@@ -208,7 +200,7 @@ def test_a_card_of_new_scores_beside_published_old_ones_warns(hub: Hub, tmp_path
 
 
 def test_the_hubs_own_checks_take_the_card_and_would_refuse_a_wrong_one(hub: Hub, tmp_path: Path) -> None:
-    run = Run(hub, tmp_path, "checked")
+    run = PublishedModel(hub, tmp_path, "checked")
     asked = len(hub.requests)
     run.do(run.card(run.rows))
     assert ("POST", "/api/validate-yaml", 200) in hub.requests[asked:], "create_commit asks the Hub about README.md"
@@ -235,14 +227,14 @@ except ValueError as error:
     assert "license" in done.stdout
 
 
-def served(hub: Hub, repo_id: str) -> Any:
-    return HfApi(endpoint=hub.endpoint, token=ALICE).model_info(repo_id, expand=["evalResults", "cardData"])
+def served(repo_id: str) -> Any:
+    return HfApi().model_info(repo_id, expand=["evalResults", "cardData"])
 
 
 def test_what_the_hub_shows_of_both_forms_is_the_same(hub: Hub, tmp_path: Path) -> None:
-    run = Run(hub, tmp_path, "shown")
+    run = PublishedModel(hub, tmp_path, "shown")
     run.do(run.card(run.rows), run.scores())
-    info = served(hub, run.model)
+    info = served(run.model)
     shown = {entry.task_id: (entry.value, entry.dataset_revision) for entry in info.eval_results}
     index = {one.dataset_config: (one.metric_value, one.dataset_revision) for one in info.card_data.eval_results}
     assert (

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from release.secrets import check_nothing_private
+from common.secrets import check_nothing_private
 
 TOKEN = b"hf_" + b"AbCdEfGhIjKlMnOpQrStUvWxYz012345"
 """In two pieces, as one that is written out looks like one that was lost."""

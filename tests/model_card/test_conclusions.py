@@ -2,21 +2,21 @@
 
 import pytest
 
+from model_card.conclusions import conclusions, headline
 from model_card.evaluations import read_comparisons
-from model_card.verdict import headline, verdict
 from tests.eval_tasks.runs import said, write_run
 from tests.model_card.files import BASE, TUNED, write_baseline, write_results
 
 
 @pytest.fixture
 def sentences(tmp_path):
-    """The verdict on these scores, of a task's name -> value."""
+    """The conclusions on these scores, of a task's name -> value."""
 
     def told(tuned, base=None, **baselines):
         folders = [write_baseline(tmp_path / name, name, scores) for name, scores in baselines.items()]
         bases = [write_results(tmp_path / "base", base, model="base")] if base else []
         (found,) = read_comparisons([write_results(tmp_path / "tuned", tuned)], bases, folders)
-        return " ".join(verdict(found.report))
+        return " ".join(conclusions(found.report))
 
     return told
 

@@ -7,7 +7,7 @@ from eval_tasks.reporting.table import number, signed, title
 from model_card.markdown import plain
 
 
-def verdict(report: Report) -> list[str]:
+def conclusions(report: Report) -> list[str]:
     """Sentences over a report of one suite; the tuned model is its last that is no baseline."""
     return [*_against_base(report), *_of_mean(report), *_against_baselines(report)]
 

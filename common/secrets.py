@@ -1,4 +1,4 @@
-"""What must not leave this machine: tokens, and the places of files on it."""
+"""Refuses to publish files that hold a token or a path of this machine."""
 
 import mmap
 import re
@@ -8,12 +8,12 @@ from pathlib import Path
 from common.errors import UserError
 
 TOKEN = re.compile(rb"\b(?:hf_[A-Za-z0-9]{20,}|sk-(?:[a-z]+-)?[A-Za-z0-9_]{32,})")
-"""Shapes of tokens of the Hub and of OpenAI; the name of a product may begin with sk- too."""
+"""Tokens of the Hub and of OpenAI; long, since a product's name may begin with sk- too."""
 
 
 def check_nothing_private(folder: Path, names: Iterable[str], places: Iterable[Path] = ()) -> None:
-    """Raises UserError where a file of the folder holds a token, or a path below the home folder, the folder that the command
-    runs in, or one of `places`. What is compressed, as the columns of a Parquet file, is not looked into."""
+    """Raises UserError if a file of the folder holds a token, or a path below the home folder, the working directory or one
+    of `places`. Compressed content, such as a Parquet file's columns, is not searched."""
     from huggingface_hub import get_token
 
     token = (get_token() or "").encode()
@@ -27,4 +27,4 @@ def check_nothing_private(folder: Path, names: Iterable[str], places: Iterable[P
             if TOKEN.search(content) or (token and content.find(token) >= 0):
                 raise UserError(f"{name} holds what looks like a token; take it out, and revoke it if it was ever shown")
             if any(content.find(path) >= 0 for path in paths):
-                raise UserError(f"{name} names a folder of this machine; take it out of the file before it is published")
+                raise UserError(f"{name} names a folder of this machine; take it out of the files that this one is made from")
