@@ -112,9 +112,10 @@ endif
 test: setup ## run the tests
 	$(BIN)/python -m pytest
 
-lint: setup ## ruff (lint and format), mypy, and whether the lock holds what requirements.txt asks for
+lint: setup ## ruff (lint and format), the order of imports, mypy, and whether the lock holds what requirements.txt asks for
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/mypy
 	@$(BIN)/uv pip install --python $(BIN)/python --dry-run --offline --no-deps -r requirements.txt -r tests/requirements.txt 2>&1 | \
 		grep -q 'no changes' || { echo "error: requirements.lock does not hold what requirements.txt and tests/requirements.txt" \
