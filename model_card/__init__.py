@@ -1,1 +1,1 @@
-"""The model card, from what was measured."""
+"""Writes the model card from measured results."""

@@ -1,4 +1,4 @@
-"""The card's text and metadata, made from inputs that were read elsewhere."""
+"""The card's text and metadata, rendered from CardInputs."""
 
 import re
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 TEMPLATE = Path(__file__).with_name("template.md")
 PLOT = "scores.png"
 HUB_LICENCES = {"apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0"}
-"""Licence identifiers of the Hub that a source here may have; any other, or a mix, is `other` there."""
+"""Licence identifiers of the Hub; any other licence, or a mix of several, is `other`."""
 
 FAMILY_TITLES: dict[Family, str] = {
     "multiple_choice": "choices",
@@ -36,7 +36,7 @@ FAMILY_TITLES: dict[Family, str] = {
 }
 
 LANGUAGES = {"en": "English", "ja": "Japanese", "es": "Spanish"}
-"""Codes of languages that a corpus here has, in words."""
+"""Language code of a corpus -> its name."""
 
 LONGEST_NOTE = 4000
 """Characters."""
@@ -45,12 +45,12 @@ LONGEST_NOTE = 4000
 SUITE_WORDS = {
     "ecinstruct": "By the benchmark's own rules answers that cannot be read are left out: read its scores beside their share.",
 }
-"""What a reader must know of another benchmark's scores."""
+"""Suite -> what a reader must know of its scores."""
 
 
 @dataclass(frozen=True)
 class OtherSuite:
-    """Another benchmark's scores: means of its tracks and its tasks as tables, and how many tasks there are."""
+    """Another benchmark's section: tables of means and of tasks, and the number of tasks."""
 
     title: str
     words: str
@@ -119,7 +119,7 @@ def render(inputs: CardInputs, with_plot: bool) -> str:
 
 
 def card_data(inputs: CardInputs) -> "ModelCardData":
-    """The metadata block, as huggingface_hub 1.33 models it. Only ids of the Hub stand in it, never a folder."""
+    """The metadata block, for huggingface_hub 1.33. It holds ids of the Hub and never a folder."""
     from huggingface_hub import ModelCardData
 
     licence = _hub_licence(inputs)
@@ -150,7 +150,7 @@ def eval_results(inputs: CardInputs) -> "list[EvalResult]":
 
 
 def other_suite(suite: SuiteComparison) -> OtherSuite:
-    """A benchmark beside the dataset's own test rows, by its own metrics and means."""
+    """The section of a benchmark other than the dataset's own test rows."""
     report = suite.report
     means = [
         *((f"{group.family.replace('_', ' ')}, mean of {len(group.lines)}", group.mean) for group in report.groups),
@@ -168,13 +168,13 @@ def other_suite(suite: SuiteComparison) -> OtherSuite:
 
 
 def mean_lines(report: Report) -> list[tuple[str, Line]]:
-    """Means of families with several tasks, and the one over all."""
+    """Means of the families with several tasks, and the mean over all tasks."""
     families = [(f"{group.family.replace('_', ' ')}, mean", group.mean) for group in report.groups if len(group.lines) > 1]
     return [*families, ("all tasks, mean", report.mean)] if len(report.lines) > 1 else []
 
 
 def how_measured(inputs: CardInputs) -> str:
-    """How answers were got, and when, in a sentence."""
+    """Decoding, few-shot examples and date, in a sentence."""
     run = inputs.tuned.model.run
     shots = sorted({score.few_shots for score in run.scores.values()})
     examples = "no solved examples" if shots == [0] else f"{' or '.join(map(str, shots))} solved examples"
@@ -191,7 +191,7 @@ def _families(inputs: CardInputs) -> set[Family]:
 
 
 def _notes(suite: SuiteComparison) -> list[str]:
-    """The report's sentences, with its tasks' names as code."""
+    """The report's notes, with task names as code."""
     return [
         re.sub(rf"\b{suite.suite}:([\w:]*\w)", r"`\1`", markdown.plain(note, LONGEST_NOTE))
         for note in notes(suite.report, advice=False)
@@ -199,7 +199,7 @@ def _notes(suite: SuiteComparison) -> list[str]:
 
 
 def _weakest(report: Report) -> str | None:
-    """The task with the lowest score, where there are several."""
+    """The task with the lowest score; None for a single task."""
     scored = [(cell.value, line) for line in report.lines if (cell := line.cells[report.last])]
     if len(scored) < 2:
         return None
@@ -208,14 +208,14 @@ def _weakest(report: Report) -> str | None:
 
 
 def _least_readable(report: Report) -> str | None:
-    """The task of which most answers cannot be read, and their share; None where all can."""
+    """The task with the largest share of unreadable answers; None if there are none."""
     shares = [(cell.unparsable or 0.0, line) for line in report.lines if (cell := line.cells[report.last])]
     found, line = max(shares, key=lambda found: found[0])
     return f"{title(line.name)} ({share(found)})" if found else None
 
 
 def _emissions(inputs: CardInputs) -> dict[str, Any] | None:
-    """As https://huggingface.co/docs/hub/model-cards-co2 has it, in grams; None where they were not measured."""
+    """Emissions in grams, see https://huggingface.co/docs/hub/model-cards-co2; None if not measured."""
     measured = markdown.number(inputs.adapter.summary.get("emissions_kg"))
     if measured is None:
         return None
@@ -229,7 +229,7 @@ def _emissions(inputs: CardInputs) -> dict[str, Any] | None:
 
 
 def _hub_licence(inputs: CardInputs) -> str:
-    """One licence only if base and every source state that same one."""
+    """The licence that the base model and every source state alike, else `other`."""
     sources = [source.licence for source in inputs.data.sources.values()] if inputs.data else []
     names = {"-".join(licence.lower().split()) for licence in (inputs.base.licence or "", *(sources or [""]))}
     return names.pop() if len(names) == 1 and names <= HUB_LICENCES else "other"

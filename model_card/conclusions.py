@@ -1,4 +1,4 @@
-"""What the scores say, in sentences: where the tuned model gains, where it loses, and where something cheaper does better."""
+"""Conclusions from the scores, in sentences: where the tuned model gains, where it loses, where a baseline is better."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,12 +8,12 @@ from model_card.markdown import plain
 
 
 def conclusions(report: Report) -> list[str]:
-    """Sentences over a report of one suite; the tuned model is its last that is no baseline."""
+    """Sentences on a report of one suite; the tuned model is the last one before the baselines."""
     return [*_against_base(report), *_of_mean(report), *_against_baselines(report)]
 
 
 def headline(report: Report) -> str:
-    """The mean, as one clause."""
+    """The mean score as one clause."""
     tuned, base = report.mean.cells[report.last], report.mean.cells[0] if report.last else None
     if tuned is None:
         return ""

@@ -1,4 +1,4 @@
-"""What does not fit together in the files that a card is made from: a reader must know it before believing a figure."""
+"""Consistency checks across the card's inputs; the card lists what they find before any score."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -11,14 +11,14 @@ from model_card.evaluations import ModelResults, SuiteComparison
 from model_card.inputs import SHOP, CardInputs
 
 SHORT = 12
-"""Digits of a checksum in a sentence."""
+"""Digits shown of a checksum."""
 
 PROMPTS = 20
-"""Prompts of a task that are looked at."""
+"""Prompts checked per task."""
 
 
 def inconsistencies(inputs: CardInputs) -> list[str]:
-    """Sentences in Markdown, none where all fits."""
+    """Inconsistencies as sentences in Markdown."""
     suites = (inputs.shop, *inputs.others)
     models = [(*_of_model(inputs, suite.tuned), *_of_base(inputs, suite.base)) for suite in suites]
     return [
@@ -31,7 +31,7 @@ def inconsistencies(inputs: CardInputs) -> list[str]:
 
 
 def _of_model(inputs: CardInputs, tuned: ModelResults) -> Iterator[str]:
-    """Scores of another model than the adapter. A checksum decides; where there is none, the name may."""
+    """Scores of another model than the adapter, by checksum or, without one, by name."""
     weights = inputs.adapter.weights_sha256
     called = markdown.plain(Path(tuned.called).name)
     if tuned.merged is not None:
@@ -57,7 +57,7 @@ def _of_base(inputs: CardInputs, base: ModelResults | None) -> Iterator[str]:
 
 
 def _of_training(inputs: CardInputs) -> Iterator[str]:
-    """A record of another training run, or of other rows than the dataset's."""
+    """A training summary with another base model, or of other rows than the dataset's."""
     base, recorded = inputs.adapter.config.get("base_model_name_or_path"), inputs.adapter.summary.get("base_model")
     if base and recorded and not _names(str(base)) & _names(str(recorded)):
         named = [markdown.plain(Path(str(name)).name) for name in (base, recorded)]
@@ -73,7 +73,7 @@ def _of_training(inputs: CardInputs) -> Iterator[str]:
 
 
 def _of_test_rows(inputs: CardInputs) -> Iterator[str]:
-    """A task's version tells the fingerprint of its rows."""
+    """Scores on other rows than the dataset's: a task's version is made from the fingerprint of its rows."""
     configs = inputs.data.configs if inputs.data else {}
     models: dict[tuple[str, ...], list[str]] = {}
     for evaluation in inputs.shop.evaluations:
@@ -100,7 +100,7 @@ def _of_prompts(suite: SuiteComparison) -> Iterator[str]:
 
 
 def _of_wording(inputs: CardInputs) -> Iterator[str]:
-    """Prompts of another version than the templates that the quick start is made from."""
+    """Prompts that do not match the templates of the quick start."""
     reworded = [
         task.name
         for task in inputs.measured
@@ -121,7 +121,7 @@ def _of_decoding(suite: SuiteComparison) -> Iterator[str]:
 
 
 def decoding(evaluation: ModelResults) -> str:
-    """How answers were chosen, in words."""
+    """The decoding method in words."""
     if evaluation.temperature is None:
         words = "decoding that was not recorded"
     elif evaluation.temperature == 0:
@@ -132,7 +132,7 @@ def decoding(evaluation: ModelResults) -> str:
 
 
 def _names(*names: str | None) -> set[str]:
-    """Last parts of names and places, without the revision that eval_tasks puts behind a name."""
+    """Last parts of names and paths, without the revision that eval_tasks appends to a name."""
     return {Path(name).name.partition("_at_")[0] for name in names if name}
 
 
@@ -141,7 +141,7 @@ def _short(sha256: str) -> str:
 
 
 def _tasks(names: Sequence[str], inputs: CardInputs | None = None) -> str:
-    """Names of tasks, or that they are all of the dataset's that were measured."""
+    """Names of tasks, or `all N tasks`."""
     if inputs and len(names) == len(inputs.measured) > 1:
         return f"all {len(names)} tasks"
     return markdown.listed([markdown.identifier(name) for name in names])

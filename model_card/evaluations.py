@@ -1,7 +1,7 @@
-"""What lighteval measured of the tuned model, its base and baselines, as a card sets them beside each other, suite by suite.
+"""Evaluation results of the tuned model, its base and baselines, compared suite by suite.
 
-Scores, intervals and differences are those of eval_tasks.reporting, so a card says what the report says. What is read here is
-what the report has no use for: how answers were decoded, how long it took, and which model and prompts they were.
+Scores, intervals and differences come from eval_tasks.reporting, so the card and the report agree. Read here is what only the
+card needs: decoding, duration, prompt hashes, and which model was measured.
 """
 
 import json
@@ -19,7 +19,7 @@ from eval_tasks.suites.names import SUITES
 from model_card.markdown import number
 
 CONSTRAINED = "_constrained"
-"""What eval_tasks puts behind the name of a model whose decoding was limited to answers that can be read."""
+"""Suffix that eval_tasks gives the name of a model with constrained decoding."""
 
 BASELINES = {
     "random": "a label, an order or a train row drawn at random",
@@ -28,7 +28,7 @@ BASELINES = {
     "bm25": "likeness of words (BM25)",
     "minilm": "likeness of sentence embeddings (all-MiniLM-L6-v2), with a linear model over it",
 }
-"""Baseline of eval_tasks, the simplest first -> what it goes by."""
+"""Baseline of eval_tasks, the simplest first -> its method."""
 
 Merged = tuple[tuple[str, str, float], ...]
 """(name, sha256 of the weights, weight) of the adapters in a merged model."""
@@ -36,10 +36,10 @@ Merged = tuple[tuple[str, str, float], ...]
 
 @dataclass(frozen=True)
 class ModelResults:
-    """One model's results in one suite. `called` is what they call it, a name or a place.
+    """One model's results in one suite. `called` is the model's name or path in them.
 
-    `prompts`: task -> lighteval's hash of all that was asked. `temperature`: 0 is greedy decoding, None where it is not told.
-    `seconds`: of the whole run. `adapter_sha256`: of the weights of the adapter that answered, where the results tell.
+    `prompts`: task -> lighteval's hash of its prompts. `temperature`: 0 is greedy decoding. `seconds`: of the whole run.
+    `adapter_sha256`: of the adapter's weights. None stands for what the results do not record.
     """
 
     model: Model
@@ -52,7 +52,7 @@ class ModelResults:
     merged: Merged | None = None
 
     def of_tasks(self, names: Sequence[str]) -> "ModelResults":
-        """The same with these tasks only."""
+        """The results of these tasks only."""
         run = self.model.run
         scores = {task: score for task, score in run.scores.items() if task in names}
         return replace(self, model=replace(self.model, run=replace(run, scores=scores)))
@@ -60,7 +60,7 @@ class ModelResults:
 
 @dataclass(frozen=True)
 class SuiteComparison:
-    """One suite: the tuned model beside its base and baselines, as far as they were measured."""
+    """One suite: the tuned model beside its base and baselines, where they were measured."""
 
     suite: str
     tuned: ModelResults
@@ -69,25 +69,25 @@ class SuiteComparison:
 
     @property
     def evaluations(self) -> list[ModelResults]:
-        """The base first, baselines last."""
+        """All models, the base first and baselines last."""
         return [*([self.base] if self.base else []), self.tuned, *self.baselines]
 
     @cached_property
     def report(self) -> Report:
-        """On the tasks that the tuned model was scored on."""
+        """The report on the tasks that the tuned model has a score of."""
         return make_report([comparable(one, self.tuned)[0].model for one in self.evaluations])
 
     @property
     def other_prompts(self) -> dict[str, list[str]]:
-        """Model -> the tasks that it was asked with other prompts than the tuned model, and has no score of in the report."""
+        """Model -> tasks with other prompts than the tuned model's, which are left out of the report."""
         return {one.model.name: other for one in self.evaluations if (other := comparable(one, self.tuned)[1])}
 
 
 def read_comparisons(tuned: Sequence[Path], base: Sequence[Path], baselines: Sequence[Path]) -> list[SuiteComparison]:
-    """The suites that the tuned model was scored on, in their order.
+    """The suites that the tuned model has scores of, in their order.
 
-    Of each path a results file, or the newest of each suite in a folder; a baseline's may also be a folder in which
-    eval_tasks.run left several models. Raises UserError.
+    Each path is a results file, or a folder, from which the newest results of each suite are taken; a baseline's may also be
+    the --out of eval_tasks.run with several models. Raises UserError.
     """
     mine, theirs = read_evaluations("tuned", tuned), read_evaluations("base", base)
     if any(one.model.run.baseline for one in mine.values()):
@@ -103,7 +103,7 @@ def read_comparisons(tuned: Sequence[Path], base: Sequence[Path], baselines: Seq
 def read_evaluations(name: str, paths: Sequence[Path]) -> dict[str, ModelResults]:
     """Suite -> the results of one model, shown as `name`.
 
-    Raises UserError, also where paths hold different models or the same task twice.
+    Raises UserError, also for paths with different models or the same task twice.
     """
     parts: dict[str, list[ModelResults]] = {}
     for path in paths:
@@ -122,7 +122,7 @@ def read_evaluations(name: str, paths: Sequence[Path]) -> dict[str, ModelResults
 
 
 def baseline_places(paths: Sequence[Path]) -> dict[str, list[Path]]:
-    """Baseline -> where its results are, the simplest baseline first. Raises UserError for a path without any."""
+    """Baseline -> paths of its results, the simplest baseline first. Raises UserError for a path without a baseline."""
     found: dict[str, list[Path]] = {}
     for path in paths:
         places = [(run.model, place) for place in _places(path) if (run := read_run(place)).baseline]
@@ -137,9 +137,9 @@ def baseline_places(paths: Sequence[Path]) -> dict[str, list[Path]]:
 
 
 def comparable(evaluation: ModelResults, tuned: ModelResults) -> tuple[ModelResults, list[str]]:
-    """What can stand beside the tuned model's scores, and the tasks that cannot: they were asked with other prompts.
+    """The results that are comparable with the tuned model's, and the tasks that are not, since their prompts differ.
 
-    Where both kept their answers, differences are taken over the rows that both answered, and nothing needs to go.
+    Where both runs kept their answers, differences are taken over shared rows, and every task is comparable.
     """
     shared = [task for task in evaluation.model.run.scores if task in tuned.model.run.scores]
     other = [
@@ -171,7 +171,7 @@ def _read_file(name: str, file: Path) -> ModelResults:
 
 
 def _joined(one: ModelResults, other: ModelResults) -> ModelResults:
-    """Two runs of one model over tasks of one suite, as one. Raises UserError."""
+    """Merges two runs of one model over different tasks of one suite. Raises UserError."""
     first, second = one.model.run, other.model.run
     if twice := sorted(first.scores.keys() & second.scores.keys()):
         raise UserError(f"two of the results have scores of {twice[0]}; give each task once")
@@ -195,7 +195,7 @@ def _joined(one: ModelResults, other: ModelResults) -> ModelResults:
 
 
 def _places(path: Path) -> list[Path]:
-    """The path itself if it holds one model's results, else the folders in it that hold some."""
+    """The path itself if it holds one model's results, else its subfolders with results."""
     if not path.is_dir() or len({file.parent for file in path.rglob("results_*.json")}) <= 1:
         return [path]
     return [folder for folder in sorted(path.iterdir()) if folder.is_dir() and any(folder.rglob("results_*.json"))]
@@ -210,7 +210,7 @@ def _prompts(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _merged(folder: Path) -> Merged | None:
-    """What training.merge says is in a merged model's folder; None where it is not here."""
+    """The adapters in a merged model's merge.json; None without one."""
     try:
         adapters = json.loads((folder / "merge.json").read_text(encoding="utf-8"))["adapters"]
         return tuple((str(one["name"]), str(one["sha256"]), float(one["weight"])) for one in adapters)

@@ -1,4 +1,4 @@
-"""Values as Markdown: names from files that cannot break the card, and figures with their units."""
+"""Values as Markdown: escaped names from files, and figures with their units."""
 
 import math
 import re
@@ -19,7 +19,7 @@ _LOCAL_PATH = re.compile(
 
 
 def plain(value: Any, longest: int = LONGEST_NAME) -> str:
-    """One line of text that Markdown shows as it stands, also in a table's cell. Paths of a machine are left out."""
+    """One line of text, escaped for Markdown and its tables. Local paths are left out."""
     line = " ".join(str(value).split())
     line = "".join(char for char in line if char.isprintable())
     line = _LOCAL_PATH.sub("(local path)", line)
@@ -74,7 +74,7 @@ def duration(value: Any) -> str:
 
 
 def identifier(value: Any) -> str:
-    """A name or hash as code; nothing in it can end the code or the cell."""
+    """A name or hash as code, without characters that could end the code or the cell."""
     return f"`{re.sub(r'[^A-Za-z0-9_.:-]', '', str(value))[:LONGEST_NAME]}`" if value else MISSING
 
 
@@ -84,7 +84,7 @@ def listed(words: Sequence[str]) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of ready cells. A column whose name ends in a colon is aligned to the right, as its rule's colon says."""
+    """A table of ready cells. A column whose name ends in a colon is aligned to the right."""
     header = [column.removesuffix(":") for column in columns]
     rule = ["---:" if column.endswith(":") else ":---" for column in columns]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))

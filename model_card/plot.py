@@ -1,7 +1,4 @@
-"""The card's picture of the scores: for each task a line with its name above it, so that it is read on a phone as well.
-
-Its ground is white in the Hub's dark mode too.
-"""
+"""The card's plot of the scores: one line per task with its name above it, readable on a phone, white also in dark mode."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +8,7 @@ from eval_tasks.reporting.plot import FAINT, INK, draw_scores, frame, legend, li
 from eval_tasks.reporting.table import metric_name, title
 
 SHOWN_WIDTH = 480
-"""Pixels that the card gives it on a large screen; a phone makes it as wide as there is room."""
+"""Width in pixels on a large screen; a phone uses its full width."""
 
 WIDTH = 4.6
 """Inches, so that text of 10 points is about 10 pixels high on a phone 360 pixels wide, and 14 at SHOWN_WIDTH."""

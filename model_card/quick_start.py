@@ -1,8 +1,8 @@
-"""The quick start: three programs that ask the model the same thing, each of which runs as it stands.
+"""The quick start: three programs with the same prompt, each of which runs as printed.
 
-All decode greedily and without the penalties that a base's generation config may hold, as the evaluation does, in the data type
-of the base's own weights, which vLLM would otherwise change (float32 becomes bfloat16). vLLM takes the base's tokenizer, of
-which training leaves a copy with the adapter.
+All decode greedily, without the penalties of the base's generation config, as the evaluation does, and in the dtype of the
+base's own weights, which vLLM would otherwise change (float32 becomes bfloat16). vLLM uses the base's tokenizer, which training
+copies to the adapter.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ BASE_FOLDER = "path/to/base-model"
 ADAPTER_FOLDER = "path/to/this-adapter"
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""What vLLM takes as max_lora_rank: MaxLoRARanks in
+"""Values of vLLM's max_lora_rank: MaxLoRARanks in
 https://github.com/vllm-project/vllm/blob/main/vllm/config/lora.py."""
 
 NOT_IN_VLLM = {
@@ -27,7 +27,7 @@ NOT_IN_VLLM = {
     "layer_replication": "replicated layers",
     "use_qalora": "QALoRA",
 }
-"""Field of an adapter's configuration -> what vLLM has no support for where it is set: _validate_features in
+"""Field of an adapter's configuration -> the feature, which vLLM does not support: _validate_features in
 https://github.com/vllm-project/vllm/blob/main/vllm/lora/peft_helper.py."""
 
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -42,7 +42,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "answer_generation": {"question": "Is a bulb in the box?", "snippets": ["A bulb came with the lamp.", "Bright enough."]},
 }
-"""Fields of an invented row: the first of these tasks that was measured is shown."""
+"""Fields of an invented row; the first of these tasks that was measured is shown."""
 
 TRANSFORMERS = '''\
 from peft import PeftModel
@@ -109,7 +109,7 @@ print(answer.choices[0].message.content)'''
 
 @dataclass(frozen=True)
 class QuickStart:
-    """Programs, and the command that serves the model; None where vLLM cannot take the adapter, for `obstacles`."""
+    """Programs, and the command that serves the model; None where vLLM cannot load the adapter because of `obstacles`."""
 
     transformers: str
     vllm: str | None
@@ -137,7 +137,7 @@ def quick_start(inputs: CardInputs) -> QuickStart:
 
 
 def max_lora_rank(config: Mapping[str, Any]) -> int | None:
-    """The least limit of vLLM's that the adapter's ranks fit into, None where none does."""
+    """The smallest max_lora_rank for the adapter's ranks; None if they are too large."""
     pattern = config.get("rank_pattern")
     ranks = [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else ())]
     if not all(isinstance(rank, int) for rank in ranks):
@@ -146,7 +146,7 @@ def max_lora_rank(config: Mapping[str, Any]) -> int | None:
 
 
 def vllm_obstacles(config: Mapping[str, Any]) -> list[str]:
-    """What vLLM does not support of an adapter."""
+    """Features of an adapter that vLLM does not support."""
     found = [words for field, words in NOT_IN_VLLM.items() if config.get(field)]
     if config.get("peft_type", "LORA") != "LORA":
         return ["anything but LoRA"]

@@ -1,4 +1,4 @@
-"""The card's tables, as Markdown. Below a figure stands its interval in small print, so that columns stay narrow."""
+"""The card's tables, as Markdown. An interval is in small print below its figure, so that columns stay narrow."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,17 +10,17 @@ from model_card import markdown
 from model_card.inputs import CardInputs
 
 SHORT = 12
-"""Digits of a fingerprint in a table; the one that was trained on is given in full."""
+"""Digits shown of a fingerprint in a table; the one that was trained on is shown in full."""
 
 UNBROKEN = "\u00a0"
-"""A space at which no line ends: on a phone a table is scrolled, and an interval stays in one line."""
+"""A non-breaking space, so that an interval stays on one line."""
 
 
 # --- Scores ---
 
 
 def scores_table(report: Report, lines: Sequence[tuple[str, Line]]) -> str:
-    """Base, tuned model and their difference. `lines`: what a line is called -> the line; one without a metric is a mean."""
+    """Base, tuned model and their difference. `lines`: name -> line; a line without a metric is a mean."""
     beside = report.last > 0
     columns = ["Task", *(["Base:"] if beside else []), "Tuned:", *(["Difference:"] if beside else []), "Unreadable:"]
     rows = []
@@ -32,7 +32,7 @@ def scores_table(report: Report, lines: Sequence[tuple[str, Line]]) -> str:
 
 
 def baselines_table(report: Report, lines: Sequence[tuple[str, Line]]) -> str | None:
-    """The tuned model beside baselines, the highest score of a line in bold; None where there is no baseline."""
+    """The tuned model beside baselines, the highest score of a line in bold; None without baselines."""
     shown = range(report.last, len(report.models))
     lines = [(name, line) for name, line in lines if any(line.cells[place] for place in shown[1:])]
     if not lines:
@@ -80,7 +80,7 @@ def _with_small(text: str, small: str) -> str:
 
 
 def configs_table(data: Manifest | None, trained_on: str) -> str | None:
-    """The config that was trained on and all tasks; families say nothing more."""
+    """The config that was trained on and the configs of all tasks, without families."""
     from common.tasks import FAMILIES
 
     if data is None:
@@ -116,7 +116,7 @@ def licences_table(inputs: CardInputs) -> str:
 
 
 def recipe_table(inputs: CardInputs) -> str:
-    """Settings and measurements of the training run; what it did not record has no line."""
+    """Recorded settings and measurements of the training run."""
     plain, figure, count = markdown.plain, markdown.figure, markdown.count
     lora, summary = inputs.adapter.lora, inputs.adapter.summary
     versions = inputs.adapter.section("versions")
@@ -160,7 +160,7 @@ def _hardware(inputs: CardInputs) -> str:
 
 
 def _module_kinds(modules: Any) -> str:
-    """PEFT writes `all-linear` out as every module's full name; the last part of a name says what kind it is."""
+    """Kinds of modules, the last part of their names: PEFT writes `all-linear` out as every module's full name."""
     if isinstance(modules, list):
         return ", ".join(sorted({str(module).rsplit(".", 1)[-1] for module in modules})) or markdown.MISSING
     return str(modules or markdown.MISSING)

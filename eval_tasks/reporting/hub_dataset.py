@@ -1,5 +1,5 @@
-"""Results of runs as a dataset repository, laid out as lighteval's own repositories of details are, so that what reads those
-reads it: EvaluationTracker.push_to_hub in
+"""Results of runs as a dataset repository in the layout of lighteval's own details repositories, see
+EvaluationTracker.push_to_hub in
 https://github.com/huggingface/lighteval/blob/v0.13.0/src/lighteval/logging/evaluation_tracker.py
 
     results_TIME.json, results_TIME.parquet     a run's scores and settings
@@ -43,13 +43,13 @@ class LightevalRun:
 
     @property
     def model(self) -> str:
-        """What lighteval was given: a Hub id, a folder, a name."""
+        """The model that lighteval was given: a Hub id, a folder, a name."""
         name = str(self.document.get("config_general", {}).get("model_name") or "")
         return str(Path(name).resolve()) if Path(name).exists() else name
 
 
 def read_runs(paths: Iterable[Path]) -> list[LightevalRun]:
-    """The runs that `results_files` takes of these folders, all of one model. Raises UserError."""
+    """The runs that `results_files` finds in these folders, all of one model. Raises UserError."""
     runs = {file: _read_run(file) for path in paths for file in results_files(path)}
     if len(models := sorted({run.model for run in runs.values()})) > 1:
         raise UserError(f"{models[0]} and {models[1]} are two models; publish the results of each to a repository of its own")
@@ -65,12 +65,12 @@ def _read_run(file: Path) -> LightevalRun:
 
 
 def public_name(model: str) -> str:
-    """A model's name without the folder that it is in."""
+    """A model's name without its folder."""
     return Path(model).name if _is_path(model) else model
 
 
 def public_document(document: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """A results file without what is of this machine alone: paths, addresses, tokens. `model`: what it calls the model."""
+    """A results file without local paths, addresses and tokens, and with `model` as the model's name."""
     places = sorted({str(Path.home()), str(Path.cwd()), *_paths_in(document)} - {"/"}, key=len, reverse=True)
     cleaned: dict[str, Any] = _public(document, places)
     general = cleaned["config_general"]
@@ -109,14 +109,14 @@ def _paths_in(value: Any) -> set[str]:
 
 
 def _is_path(text: str) -> bool:
-    """Whether the whole text is a path: it looks like one, or is one here."""
+    """Whether the whole text is a path: it looks like one, or it exists."""
     if "\n" in text or len(text) > 1000:
         return False
     return text.startswith(("/", "~", "./", "../")) or ("/" in text and Path(text).exists())
 
 
 def write_files(folder: Path, runs: Iterable[LightevalRun], model: str) -> list[str]:
-    """Writes the repository's files but for its card; returns their paths."""
+    """Writes the repository's files without its card; returns their paths."""
     import shutil
 
     import pyarrow as pa
@@ -139,7 +139,7 @@ def write_files(folder: Path, runs: Iterable[LightevalRun], model: str) -> list[
 
 
 def config_name(task: str) -> str:
-    """`shop_also_buy_0` for `shop:also_buy|0`, as lighteval has it."""
+    """`shop_also_buy_0` for `shop:also_buy|0`, as lighteval names it."""
     return re.sub(r"\W", "_", task)
 
 

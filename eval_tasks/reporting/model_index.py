@@ -1,6 +1,6 @@
-"""Scores in the metadata of a model's README.md (`model-index`), and beside what others have put there.
+"""Scores in the `model-index` of a model's README.md; scores of others in it are kept.
 
-The Hub's other form, `.eval_results/*.yaml`, is written by eval_tasks.publish, which also puts its scores here. Format:
+The Hub's other form, `.eval_results/*.yaml`, is in model_metadata.py. Format:
 https://github.com/huggingface/hub-docs/blob/main/modelcard.md.
 """
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
 LOCAL = "local"
-"""What stands for the dataset where it is not on the Hub."""
+"""The dataset's type in the model-index where it is not on the Hub."""
 
 
 def eval_result(
     task: Task, value: float, few_shots: int, dataset_id: str | None, revision: str | None, max_samples: int | None = None
 ) -> "EvalResult":
-    """A score on the test rows of a task, for the model-index: on at most `max_samples` of them. `dataset_id` None: local."""
+    """One task's score for the model-index, on at most `max_samples` test rows. `dataset_id` is None for a local dataset."""
     from huggingface_hub import EvalResult
 
     metric = metric_words(task.metric)
@@ -41,7 +41,7 @@ def eval_result(
 
 
 def read_card(readme: str) -> Any:
-    """A README.md as huggingface_hub reads it, an empty one too. Raises UserError where its metadata cannot be read."""
+    """A README.md, which may be empty, as a ModelCard. Raises UserError where its metadata cannot be read."""
     import yaml
     from huggingface_hub import ModelCard
 
@@ -53,9 +53,9 @@ def read_card(readme: str) -> Any:
 
 
 def with_results(readme: str, results: "Sequence[EvalResult]", name: str) -> str:
-    """A model's README.md with these scores; what it had of the dataset's or a local build's same tasks goes, all else stays.
+    """A model's README.md with these scores in place of former ones of the same tasks, on the same datasets or a local build.
 
-    `name` is the model's, where its card has none. Raises UserError for a card whose metadata cannot be read.
+    `name` becomes the model's name if the card has none. Raises UserError for a card whose metadata cannot be read.
     """
     card = read_card(readme)
     datasets, tasks = {LOCAL, *(result.dataset_type for result in results)}, {result.dataset_config for result in results}
@@ -70,15 +70,15 @@ def with_results(readme: str, results: "Sequence[EvalResult]", name: str) -> str
 
 
 def over_former(readme: str, former: str) -> str:
-    """A new README.md in place of `former`, without losing the scores in its model-index that others put there.
+    """A new README.md that replaces `former`, with the scores of others in the former model-index.
 
-    A new score of a local build gives way to one of the same value that names its dataset on the Hub; the new ones of a
-    dataset take the place of its former ones; former ones of a local build go.
+    A new score on a local build is replaced by a former one of the same value that names its dataset on the Hub. New scores
+    on a dataset replace its former ones. Former scores on a local build are dropped.
     """
     card = read_card(readme)
     try:
         before = read_card(former).data.eval_results or []
-    except UserError:  # what cannot be read holds no score that the Hub shows
+    except UserError:  # the Hub shows no score of metadata that cannot be read
         before = []
     published = {
         (result.dataset_config, result.metric_type, result.metric_value): result
@@ -100,9 +100,9 @@ def over_former(readme: str, former: str) -> str:
 
 
 def contradicted(scores: Mapping[str, float], files: Mapping[str, str]) -> list[str]:
-    """Tasks of which a file in `.eval_results` holds another value than `scores`.
+    """Tasks for which a file in `.eval_results` holds another value than `scores`.
 
-    `files`: path -> content; what cannot be read is passed over.
+    `files`: path -> content; unreadable files are skipped.
     """
     import yaml
     from huggingface_hub import parse_eval_result_entries
