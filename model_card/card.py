@@ -177,7 +177,7 @@ def how_measured(inputs: CardInputs) -> str:
     """Decoding, few-shot examples and date, in a sentence."""
     run = inputs.tuned.model.run
     shots = sorted({score.few_shots for score in run.scores.values()})
-    examples = "no solved examples" if shots == [0] else f"{' or '.join(map(str, shots))} solved examples"
+    examples = "no few-shot examples" if shots == [0] else f"{' or '.join(map(str, shots))} few-shot examples"
     day = markdown.plain(shown_time(run.times[0]).partition(" ")[0])
     return f"{decoding(inputs.tuned).capitalize()}, {examples} in the prompts; measured on {day}."
 

@@ -44,7 +44,7 @@ def _of_model(inputs: CardInputs, tuned: ModelResults) -> Iterator[str]:
             measured, own = _short(tuned.adapter_sha256), _short(weights)
             yield f"The scores are of other weights than this adapter's: {measured} was measured, and this is {own}."
     elif tuned.called and not _names(tuned.called) & _names(inputs.adapter.name, inputs.repo_id, inputs.title):
-        yield f"The results call the model that was measured {called}; nothing in them tells that it is this adapter."
+        yield f"The results call the model that was measured {called}; nothing in them shows that it is this adapter."
 
 
 def _of_base(inputs: CardInputs, base: ModelResults | None) -> Iterator[str]:
@@ -109,7 +109,7 @@ def _of_wording(inputs: CardInputs) -> Iterator[str]:
     ]
     if reworded:
         shown = _tasks(reworded, inputs)
-        yield f"The prompts that were asked are in other words than those of the quick start's version, in {shown}."
+        yield f"The prompts of the evaluation differ in wording from the quick start's templates, in {shown}."
 
 
 def _of_decoding(suite: SuiteComparison) -> Iterator[str]:
@@ -128,7 +128,7 @@ def decoding(evaluation: ModelResults) -> str:
         words = "greedy decoding"
     else:
         words = f"sampling at temperature {evaluation.temperature:g}"
-    return f"{words}, limited to answers that can be read" if evaluation.constrained else words
+    return f"{words}, constrained to readable answers" if evaluation.constrained else words
 
 
 def _names(*names: str | None) -> set[str]:

@@ -22,11 +22,11 @@ CONSTRAINED = "_constrained"
 """Suffix that eval_tasks gives the name of a model with constrained decoding."""
 
 BASELINES = {
-    "random": "a label, an order or a train row drawn at random",
-    "majority": "the commonest answer of the train rows",
-    "tfidf": "likeness of words (TF-IDF), with a linear model over it",
-    "bm25": "likeness of words (BM25)",
-    "minilm": "likeness of sentence embeddings (all-MiniLM-L6-v2), with a linear model over it",
+    "random": "a random label, order or train row",
+    "majority": "the most frequent answer of the train rows",
+    "tfidf": "TF-IDF similarity with a linear model",
+    "bm25": "BM25 similarity",
+    "minilm": "similarity of sentence embeddings (all-MiniLM-L6-v2) with a linear model",
 }
 """Baseline of eval_tasks, the simplest first -> its method."""
 

@@ -105,7 +105,7 @@ def sources_table(data: Manifest | None) -> str | None:
         [markdown.plain(name), *map(markdown.count, (source.read, source.used, source.left_out))]
         for name, source in data.sources.items()
     ]
-    return markdown.table(["Source", "Records read:", "In a row:", "Left out, with a reason:"], rows)
+    return markdown.table(["Source", "Records read:", "Used in a row:", "Left out, with a reason:"], rows)
 
 
 def licences_table(inputs: CardInputs) -> str:
@@ -126,23 +126,23 @@ def recipe_table(inputs: CardInputs) -> str:
         ("LoRA alpha", figure(lora.get("lora_alpha"))),
         ("LoRA dropout", figure(lora.get("lora_dropout"))),
         ("LoRA modules", plain(_module_kinds(lora.get("target_modules")))),
-        ("Mixture of tasks", plain(summary.get("task_weights") or markdown.MISSING)),
-        ("Options in a fixed order at first, share of an epoch", figure(summary.get("sorted_options") or None)),
+        ("Task weights", plain(summary.get("task_weights") or markdown.MISSING)),
+        ("Curriculum, share of the epoch with options in a fixed order", figure(summary.get("sorted_options") or None)),
         ("Learning rate", figure(summary.get("learning_rate"))),
         ("Epochs", figure(summary.get("epochs"))),
         ("Steps", count(summary.get("steps"))),
         ("Rows per step", figure(summary.get("rows_per_step"))),
-        ("Most tokens in a row", count(summary.get("max_length"))),
+        ("Maximum tokens per row", count(summary.get("max_length"))),
         ("Seed", count(summary.get("seed"))),
         ("Training loss", figure(summary.get("train_loss"))),
         ("Validation loss", figure(summary.get("validation_loss"))),
         ("Hardware", _hardware(inputs)),
-        ("Time", markdown.duration(summary.get("seconds"))),
+        ("Training time", markdown.duration(summary.get("seconds"))),
         ("Tokens", count(summary.get("tokens"))),
         ("Throughput", figure(summary.get("tokens_per_second"), "tokens/s")),
         ("Peak memory", markdown.size(summary.get("peak_memory_bytes"))),
         ("Emissions", figure(summary.get("emissions_kg"), "kg CO2e")),
-        ("Time of the evaluation", markdown.duration(inputs.tuned.seconds)),
+        ("Evaluation time", markdown.duration(inputs.tuned.seconds)),
         ("Versions", plain(", ".join(f"{name} {version}" for name, version in versions.items())) or markdown.MISSING),
     ]
     return markdown.table(["Setting or measurement", "Value"], [row for row in rows if row[1] != markdown.MISSING])

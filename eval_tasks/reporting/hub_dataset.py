@@ -193,7 +193,7 @@ def card(repo_id: str, model: str, run: Run, paths: Iterable[str]) -> str:
 {chr(10).join(rows)}
 
 {limited}The newest run of each suite, measured with [lighteval](https://github.com/huggingface/lighteval). {answers}, the
-config `results` holds scores and settings; a split is a run by its time, and `latest` the newest.
+config `results` holds scores and settings; each split is one run, named by its time, and `latest` is the newest.
 
 ```python
 from datasets import load_dataset
@@ -201,7 +201,7 @@ from datasets import load_dataset
 {load}
 ```
 
-The answers stand beside the rows that were asked: these keep the licences of their dataset.
+The answers are stored with the prompts that were asked, which keep the licences of their dataset.
 """
 
 

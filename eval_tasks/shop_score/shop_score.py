@@ -16,31 +16,30 @@ from eval_tasks.metrics.embeddings import SENTENCE_MODELS
 from eval_tasks.reporting.intervals import TaskValues, interval, overall_interval
 
 DESCRIPTION = """\
-Scores what a language model answered to the questions of an online shop: twelve tasks (rating a review, relations of queries
-and products, ranking, co-purchases, next queries, titles, answers from reviews), and all metrics of ShopBench, the benchmark of
-the KDD Cup 2024, as its official scorer computes them. Answers of many tasks go in together; out come each task's score, the
-mean over tasks, the share of answers that could not be read, and bootstrap intervals on demand.
+Scores a language model's answers on twelve tasks of an online shop (rating a review, relations of queries and products,
+ranking, co-purchases, next queries, titles, answers from reviews), and on all metrics of ShopBench, the benchmark of the KDD
+Cup 2024, as its official scorer computes them. One call may mix tasks; it returns each task's score, the mean over tasks, the
+share of unparsable answers, and optional bootstrap intervals.
 """
 
 KWARGS_DESCRIPTION = f"""
 Args:
-    predictions (list of str): what the model said, as it said it.
-    references (list): the right answers. A number, a list or a text as the task needs it, or the same as JSON, as in the
+    predictions (list of str): the model's answers, unchanged.
+    references (list): the right answers: a number, a list or a text, depending on the task, or the same as JSON, as in the
         `answer` column of the dataset.
     tasks (list of str, or one str for all rows): for each row the name of its task ({", ".join(TASKS)})
         or of its metric in ShopBench ({", ".join(TASK_TYPES)}).
     intervals (bool): whether to bootstrap a 95 % interval of each score. Default: False.
-    groups (list, optional): for each row a label of what it belongs to, such as its product. Rows that belong together are
-        drawn together for the intervals.
-    seed (int): of the intervals. Default: 0.
-    sentence_model (str, optional): folder or Hub id for sent-transformer, in place of {SENTENCE_MODELS["sent-transformer"]}.
+    groups (list, optional): for each row a group label, such as its product. Rows of a group are resampled together for the
+        intervals.
+    seed (int): seed of the intervals. Default: 0.
+    sentence_model (str, optional): folder or Hub id for sent-transformer, instead of {SENTENCE_MODELS["sent-transformer"]}.
 
 Returns:
     overall (float or None): the mean over the tasks that were scored.
-    unparsable (float): the share of all answers in which nothing could be read. They count in the scores.
+    unparsable (float): the share of unparsable answers; they count in the scores.
     tasks (dict): for each task its `metric`, `score` (from 0 to 1), `rows`, `unparsable`, and with intervals `low` and `high`.
-        A task that cannot be scored here, for want of a model or package, has the score None and a `reason`, and does not
-        count in `overall`.
+        A task whose model or package is missing has the score None and a `reason`, and does not count in `overall`.
     low, high (float): the interval of `overall`, with intervals.
 
 Examples:

@@ -124,7 +124,7 @@ def test_figures_are_those_of_the_report_to_the_last_digit(options, tmp_path):
         texts = [(value, small.split(", p ")[0].split(", p")[0]) for value, small in cells(report, line)]
         wanted = [f"{value} / {small}" for value, small in (texts[2], texts[3], texts[5])]
         assert [cell.replace("*", "") for cell in table_cells(text, shown)[1:4]] == wanted
-        baselines = text.partition("### What needs no language model")[2]
+        baselines = text.partition("### Baselines without a language model")[2]
         assert [cell.replace("*", "") for cell in table_cells(baselines, shown)[1:]] == [texts[3][0], texts[4][0]]
     assert "standard errors" not in text
 
@@ -133,14 +133,14 @@ def test_baselines_stand_beside_the_tuned_model_the_best_of_a_line_in_bold(optio
     write_baseline(tmp_path / "out" / "tfidf", "tfidf", {"review_rating": 0.9, "also_buy": 0.1})
     write_baseline(tmp_path / "out" / "random", "random", dict.fromkeys(TUNED, 0.2))
     text = build(options | {"--baseline-results": tmp_path / "out"})
-    baselines = text.partition("### What needs no language model")[2]
+    baselines = text.partition("### Baselines without a language model")[2]
     assert table_cells(baselines, "Task") == ["Task", "Tuned", "random", "tfidf"]
     assert table_cells(baselines, TASKS["review_rating"].title)[1:] == ["0.600", "0.200", "**0.900**"]
     assert table_cells(baselines, TASKS["also_buy"].title)[1:] == ["**0.500**", "0.200", "0.100"]
     assert table_cells(baselines, TASKS["answer_generation"].title)[1:] == ["**0.350**", "0.200", "-"]
-    assert "- tfidf: likeness of words" in baselines
+    assert "- tfidf: TF-IDF similarity" in baselines
     assert "A baseline without a language model scores higher on 1 of 4:** Rating of a review (tfidf 0.900)" in text
-    assert "What needs no language model" not in build(options)
+    assert "Baselines without a language model" not in build(options)
 
 
 def test_other_benchmarks_have_tables_of_their_own_with_their_own_mean(options, tmp_path):
@@ -186,9 +186,9 @@ def test_a_task_that_the_base_was_not_asked_has_no_score_of_it(options, tmp_path
 
 def test_recipe_and_hardware_come_from_the_training_run(options):
     text = build(options)
-    cells = {name: table_cells(text, name)[1] for name in ("Time", "Throughput", "Peak memory", "Tokens", "Hardware")}
+    cells = {name: table_cells(text, name)[1] for name in ("Training time", "Throughput", "Peak memory", "Tokens", "Hardware")}
     assert cells == {
-        "Time": "1 min 15 s",
+        "Training time": "1 min 15 s",
         "Throughput": "1313 tokens/s",
         "Peak memory": "1.5 GB",
         "Tokens": "98,765",
@@ -200,7 +200,7 @@ def test_recipe_and_hardware_come_from_the_training_run(options):
 
 
 def test_options_in_a_fixed_order_are_told_where_a_run_began_with_them(options):
-    told = "Options in a fixed order at first, share of an epoch"
+    told = "Curriculum, share of the epoch with options in a fixed order"
     write_adapter(options["--adapter"], str(options["--adapter"].parent / "model"), sorted_options=0.33)
     assert table_cells(build(options), told)[1] == "0.33"
     write_adapter(options["--adapter"], str(options["--adapter"].parent / "model"), sorted_options=0.0)
@@ -249,10 +249,10 @@ def test_data_is_told_by_fingerprint_source_and_licence(options):
 
 
 def test_what_does_not_fit_together_stands_above_all_else(options):
-    assert "does not fit together" not in build(options)
+    assert "inconsistent" not in build(options)
     write_adapter(options["--adapter"], str(options["--adapter"].parent / "model"), dataset_fingerprint="f" * 64)
-    above = build(options).partition("## What it is for")[0]
-    assert "> **Read the scores with care: what this card is made from does not fit together.**\n> - The dataset below" in above
+    above = build(options).partition("## Intended use")[0]
+    assert "> **Read the scores with care: the inputs of this card are inconsistent.**\n> - The dataset below" in above
 
 
 def test_languages_are_those_of_the_rows(options):

@@ -134,16 +134,15 @@ def test_prompts_of_another_version_are_told(inputs, tmp_path):
         folder = tmp_path / str(len(wanted))
         changed = {"tuned": asked(folder / "tuned", prompt, "adapter"), "base": asked(folder / "base", prompt, "model")}
         found = told(inputs | changed | {"data": data})
-        assert [sentence for sentence in found if "in other words" in sentence] == [
-            f"The prompts that were asked are in other words than those of the quick start's version, in {name}."
-            for name in wanted
+        assert [sentence for sentence in found if "in wording" in sentence] == [
+            f"The prompts of the evaluation differ in wording from the quick start's templates, in {name}." for name in wanted
         ]
 
 
 def test_other_decoding_is_told(inputs, tmp_path):
     limited = write_results(tmp_path / "other", TUNED, model="adapter_constrained")
     (sentence,) = told(inputs | {"tuned": limited})
-    assert "with greedy decoding and the tuned model with greedy decoding, limited to answers that can be read" in sentence
+    assert "with greedy decoding and the tuned model with greedy decoding, constrained to readable answers" in sentence
     config = {"generation_parameters": {"temperature": 0.7}, "model_name": "model"}
     (sentence,) = told(inputs | {"base": write_results(tmp_path / "warm", BASE, model="model", model_config=config)})
     assert "The base was measured with sampling at temperature 0.7" in sentence

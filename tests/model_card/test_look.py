@@ -46,7 +46,7 @@ def test_on_a_large_screen_no_table_has_to_be_scrolled(page: Path, browser: Any,
     assert seen["page"] == 832
     assert len(seen["tables"]) >= 8
     assert [table for table in seen["tables"] if table[0]] == []
-    assert seen["headings"][:4] == ["What it is for", "Quick start", "Scores", "Data"]
+    assert seen["headings"][:4] == ["Intended use", "Quick start", "Scores", "Data"]
 
 
 def test_on_a_phone_the_page_is_as_wide_as_the_phone_and_the_plot_can_be_read(
