@@ -1,63 +1,59 @@
-"""A model pair in this process, on a GPU where there is one, else on the CPU."""
+"""Backend that generates in this process, on a GPU where there is one, else on the CPU."""
 
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from queue import SimpleQueue
 
-from .backend import Ask, ModelError, Said, State, Worker
+from .backend import AnswerRequest, Answers, BackendError, BackendState, BackendThread
 from .model_pair import ModelPair, load, public_names
-from .streaming import Job
+from .streaming import GenerationJob
 
 
-class LocalModel:
-    """Loads in the background. All work is done by one thread, request by request: a batch holds the rows of one prompt."""
+class LocalBackend:
+    """Loads in the background and generates in one thread, request by request: a batch holds the rows of one prompt."""
 
-    at_once = 1
+    max_concurrency = 1
 
     def __init__(self, base: str, adapter: str | None = None) -> None:
         self.names = public_names(base, adapter)
-        self._state = State("loading", "The model is about to load.")
+        self._state = BackendState("loading", "The model is about to load.")
         self._pair: Future[ModelPair] = Future()
-        self._jobs: SimpleQueue[Job] = SimpleQueue()
-        self._worker = Worker(lambda: self._work(base, adapter), "model")
+        self._jobs: SimpleQueue[GenerationJob] = SimpleQueue()
+        self._thread = BackendThread(lambda: self._run(base, adapter), "model")
 
     def start(self) -> None:
-        self._worker.start()
+        self._thread.start()
 
-    def state(self) -> State:
+    def state(self) -> BackendState:
         return self._state
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, timeout: float) -> None:
         self.start()
         try:
-            self._pair.result(timeout=seconds)
+            self._pair.result(timeout)
         except TimeoutError:
-            raise ModelError("The model is still loading. Try again in a minute.") from None
+            raise BackendError("The model is still loading. Try again in a minute.") from None
 
-    def stream(self, ask: Ask, seconds: float) -> Iterator[dict[str, Said]]:
+    def stream(self, request: AnswerRequest, timeout: float) -> Iterator[Answers]:
         self.wait(0)
-        job = Job(self._pair.result().question(ask), time.monotonic() + seconds)
+        job = GenerationJob(self._pair.result().tokenised(request), time.monotonic() + timeout)
         self._jobs.put(job)
         yield from job.read()
 
-    def _work(self, base: str, adapter: str | None) -> None:
+    def _run(self, base: str, adapter: str | None) -> None:
+        started = time.monotonic()
         try:
-            pair = self._load(base, adapter)
-        except ModelError as error:
-            self._state = State("failed", str(error))
+            pair = load(base, adapter, self._loading)
+        except BackendError as error:
+            self._state = BackendState("failed", str(error))
             self._pair.set_exception(error)
             return
+        name = list(self.names.values())[-1]
+        self._state = BackendState("ready", f"{name} is ready; it took {time.monotonic() - started:.0f} seconds to load.")
         self._pair.set_result(pair)
         while True:
-            pair.write(self._jobs.get())
-
-    def _load(self, base: str, adapter: str | None) -> ModelPair:
-        started = time.monotonic()
-        pair = load(base, adapter, self._loading)
-        name = list(self.names.values())[-1]
-        self._state = State("ready", f"{name} is ready; it took {time.monotonic() - started:.0f} seconds to load.")
-        return pair
+            pair.run(self._jobs.get())
 
     def _loading(self, stage: str) -> None:
-        self._state = State("loading", stage)
+        self._state = BackendState("loading", stage)

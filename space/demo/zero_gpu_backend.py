@@ -1,7 +1,7 @@
-"""A model pair on a Space with ZeroGPU, where each request gets a GPU for some seconds, in a process of its own.
+"""Backend for a Space on ZeroGPU, where each request gets a GPU for some seconds, in a process of its own.
 
-https://huggingface.co/docs/hub/spaces-zerogpu: the model is put on "cuda" before the page is launched, by the thread that
-launches it, since the package `spaces` stands in for the GPU in that thread only. So here the page waits for the model.
+https://huggingface.co/docs/hub/spaces-zerogpu: the model is moved to "cuda" before the page is launched, by the launching
+thread, since the package `spaces` emulates the GPU in that thread only. So here the page waits for the model.
 """
 
 import time
@@ -9,21 +9,21 @@ from collections.abc import Iterator
 from contextlib import closing
 from threading import Thread
 
-from .backend import Ask, Busy, ModelError, Said, State
+from .backend import AnswerRequest, Answers, BackendBusy, BackendError, BackendState
 from .model_pair import ModelPair, load, log, public_names
-from .streaming import Job, Question
+from .streaming import GenerationJob, TokenisedRequest
 
 GPU_SECONDS = 20
-"""What a request asks for at most, and what a visitor must have left; what is used is what counts."""
+"""The GPU time that a request reserves and the visitor must have left; only the time that it uses is charged."""
 
 STARTING_SECONDS = 8
-"""Of these, for moving the weights to the GPU."""
+"""The part of it that moving the weights to the GPU may take."""
 
 
-class ZeroGpuModel:
-    """Requests at once each have their own GPU process; where the GPU itself is waited for, `spaces` says so on the page."""
+class ZeroGpuBackend:
+    """Each request has its own GPU process; while it waits for a GPU, `spaces` says so on the page."""
 
-    at_once = 4
+    max_concurrency = 4
 
     def __init__(self, base: str, adapter: str | None = None) -> None:
         import spaces
@@ -32,50 +32,50 @@ class ZeroGpuModel:
         self._pair: ModelPair | None = None
         try:
             self._pair = load(base, adapter, lambda stage: print(stage, flush=True))
-            self._state = State("ready", f"{list(self.names.values())[-1]} is ready, on ZeroGPU.")
-        except ModelError as error:
-            self._state = State("failed", str(error))
+            self._state = BackendState("ready", f"{list(self.names.values())[-1]} is ready, on ZeroGPU.")
+        except BackendError as error:
+            self._state = BackendState("failed", str(error))
 
-        # It takes and gives what can be pickled. An error that it raised would lose its sentence on the way.
-        def answers(question: Question, seconds: float) -> Iterator[dict[str, Said] | ModelError]:
-            job = Job(question, time.monotonic() + seconds)
-            Thread(target=self._loaded().write, args=(job,), daemon=True).start()
+        # Arguments and results are pickled. An error is yielded, since `spaces` would drop the message of a raised one.
+        def generate(request: TokenisedRequest, timeout: float) -> Iterator[Answers | BackendError]:
+            job = GenerationJob(request, time.monotonic() + timeout)
+            Thread(target=self._loaded().run, args=(job,), daemon=True).start()
             try:
                 yield from job.read()
-            except ModelError as error:
+            except BackendError as error:
                 yield error
 
-        self._answers = spaces.GPU(answers, duration=GPU_SECONDS)
+        self._generate = spaces.GPU(generate, duration=GPU_SECONDS)
 
     def start(self) -> None:
-        """It has loaded already."""
+        """Nothing to do: the model was loaded by the constructor."""
 
-    def state(self) -> State:
+    def state(self) -> BackendState:
         return self._state
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, timeout: float) -> None:
         self._loaded()
 
-    def stream(self, ask: Ask, seconds: float) -> Iterator[dict[str, Said]]:
-        """Waiting for a GPU is no part of `seconds`. Must run in the thread of a Gradio event: it tells who the visitor is."""
+    def stream(self, request: AnswerRequest, timeout: float) -> Iterator[Answers]:
+        """`timeout` excludes waiting for a GPU. Must run in the thread of a Gradio event, which identifies the visitor."""
         import gradio
 
-        question = self._loaded().question(ask)
+        tokenised = self._loaded().tokenised(request)
         try:
-            with closing(self._answers(question, min(seconds, GPU_SECONDS - STARTING_SECONDS))) as updates:
+            with closing(self._generate(tokenised, min(timeout, GPU_SECONDS - STARTING_SECONDS))) as updates:
                 for update in updates:
-                    if isinstance(update, ModelError):
+                    if isinstance(update, BackendError):
                         raise update
                     yield update
-        except gradio.Error as error:  # no GPU, no quota: what ZeroGPU says is meant for the visitor
-            raise Busy(str(error.message)) from None
-        except ModelError:
+        except gradio.Error as error:  # no GPU or no quota: ZeroGPU's message is meant for the visitor
+            raise BackendBusy(str(error.message)) from None
+        except BackendError:
             raise
         except Exception as error:
             log(error)
-            raise ModelError("The GPU gave no answer. Try again in a minute.") from None
+            raise BackendError("The GPU gave no answer. Try again in a minute.") from None
 
     def _loaded(self) -> ModelPair:
         if self._pair is None:
-            raise ModelError(self._state.message)
+            raise BackendError(self._state.message)
         return self._pair
