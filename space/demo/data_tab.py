@@ -6,7 +6,8 @@ import gradio as gr
 
 from common.tasks import TASKS, read_fields
 
-from .dataset_pages import DatasetError, RowPage, RowSource
+from .dataset_pages import DatasetError, DatasetReader, RowPage
+from .examples import ExampleRows
 from .html import alert, hint, row_card
 
 PAGE_ROWS = 10
@@ -14,7 +15,7 @@ MAX_FILTER_CHARS = 200
 EVENT_OPTIONS = {"queue": False, "show_progress": "minimal", "api_visibility": "private"}
 
 
-def data_tab(source: RowSource) -> None:
+def data_tab(source: DatasetReader | ExampleRows) -> None:
     """The tab is filled when it is opened, so that the page does not wait for a dataset."""
     with gr.Tab("Data", id="data", elem_id="tab-data") as tab:
         with gr.Row(elem_classes="controls"):

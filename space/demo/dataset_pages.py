@@ -9,11 +9,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from common.answers import gold, render_completion
 from common.tasks import TASKS
 
 from .backend import public_name
-from .examples import Examples
 
 FILE = re.compile(r"data/([^/]+)/([^/]+)-[0-9]+-of-[0-9]+\.parquet")
 """Path of a file: its task and its split."""
@@ -47,26 +45,6 @@ class RowPage:
     rows: tuple[ShownRow, ...]
     start: int
     total: int
-
-
-class ExampleRows:
-    """The page's own examples, browsed where no dataset is set."""
-
-    name = "the examples of this page"
-
-    def __init__(self, examples: Examples) -> None:
-        self._examples = {task: rows for task, rows in examples.items() if task in TASKS}
-
-    def contents(self) -> Contents:
-        return dict.fromkeys(self._examples, ("examples",))
-
-    def page(self, task: str, split: str, words: str, start: int, count: int) -> RowPage:
-        rows = [
-            ShownRow(row.prompt, render_completion(TASKS[task], gold(TASKS[task], row.answer)), row.origin, "")
-            for row in self._examples.get(task, ())
-        ]
-        found = [row for row in rows if words.lower() in row.prompt.lower() or words.lower() in row.completion.lower()]
-        return RowPage(tuple(found[start : start + count]), start, len(found))
 
 
 class DatasetReader:
@@ -178,9 +156,6 @@ class DatasetReader:
                 )
         except (HTTPError, OSError) as error:
             raise DatasetError(f"The Hub does not give out {self.name} now. Try again later.") from error
-
-
-RowSource = DatasetReader | ExampleRows
 
 
 def task_and_split(path: str) -> tuple[str, str]:

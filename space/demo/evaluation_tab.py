@@ -11,10 +11,9 @@ from typing import Any
 
 from common.tasks import TASKS
 
+from . import ROOT
 from .html import escaped, hint
 
-ROOT = Path(__file__).parents[1]
-"""The Space's folder."""
 SCORES, PLOT = "evaluation.json", "evaluation.png"
 
 METRICS = {"ndcg": "NDCG", "rougel": "ROUGE-L", "bleu": "BLEU"}

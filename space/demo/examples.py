@@ -4,12 +4,15 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .dataset_pages import DatasetReader
+from common.answers import gold, render_completion
+from common.tasks import TASKS
 
-SHIPPED = Path(__file__).parents[1] / "examples.json"
+from . import ROOT
+from .dataset_pages import Contents, DatasetReader, RowPage, ShownRow
+
+SHIPPED = ROOT / "examples.json"
 WRITTEN_HERE = "written for this page"
 
 
@@ -54,7 +57,7 @@ def by_task(rows: Iterable[PageExample]) -> Examples:
     return {name: tuple(group) for name, group in groups.items()}
 
 
-def dataset_examples(dataset: "DatasetReader", tasks: Iterable[str], per_task: int, max_chars: int) -> Examples:
+def dataset_examples(dataset: DatasetReader, tasks: Iterable[str], per_task: int, max_chars: int) -> Examples:
     """Up to `per_task` test rows of each task that the dataset has, none longer than `max_chars`. Raises DatasetError.
 
     They are the first ones by `sample_id`, a hash: a reproducible draw.
@@ -72,3 +75,23 @@ def dataset_examples(dataset: "DatasetReader", tasks: Iterable[str], per_task: i
         found = dataset.query(query, parameters)
         rows += [PageExample(task, prompt, json.loads(answer), f"test split of {dataset.name}") for prompt, answer in found]
     return by_task(rows)
+
+
+class ExampleRows:
+    """The page's own examples as rows for the Data tab, where no dataset is set; the methods are those of DatasetReader."""
+
+    name = "the examples of this page"
+
+    def __init__(self, examples: Examples) -> None:
+        self._examples = {task: rows for task, rows in examples.items() if task in TASKS}
+
+    def contents(self) -> Contents:
+        return dict.fromkeys(self._examples, ("examples",))
+
+    def page(self, task: str, split: str, words: str, start: int, count: int) -> RowPage:
+        rows = [
+            ShownRow(row.prompt, render_completion(TASKS[task], gold(TASKS[task], row.answer)), row.origin, "")
+            for row in self._examples.get(task, ())
+        ]
+        found = [row for row in rows if words.lower() in row.prompt.lower() or words.lower() in row.completion.lower()]
+        return RowPage(tuple(found[start : start + count]), start, len(found))

@@ -13,14 +13,14 @@ from starlette.middleware import Middleware
 
 from common.tasks import TASKS, Task
 
-from . import evaluation_tab
+from . import ROOT, evaluation_tab
 from .comparison import ModelComparison
 from .data_tab import data_tab
-from .dataset_pages import DatasetReader, ExampleRows
-from .examples import read_examples
+from .dataset_pages import DatasetReader
+from .examples import ExampleRows, read_examples
 from .html import status_line
 from .request_limits import RequestSizeLimit
-from .settings import ROOT, SettingsError, make_backend, read_settings
+from .settings import SettingsError, make_backend, read_settings
 from .task_tab import EVENT_OPTIONS, raw_endpoint, task_endpoint, task_tab
 
 FIRST_TABS = (

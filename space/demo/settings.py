@@ -5,13 +5,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 
+from . import ROOT
 from .backend import Backend
 from .endpoint_backend import EndpointBackend, EndpointSettings
-
-ROOT = Path(__file__).parents[1]
-"""The Space's folder."""
 
 PACKAGES = {"transformers": ("torch", "transformers", "peft"), "endpoint": ("openai",)}
 """Value of BACKEND -> packages that it needs and the page does not."""

@@ -10,8 +10,8 @@ import pytest
 
 from common.tasks import TASKS
 from space.demo.data_tab import PAGE_ROWS, row_summary
-from space.demo.dataset_pages import DatasetError, DatasetReader, ExampleRows, RowPage, ShownRow
-from space.demo.examples import dataset_examples, read_examples
+from space.demo.dataset_pages import DatasetError, DatasetReader, RowPage, ShownRow
+from space.demo.examples import ExampleRows, dataset_examples, read_examples
 from tests.space.conftest import REPO, REVIEWS, write_rows
 
 LOOK = """

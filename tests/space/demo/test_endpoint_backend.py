@@ -121,7 +121,7 @@ def test_a_server_that_tells_no_chances_answers_without_them(model: EndpointBack
 
 
 @pytest.mark.parametrize(
-    ("tops", "chances"),
+    ("tops", "probabilities"),
     [
         ({"no": 0.3, "yes": 0.1}, (0.75, 0.25)),
         ({"n": 0.3, "y": 0.1}, (0.75, 0.25)),
