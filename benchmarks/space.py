@@ -1,9 +1,9 @@
-"""How soon the Space's page is there, and how soon it answers, beside plain transformers and PEFT that only load the models.
+"""Start-up time of the Space: until the page, the model and the first answer, compared with plain transformers and PEFT.
 
-Each start is a fresh process. The page is there with its first HTTP 200; its first answer is asked for at that moment, so the
-model is ready when that answer is there, less the time that the answer itself took. Plain loading is the time of a process that
-imports torch, transformers and PEFT and loads base and adapter. `ratio` is plain loading by readiness: 1 where the page costs
-nothing. The first start of each way warms the caches and does not count.
+Each start is a new process. The page is up at its first HTTP 200, when the first answer is requested; the model's readiness is the
+time of that answer minus its generation time. Plain loading is the time of a process that imports torch, transformers and PEFT and
+loads base and adapter. `ratio` is plain loading divided by readiness: 1 if the page costs nothing. The first start of each kind
+warms up the caches and is not counted.
 """
 
 import argparse
@@ -41,7 +41,7 @@ if adapter:
 
 
 @dataclass(frozen=True)
-class Start:
+class StartTimes:
     """Seconds from the start of the process to the page, to the model, and to the first answer."""
 
     page: float
@@ -53,18 +53,18 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.space", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--base-model", required=True, metavar="DIR|ID", help="folder or Hub id")
     parser.add_argument("--adapter", metavar="DIR|ID", help="LoRA adapter of it, folder or Hub id")
-    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="starts that count, of each way (default: 3)")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="measured starts of each kind (default: 3)")
     return parser.parse_args(argv)
 
 
 def resolved(source: str | None) -> str:
-    """A folder by its full path, since the page runs in another one; a Hub id as it is."""
+    """The absolute path of a folder, since the page runs in another one; a Hub id unchanged."""
     return str(Path(source).resolve()) if source and Path(source).exists() else source or ""
 
 
 @contextmanager
 def page(tree: Path, base: str, adapter: str) -> Iterator[tuple[str, float]]:
-    """The address of a running page and the seconds until it was there. Raises UserError."""
+    """The address of a running page and the seconds until it was up. Raises UserError."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     env = os.environ | {"BASE_MODEL": base, "ADAPTER": adapter, "GRADIO_SERVER_PORT": str(port)}
@@ -93,7 +93,7 @@ def answers(url: str) -> bool:
 
 
 def first_answer(url: str) -> tuple[float, float]:
-    """Seconds until an answer that is asked for now is there, and those that writing it took. Raises UserError."""
+    """Seconds until an answer requested now is complete, and its generation time. Raises UserError."""
     started = perf_counter()
     joined = urllib.request.Request(
         f"{url}gradio_api/call/answer",
@@ -104,25 +104,25 @@ def first_answer(url: str) -> tuple[float, float]:
         with urllib.request.urlopen(joined) as reply:
             event = json.load(reply)["event_id"]
         with urllib.request.urlopen(f"{url}gradio_api/call/answer/{event}") as events:
-            kind, _, said = events.read().decode().strip().rpartition("event: ")[2].partition("\ndata: ")
+            kind, _, data = events.read().decode().strip().rpartition("event: ")[2].partition("\ndata: ")
     except (OSError, HTTPException) as error:
-        raise UserError(f"the page ended while it was asked: {type(error).__name__}") from None
+        raise UserError(f"the page ended before it answered: {type(error).__name__}") from None
     seconds = perf_counter() - started
     if kind != "complete":
-        raise UserError(f"the page gave no answer: {said}")
-    told = json.loads(said)[0]
-    return seconds, max(told[who]["seconds"] for who in ("base", "tuned") if told[who])
+        raise UserError(f"the page gave no answer: {data}")
+    result = json.loads(data)[0]
+    return seconds, max(result[who]["seconds"] for who in ("base", "tuned") if result[who])
 
 
-def start(tree: Path, base: str, adapter: str) -> Start:
+def start(tree: Path, base: str, adapter: str) -> StartTimes:
     """Raises UserError."""
-    with page(tree, base, adapter) as (url, there):
-        waited, wrote = first_answer(url)
-        return Start(there, there + waited - wrote, there + waited)
+    with page(tree, base, adapter) as (url, up):
+        waited, generating = first_answer(url)
+        return StartTimes(up, up + waited - generating, up + waited)
 
 
 def plain_loading(base: str, adapter: str, dtype: str) -> float:
-    """Seconds of a process that loads base and adapter and ends. Raises UserError."""
+    """Run time of a process that loads base and adapter. Raises UserError."""
     started = perf_counter()
     done = subprocess.run([sys.executable, "-c", PLAIN, base, adapter, dtype], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -137,7 +137,7 @@ def space_dtype() -> str:
     return str(fastest_dtype()).removeprefix("torch.")
 
 
-def report(starts: Sequence[Start], plain: Sequence[float], dtype: str) -> dict[str, Any]:
+def report(starts: Sequence[StartTimes], plain: Sequence[float], dtype: str) -> dict[str, Any]:
     from rich.console import Console
     from rich.table import Table
 

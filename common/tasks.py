@@ -27,7 +27,10 @@ RANKED = 5
 
 @dataclass(frozen=True)
 class Task:
-    """One task. `templates` are format strings over the fields that its recipe yields (see `render_prompt`)."""
+    """One task. `templates` are format strings over the fields that its recipe yields (see `render_prompt`).
+
+    `title` names it in tables and cards, `action` and `about` on the Space's page, where the title stands in for an empty action.
+    """
 
     name: str
     title: str
@@ -39,6 +42,8 @@ class Task:
     test_size: int
     labels: tuple[str, ...] = ()
     max_new_tokens: int = 8
+    action: str = ""
+    about: str = ""
 
 
 TASKS: dict[str, Task] = {
@@ -47,6 +52,8 @@ TASKS: dict[str, Task] = {
         Task(
             name="review_rating",
             title="Rating of a review",
+            action="Rate a review",
+            about="Tells how many stars a customer gave, from the words of the review.",
             family="multiple_choice",
             tables=("reviews",),
             templates=(
@@ -63,6 +70,8 @@ TASKS: dict[str, Task] = {
         Task(
             name="query_relation",
             title="Relation of two queries",
+            action="Relate two queries",
+            about="Says whether a second search narrows, replaces or complements the first.",
             family="multiple_choice",
             tables=("judgments",),
             templates=(
@@ -79,6 +88,8 @@ TASKS: dict[str, Task] = {
         Task(
             name="query_product_relation",
             title="Relation of a query and a product",
+            action="Match query and product",
+            about="Says how well one product fits a search.",
             family="multiple_choice",
             tables=("judgments", "products"),
             templates=(
@@ -94,6 +105,8 @@ TASKS: dict[str, Task] = {
         Task(
             name="product_relation",
             title="Relation of two products",
+            action="Relate two products",
+            about="Says whether customers buy two products together or choose between them.",
             family="multiple_choice",
             tables=("co_purchases", "products"),
             templates=(
@@ -109,6 +122,8 @@ TASKS: dict[str, Task] = {
         Task(
             name="answerability",
             title="Can the reviews answer it?",
+            action="Check for an answer",
+            about="Says whether the reviews hold the answer to a question.",
             family="multiple_choice",
             tables=("questions",),
             templates=(
@@ -124,6 +139,8 @@ TASKS: dict[str, Task] = {
         Task(
             name="query_product_ranking",
             title="Ranking products for a query",
+            action="Rank products",
+            about="Puts five products in the order in which they fit a search.",
             family="ranking",
             tables=("judgments", "products"),
             templates=(
@@ -141,6 +158,8 @@ TASKS: dict[str, Task] = {
         Task(
             name="also_buy",
             title="What else will this customer buy?",
+            action="Pick what else to buy",
+            about="Picks, from a list, the products that go with what was just bought.",
             family="retrieval",
             tables=("co_purchases", "products"),
             templates=(
@@ -159,6 +178,8 @@ TASKS: dict[str, Task] = {
         Task(
             name="next_query",
             title="What will this customer search next?",
+            action="Guess the next search",
+            about="Picks, from a list, the three searches that a customer may type next.",
             family="retrieval",
             tables=("events",),
             templates=(
@@ -176,6 +197,8 @@ TASKS: dict[str, Task] = {
         Task(
             name="query_generation",
             title="A query for a product",
+            action="Write a search query",
+            about="Writes what a customer would type to find a product.",
             family="generation",
             tables=("judgments", "products"),
             templates=(
@@ -190,6 +213,8 @@ TASKS: dict[str, Task] = {
         Task(
             name="next_title_merrec",
             title="The next product of a session",
+            action="Title the next product",
+            about="Writes the title of the product that a customer will look at next.",
             family="generation",
             tables=("events",),
             templates=(
@@ -205,6 +230,8 @@ TASKS: dict[str, Task] = {
         Task(
             name="next_title_amazon",
             title="The title of a product bought together",
+            action="Write a title",
+            about="Writes the title of a product that goes with those that were bought.",
             family="generation",
             tables=("co_purchases", "products"),
             templates=(
@@ -220,6 +247,8 @@ TASKS: dict[str, Task] = {
         Task(
             name="answer_generation",
             title="An answer from reviews",
+            action="Answer from reviews",
+            about="Answers a customer's question from passages of reviews.",
             family="generation",
             tables=("questions",),
             templates=(

@@ -87,7 +87,7 @@ def _copy_files(tree: Path, files: Mapping[str, Path]) -> None:
 
 
 def _copy_report(tree: Path, results: Path) -> None:
-    from space.demo.evaluation_tab import read_evaluation
+    from space.demo.evaluation_tab import read_scores
 
     report = next((folder for folder in (results / "report", results) if (folder / "scores.json").is_file()), None)
     if report is None:
@@ -99,21 +99,21 @@ def _copy_report(tree: Path, results: Path) -> None:
         if (report / there).is_file():
             shutil.copyfile(report / there, tree / name)
     try:
-        read_evaluation(tree / "evaluation.json")
+        read_scores(tree / "evaluation.json")
     except (OSError, ValueError):
         raise UserError(f"{report / 'scores.json'} is no scores.json of a report; make it again") from None
 
 
 def _write_data_examples(tree: Path, data: str, revision: str | None, examples: int) -> None:
-    from space.demo.comparison import samples_of
-    from space.demo.dataset_pages import DataError, Dataset
+    from space.demo.comparison import form_examples
+    from space.demo.dataset_pages import DatasetError, DatasetReader
     from space.demo.examples import dataset_examples, read_examples, write_examples
 
     try:
-        found = dataset_examples(Dataset(data, revision), TASKS, examples, MAX_CHARS)
-    except DataError as error:
+        found = dataset_examples(DatasetReader(data, revision), TASKS, examples, MAX_CHARS)
+    except DatasetError as error:
         raise UserError(str(error)) from None
-    usable = {name: tuple(sample.example for sample in samples) for name, samples in samples_of(found).items()}
+    usable = {task: tuple(one.example for one in rows) for task, rows in form_examples(found).items()}
     write_examples(tree / "examples.json", read_examples() | usable)
 
 

@@ -1,6 +1,6 @@
-"""What is asked of a model, what it says, and what every backend offers: the words between the page and what answers.
+"""The interface between the page and the models: a request, the answers so far, and the protocol of every backend.
 
-Only the standard library is imported: the page is there before any model is.
+It imports the standard library only, so that the page starts before any model library is loaded.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,8 +12,8 @@ from typing import Literal, Protocol
 
 
 @dataclass(frozen=True)
-class Ask:
-    """One request. `labels` are those of a multiple choice, none for other tasks; `max_new_tokens` is for each answer."""
+class AnswerRequest:
+    """One prompt for all models. `labels` are those of a multiple choice, empty for other tasks."""
 
     prompt: str
     max_new_tokens: int
@@ -21,68 +21,71 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Said:
-    """What one model said so far."""
+class ModelAnswer:
+    """The answer of one model, complete or so far."""
 
     text: str = ""
     seconds: float | None = None
-    """From the beginning of the work on this answer to its end; None until it has finished."""
+    """Generation time; None until the answer is complete."""
     cut: bool = False
-    """Whether it had to stop before its end, since the time was up."""
-    chances: tuple[float, ...] | None = None
-    """Probability of each of `Ask.labels`, in their order, as if there were no other answers: they sum to 1. None where the
-    model does not tell, and until it has begun to write."""
+    """Whether the timeout ended it."""
+    probabilities: tuple[float, ...] | None = None
+    """Of each of `AnswerRequest.labels`, normalised to sum to 1. None where the backend does not know them (yet)."""
+
+
+Answers = dict[str, ModelAnswer]
+"""By "base" and "tuned"."""
 
 
 @dataclass(frozen=True)
-class State:
-    """How far a backend is, in a sentence for the page: no path, no address, no secret."""
+class BackendState:
+    """Loading progress; `message` is a sentence for the page, without paths, addresses and secrets."""
 
     kind: Literal["loading", "ready", "failed"]
     message: str
 
 
-class ModelError(Exception):
-    """Something that the person at the page should read as it stands: one sentence, no internals."""
+class BackendError(Exception):
+    """A failure whose message is one sentence for the visitor, without internals."""
 
 
-class Busy(ModelError):
-    """There are more requests than can be answered now; the same one may be answered later."""
+class BackendBusy(BackendError):
+    """Too many requests at the moment; the same one may succeed later."""
 
 
 class Backend(Protocol):
-    """What answers. All of it may be called by many threads at once; no answer holds a word of another's request."""
+    """Generates answers. All methods are thread-safe, and no answer contains anything of another request."""
 
     @property
     def names(self) -> dict[str, str]:
-        """Public names by "base" and, where there is a tuned model, "tuned", in this order."""
+        """Display names by "base" and, where there is a tuned model, "tuned", in this order."""
 
     @property
-    def at_once(self) -> int:
+    def max_concurrency(self) -> int:
         """Requests that are answered at the same time; further calls of `stream` wait for their turn."""
 
     def start(self) -> None:
-        """Begins to load in the background; `wait` does so too. Called when the page is there, which loading would delay."""
+        """Starts loading in the background, as `wait` does. Called once the page is served, which loading would delay."""
 
-    def state(self) -> State:
-        """At once, also while it loads."""
+    def state(self) -> BackendState:
+        """Returns at once, also during loading."""
 
-    def wait(self, seconds: float) -> None:
-        """Returns when it is ready. Raises ModelError if it cannot be, or not within `seconds`."""
+    def wait(self, timeout: float) -> None:
+        """Blocks until the models are ready. Raises BackendError if loading fails or takes more than `timeout` seconds."""
 
-    def stream(self, ask: Ask, seconds: float) -> Iterator[dict[str, Said]]:
-        """What each of `names` said so far, again and again as they write side by side, until all have finished.
+    def stream(self, request: AnswerRequest, timeout: float) -> Iterator[Answers]:
+        """The answers of all models so far, again after each token, until all are complete. Raises BackendError.
 
-        `seconds` are for the whole answer, its turn included. What is there then is the answer, with `cut`; where its turn
-        has not come, Busy is raised. Closing the iterator frees the place. Raises ModelError.
+        `timeout` in seconds includes the time in the queue, where it raises BackendBusy. Answers that it ends have `cut` set.
+        Closing the iterator cancels the request.
         """
 
 
-class Worker(Thread):
-    """The thread that a backend works in. Whoever asks first starts it; to start it again does nothing."""
+class BackendThread(Thread):
+    """A backend's daemon thread. `start` may be called by several threads and more than once."""
 
-    def __init__(self, work: Callable[[], None], name: str) -> None:
-        super().__init__(target=work, name=name, daemon=True)
+    def __init__(self, target: Callable[[], None], name: str) -> None:
+        super().__init__(target=target, name=name, daemon=True)
         self._starting = Lock()
 
     def start(self) -> None:
@@ -91,18 +94,18 @@ class Worker(Thread):
                 super().start()
 
 
-Updates = SimpleQueue[dict[str, Said] | ModelError | None]
-"""What is said so far, from the thread that writes to the one that reads; None or an error ends it."""
+AnswerUpdates = SimpleQueue[Answers | BackendError | None]
+"""From the generating thread to the reading one; None or an error is the last item."""
 
 
-def read(updates: Updates) -> Iterator[dict[str, Said]]:
-    """Raises the error that ends the updates, if one does."""
+def read_updates(updates: AnswerUpdates) -> Iterator[Answers]:
+    """Raises the error that is the last item, if there is one."""
     while (update := updates.get()) is not None:
-        if isinstance(update, ModelError):
+        if isinstance(update, BackendError):
             raise update
         yield update
 
 
 def public_name(source: str) -> str:
-    """A Hub id as it is; of a folder only its last name, since the page tells nothing about the machine."""
+    """A Hub id unchanged; the last part only of a folder, since the page shows no paths."""
     return Path(source).resolve().name if Path(source).exists() or Path(source).is_absolute() else source

@@ -1,38 +1,37 @@
-"""Rows of a dataset that the build made, in a folder or on the Hub, read a page at a time from its Parquet files.
+"""Pages of a dataset's rows, read with DuckDB from the Parquet files that the build wrote, in a folder or on the Hub.
 
-Of a dataset on the Hub only the files of the tasks and splits that are asked for are fetched, once, into the Hub's cache.
+Of a dataset on the Hub only the files of the requested tasks and splits are downloaded, once, into the Hub's cache.
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any
 
-from common.answers import gold, render_completion
 from common.tasks import TASKS
 
 from .backend import public_name
-from .examples import Examples
 
 FILE = re.compile(r"data/([^/]+)/([^/]+)-[0-9]+-of-[0-9]+\.parquet")
-HUB_SECONDS = 10.0
-MOST_BYTES = 500_000_000
-"""Of the files of one task and split, beyond which they are not fetched for a visitor."""
-MEMORY = "500MB"
-"""What DuckDB may take for a page: it reads a file piece by piece."""
+"""Path of a file: its task and its split."""
+HUB_TIMEOUT = 10.0
+MAX_DOWNLOAD_BYTES = 500_000_000
+"""For one task and split; larger ones are not downloaded for a visitor."""
+DUCKDB_MEMORY = "500MB"
 
 Contents = dict[str, tuple[str, ...]]
-"""Splits by task."""
+"""Task -> its splits."""
 
 
-class DataError(Exception):
-    """Rows cannot be shown; the message is a sentence for who looks at the page."""
+class DatasetError(Exception):
+    """Rows cannot be read; the message is one sentence for the visitor."""
 
 
 @dataclass(frozen=True)
-class Row:
+class ShownRow:
+    """A row's texts; `completion` is the right answer as a model would write it."""
+
     prompt: str
     completion: str
     source: str
@@ -40,170 +39,130 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Page:
-    """Some of the rows that were looked for; `start` is the place of the first of them, from 0, and `total` counts them all."""
+class RowPage:
+    """Consecutive rows of a query's result; `start` is the position of the first one, from 0, `total` the number of all."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[ShownRow, ...]
     start: int
     total: int
 
 
-class Rows(Protocol):
-    """What can be browsed. Both methods raise DataError."""
-
-    @property
-    def name(self) -> str:
-        """What a visitor may know of where the rows are from."""
-
-    def contents(self) -> Contents:
-        """Which splits of which tasks there are."""
-
-    def page(self, task: str, split: str, words: str, start: int, count: int) -> Page:
-        """Up to `count` rows from place `start` on, of those whose prompt or completion holds `words`, in any case."""
-
-
-class ShippedRows:
-    """The examples that came with the page, where no dataset is set."""
-
-    name = "the examples of this page"
-
-    def __init__(self, examples: Examples) -> None:
-        self._examples = {name: rows for name, rows in examples.items() if name in TASKS}
-
-    def contents(self) -> Contents:
-        return dict.fromkeys(self._examples, ("examples",))
-
-    def page(self, task: str, split: str, words: str, start: int, count: int) -> Page:
-        rows = [
-            Row(row.prompt, render_completion(TASKS[task], gold(TASKS[task], row.answer)), row.origin, "")
-            for row in self._examples.get(task, ())
-        ]
-        found = [row for row in rows if words.lower() in row.prompt.lower() or words.lower() in row.completion.lower()]
-        return Page(tuple(found[start : start + count]), start, len(found))
-
-
-@dataclass(frozen=True)
-class _File:
-    """`path` is within the dataset; `size` in bytes."""
-
-    path: str
-    size: int
-
-
-class Dataset:
-    """A dataset by folder or Hub id. Its list of files is read once it is asked for, and kept."""
+class DatasetReader:
+    """A dataset by folder or Hub id. The list of its files is read on first use and kept."""
 
     def __init__(self, source: str, revision: str | None = None) -> None:
         self._folder = Path(source) if Path(source).is_dir() else None
         self._source, self._revision = source, revision
-        self._files: dict[tuple[str, str], list[_File]] | None = None
-        self._listing, self._fetching = Lock(), Lock()
+        self._sizes: dict[str, int] = {}
+        self._listing, self._downloading = Lock(), Lock()
 
     @property
     def name(self) -> str:
+        """Public: without the folder's path."""
         return "the dataset" if self._folder else self._source
 
     @property
-    def _title(self) -> str:
-        return "The dataset" if self._folder else self.name
-
-    @property
-    def local(self) -> bool:
+    def is_local(self) -> bool:
         return self._folder is not None
 
     def contents(self) -> Contents:
-        found: dict[str, list[str]] = {}
-        for task, split in self._list():
-            found.setdefault(task, []).append(split)
-        known = [*(task for task in TASKS if task in found), *sorted(found.keys() - TASKS.keys())]
-        return {task: tuple(sorted(found[task], reverse=True)) for task in known}  # train before test
+        """The tasks that there are, with their splits. Raises DatasetError."""
+        found: dict[str, set[str]] = {}
+        for task, split in map(task_and_split, self._file_sizes()):
+            found.setdefault(task, set()).add(split)
+        tasks = [*(task for task in TASKS if task in found), *sorted(found.keys() - TASKS.keys())]
+        return {task: tuple(sorted(found[task], reverse=True)) for task in tasks}  # train before test
 
-    def page(self, task: str, split: str, words: str, start: int, count: int) -> Page:
+    def page(self, task: str, split: str, words: str, start: int, count: int) -> RowPage:
+        """Up to `count` rows from `start` on, of those whose prompt or completion contains `words`, ignoring case.
+
+        Raises DatasetError.
+        """
         columns = "prompt[1].content as prompt, completion[1].content as completion, source, licence"
         rows = f"from (select {columns} from read_parquet($files))"
-        holds = "where contains(lower(prompt), lower($words)) or contains(lower(completion), lower($words))"
-        given: dict[str, Any] = {"files": self.fetch(task, split)}
+        parameters: dict[str, Any] = {"files": self.fetch(task, split)}
         if words:
-            rows, given = f"{rows} {holds}", given | {"words": words}
-        total = self.query(f"select count(*) {rows}", given)[0][0]
-        found = self.query(f"select * {rows} limit $count offset $start", given | {"count": count, "start": start})
-        return Page(tuple(Row(*(str(value or "") for value in row)) for row in found), start, total)
+            rows += " where contains(lower(prompt), lower($words)) or contains(lower(completion), lower($words))"
+            parameters["words"] = words
+        total = self.query(f"select count(*) {rows}", parameters)[0][0]
+        found = self.query(f"select * {rows} limit $count offset $start", parameters | {"count": count, "start": start})
+        return RowPage(tuple(ShownRow(*(str(value or "") for value in row)) for row in found), start, total)
 
     def fetch(self, task: str, split: str) -> list[str]:
-        """Paths of the Parquet files of one task and split, on this machine. Raises DataError."""
-        files = self._list().get((task, split), [])
-        if not files:
-            raise DataError(f"There are no {split} rows of this task in {self.name}.")
+        """Local paths of the Parquet files of one task and split, downloaded where needed. Raises DatasetError."""
+        sizes = {path: size for path, size in self._file_sizes().items() if task_and_split(path) == (task, split)}
+        if not sizes:
+            raise DatasetError(f"There are no {split} rows of this task in {self.name}.")
         if self._folder:
-            return [str(self._folder / file.path) for file in files]
-        if (size := sum(file.size for file in files)) > MOST_BYTES:
-            raise DataError(f"These are {size / 1e9:.1f} GB, too much to be fetched for a look. See {self.name} on the Hub.")
-        return [self._download(file.path) for file in files]
+            return [str(self._folder / path) for path in sizes]
+        if (total := sum(sizes.values())) > MAX_DOWNLOAD_BYTES:
+            raise DatasetError(
+                f"These are {total / 1e9:.1f} GB, too much to be fetched for a look. See {self.name} on the Hub."
+            )
+        return list(map(self._download, sizes))
 
-    def query(self, sql: str, given: dict[str, Any]) -> list[tuple[Any, ...]]:
-        """What DuckDB finds. Raises DataError where the files are not such as the build makes."""
+    def query(self, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """The rows that DuckDB returns. Raises DatasetError where the files are not as the build writes them."""
         import duckdb
 
         try:
-            with duckdb.connect(config={"threads": 1, "memory_limit": MEMORY}) as connection:
-                return connection.execute(sql, given).fetchall()
+            with duckdb.connect(config={"threads": 1, "memory_limit": DUCKDB_MEMORY}) as connection:
+                return connection.execute(sql, parameters).fetchall()
         except duckdb.Error as error:
-            raise DataError(f"{self._title} cannot be read as dataset rows. Build it again.") from error
+            raise DatasetError(f"{self._subject} cannot be read as dataset rows. Build it again.") from error
 
-    def _list(self) -> dict[tuple[str, str], list[_File]]:
+    @property
+    def _subject(self) -> str:
+        return "The dataset" if self._folder else self.name
+
+    def _file_sizes(self) -> dict[str, int]:
+        """Path in the dataset -> bytes, of all files with rows."""
         with self._listing:
-            if self._files is None:
-                files = _by_split(_files_in(self._folder) if self._folder else self._hub_files())
-                if not files:
-                    told = "holds no data/<task>/<split>-*.parquet. Name a folder or Hub id that the build made."
-                    raise DataError(f"{self._title} {told}")
-                self._files = files
-            return self._files
+            if not self._sizes:
+                sizes = _sizes_in(self._folder) if self._folder else self._sizes_on_hub()
+                self._sizes = {path: sizes[path] for path in sorted(sizes) if FILE.fullmatch(path)}
+            if not self._sizes:
+                expected = "data/<task>/<split>-*.parquet. Name a folder or Hub id that the build made."
+                raise DatasetError(f"{self._subject} holds no {expected}")
+            return self._sizes
 
-    def _hub_files(self) -> list[_File]:
+    def _sizes_on_hub(self) -> dict[str, int]:
+        """Of the files on the Hub, or of those in its cache while the Hub cannot be reached."""
         from httpx import HTTPError
-        from huggingface_hub import HfApi
+        from huggingface_hub import HfApi, snapshot_download
         from huggingface_hub.errors import HFValidationError
 
         try:
-            info = HfApi().dataset_info(self._source, revision=self._revision, timeout=HUB_SECONDS, files_metadata=True)
-        except (HFValidationError, HTTPError, OSError) as error:
-            return self._cached_files(error)
-        return [_File(file.rfilename, file.size or 0) for file in info.siblings or ()]
-
-    def _cached_files(self, reason: Exception) -> list[_File]:
-        """What was fetched before, while the Hub cannot be asked."""
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-        try:
-            cache = snapshot_download(self._source, repo_type="dataset", revision=self._revision, local_files_only=True)
-        except (HFValidationError, LocalEntryNotFoundError, OSError):
-            told = "is neither a folder here nor a dataset that the Hub gives out now. Check its name, or try again later."
-            raise DataError(f"{public_name(self._source)} {told}") from reason
-        return _files_in(Path(cache))
+            info = HfApi().dataset_info(self._source, revision=self._revision, timeout=HUB_TIMEOUT, files_metadata=True)
+            return {file.rfilename: file.size or 0 for file in info.siblings or ()}
+        except (HFValidationError, HTTPError, OSError) as reason:
+            try:
+                cache = snapshot_download(self._source, repo_type="dataset", revision=self._revision, local_files_only=True)
+            except (HFValidationError, OSError):
+                advice = (
+                    "is neither a folder here nor a dataset that the Hub gives out now. Check its name, or try again later."
+                )
+                raise DatasetError(f"{public_name(self._source)} {advice}") from reason
+            return _sizes_in(Path(cache))
 
     def _download(self, path: str) -> str:
         from httpx import HTTPError
         from huggingface_hub import hf_hub_download
 
         try:
-            with self._fetching:
+            with self._downloading:
                 return hf_hub_download(
-                    self._source, path, repo_type="dataset", revision=self._revision, etag_timeout=HUB_SECONDS
+                    self._source, path, repo_type="dataset", revision=self._revision, etag_timeout=HUB_TIMEOUT
                 )
         except (HTTPError, OSError) as error:
-            raise DataError(f"The Hub does not give out {self.name} now. Try again later.") from error
+            raise DatasetError(f"The Hub does not give out {self.name} now. Try again later.") from error
 
 
-def _files_in(folder: Path) -> list[_File]:
-    paths = folder.glob("data/*/*.parquet")
-    return [_File(path.relative_to(folder).as_posix(), path.stat().st_size) for path in paths]
+def task_and_split(path: str) -> tuple[str, str]:
+    match = FILE.fullmatch(path)
+    assert match, path
+    return match[1], match[2]
 
 
-def _by_split(files: Iterable[_File]) -> dict[tuple[str, str], list[_File]]:
-    found: dict[tuple[str, str], list[_File]] = {}
-    for file in sorted(files, key=lambda file: file.path):
-        if match := FILE.fullmatch(file.path):
-            found.setdefault((match[1], match[2]), []).append(file)
-    return found
+def _sizes_in(folder: Path) -> dict[str, int]:
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.glob("data/*/*.parquet")}

@@ -1,4 +1,7 @@
-"""The inputs of a task, read from its own templates: what a shop has, such as a query and products, and not a raw prompt."""
+"""Input fields of a task, derived from its prompt templates, and the prompt that filled-in fields give.
+
+A visitor fills in what a shop has, such as a query and products, instead of writing a raw prompt.
+"""
 
 import re
 import string
@@ -30,9 +33,9 @@ LABELS = {
     "snippets": "Passages from reviews",
     "options": "Statements to choose from",
 }
-"""What people call a field; any other is called by its name."""
+"""Label of a field; other fields are labelled by their names."""
 
-HINTS = {
+PLACEHOLDERS = {
     "actions": "Looked at 'Instant Camera, White'",
     "products": "Instant Camera, White",
     "candidates": "Instant Camera, White",
@@ -43,157 +46,156 @@ HINTS = {
     "queries": "instant film",
     "number": "3 products",
 }
-"""What stands faintly in an empty box."""
+"""Example text in an empty box."""
 
-Values = dict[str, str | list[str]]
+FieldValues = dict[str, str | list[str]]
 
 
-class BadInput(Exception):
-    """A request that cannot be answered; the message is a sentence for who sent it."""
+class InputError(Exception):
+    """Invalid input; the message is one sentence for the visitor."""
 
 
 @dataclass(frozen=True)
-class Field:
-    """One input: a text, or a list of at least `least` and at most `most` items of one line each."""
+class InputField:
+    """One input: a text, or a list of `min_items` to `max_items` lines."""
 
     name: str
-    listed: bool
-    least: int = 1
-    most: int = 1
+    is_list: bool
+    min_items: int = 1
+    max_items: int = 1
 
     @property
     def label(self) -> str:
         return LABELS.get(self.name) or self.name.replace("_", " ").strip().capitalize()
 
     @property
-    def count(self) -> str:
-        """How many items there have to be, in words, or nothing where any number will do."""
-        if not self.listed or (self.least == 1 and self.most == MAX_ITEMS):
+    def item_count(self) -> str:
+        """The number of items it takes, in words; empty where any number will do."""
+        if not self.is_list or (self.min_items == 1 and self.max_items == MAX_ITEMS):
             return ""
-        return f"exactly {self.most}" if self.least == self.most else f"{self.least} to {self.most}"
+        return f"exactly {self.max_items}" if self.min_items == self.max_items else f"{self.min_items} to {self.max_items}"
 
     @property
     def heading(self) -> str:
-        """The label with all that has to be known for filling the box."""
-        return ", ".join(filter(None, (self.label, "one a line" if self.listed else "", self.count)))
+        """The label and the format, such as "Products, one a line, exactly 5"."""
+        return ", ".join(filter(None, (self.label, "one a line" if self.is_list else "", self.item_count)))
 
     @property
-    def hint(self) -> str:
-        return HINTS.get(self.name, "")
+    def placeholder(self) -> str:
+        return PLACEHOLDERS.get(self.name, "")
 
 
-def fields_of(task: Task) -> tuple[Field, ...]:
-    """The inputs of a task: all places of its templates, the first template's first."""
-    places: dict[str, str] = {}
+@dataclass(frozen=True)
+class FilledForm:
+    """Values of a task's input fields, and the number of the template that they go into."""
+
+    values: FieldValues
+    wording: int
+
+
+def input_fields(task: Task, wording: int | None = None) -> tuple[InputField, ...]:
+    """The fields of all templates, those of the first one first; with `wording` only those that this template names."""
+    specs: dict[str, str] = {}
     for template in task.templates:
-        places |= {name: spec for name, spec in _places(template) if name not in places}
-    return tuple(_field(task, name, spec) for name, spec in places.items())
+        for _, name, spec, _ in string.Formatter().parse(template):
+            if name:
+                specs.setdefault(name, spec or "")
+    named = specs if wording is None else template_fields(task.templates[wording - 1])
+    return tuple(_input_field(task, name, spec) for name, spec in specs.items() if name in named)
 
 
-def _places(template: str) -> list[tuple[str, str]]:
-    return [(name, spec or "") for _, name, spec, _ in string.Formatter().parse(template) if name]
+def wordings(task: Task) -> range:
+    """Numbers of the task's templates, from 1."""
+    return range(1, len(task.templates) + 1)
 
 
-def _field(task: Task, name: str, spec: str) -> Field:
-    if not spec and name != "actions":  # the one list whose items stand in a prompt as they are
-        return Field(name, listed=False)
+def _input_field(task: Task, name: str, spec: str) -> InputField:
+    if not spec and name != "actions":  # the only list that a template renders without numbers or bullets
+        return InputField(name, is_list=False)
     if not spec.isdecimal():
-        return Field(name, listed=True, most=MAX_ITEMS)
+        return InputField(name, is_list=True, max_items=MAX_ITEMS)
     if task.family == "ranking":
-        return Field(name, listed=True, least=RANKED, most=RANKED)
-    return Field(name, listed=True, least=2, most=len(task.labels) if task.family == "multiple_choice" else MAX_ITEMS)
+        return InputField(name, is_list=True, min_items=RANKED, max_items=RANKED)
+    max_items = len(task.labels) if task.family == "multiple_choice" else MAX_ITEMS
+    return InputField(name, is_list=True, min_items=2, max_items=max_items)
 
 
-def prompt_of(task: Task, given: dict[str, Any], wording: int = 1) -> str:
-    """The prompt that asks the task about these values, in the words of its template number `wording`, from 1.
+def build_prompt(task: Task, given: dict[str, Any], wording: int = 1) -> str:
+    """The task's template number `wording`, from 1, filled with these values. Raises InputError.
 
-    A list may be given as a list, or as a text with one item a line. Raises BadInput.
+    A list may be given as a list or as a text with one item a line.
     """
-    if not isinstance(wording, int) or not 1 <= wording <= len(task.templates):
-        raise BadInput(f"There is no wording {str(wording)[:20]!r}: give a whole number from 1 to {len(task.templates)}.")
-    template = task.templates[wording - 1]
-    needed = template_fields(template)
-    values = {field.name: _value(field, given.get(field.name)) for field in fields_of(task) if field.name in needed}
+    if not isinstance(wording, int) or wording not in wordings(task):
+        raise InputError(f"There is no wording {str(wording)[:20]!r}: give a whole number from 1 to {len(task.templates)}.")
+    values = {field.name: _parse_value(field, given.get(field.name)) for field in input_fields(task, wording)}
     if "number" in values:
-        _check_number(
-            str(values["number"]), max((len(value) for value in values.values() if isinstance(value, list)), default=1)
-        )
-    return checked(render_prompt(template, values))
+        listed = max((len(value) for value in values.values() if isinstance(value, list)), default=1)
+        _check_number(str(values["number"]), listed)
+    return clean_prompt(render_prompt(task.templates[wording - 1], values))
 
 
-def checked(prompt: str) -> str:
-    """A prompt as a person typed it, in characters that can be sent. Raises BadInput."""
-    prompt = prompt.encode("utf-8", "replace").decode("utf-8").replace("\r\n", "\n")  # half of a surrogate pair cannot be sent
+def clean_prompt(prompt: str) -> str:
+    """The prompt with Unix line ends and only characters that UTF-8 can encode. Raises InputError."""
+    prompt = prompt.encode("utf-8", "replace").decode("utf-8").replace("\r\n", "\n")  # UTF-8 has no lone surrogates
     if not prompt.strip():
-        raise BadInput("The prompt is empty. Type one, or take another example.")
+        raise InputError("The prompt is empty. Type one, or take another example.")
     if len(prompt) > MAX_PROMPT:
-        raise BadInput(
+        raise InputError(
             f"The prompt is too long: {len(prompt):,} characters, and {MAX_PROMPT:,} are the most. Shorten the texts."
         )
     return prompt
 
 
-def _value(field: Field, given: Any) -> str | list[str]:
-    if not field.listed:
+def fill_form(task: Task, prompt: str) -> FilledForm | None:
+    """The filled form that builds exactly this prompt; None where there is none."""
+    values: FieldValues = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in read_fields(task, prompt).items()
+    }
+    for wording in wordings(task) if values else ():
+        try:
+            if build_prompt(task, values, wording) == prompt:
+                return FilledForm(values, wording)
+        except InputError:
+            continue
+    return None
+
+
+def _parse_value(field: InputField, given: Any) -> str | list[str]:
+    if not field.is_list:
         if given is not None and not isinstance(given, str | int | float):
-            raise BadInput(f"{field.label}: this has to be one text.")
-        return _text(field, "" if given is None else str(given))
+            raise InputError(f"{field.label}: this has to be one text.")
+        return _clean_text(field, "" if given is None else str(given))
     lines = given.splitlines() if isinstance(given, str) else [] if given is None else given
     if not isinstance(lines, list) or not all(isinstance(line, str | int | float) for line in lines):
-        raise BadInput(f"{field.label}: this has to be a list of texts.")
+        raise InputError(f"{field.label}: this has to be a list of texts.")
     if len(lines) > 10 * MAX_ITEMS:
-        raise BadInput(f"{field.label}: there are too many, and {field.most} are the most.")
-    items = [" ".join(_text(field, line).split("\n")) for line in map(str, lines) if line.strip()]
+        raise InputError(f"{field.label}: there are too many, and {field.max_items} are the most.")
+    items = [" ".join(_clean_text(field, line).split("\n")) for line in map(str, lines) if line.strip()]
     if not items:
-        raise BadInput(f"{field.label}: this is empty. Fill it in, one a line.")
-    if not field.least <= len(items) <= field.most:
-        wanted = field.count or f"{field.most} at most"
-        raise BadInput(f"{field.label}: there have to be {wanted}, one a line, and there {_are(len(items))}.")
+        raise InputError(f"{field.label}: this is empty. Fill it in, one a line.")
+    if not field.min_items <= len(items) <= field.max_items:
+        allowed = field.item_count or f"{field.max_items} at most"
+        found = "is 1" if len(items) == 1 else f"are {len(items)}"
+        raise InputError(f"{field.label}: there have to be {allowed}, one a line, and there {found}.")
     return items
 
 
-def _text(field: Field, given: str) -> str:
-    """Characters that can be seen, single spaces and no empty line, as in all texts of the dataset."""
+def _clean_text(field: InputField, given: str) -> str:
+    """Printable characters, single spaces and no empty line, as in all texts of the dataset."""
     if len(given) > MAX_CHARS:
-        raise BadInput(f"{field.label}: this is too long. It has {len(given):,} characters, and {MAX_CHARS:,} are the most.")
-    text = "\n".join(filter(None, map(_line, given.splitlines())))
+        raise InputError(f"{field.label}: this is too long. It has {len(given):,} characters, and {MAX_CHARS:,} are the most.")
+    text = "\n".join(filter(None, map(_clean_line, given.splitlines())))
     if not text:
-        raise BadInput(f"{field.label}: this is empty. Fill it in.")
+        raise InputError(f"{field.label}: this is empty. Fill it in.")
     return text
 
 
-def _line(given: str) -> str:
-    seen = "".join(char if char.isprintable() else "" if category(char) == "Cf" else " " for char in given)
-    return " ".join(seen.split())
+def _clean_line(given: str) -> str:
+    printable = "".join(char if char.isprintable() else "" if category(char) == "Cf" else " " for char in given)
+    return " ".join(printable.split())
 
 
 def _check_number(text: str, most: int) -> None:
     found = re.match("[0-9]{1,3}(?![0-9])", text)
     if found is None or not 1 <= int(found[0]) <= most:
-        raise BadInput(f"{LABELS['number']}: this has to begin with a number from 1 to {most}, which is how many are listed.")
-
-
-def _are(count: int) -> str:
-    return "is 1" if count == 1 else f"are {count}"
-
-
-@dataclass(frozen=True)
-class Filled:
-    """A form as an example fills it: what stands in each box, and the wording that the example was asked in."""
-
-    values: Values
-    wording: int
-
-
-def read_back(task: Task, prompt: str) -> Filled | None:
-    """What a form has to hold to send this very prompt, or None where no form sends it."""
-    values: Values = {
-        name: list(value) if isinstance(value, tuple) else value for name, value in read_fields(task, prompt).items()
-    }
-    for wording in range(1, len(task.templates) + 1) if values else ():
-        try:
-            if prompt_of(task, values, wording) == prompt:
-                return Filled(values, wording)
-        except BadInput:
-            continue
-    return None
+        raise InputError(f"{LABELS['number']}: this has to begin with a number from 1 to {most}, which is how many are listed.")

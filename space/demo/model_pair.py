@@ -1,8 +1,8 @@
 """The base model and its LoRA adapter, loaded once. Both answer a prompt side by side, as two rows of one batch.
 
 PEFT's mixed batches (https://huggingface.co/docs/peft/developer_guides/lora, "Inference with different LoRA adapters in the
-same batch") compute the base weights of a layer for both rows at once and the adapter for the second row only. With an adapter
-that PEFT cannot mix, such as DoRA, the tuned model answers after its base.
+same batch") compute the base weights of a layer for both rows at once and the adapter for the second row only. PEFT cannot mix
+some kinds of adapter, such as DoRA; with those the tuned model answers after its base.
 """
 
 import sys
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .backend import Ask, Busy, ModelError, Said, public_name
-from .streaming import Job, Question, Writing
+from .backend import AnswerRequest, Answers, BackendBusy, BackendError, ModelAnswer, public_name
+from .streaming import BatchStreamer, GenerationJob, TokenisedRequest
 
 MAX_PROMPT_TOKENS = 2048
 ADAPTER_FILES = ["adapter_config.json", "adapter_model.safetensors"]
-IN_PEFT = {"base": "__base__", "tuned": "default"}
+PEFT_NAMES = {"base": "__base__", "tuned": "default"}
 """What PEFT calls the rows of a mixed batch."""
 
 
@@ -29,88 +29,94 @@ def public_names(base: str, adapter: str | None) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class ModelPair:
-    """`batches` are the rows that a question is answered in, together within a batch, one batch after another."""
+    """`batches` are the names of the rows: those of one batch are generated together, the batches one after another."""
 
     tokenizer: Any
     model: Any
     batches: tuple[tuple[str, ...], ...]
 
-    def question(self, ask: Ask) -> Question:
-        """Raises ModelError where the prompt has too many tokens."""
-        ids = token_ids(self.tokenizer, ask.prompt)
+    def tokenised(self, request: AnswerRequest) -> TokenisedRequest:
+        """Raises BackendError where the prompt has too many tokens."""
+        ids = token_ids(self.tokenizer, request.prompt)
         window = getattr(self.model.config, "max_position_embeddings", None) or MAX_PROMPT_TOKENS
-        most = min(MAX_PROMPT_TOKENS, window - ask.max_new_tokens)
+        most = min(MAX_PROMPT_TOKENS, window - request.max_new_tokens)
         if len(ids) > most:
-            raise ModelError(f"The prompt is too long: {len(ids)} tokens, and the model takes {most}. Shorten it.")
-        answers = [token_ids(self.tokenizer, ask.prompt, label) for label in ask.labels]
-        return Question(ids, ask.max_new_tokens, first_tokens(ids, answers))
+            raise BackendError(f"The prompt is too long: {len(ids)} tokens, and the model takes {most}. Shorten it.")
+        answers = [token_ids(self.tokenizer, request.prompt, label) for label in request.labels]
+        return TokenisedRequest(ids, request.max_new_tokens, first_tokens(ids, answers))
 
-    def write(self, job: Job) -> None:
-        """Fills the job's updates."""
+    def run(self, job: GenerationJob) -> None:
+        """Generates the job's answers into its updates. Never raises."""
         try:
-            self._write(job)
+            self._run(job)
             job.updates.put(None)
-        except ModelError as error:
+        except BackendError as error:
             job.updates.put(error)
-        except Exception as error:  # whatever it is, the page says one sentence and the log has the rest
+        except Exception as error:  # the page shows one sentence, the log the reason
             log(error)
-            job.updates.put(ModelError("The model failed on this prompt. Try another one."))
+            job.updates.put(BackendError("The model failed on this prompt. Try another one."))
 
-    def _write(self, job: Job) -> None:
+    def _run(self, job: GenerationJob) -> None:
         started = time.monotonic()
         if started >= job.deadline:
-            raise Busy("The model is busy with other requests. Try again in a minute.")
-        said = {name: Said() for batch in self.batches for name in batch}
+            raise BackendBusy("The model is busy with other requests. Try again in a minute.")
+        answers = {name: ModelAnswer() for batch in self.batches for name in batch}
 
-        def tell(update: dict[str, Said]) -> None:
-            said.update(update)
-            job.updates.put(dict(said))
+        def report(update: Answers) -> None:
+            answers.update(update)
+            job.updates.put(dict(answers))
 
         for number, batch in enumerate(self.batches, 1):
             until = started + (job.deadline - started) * number / len(self.batches)
 
             def stopped(until: float = until) -> bool:
-                return job.stop.is_set() or time.monotonic() > until
+                return job.cancelled.is_set() or time.monotonic() > until
 
-            if job.stop.is_set():
+            if job.cancelled.is_set():
                 return
-            self._generate(batch, job.question, stopped, tell)
+            self._generate(batch, job.request, stopped, report)
 
     def _generate(
-        self, batch: tuple[str, ...], question: Question, stopped: Callable[[], bool], tell: Callable[[dict[str, Said]], None]
+        self, batch: tuple[str, ...], request: TokenisedRequest, stopped: Callable[[], bool], report: Callable[[Answers], None]
     ) -> None:
         import torch
 
-        mixed = {"adapter_names": [IN_PEFT[name] for name in batch]} if len(batch) > 1 else {}
-        plain = self.model.disable_adapter() if len(self.batches) > 1 and batch == ("base",) else nullcontext()
-        ends = self.model.generation_config.eos_token_id
-        writing = Writing(batch, question, self.tokenizer, frozenset([ends] if isinstance(ends, int) else ends or ()))
-        ids = torch.tensor([question.ids] * len(batch), device=self.model.device)
-        with torch.inference_mode(), plain, own_hooks(self.model):
+        def stop(ids: Any, scores: Any, **_: Any) -> Any:
+            return torch.full((ids.shape[0],), stopped(), device=ids.device, dtype=torch.bool)
+
+        mixed = {"adapter_names": [PEFT_NAMES[name] for name in batch]} if len(batch) > 1 else {}
+        adapter_off = self.model.disable_adapter() if len(self.batches) > 1 and batch == ("base",) else nullcontext()
+        eos = self.model.generation_config.eos_token_id
+        eos_ids = frozenset([eos] if isinstance(eos, int) else eos or ())
+        streamer = BatchStreamer(batch, request, self.tokenizer, eos_ids, report)
+        ids = torch.tensor([request.prompt_ids] * len(batch), device=self.model.device)
+        with torch.inference_mode(), adapter_off, own_hooks(self.model):
             self.model.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
-                max_new_tokens=question.max_new_tokens,
+                max_new_tokens=request.max_new_tokens,
                 do_sample=False,
                 temperature=None,
                 top_p=None,
                 top_k=None,
+                streamer=streamer,
+                stopping_criteria=[stop],
+                logits_processor=[streamer.record_probabilities],
                 **mixed,
-                **writing.steps(stopped, tell),
             )
 
 
-def load(base: str, adapter: str | None, tell: Callable[[str], None]) -> ModelPair:
-    """Says each stage by `tell`. Raises ModelError with a sentence for the page; the reason goes to the log."""
+def load(base: str, adapter: str | None, progress: Callable[[str], None]) -> ModelPair:
+    """Loads both onto the GPU or CPU; `progress` gets each stage. Raises BackendError; the reason goes to the log."""
     name = public_name(base)
     problem = f"The model {name} could not be loaded. BASE_MODEL has to be a model folder or a Hub id."
     try:
-        tell("Starting PyTorch and transformers.")
+        progress("Starting PyTorch and transformers.")
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        tell(f"Loading the weights of {name}.")
+        progress(f"Loading the weights of {name}.")
         tokenizer = AutoTokenizer.from_pretrained(base)
-        token_ids(tokenizer, "")  # the first call may change a fast tokenizer's settings, which two threads may not do at once
+        token_ids(tokenizer, "")  # the first call may change a fast tokenizer's settings, which is not thread-safe
         model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=fastest_dtype(), use_safetensors=True)
         batches: tuple[tuple[str, ...], ...] = (("base",),)
         if adapter is not None:
@@ -118,19 +124,21 @@ def load(base: str, adapter: str | None, tell: Callable[[str], None]) -> ModelPa
                 f"The adapter {public_name(adapter)} could not be loaded. ADAPTER has to be a LoRA adapter of {name}, a folder "
                 "or a Hub id, with its weights in adapter_model.safetensors."
             )
-            tell(f"Loading the adapter {public_name(adapter)}.")
+            progress(f"Loading the adapter {public_name(adapter)}.")
             model = with_adapter(model, adapter)
             batches = (("base", "tuned"),) if mixes(model) else (("base",), ("tuned",))
         problem = f"The model {name} could not be moved to the {device()}; it may be too large for it."
         return ModelPair(tokenizer, model.eval().to(device()), batches)
-    except Exception as error:  # wrong name, no network, a broken file: all end alike for the person at the page
+    except Exception as error:  # wrong name, no network, a broken file: the page shows the same sentence
         log(error)
-        raise ModelError(problem) from None
+        raise BackendError(problem) from None
 
 
 def with_adapter(model: Any, adapter: str) -> Any:
-    """PEFT by itself would also read pickled weights, so it gets a folder with the others; and it would put them on a GPU,
-    which ZeroGPU does not allow yet."""
+    """The model with the adapter, from its safetensors file only: by default PEFT would also read pickled weights.
+
+    It is put on the CPU, since ZeroGPU has no GPU at this moment.
+    """
     from huggingface_hub import snapshot_download
     from peft import PeftModel
 
@@ -144,12 +152,12 @@ def with_adapter(model: Any, adapter: str) -> Any:
 
 
 def mixes(model: Any) -> bool:
-    """Whether PEFT computes the rows of base and adapter in one batch."""
+    """Whether PEFT supports mixed batches with this adapter."""
     import torch
 
     try:
         with torch.inference_mode(), own_hooks(model):
-            model(input_ids=torch.zeros(2, 1, dtype=torch.long), adapter_names=list(IN_PEFT.values()))
+            model(input_ids=torch.zeros(2, 1, dtype=torch.long), adapter_names=list(PEFT_NAMES.values()))
     except (TypeError, ValueError) as error:
         log(error)
         return False
@@ -158,7 +166,7 @@ def mixes(model: Any) -> bool:
 
 @contextmanager
 def own_hooks(model: Any) -> Iterator[None]:
-    """PEFT hooks itself into the layers for a mixed batch, and stays there if something fails on the way."""
+    """Removes the hooks that PEFT adds for a mixed batch and leaves behind after an error."""
     before = {module: set(module._forward_pre_hooks) for module in model.modules()}
     try:
         yield
@@ -169,10 +177,10 @@ def own_hooks(model: Any) -> Iterator[None]:
 
 
 def token_ids(tokenizer: Any, prompt: str, answer: str | None = None) -> list[int]:
-    """Ids of a prompt as the model is asked it, or of a prompt with its answer as the model was trained on it."""
+    """Token ids of the prompt, ready for generation, or of prompt and answer; in the chat template if there is one."""
     if not tokenizer.chat_template:
-        continued = tokenizer(answer or "", add_special_tokens=False)["input_ids"]
-        return [*tokenizer(prompt)["input_ids"], *continued]
+        completion = tokenizer(answer or "", add_special_tokens=False)["input_ids"]
+        return [*tokenizer(prompt)["input_ids"], *completion]
     turns = [{"role": "user", "content": prompt}]
     if answer is not None:
         turns.append({"role": "assistant", "content": answer})
@@ -180,7 +188,7 @@ def token_ids(tokenizer: Any, prompt: str, answer: str | None = None) -> list[in
 
 
 def first_tokens(prompt: list[int], answers: list[list[int]]) -> list[int]:
-    """The first token behind the prompt in each of `answers`, or nothing where one has none or two have the same."""
+    """The first token after the prompt in each of `answers`; empty where one has none or two have the same."""
     known = all(answer[: len(prompt)] == prompt and len(answer) > len(prompt) for answer in answers)
     firsts = [answer[len(prompt)] for answer in answers] if known else []
     return firsts if len(set(firsts)) == len(firsts) else []
@@ -193,14 +201,14 @@ def device() -> str:
 
 
 def fastest_dtype() -> Any:
-    """bfloat16 where the hardware computes in it, float32 elsewhere: emulated bfloat16 is several times slower."""
+    """bfloat16 where the hardware supports it, else float32: emulated bfloat16 is several times slower."""
     import torch
 
     if device() == "cuda":
-        real = torch.cuda.is_bf16_supported(including_emulation=False)
+        supported = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        real = torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if real else torch.float32
+        supported = torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if supported else torch.float32
 
 
 def log(error: Exception) -> None:

@@ -1,33 +1,40 @@
-"""The page: an online shop's tasks, each with what a shop has as its input, answered by a base model and a fine-tuned one.
+"""The Gradio page: a tab for each task, answered by base and fine-tuned model, and the tabs Evaluation and Data.
 
-It needs nothing but the files beside it. settings.json says what is loaded; environment variables override it, see README.md.
-GRADIO_SERVER_PORT and GRADIO_SERVER_NAME work as everywhere.
+Settings come from settings.json and environment variables, see README.md. GRADIO_SERVER_PORT and GRADIO_SERVER_NAME work as
+usual.
 """
 
-import json
 import os
-from pathlib import Path
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr
 from starlette.middleware import Middleware
 
-from . import evaluation_tab
-from .comparison import Comparison
-from .data_tab import data_tab
-from .dataset_pages import Dataset, ShippedRows
-from .examples import read_examples
-from .html import status
-from .request_limits import SmallBodies
-from .settings import BadSettings, Settings, connect
-from .task_tab import QUICK, endpoint, raw_endpoint, view_tab
-from .views import views
+from common.tasks import TASKS, Task
 
-ROOT = Path(__file__).parents[1]
-"""The Space's folder."""
+from . import ROOT, evaluation_tab
+from .comparison import ModelComparison
+from .data_tab import data_tab
+from .dataset_pages import DatasetReader
+from .examples import ExampleRows, read_examples
+from .html import status_line
+from .request_limits import RequestSizeLimit
+from .settings import SettingsError, make_backend, read_settings
+from .task_tab import EVENT_OPTIONS, raw_endpoint, task_endpoint, task_tab
+
+FIRST_TABS = (
+    "query_product_ranking",
+    "next_query",
+    "also_buy",
+    "query_relation",
+    "review_rating",
+    "next_title_amazon",
+    "answer_generation",
+)
+"""Tasks whose tabs come first; the others follow in the order of TASKS."""
 QUEUE_SIZE = 32
-"""Requests that wait for their turn; any further one is told that the page is busy."""
+"""Waiting requests; further ones are refused as busy."""
 
 ARROW_KEYS = """() => document.addEventListener("keydown", (event) => {
   const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
@@ -38,17 +45,16 @@ ARROW_KEYS = """() => document.addEventListener("keydown", (event) => {
   next.focus();
   next.click();
 })"""
-"""Gradio's tabs take the Tab key only; with the arrow keys one goes along them as elsewhere."""
+"""Arrow keys move between tabs, as is usual; Gradio's tabs support the Tab key only."""
 
 
-def read_settings() -> Settings:
-    """settings.json, each entry overridden by the environment variable of its name in capitals."""
-    stored = json.loads((ROOT / "settings.json").read_text(encoding="utf-8"))
-    return Settings(**{name: os.environ.get(name.upper()) or stored[name] for name in ("base_model", "adapter", "dataset")})
+def tab_order() -> list[Task]:
+    first = [TASKS[name] for name in FIRST_TABS if name in TASKS]
+    return [*first, *(task for task in TASKS.values() if task not in first)]
 
 
-def page(comparison: Comparison, dataset: Dataset | None) -> gr.Blocks:
-    turn = {"concurrency_limit": comparison.backend.at_once, "concurrency_id": "model"}
+def page(comparison: ModelComparison, dataset: DatasetReader | None) -> gr.Blocks:
+    queue = {"concurrency_limit": comparison.backend.max_concurrency, "concurrency_id": "model"}
     with gr.Blocks(title="Shop tasks", analytics_enabled=False) as blocks:
         gr.HTML(
             "<h1>One model, an online shop's many tasks</h1>"
@@ -56,35 +62,35 @@ def page(comparison: Comparison, dataset: Dataset | None) -> gr.Blocks:
             "on shop data.</p>",
             elem_id="top",
         )
-        status_line = gr.HTML(status_of(comparison), elem_id="status")
-        ticking = gr.Timer(1)
+        status = gr.HTML(status_of(comparison), elem_id="status")
+        timer = gr.Timer(1)
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Try it", id="try", elem_id="tab-try"), gr.Tabs(elem_id="views", overflow_behavior="wrap"):
-                for view in views():
-                    view_tab(view, comparison, turn)
+                for task in tab_order():
+                    task_tab(task, comparison, queue)
             with gr.Tab("Evaluation", id="evaluation", elem_id="tab-evaluation") as evaluation:
                 scores = gr.HTML(elem_id="evaluation")
-            data_tab(dataset or ShippedRows(read_examples()))
+            data_tab(dataset or ExampleRows(read_examples()))
 
         def tick() -> tuple[str, gr.Timer]:
             return status_of(comparison), gr.Timer(active=comparison.backend.state().kind == "loading")
 
-        gr.on([blocks.load, ticking.tick], tick, outputs=[status_line, ticking], **QUICK)
+        gr.on([blocks.load, timer.tick], tick, outputs=[status, timer], **EVENT_OPTIONS)
         blocks.load(None, js=ARROW_KEYS, api_visibility="private")
-        evaluation.select(lambda: evaluation_tab.page(), outputs=scores, **QUICK)
-        for view in views():
-            gr.api(endpoint(view, comparison), api_name=view.name, **turn)
-        gr.api(raw_endpoint(comparison), api_name="answer", **turn)
-    return blocks.queue(max_size=QUEUE_SIZE, api_open=False)  # nobody passes by the queue
+        evaluation.select(lambda: evaluation_tab.page(), outputs=scores, **EVENT_OPTIONS)
+        for task in tab_order():
+            gr.api(task_endpoint(task, comparison), api_name=task.name, **queue)
+        gr.api(raw_endpoint(comparison), api_name="answer", **queue)
+    return blocks.queue(max_size=QUEUE_SIZE, api_open=False)  # closed routes: no request bypasses the queue
 
 
-def status_of(comparison: Comparison) -> str:
+def status_of(comparison: ModelComparison) -> str:
     state = comparison.backend.state()
-    return status(state.message, state.kind)
+    return status_line(state.message, state.kind)
 
 
 def theme() -> gr.themes.Base:
-    """Fonts of the visitor's own system: nothing is fetched from elsewhere."""
+    """System fonts, so that the page loads nothing from other hosts."""
     return gr.themes.Base(
         primary_hue="teal",
         neutral_hue="slate",
@@ -102,11 +108,11 @@ def theme() -> gr.themes.Base:
 def main() -> None:
     settings = read_settings()
     try:
-        backend = connect(settings)
-    except BadSettings as error:
+        backend = make_backend(settings)
+    except SettingsError as error:
         raise SystemExit(f"error: {error}") from None
-    dataset = Dataset(settings.dataset) if settings.dataset else None
-    blocks = page(Comparison(backend, dataset), dataset)
+    dataset = DatasetReader(settings.dataset) if settings.dataset else None
+    blocks = page(ModelComparison(backend, dataset), dataset)
     blocks.launch(
         theme=theme(),
         css_paths=ROOT / "style.css",
@@ -114,14 +120,14 @@ def main() -> None:
         run_history=False,
         enable_monitoring=False,
         mcp_server=False,
-        max_file_size=1,  # the page takes no files: one byte is the least that can be said
-        state_session_capacity=100,  # Gradio keeps some 400 kB of each visitor
+        max_file_size=1,  # byte, the minimum: the page takes no files
+        state_session_capacity=100,  # Gradio stores some 400 kB for each visitor
         ssr_mode=False,
         show_error=False,
         share=False,
-        app_kwargs={"middleware": [Middleware(SmallBodies)]},
+        app_kwargs={"middleware": [Middleware(RequestSizeLimit)]},
         prevent_thread_lock=True,
-        _frontend=False,  # else the page asks itself for itself at the start, and ends where that takes three seconds
+        _frontend=False,  # else Gradio requests the page at the start and exits if that takes three seconds
     )
     backend.start()
     blocks.block_thread()

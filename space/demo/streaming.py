@@ -1,4 +1,4 @@
-"""Answers in the making: a question in tokens, the job of answering it, and what `generate` reports of the rows it writes."""
+"""Streaming the rows of one `generate` call: the tokenised request, its job, and the streamer that decodes each row."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -7,95 +7,92 @@ from queue import SimpleQueue
 from threading import Event
 from typing import Any
 
-from .backend import Said, Updates, read
+from .backend import Answers, AnswerUpdates, ModelAnswer, read_updates
 
 
 @dataclass(frozen=True)
-class Question:
-    """A request in tokens: ids of the prompt, and the first one of each label where they are known and all different."""
+class TokenisedRequest:
+    """`label_ids` are the first tokens of the labels; empty where they are unknown or two labels share one."""
 
-    ids: list[int]
+    prompt_ids: list[int]
     max_new_tokens: int
-    labels: list[int] = field(default_factory=list)
+    label_ids: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Job:
-    """One question on its way between the thread that reads and the one that writes.
+class GenerationJob:
+    """A request on its way from the reading thread to the generating one and back.
 
-    `deadline` is a time of `time.monotonic`. `stop` is set when the reader has gone.
+    `deadline` is a time of `time.monotonic`; `cancelled` is set when the reader is gone.
     """
 
-    question: Question
+    request: TokenisedRequest
     deadline: float
-    stop: Event = field(default_factory=Event)
-    updates: Updates = field(default_factory=SimpleQueue)
+    cancelled: Event = field(default_factory=Event)
+    updates: AnswerUpdates = field(default_factory=SimpleQueue)
 
-    def read(self) -> Iterator[dict[str, Said]]:
-        """What is said so far, again and again. Raises ModelError."""
+    def read(self) -> Iterator[Answers]:
+        """The answers so far, after each token. Raises BackendError."""
         try:
-            yield from read(self.updates)
+            yield from read_updates(self.updates)
         finally:
-            self.stop.set()
+            self.cancelled.set()
 
 
-class Writing:
-    """Rows that `generate` writes together, one for each of `names`: its streamer, its stopping criterion, and a look at the
-    first tokens' probabilities.
+class BatchStreamer:
+    """Streamer for `generate` of several rows, one for each of `names`; `report` gets all answers so far after each token.
 
-    A row's tokens are decoded together each time. transformers' own streamers take one row only and decode in pieces, and
-    where a character has more than one token the pieces do not add up to the text.
+    transformers' own streamers take one row only and decode it in pieces, which is wrong where a character has several
+    tokens. Here all tokens of a row are decoded together each time.
     """
 
-    def __init__(self, names: Sequence[str], question: Question, tokenizer: Any, ends: frozenset[int]) -> None:
-        self.said = {name: Said() for name in names}
-        self._question = question
+    def __init__(
+        self,
+        names: Sequence[str],
+        request: TokenisedRequest,
+        tokenizer: Any,
+        eos_ids: frozenset[int],
+        report: Callable[[Answers], None],
+    ) -> None:
+        self._answers = {name: ModelAnswer() for name in names}
+        self._request = request
         self._tokenizer = tokenizer
-        self._ends = ends
+        self._eos_ids = eos_ids
+        self._report = report
         self._tokens: dict[str, list[int]] = {name: [] for name in names}
         self._started = time.monotonic()
         self._prompt_is_next = True
 
-    def steps(self, stopped: Callable[[], bool], tell: Callable[[dict[str, Said]], None]) -> dict[str, Any]:
-        """Arguments for `generate`: it ends when `stopped`, and `tell` gets what the rows say after every token."""
-        import torch
-
-        def stop(ids: Any, scores: Any, **_: Any) -> Any:
-            return torch.full((ids.shape[0],), stopped(), device=ids.device, dtype=torch.bool)
-
-        self.tell = tell
-        return {"streamer": self, "stopping_criteria": [stop], "logits_processor": [self._look]}
-
-    def _look(self, _: Any, scores: Any) -> Any:
-        """Takes the labels' chances from the scores of the first tokens (rows x vocabulary) and leaves the scores alone."""
-        if self._question.labels and not any(self._tokens.values()):
-            chances = scores[:, self._question.labels].double().softmax(-1).tolist()
-            for name, row in zip(self.said, chances, strict=True):
-                self.said[name] = replace(self.said[name], chances=tuple(row))
+    def record_probabilities(self, _: Any, scores: Any) -> Any:
+        """Logits processor: reads the labels' probabilities off the first token's scores and returns the scores unchanged."""
+        if self._request.label_ids and not any(self._tokens.values()):
+            rows = scores[:, self._request.label_ids].double().softmax(-1).tolist()
+            for name, probabilities in zip(self._answers, rows, strict=True):
+                self._answers[name] = replace(self._answers[name], probabilities=tuple(probabilities))
         return scores
 
     def put(self, tokens: Any) -> None:
-        """One more token of each row; a row that has ended gets padding."""
+        """Called with the prompt, then with one token of each row; a finished row gets padding."""
         if self._prompt_is_next:
             self._prompt_is_next = False
             return
-        for name, token in zip(self.said, tokens.tolist(), strict=True):
-            if self.said[name].seconds is None:
-                self._take(name, token)
-        self.tell(dict(self.said))
+        for name, token in zip(self._answers, tokens.tolist(), strict=True):
+            if self._answers[name].seconds is None:
+                self._append(name, token)
+        self._report(dict(self._answers))
 
-    def _take(self, name: str, token: int) -> None:
-        written = self._tokens[name]
-        written.append(token)
-        text = self._tokenizer.decode(written, skip_special_tokens=True)
-        if token in self._ends or len(written) == self._question.max_new_tokens:
-            self.said[name] = replace(self.said[name], text=text, seconds=time.monotonic() - self._started)
+    def _append(self, name: str, token: int) -> None:
+        tokens = self._tokens[name]
+        tokens.append(token)
+        text = self._tokenizer.decode(tokens, skip_special_tokens=True)
+        if token in self._eos_ids or len(tokens) == self._request.max_new_tokens:
+            self._answers[name] = replace(self._answers[name], text=text, seconds=time.monotonic() - self._started)
         else:
-            self.said[name] = replace(self.said[name], text=text.rstrip("\ufffd"))  # a character that is not complete yet
+            self._answers[name] = replace(self._answers[name], text=text.rstrip("\ufffd"))  # an incomplete character
 
     def end(self) -> None:
-        """Rows that have not ended were cut."""
-        for name, said in self.said.items():
-            if said.seconds is None:
-                self.said[name] = replace(said, seconds=time.monotonic() - self._started, cut=True)
-        self.tell(dict(self.said))
+        """Called when `generate` returns: rows that are not complete were cut."""
+        for name, answer in self._answers.items():
+            if answer.seconds is None:
+                self._answers[name] = replace(answer, seconds=time.monotonic() - self._started, cut=True)
+        self._report(dict(self._answers))

@@ -1,4 +1,4 @@
-"""The tabs in which a visitor tries the model, one for each view, and the endpoint of each for programs."""
+"""A task's tab, with its form and the answers, and its API endpoint."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -7,183 +7,177 @@ from typing import Any
 
 import gradio as gr
 
-from .backend import ModelError
-from .comparison import Comparison, Sample
-from .html import hint, prompt
-from .inputs import BadInput, Field, prompt_of
-from .views import View
+from common.tasks import Task
 
-LIST_LINES, MOST_LINES = 4, 16
-QUICK = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+from .backend import BackendError
+from .comparison import FormExample, ModelComparison
+from .html import hint, prompt_block
+from .inputs import InputError, InputField, build_prompt, input_fields, wordings
+
+LIST_LINES, MAX_LINES = 4, 16
+EVENT_OPTIONS = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 STALE = "earlier"
-"""The class of a result that was for other input than what stands in the form now."""
+"""CSS class of answers to other input than the form has now."""
 
 
-def view_tab(view: View, comparison: Comparison, turn: dict[str, Any]) -> None:
-    """A tab with the form, filled with the first example, and the answers below it. `turn` is how requests wait for another."""
-    first = comparison.sample_after(view.name, "")
-    with gr.Tab(view.title, id=view.name, elem_id=f"view-{view.name}", elem_classes="view"):
-        if view.about:
-            gr.HTML(hint(view.about), elem_classes="about")
-        boxes = _boxes(view, first)
+def task_tab(task: Task, comparison: ModelComparison, queue: dict[str, Any]) -> None:
+    """A tab with the form, filled with the first example, and the answers below. `queue` are Gradio's options of the queue."""
+    fields = input_fields(task)
+    first = comparison.example_after(task.name, "")
+    with gr.Tab(task.action or task.title, id=task.name, elem_id=f"view-{task.name}", elem_classes="view"):
+        if task.about:
+            gr.HTML(hint(task.about), elem_classes="about")
+        boxes = _boxes(task, first)
         with gr.Row(elem_classes="buttons"):
             go = gr.Button("Compare the answers", variant="primary")
             other = gr.Button("Another example" if first else "Take an example", variant="secondary")
-        caption = gr.HTML(_caption(view, comparison, first), elem_classes="caption")
+        caption = gr.HTML(_caption(task, comparison, first), elem_classes="caption")
         notice = gr.HTML(elem_classes="notice")
         result = gr.HTML(elem_classes="result")
-        answered = gr.Textbox(visible=False)  # the prompt of the result, so that it can be told from what stands in the form
+        answered = gr.Textbox(visible=False)  # the prompt of the answers, to compare with the form's
         with gr.Accordion("The prompt that is sent", open=False, elem_classes="sent"):
-            wordings = [(f"Wording {number}", number) for number in view.wordings]
-            asked_in = first.filled.wording if first else 1
-            wording = gr.Radio(wordings, value=asked_in, label="Wording", container=False, visible=len(wordings) > 1)
-            sent = gr.HTML(prompt(first.example.prompt) if first else "")
+            choices = [(f"Wording {number}", number) for number in wordings(task)]
+            first_wording = first.form.wording if first else 1
+            wording = gr.Radio(choices, value=first_wording, label="Wording", container=False, visible=len(choices) > 1)
+            sent = gr.HTML(prompt_block(first.example.prompt) if first else "")
 
     def values_of(typed: tuple[Any, ...]) -> dict[str, Any]:
-        return dict(zip((field.name for field in view.fields), typed, strict=True))
+        return dict(zip((field.name for field in fields), typed, strict=True))
 
-    def prompt_now(wording: int, typed: tuple[Any, ...]) -> str:
-        """What the form would send, or nothing where it cannot send any."""
+    def built_prompt(wording: int, typed: tuple[Any, ...]) -> str:
+        """The form's prompt; empty where its input is invalid."""
         try:
-            return prompt_of(view.task, values_of(typed), wording)
-        except BadInput:
+            return build_prompt(task, values_of(typed), wording)
+        except InputError:
             return ""
 
     def compare(wording: int, *typed: Any) -> Iterator[tuple[str, Any, str]]:
-        words = prompt_now(wording, typed)
-        for told, answers in comparison.compare(view, values_of(typed), wording):
-            yield told, gr.HTML(answers, elem_classes=["result"]), words
+        prompt = built_prompt(wording, typed)
+        for notice, answers in comparison.compare(task, values_of(typed), wording):
+            yield notice, gr.HTML(answers, elem_classes=["result"]), prompt
 
     def changed(answered: str, wording: int, *typed: Any) -> tuple[str, str, Any]:
-        words, line, shown = about_prompt(view, comparison, values_of(typed), wording)
-        stale = words != answered
+        try:
+            prompt = build_prompt(task, values_of(typed), wording)
+            line, block = comparison.caption(task.name, prompt), prompt_block(prompt)
+        except InputError as error:
+            prompt, line, block = "", hint(str(error)), hint(str(error))
+        stale = prompt != answered
         earlier = hint("The answers below are those to what stood here before.") if stale and answered else ""
-        return line + earlier, shown, gr.HTML(elem_classes=["result"] + [STALE] * stale)
+        return line + earlier, block, gr.HTML(elem_classes=["result"] + [STALE] * stale)
 
     def another(wording: int, *typed: Any) -> list[Any]:
-        sample = comparison.sample_after(view.name, prompt_now(wording, typed))
-        if sample is None:
-            none = hint("There is no example of this task.")
-            return [*typed, wording, none, "", "", ""]
-        named = view.fields_of_wording(sample.filled.wording)
-        filled = [gr.Textbox(_shown(field, sample), visible=field in named) for field in view.fields]
-        line = comparison.caption(view.name, sample.example.prompt)
-        return [*filled, sample.filled.wording, line, prompt(sample.example.prompt), "", ""]
+        example = comparison.example_after(task.name, built_prompt(wording, typed))
+        if example is None:
+            return [*typed, wording, hint("There is no example of this task."), "", "", ""]
+        named = input_fields(task, example.form.wording)
+        filled = [gr.Textbox(_box_text(field, example), visible=field in named) for field in fields]
+        prompt = example.example.prompt
+        return [*filled, example.form.wording, comparison.caption(task.name, prompt), prompt_block(prompt), "", ""]
 
-    asked = [wording, *boxes]
+    inputs = [wording, *boxes]
     gr.on(
         [go.click, *(box.submit for box in boxes)],
         compare,
-        asked,
+        inputs,
         [notice, result, answered],
         api_visibility="private",
         show_progress="minimal",
         show_progress_on=notice,
         scroll_to_output=True,
-        **turn,
+        **queue,
     )
 
     def reworded(wording: int) -> list[Any]:
-        named = view.fields_of_wording(wording)
-        return [gr.Textbox(visible=field in named) for field in view.fields]
+        named = input_fields(task, wording)
+        return [gr.Textbox(visible=field in named) for field in fields]
 
-    wording.change(reworded, wording, boxes, **QUICK)
-    edits = [wording.change, *(box.change for box in boxes)]  # Gradio's `input` misses what is pasted or filled in
-    gr.on(edits, changed, [answered, *asked], [caption, sent, result], trigger_mode="always_last", **QUICK)
-    other.click(another, asked, [*boxes, wording, caption, sent, notice, result], **QUICK)
+    wording.change(reworded, wording, boxes, **EVENT_OPTIONS)
+    edits = [wording.change, *(box.change for box in boxes)]  # Gradio's `input` event misses pasted and filled-in text
+    gr.on(edits, changed, [answered, *inputs], [caption, sent, result], trigger_mode="always_last", **EVENT_OPTIONS)
+    other.click(another, inputs, [*boxes, wording, caption, sent, notice, result], **EVENT_OPTIONS)
 
 
-def _boxes(view: View, sample: Sample | None) -> list[gr.Textbox]:
+def _boxes(task: Task, example: FormExample | None) -> list[gr.Textbox]:
     """An input for each field; those that the wording does not name are hidden."""
-    named = view.fields_of_wording(sample.filled.wording if sample else 1)
+    named = input_fields(task, example.form.wording if example else 1)
     return [
         gr.Textbox(
-            _shown(field, sample),
+            _box_text(field, example),
             label=field.heading,
-            placeholder=field.hint,
-            lines=LIST_LINES if field.listed else 1,
-            max_lines=MOST_LINES,
+            placeholder=field.placeholder,
+            lines=LIST_LINES if field.is_list else 1,
+            max_lines=MAX_LINES,
             visible=field in named,
         )
-        for field in view.fields
+        for field in input_fields(task)
     ]
 
 
-def _shown(field: Field, sample: Sample | None) -> str:
-    """What stands in a box: a list has one item a line."""
-    value = sample.filled.values.get(field.name, "") if sample else ""
+def _box_text(field: InputField, example: FormExample | None) -> str:
+    """The field's value as text; a list has one item a line."""
+    value = example.form.values.get(field.name, "") if example else ""
     return "\n".join(value) if isinstance(value, list) else value
 
 
-def _caption(view: View, comparison: Comparison, sample: Sample | None) -> str:
-    return comparison.caption(view.name, sample.example.prompt) if sample else hint("Fill in the boxes.")
+def _caption(task: Task, comparison: ModelComparison, example: FormExample | None) -> str:
+    return comparison.caption(task.name, example.example.prompt) if example else hint("Fill in the boxes.")
 
 
-def about_prompt(view: View, comparison: Comparison, values: dict[str, Any], wording: int) -> tuple[str, str, str]:
-    """The prompt that a form would send, the line under the form, and the prompt as it is shown.
+# --- API endpoints ---
 
-    Where the form cannot send any, the first is empty and the others say why.
+ApiFunction = Callable[..., dict[str, Any]]
+
+
+def raw_endpoint(comparison: ModelComparison) -> ApiFunction:
+    """/answer: takes a raw prompt, such as a dataset row has."""
+    parameters = [("task", str, inspect.Parameter.empty), ("prompt", str, inspect.Parameter.empty)]
+    return _endpoint(comparison.answer, parameters, comparison.answer.__doc__ or "")
+
+
+def task_endpoint(task: Task, comparison: ModelComparison) -> ApiFunction:
+    """The endpoint of a task: its parameters are the input fields and the wording.
+
+    Optional are the options, which default to those of the first example, and fields that only some wordings name.
     """
-    try:
-        words = prompt_of(view.task, values, wording)
-    except BadInput as error:
-        return "", hint(str(error)), hint(str(error))
-    return words, comparison.caption(view.name, words), prompt(words)
+    first = comparison.example_after(task.name, "")
+    required, optional = [], []
+    for field in input_fields(task):
+        everywhere = all(field in input_fields(task, number) for number in wordings(task))
+        (required if everywhere and field.name != "options" else optional).append(field)
+    fields = [*required, *optional]  # parameters with a default come last
+
+    def answer(*values: Any) -> dict[str, Any]:
+        *texts, wording = values
+        given = dict(zip((field.name for field in fields), texts, strict=True))
+        return comparison.answer(task.name, build_prompt(task, given, wording))
+
+    def default(field: InputField) -> Any:
+        if field in required:
+            return inspect.Parameter.empty
+        return first.form.values.get(field.name) if first else None
+
+    names = {field: field.name + "_" * iskeyword(field.name) for field in fields}
+    last = "wording" + "_" * ("wording" in names.values())
+    parameters = [(name, list[str] if field.is_list else str, default(field)) for field, name in names.items()]
+    listed = "; ".join(f"{name}: {', '.join(filter(None, (field.label, field.item_count)))}" for field, name in names.items())
+    about = task.about or task.action or task.title
+    doc = f"{about} Inputs: {listed}; {last}: which of the task's prompts is sent, from 1."
+    return _endpoint(answer, [*parameters, (last, int, 1)], doc)
 
 
-# --- For programs ---
-
-
-def answering(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """The function with its refusals as sentences for the caller."""
+def _endpoint(function: ApiFunction, parameters: list[tuple[str, Any, Any]], doc: str) -> ApiFunction:
+    """The function with errors as Gradio's, and with the signature and text that Gradio documents it by."""
 
     def answer(*given: Any) -> dict[str, Any]:
         try:
             return function(*given)
-        except (BadInput, ModelError) as error:
+        except (InputError, BackendError) as error:
             raise gr.Error(str(error), print_exception=False) from None
 
-    return answer
-
-
-def raw_endpoint(comparison: Comparison) -> Callable[..., dict[str, Any]]:
-    """/answer: a prompt as it stands, for whoever has the dataset's rows."""
-    parameters = [("task", str, inspect.Parameter.empty), ("prompt", str, inspect.Parameter.empty)]
-    return _typed(answering(comparison.answer), parameters, comparison.answer.__doc__ or "")
-
-
-def endpoint(view: View, comparison: Comparison) -> Callable[..., dict[str, Any]]:
-    """The endpoint of a view: its fields are the parameters, and last comes the wording of the prompt.
-
-    A field that only some wordings name, and statements to choose from, may be left out: those of the first example stand in.
-    """
-    first = comparison.sample_after(view.name, "")
-    everywhere = set.intersection(*({field.name for field in view.fields_of_wording(number)} for number in view.wordings))
-    given = {field.name: first.filled.values.get(field.name) if first else None for field in view.fields}
-    left_out = [field for field in view.fields if field.name not in everywhere or field.name == "options"]
-    fields = [*(field for field in view.fields if field not in left_out), *left_out]  # what has a default comes last
-
-    def ask(*values: Any) -> dict[str, Any]:
-        *texts, wording = values
-        asked = dict(zip((field.name for field in fields), texts, strict=True))
-        return comparison.answer(view.name, prompt_of(view.task, asked, wording))
-
-    named = {field: field.name + "_" * iskeyword(field.name) for field in fields}
-    last = "wording" + "_" * ("wording" in named.values())
-    parameters = [
-        (name, list[str] if field.listed else str, given[field.name] if field in left_out else inspect.Parameter.empty)
-        for field, name in named.items()
-    ]
-    told = "; ".join(f"{name}: {', '.join(filter(None, (field.label, field.count)))}" for field, name in named.items())
-    words = f"{view.about or view.title} Inputs: {told}; {last}: which of the task's prompts is sent, from 1."
-    return _typed(answering(ask), [*parameters, (last, int, 1)], words)
-
-
-def _typed(function: Callable[..., Any], parameters: list[tuple[str, Any, Any]], words: str) -> Callable[..., Any]:
-    """The function with the signature that the documentation of the endpoint is made from."""
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    made = [inspect.Parameter(name, kind, annotation=annotation, default=default) for name, annotation, default in parameters]
-    function.__annotations__ = {name: annotation for name, annotation, _ in parameters} | {"return": dict[str, Any]}
-    function.__signature__ = inspect.Signature(made, return_annotation=dict[str, Any])  # type: ignore[attr-defined]
-    function.__doc__ = words
-    return function
+    signature = [inspect.Parameter(name, kind, annotation=of, default=default) for name, of, default in parameters]
+    answer.__annotations__ = {name: of for name, of, _ in parameters} | {"return": dict[str, Any]}
+    answer.__signature__ = inspect.Signature(signature, return_annotation=dict[str, Any])  # type: ignore[attr-defined]
+    answer.__doc__ = doc
+    return answer

@@ -13,7 +13,7 @@ from lighteval.tasks.requests import Doc
 
 from common.answers import gold, parse_completion, render_completion
 from common.tasks import TASKS, Task
-from space.demo.answer_view import mark
+from space.demo.answer_view import grade
 from tests.eval_tasks.rows import dataset_row
 from tests.eval_tasks.test_shop import load_tasks
 
@@ -56,7 +56,7 @@ def test_the_pages_mark_agrees_with_the_reports_score(task: Task, data: st.DataO
     right = render_completion(task, gold(task, answer))
     text = data.draw(TEXT | st.just(right) | st.just(right + ",1"))
 
-    given_mark, scored = mark(task, parse_completion(task, text), answer), score(task, text, answer)
+    given_mark, scored = grade(task, parse_completion(task, text), answer), score(task, text, answer)
 
     assert given_mark.verdict == ("correct" if scored == pytest.approx(1) else "wrong" if scored == 0 else "partly")
     if task.family in ("ranking", "generation") and given_mark.note != "unreadable":
@@ -69,7 +69,7 @@ def test_the_pages_mark_agrees_with_the_reports_score(task: Task, data: st.DataO
 def test_a_japanese_answer_that_is_the_right_one_is_right_on_the_page_and_in_the_report(score: Score) -> None:
     task, text = TASKS["next_title_merrec"], "真鍮のデスクランプ"
 
-    given_mark = mark(task, parse_completion(task, text), text)
+    given_mark = grade(task, parse_completion(task, text), text)
 
     assert score(task, text, text) == 1.0
     assert (given_mark.verdict, given_mark.note) == ("correct", "ROUGE-L 1.00")

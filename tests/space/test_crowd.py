@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from common.tasks import TASKS
-from space.demo.backend import Ask
+from space.demo.backend import AnswerRequest
 from space.demo.comparison import ANSWER_SECONDS
-from space.demo.local_model import LocalModel
+from space.demo.local_backend import LocalBackend
 from space.demo.page import QUEUE_SIZE
 from tests.chat_server import ChatServer, Status, chat_server
 from tests.space.conftest import Served, process_of, serve
@@ -77,7 +77,7 @@ def test_each_of_a_crowd_gets_its_own_answer_or_is_told_that_the_queue_is_full(
 ) -> None:
     crowd(served, range(1))  # until the model is there
     told = crowd(served, range(CROWD))
-    alone = LocalModel(str(tiny_llama), str(tiny_adapter))
+    alone = LocalBackend(str(tiny_llama), str(tiny_adapter))
     alone.wait(60)
     answered = 0
     for number, one in enumerate(told):
@@ -85,7 +85,7 @@ def test_each_of_a_crowd_gets_its_own_answer_or_is_told_that_the_queue_is_full(
             assert "Queue is full" in one.refusal
             continue
         answered += 1
-        *_, said = alone.stream(Ask(prompt(number), TASK.max_new_tokens, TASK.labels), 60)
+        *_, said = alone.stream(AnswerRequest(prompt(number), TASK.max_new_tokens, TASK.labels), 60)
         assert one.answer["prompt"] == prompt(number)
         assert {who: one.answer[who]["text"] for who in said} == {who: one.text for who, one in said.items()}
     assert QUEUE_SIZE <= answered < CROWD

@@ -1,4 +1,4 @@
-"""The page in the machine's own Chromium: every view with one good run and one bad input, Evaluation and Data, keyboard,
+"""The page in the machine's own Chromium: every task with one good run and one bad input, Evaluation and Data, keyboard,
 phone, dark mode. Pictures of each are kept for a person's eye."""
 
 import json
@@ -14,16 +14,18 @@ from typing import Any
 import pytest
 from gradio_client import Client
 
+from common.tasks import Task
 from space.demo.examples import read_examples
-from space.demo.views import View, views
+from space.demo.inputs import input_fields
+from space.demo.page import QUEUE_SIZE, tab_order
 from tests.space.conftest import NASTY_TITLES, REVIEWS, Served, serve
-from tests.space.demo.test_page import NEW_TASK, PROMPTS, QUEUE_SIZE
+from tests.space.demo.test_page import NEW_TASK, PROMPTS
 
 pytestmark = pytest.mark.browser
 GO = "Compare the answers"
 FULL = "Queue is full! Please try again."
 FINISHED = re.compile(r"\d s")
-VIEWS = {view.name: view for view in views()}
+TABS = {task.name: task for task in tab_order()}
 
 
 def opened(browser: Any, url: str, **options: Any) -> Any:
@@ -50,10 +52,10 @@ def lasting_page(served: Served, browser: Any) -> Iterator[Any]:
     page.context.close()
 
 
-def go_to(page: Any, view: View) -> Any:
-    """The panel of a view, which its tab opens."""
-    page.get_by_role("tab", name=view.title, exact=True).click()
-    panel = page.locator(f"#view-{view.name}")
+def go_to(page: Any, task: Task) -> Any:
+    """The panel that the task's tab opens."""
+    page.get_by_role("tab", name=task.action, exact=True).click()
+    panel = page.locator(f"#view-{task.name}")
     panel.get_by_role("button", name=GO).wait_for()
     return panel
 
@@ -73,16 +75,16 @@ def seen(text: str) -> str:
     return "".join(char for char in text if char.isprintable() and not char.isspace())
 
 
-def box(panel: Any, view: View, name: str) -> Any:
-    return panel.get_by_label(next(field.heading for field in view.fields if field.name == name), exact=True)
+def box(panel: Any, task: Task, name: str) -> Any:
+    return panel.get_by_label(next(field.heading for field in input_fields(task) if field.name == name), exact=True)
 
 
 @pytest.mark.parametrize("name", read_examples())
-def test_a_view_opens_filled_runs_with_one_click_and_refuses_an_empty_box(
+def test_a_tab_opens_filled_runs_with_one_click_and_refuses_an_empty_box(
     lasting_page: Any, served: Served, screenshots: Path, name: str
 ) -> None:
-    view = VIEWS[name]
-    panel = go_to(lasting_page, view)
+    task = TABS[name]
+    panel = go_to(lasting_page, task)
     sent = panel.get_by_role("button", name="The prompt that is sent")
     sent.click()
     prompt = panel.get_by_role("group", name="The prompt that is sent").inner_text()
@@ -93,32 +95,32 @@ def test_a_view_opens_filled_runs_with_one_click_and_refuses_an_empty_box(
     for who in ("Base", "Tuned"):
         column = panel.get_by_role("region", name=who)
         assert column.locator(".mark").inner_text().split()[1] == told[who.lower()]["mark"]["verdict"]
-        if view.task.family != "generation":
+        if task.family != "generation":
             assert seen(column.locator(".said").inner_text()) == seen(told[who.lower()]["text"])
             assert column.get_by_role("listitem").count() >= 2
     lasting_page.screenshot(path=screenshots / f"space_{name}.png", full_page=True)
 
-    first = box(panel, view, view.fields[0].name)
-    first.fill("")
+    first = input_fields(task)[0]
+    box(panel, task, first.name).fill("")
     panel.get_by_role("button", name=GO).click()
-    panel.get_by_role("alert").filter(has_text=f"{view.fields[0].label}: this is empty.").wait_for()
+    panel.get_by_role("alert").filter(has_text=f"{first.label}: this is empty.").wait_for()
     assert panel.locator(".result section").count() == 0
     lasting_page.screenshot(path=screenshots / f"space_{name}_bad.png", full_page=True)
 
 
-def test_a_view_keeps_what_was_typed_while_others_are_looked_at(page: Any) -> None:
-    writing, ranking = VIEWS["query_generation"], VIEWS["query_product_ranking"]
+def test_a_tab_keeps_what_was_typed_while_others_are_looked_at(page: Any) -> None:
+    writing, ranking = TABS["query_generation"], TABS["query_product_ranking"]
     box(go_to(page, writing), writing, "product").fill("my own lamp")
     go_to(page, ranking)
     assert box(go_to(page, writing), writing, "product").input_value() == "my own lamp"
 
 
 def test_the_right_answer_goes_as_soon_as_a_field_is_changed(page: Any) -> None:
-    view = VIEWS["query_product_ranking"]
-    panel = go_to(page, view)
+    task = TABS["query_product_ranking"]
+    panel = go_to(page, task)
     compare(panel)
     assert panel.get_by_role("region", name="Right answer").is_visible()
-    box(panel, view, "query").press_sequentially(" x")
+    box(panel, task, "query").press_sequentially(" x")
     panel.locator(".caption .hint", has_text="Your own input, so that no right answer is known.").wait_for()
     panel.get_by_role("region", name="Right answer").wait_for(state="hidden")
     assert not [piece for kind in (".mark", ".note") for piece in panel.locator(kind).all() if piece.is_visible()]
@@ -130,10 +132,10 @@ def test_the_right_answer_goes_as_soon_as_a_field_is_changed(page: Any) -> None:
 
 
 def test_a_changed_field_and_another_wording_change_the_prompt_that_is_sent(page: Any) -> None:
-    view = VIEWS["query_product_ranking"]
-    panel = go_to(page, view)
+    task = TABS["query_product_ranking"]
+    panel = go_to(page, task)
     panel.get_by_role("button", name="The prompt that is sent").click()
-    box(panel, view, "query").fill("tulip bulbs")
+    box(panel, task, "query").fill("tulip bulbs")
     sent = panel.get_by_role("group", name="The prompt that is sent")
     sent.filter(has_text="keyword 'tulip bulbs'").wait_for()
     panel.get_by_role("radio", name="Wording 2").check()
@@ -141,21 +143,21 @@ def test_a_changed_field_and_another_wording_change_the_prompt_that_is_sent(page
 
 
 def test_another_example_fills_every_box_and_the_last_leads_to_the_first(page: Any) -> None:
-    view = VIEWS["also_buy"]
-    panel = go_to(page, view)
-    number = box(panel, view, "number")
+    task = TABS["also_buy"]
+    panel = go_to(page, task)
+    number = box(panel, task, "number")
     filled = []
     for place in (2, 1):
         panel.get_by_role("button", name="Another example").click()
         panel.locator(".caption .hint", has_text=f"Example {place} of 2").wait_for()
-        filled.append((box(panel, view, "product").input_value(), number.is_visible()))
+        filled.append((box(panel, task, "product").input_value(), number.is_visible()))
     assert len(set(filled)) == 2
     assert [visible for _, visible in filled] == [False, True]  # only the first one's wording says how many to pick
 
 
 def test_product_text_with_markup_or_template_code_is_shown_as_text(page: Any) -> None:
-    panel = go_to(page, VIEWS["query_product_ranking"])
-    assert box(panel, VIEWS["query_product_ranking"], "products").input_value() == "\n".join(NASTY_TITLES)
+    panel = go_to(page, TABS["query_product_ranking"])
+    assert box(panel, TABS["query_product_ranking"], "products").input_value() == "\n".join(NASTY_TITLES)
     panel.get_by_role("button", name="The prompt that is sent").click()
     compare(panel)
     shown = panel.get_by_role("region", name="Right answer").locator(".title").all_inner_texts()
@@ -213,7 +215,7 @@ def test_the_page_asks_no_other_host_and_fits_a_phone_in_the_dark(served: Served
     page.on("request", lambda request: asked.append(request.url))
     page.goto(served.url)
     for name in ("query_product_ranking", "also_buy", "query_relation"):
-        compare(go_to(page, VIEWS[name]))
+        compare(go_to(page, TABS[name]))
         assert page.evaluate("document.documentElement.scrollWidth") == 390
         page.screenshot(path=screenshots / f"space_phone_dark_{name}.png", full_page=True)
     assert page.locator(".status .dot").evaluate("dot => getComputedStyle(dot).animationName") == "none"
@@ -230,9 +232,9 @@ def test_the_page_is_usable_by_keyboard_alone(page: Any) -> None:
     page.locator("#status .ready").wait_for()  # which comes after the script that listens to the arrow keys
     page.get_by_role("tab", name="Rank products").focus()
     page.keyboard.press("ArrowRight")
-    panel = page.locator(f"#view-{list(VIEWS)[1]}")
+    panel = page.locator(f"#view-{list(TABS)[1]}")
     panel.get_by_role("button", name=GO).wait_for()
-    assert page.evaluate("document.activeElement.innerText") == list(VIEWS.values())[1].title
+    assert page.evaluate("document.activeElement.innerText") == list(TABS.values())[1].action
     page.keyboard.press("ArrowLeft")
     panel = page.locator("#view-query_product_ranking")
     panel.get_by_label("Search query").focus()
@@ -310,11 +312,11 @@ def test_a_model_that_cannot_be_loaded_is_told_in_one_sentence(tree: Path, brows
         page.context.close()
 
 
-def test_a_task_that_is_added_to_the_tasks_alone_is_a_view_with_empty_boxes(
+def test_a_task_that_is_added_to_the_tasks_alone_is_a_tab_with_empty_boxes(
     tree: Path, tiny_llama: Path, browser: Any, tmp_path: Path, screenshots: Path
 ) -> None:
     shutil.copytree(tree, tmp_path / "tree")
-    with (tmp_path / "tree" / "tasks.py").open("a") as file:
+    with (tmp_path / "tree" / "common" / "tasks.py").open("a") as file:
         file.write(NEW_TASK)
     (tmp_path / "tree" / "evaluation.json").unlink()
     with serve(tmp_path / "tree", tmp_path / "log", BASE_MODEL=str(tiny_llama)) as running:

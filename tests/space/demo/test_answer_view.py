@@ -6,7 +6,7 @@ import pytest
 
 from common.answers import gold, parse_completion, render_completion
 from common.tasks import FAMILIES, TASKS, render_prompt
-from space.demo.answer_view import Line, lines, mark, offered_labels, right_lines, so_far, unreadable
+from space.demo.answer_view import AnswerLine, answer_lines, gold_lines, grade, offered_labels, parse_partial, unparsable_reason
 from space.demo.examples import read_examples
 
 RANKING, RETRIEVAL = TASKS["query_product_ranking"], TASKS["also_buy"]
@@ -16,16 +16,16 @@ GAINS = [1.0, 0.1, 0.01, 0.0, 0.0]
 
 
 def test_a_ranking_is_read_as_the_products_in_their_new_order_and_how_far_each_went() -> None:
-    read = lines(RANKING, PROMPT, [5, 1, 2, 3, 4], GAINS)
+    read = answer_lines(RANKING, PROMPT, [5, 1, 2, 3, 4], GAINS)
     assert read[:2] == (
-        Line("novel", "5", note="irrelevant", chosen=True, moved=4),
-        Line("red hose", "1", note="exact", chosen=True, moved=-1),
+        AnswerLine("novel", "5", note="irrelevant", chosen=True, moved=4),
+        AnswerLine("red hose", "1", note="exact", chosen=True, moved=-1),
     )
-    assert [line.note for line in lines(RANKING, PROMPT, [5, 1, 2, 3, 4])] == [""] * 5
+    assert [line.note for line in answer_lines(RANKING, PROMPT, [5, 1, 2, 3, 4])] == [""] * 5
 
 
 def test_what_a_ranking_has_not_placed_yet_stands_behind_it_in_the_old_order() -> None:
-    read = lines(RANKING, PROMPT, [4])
+    read = answer_lines(RANKING, PROMPT, [4])
     assert [(line.number, line.chosen, line.moved) for line in read] == [
         ("4", True, 3),
         ("1", False, None),
@@ -33,30 +33,30 @@ def test_what_a_ranking_has_not_placed_yet_stands_behind_it_in_the_old_order() -
         ("3", False, None),
         ("5", False, None),
     ]
-    assert [line.number for line in lines(RANKING, PROMPT, None)] == list("12345")
+    assert [line.number for line in answer_lines(RANKING, PROMPT, None)] == list("12345")
 
 
 def test_all_candidates_stay_and_tell_which_were_picked_and_which_should_have_been() -> None:
-    read = lines(RETRIEVAL, PROMPT, [2, 99, 4, 1], [1, 2, 3])
+    read = answer_lines(RETRIEVAL, PROMPT, [2, 99, 4, 1], [1, 2, 3])
     assert read == (
-        Line("red hose", "1", note="not counted", chosen=True),
-        Line("blue hose", "2", chosen=True, right=True),
-        Line("hose reel", "3", right=True),
-        Line("garden chair", "4", chosen=True, right=False),
-        Line("novel", "5"),
-        Line("not in the list", "99", chosen=True, right=False),
+        AnswerLine("red hose", "1", note="not counted", chosen=True),
+        AnswerLine("blue hose", "2", chosen=True, right=True),
+        AnswerLine("hose reel", "3", right=True),
+        AnswerLine("garden chair", "4", chosen=True, right=False),
+        AnswerLine("novel", "5"),
+        AnswerLine("not in the list", "99", chosen=True, right=False),
     )
-    assert [line.right for line in lines(RETRIEVAL, PROMPT, [2])] == [None] * 5
+    assert [line.right for line in answer_lines(RETRIEVAL, PROMPT, [2])] == [None] * 5
 
 
 def test_a_choice_is_read_as_the_statement_that_its_label_stands_for() -> None:
     task = TASKS["query_relation"]
     prompt = render_prompt(task.templates[0], {"query": "a", "other_query": "b", "options": ["w", "x", "y", "z"]})
-    read = lines(task, prompt, "2", "1", [0.1, 0.2, 0.3, 0.4])
+    read = answer_lines(task, prompt, "2", "1", [0.1, 0.2, 0.3, 0.4])
     assert [line.text for line in read] == ["w", "x", "y", "z"]
     assert [(line.number, line.right) for line in read if line.chosen] == [("2", False)]
     assert [line.number for line in read if line.right] == ["1"]
-    assert [line.chance for line in read] == [0.1, 0.2, 0.3, 0.4]
+    assert [line.probability for line in read] == [0.1, 0.2, 0.3, 0.4]
 
 
 def test_only_labels_that_a_prompt_offers_can_be_chosen() -> None:
@@ -70,12 +70,12 @@ def test_only_labels_that_a_prompt_offers_can_be_chosen() -> None:
 
 def test_statements_are_found_whatever_their_field_is_called() -> None:
     task = replace(TASKS["query_relation"], templates=("{choices:0}\nAnswer: ",))
-    read = lines(task, "0. w\n1. x\nAnswer: ", "1")
+    read = answer_lines(task, "0. w\n1. x\nAnswer: ", "1")
     assert [(line.number, line.text) for line in read] == [("0", "w"), ("1", "x")]
 
 
 def test_numbered_lines_inside_a_review_are_not_taken_for_options() -> None:
-    read = lines(TASKS["review_rating"], "Review: 1. bad zip\n2. bad seams\nAnswer: ", "2", None)
+    read = answer_lines(TASKS["review_rating"], "Review: 1. bad zip\n2. bad seams\nAnswer: ", "2", None)
     assert [(line.text, line.number, line.chosen) for line in read] == [(label, "", label == "2") for label in "12345"]
 
 
@@ -94,7 +94,7 @@ def test_numbered_lines_inside_a_review_are_not_taken_for_options() -> None:
     ],
 )
 def test_while_a_model_writes_only_what_is_complete_counts(task: str, text: str, value: object) -> None:
-    assert so_far(TASKS[task], text) == value
+    assert parse_partial(TASKS[task], text) == value
 
 
 @pytest.mark.parametrize(
@@ -120,15 +120,15 @@ def test_while_a_model_writes_only_what_is_complete_counts(task: str, text: str,
     ],
 )
 def test_marks(task: str, said: str, answer: object, verdict: str, note: str) -> None:
-    given_mark = mark(TASKS[task], parse_completion(TASKS[task], said), answer)
+    given_mark = grade(TASKS[task], parse_completion(TASKS[task], said), answer)
     assert (given_mark.verdict, given_mark.note) == (verdict, note)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_says_why_an_answer_cannot_be_read(family: str) -> None:
     task = next(task for task in TASKS.values() if task.family == family)
-    assert unreadable(task).endswith(".")
-    assert "{" not in unreadable(task)
+    assert unparsable_reason(task).endswith(".")
+    assert "{" not in unparsable_reason(task)
 
 
 def test_the_right_answer_of_every_shipped_example_is_marked_correct() -> None:
@@ -136,10 +136,10 @@ def test_the_right_answer_of_every_shipped_example_is_marked_correct() -> None:
         task = TASKS[name]
         for row in rows:
             value = parse_completion(task, render_completion(task, gold(task, row.answer)))
-            assert mark(task, value, row.answer).verdict == "correct"
-            assert not any(line.text == "not in the list" for line in right_lines(task, row.prompt, row.answer))
+            assert grade(task, value, row.answer).verdict == "correct"
+            assert not any(line.text == "not in the list" for line in gold_lines(task, row.prompt, row.answer))
 
 
 def test_of_options_only_the_right_one_is_the_right_answer() -> None:
     prompt = "Which?\n0. a\n1. b\n2. c\n3. d\nAnswer: "
-    assert right_lines(TASKS["query_relation"], prompt, "3") == (Line("d", "3", chosen=True, right=True),)
+    assert gold_lines(TASKS["query_relation"], prompt, "3") == (AnswerLine("d", "3", chosen=True, right=True),)

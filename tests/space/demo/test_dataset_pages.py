@@ -9,39 +9,39 @@ from typing import Any
 import pytest
 
 from common.tasks import TASKS
-from space.demo.data_tab import PAGE_ROWS, gist
-from space.demo.dataset_pages import DataError, Dataset, Page, Row, ShippedRows
-from space.demo.examples import dataset_examples, read_examples
+from space.demo.data_tab import PAGE_ROWS, row_summary
+from space.demo.dataset_pages import DatasetError, DatasetReader, RowPage, ShownRow
+from space.demo.examples import ExampleRows, dataset_examples, read_examples
 from tests.space.conftest import REPO, REVIEWS, write_rows
 
 LOOK = """
 import json, sys
-from space.demo.dataset_pages import DataError, Dataset
-dataset = Dataset(sys.argv[1])
+from space.demo.dataset_pages import DatasetError, DatasetReader
+dataset = DatasetReader(sys.argv[1])
 try:
     there = dataset.contents()
     page = dataset.page(sys.argv[2], "test", "", 0, 10)
     print(json.dumps([there, page.total, [row.completion for row in page.rows]]))
-except DataError as error:
+except DatasetError as error:
     print(json.dumps(str(error)))
 """
 
 
 def test_the_tasks_and_splits_of_a_folder_are_found_in_the_order_of_the_tasks(dataset: Path) -> None:
-    assert Dataset(str(dataset)).contents() == {"review_rating": ("train", "test"), "query_product_ranking": ("test",)}
-    assert list(Dataset(str(dataset)).contents()) == ["review_rating", "query_product_ranking"]
+    assert DatasetReader(str(dataset)).contents() == {"review_rating": ("train", "test"), "query_product_ranking": ("test",)}
+    assert list(DatasetReader(str(dataset)).contents()) == ["review_rating", "query_product_ranking"]
 
 
 def test_pages_go_through_all_rows_once_in_their_order(dataset: Path) -> None:
-    rows, start = Dataset(str(dataset)), 0
-    found: list[Row] = []
+    rows, start = DatasetReader(str(dataset)), 0
+    found: list[ShownRow] = []
     while (page := rows.page("review_rating", "train", "", start, PAGE_ROWS)).rows:
         assert page.total == REVIEWS
         assert page.start == start
         found += page.rows
         start += PAGE_ROWS
     assert [row.prompt.split("number ")[1].split()[0] for row in found] == [str(number) for number in range(REVIEWS)]
-    assert found[0] == Row(found[0].prompt, "4", "a <b>source</b>", "Apache-2.0")
+    assert found[0] == ShownRow(found[0].prompt, "4", "a <b>source</b>", "Apache-2.0")
 
 
 @pytest.mark.parametrize(
@@ -49,16 +49,16 @@ def test_pages_go_through_all_rows_once_in_their_order(dataset: Path) -> None:
     [("LEAKS", REVIEWS // 2), ("number 7 ", 1), ("4", REVIEWS), ("%", 0), ("'; drop table", 0), ("<i>", REVIEWS)],
 )
 def test_rows_are_filtered_by_a_text_of_prompt_or_answer_in_any_case(dataset: Path, words: str, total: int) -> None:
-    assert Dataset(str(dataset)).page("review_rating", "train", words, 0, PAGE_ROWS).total == total
+    assert DatasetReader(str(dataset)).page("review_rating", "train", words, 0, PAGE_ROWS).total == total
 
 
 def test_beyond_the_last_row_there_is_none(dataset: Path) -> None:
-    assert Dataset(str(dataset)).page("review_rating", "train", "", 1000, PAGE_ROWS) == Page((), 1000, REVIEWS)
+    assert DatasetReader(str(dataset)).page("review_rating", "train", "", 1000, PAGE_ROWS) == RowPage((), 1000, REVIEWS)
 
 
 def test_a_task_that_the_project_does_not_know_is_browsed_too(tmp_path: Path) -> None:
     write_rows(tmp_path, "size_advice", [("Which size? ", "M")])
-    rows = Dataset(str(tmp_path))
+    rows = DatasetReader(str(tmp_path))
     assert rows.contents() == {"size_advice": ("test",)}
     assert rows.page("size_advice", "test", "", 0, 10).rows[0].completion == "M"
 
@@ -72,20 +72,20 @@ def test_a_task_that_the_project_does_not_know_is_browsed_too(tmp_path: Path) ->
     ],
 )
 def test_what_is_not_there_is_told_in_a_sentence(dataset: Path, task: str, split: str, sentence: str) -> None:
-    with pytest.raises(DataError, match=sentence):
-        Dataset(str(dataset)).page(task, split, "", 0, 10)
+    with pytest.raises(DatasetError, match=sentence):
+        DatasetReader(str(dataset)).page(task, split, "", 0, 10)
 
 
 def test_files_that_are_no_rows_are_told_in_a_sentence_without_their_path(tmp_path: Path) -> None:
     torn = write_rows(tmp_path, "review_rating", [("a", "1")]) / "data" / "review_rating" / "test-00000-of-00001.parquet"
     torn.write_bytes(b"PAR1")
-    with pytest.raises(DataError, match="cannot be read as dataset rows") as refused:
-        Dataset(str(tmp_path)).page("review_rating", "test", "", 0, 10)
+    with pytest.raises(DatasetError, match="cannot be read as dataset rows") as refused:
+        DatasetReader(str(tmp_path)).page("review_rating", "test", "", 0, 10)
     assert str(tmp_path) not in str(refused.value)
 
 
 def test_without_a_dataset_the_examples_of_the_page_are_browsed() -> None:
-    rows = ShippedRows(read_examples())
+    rows = ExampleRows(read_examples())
     assert set(rows.contents()) == set(read_examples())
     page = rows.page("also_buy", "examples", "tent", 0, 1)
     assert (page.total, len(page.rows)) == (1, 1)
@@ -94,16 +94,16 @@ def test_without_a_dataset_the_examples_of_the_page_are_browsed() -> None:
 
 def test_examples_are_short_test_rows_and_always_the_same_ones(tmp_path: Path) -> None:
     rows = [(f"Review {number}\nAnswer: ", "4") for number in range(9)] + [("long " * 99, "1")]
-    found = dataset_examples(Dataset(str(write_rows(tmp_path, "review_rating", rows))), TASKS, 3, 100)
+    found = dataset_examples(DatasetReader(str(write_rows(tmp_path, "review_rating", rows))), TASKS, 3, 100)
     assert [(row.prompt, row.answer) for row in found["review_rating"]] == rows[:3]
     assert {row.origin for row in found["review_rating"]} == {"test split of the dataset"}
 
 
 def test_what_a_folded_row_shows_is_what_tells_it_from_others() -> None:
     prompt = read_examples()["query_relation"][0].prompt
-    assert gist("query_relation", prompt) == "espresso machine · coffee bean grinder"
-    assert gist("query_relation", "another prompt") == "another prompt"
-    assert gist("size_advice", "Which size?") == "Which size?"
+    assert row_summary("query_relation", prompt) == "espresso machine · coffee bean grinder"
+    assert row_summary("query_relation", "another prompt") == "another prompt"
+    assert row_summary("size_advice", "Which size?") == "Which size?"
 
 
 # --- On the Hub ---

@@ -5,20 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from space.demo.evaluation_tab import MISSING, PICTURE, SCORES, page, read_evaluation
+from space.demo.evaluation_tab import MISSING, PLOT, SCORES, page, read_scores
 from space.demo.html import hint
 
 
 @pytest.fixture
 def folder(report: Path, tmp_path: Path) -> Path:
     (tmp_path / SCORES).write_bytes((report / "scores.json").read_bytes())
-    (tmp_path / PICTURE).write_bytes((report / "scores.png").read_bytes())
+    (tmp_path / PLOT).write_bytes((report / "scores.png").read_bytes())
     return tmp_path
 
 
 def test_the_figures_are_those_of_the_report(folder: Path, report: Path) -> None:
-    found, written = read_evaluation(folder / SCORES), json.loads((report / "scores.json").read_text())
-    assert found.contestants == ("base", "<b>tuned</b>")
+    found, written = read_scores(folder / SCORES), json.loads((report / "scores.json").read_text())
+    assert found.models == ("base", "<b>tuned</b>")
     assert [line.title for line in found.lines] == [
         "Rating of a review",
         "What else will this customer buy?",
@@ -40,7 +40,7 @@ def test_the_view_shows_scores_intervals_and_the_picture_and_escapes_names(folde
 
 
 def test_without_the_picture_the_scores_are_there_all_the_same(folder: Path) -> None:
-    (folder / PICTURE).unlink()
+    (folder / PLOT).unlink()
     assert "<img" not in page(folder)
     assert "<table" in page(folder)
 
@@ -53,5 +53,5 @@ def test_without_an_evaluation_the_view_says_how_to_get_one(tmp_path: Path) -> N
 def test_another_file_of_that_name_is_refused_and_shown_as_none(tmp_path: Path, content: str) -> None:
     (tmp_path / SCORES).write_text(content)
     with pytest.raises(ValueError, match=SCORES):
-        read_evaluation(tmp_path / SCORES)
+        read_scores(tmp_path / SCORES)
     assert page(tmp_path) == hint(MISSING)

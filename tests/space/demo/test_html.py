@@ -7,15 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.tasks import FAMILIES
-from space.demo.answer_view import Line, Mark
-from space.demo.dataset_pages import Row
-from space.demo.evaluation_tab import Evaluation, Figure
-from space.demo.evaluation_tab import Line as Line_
+from space.demo.answer_view import AnswerLine, Grade
+from space.demo.dataset_pages import ShownRow
+from space.demo.evaluation_tab import ScoreEstimate, ScoreLine, ScoreTable
 from space.demo.evaluation_tab import table as evaluation_table
-from space.demo.html import Panel, alert, hint, panel, panels, prompt, row_card, status, text
+from space.demo.html import AnswerPanel, alert, escaped, hint, panel, panels, prompt_block, row_card, status_line
 
 
-class Reader(HTMLParser):
+class TagReader(HTMLParser):
     """Tags with attributes in order, and the text between them."""
 
     def __init__(self) -> None:
@@ -30,8 +29,8 @@ class Reader(HTMLParser):
         self.words += data
 
 
-def read(html: str) -> Reader:
-    reader = Reader()
+def read(html: str) -> TagReader:
+    reader = TagReader()
     reader.feed(html)
     reader.close()
     return reader
@@ -40,16 +39,16 @@ def read(html: str) -> Reader:
 def all_kinds(outside: str) -> str:
     """Every piece of the page with text from outside wherever it may stand."""
     read_as = (
-        Line(outside, outside, note=outside, chosen=True, right=True, moved=1, chance=0.5),
-        Line(outside, outside, chosen=True, right=False, chance=0.5),
-        Line(outside, moved=-1),
+        AnswerLine(outside, outside, note=outside, chosen=True, right=True, moved=1, probability=0.5),
+        AnswerLine(outside, outside, chosen=True, right=False, probability=0.5),
+        AnswerLine(outside, moved=-1),
     )
     columns = [
-        Panel("Base", outside, family, read_as, outside, outside, outside, Mark("wrong", outside)) for family in FAMILIES
+        AnswerPanel("Base", outside, family, read_as, outside, outside, outside, Grade("wrong", outside)) for family in FAMILIES
     ]
-    scores = Line_(outside, outside, 1, {outside: Figure(0.5, 0.4, 0.6)}, {outside: 0.5}, None)
-    table = evaluation_table(Evaluation((outside,), (), (scores,), ()))
-    return panels(columns) + row_card(1, outside, Row(outside, outside, outside, outside)) + prompt(outside) + table
+    scores = ScoreLine(outside, outside, 1, {outside: ScoreEstimate(0.5, 0.4, 0.6)}, {outside: 0.5}, None)
+    table = evaluation_table(ScoreTable((outside,), (), (scores,), ()))
+    return panels(columns) + row_card(1, outside, ShownRow(outside, outside, outside, outside)) + prompt_block(outside) + table
 
 
 NASTY = ["<script>alert(1)</script>", '" onmouseover="alert(1)', "</pre></section><img src=x onerror=alert(1)>", "&lt;b&gt;"]
@@ -65,24 +64,32 @@ def test_text_from_outside_makes_no_tag_and_no_event_handler(outside: str) -> No
 
 @given(st.text(st.characters(exclude_characters="\r\0", exclude_categories=["Cs", "Cc"])))
 def test_escaped_text_reads_as_it_was_and_holds_no_markup_or_template_code(outside: str) -> None:
-    assert read(text(outside)).words == outside
-    assert not set("<>\"'{}$") & set(text(outside))
+    assert read(escaped(outside)).words == outside
+    assert not set("<>\"'{}$") & set(escaped(outside))
 
 
-@pytest.mark.parametrize("piece", [alert, hint, lambda words: status(words, "failed")])
+@pytest.mark.parametrize("piece", [alert, hint, lambda words: status_line(words, "failed")])
 def test_messages_are_escaped(piece: object) -> None:
     assert "<img" not in piece("<img src=x>")  # type: ignore[operator]
 
 
 def test_a_movement_is_seen_and_spoken() -> None:
-    shown = panel(Panel("Tuned", "m", "ranking", (Line("hose", "3", chosen=True, moved=2), Line("pen", "1", moved=None))))
+    shown = panel(
+        AnswerPanel(
+            "Tuned", "m", "ranking", (AnswerLine("hose", "3", chosen=True, moved=2), AnswerLine("pen", "1", moved=None))
+        )
+    )
     assert "▲2" in shown
     assert "was 3, up 2" in shown
     assert "not placed" in shown
 
 
 def test_a_chance_is_a_bar_of_that_length_and_a_percentage() -> None:
-    shown = panel(Panel("Tuned", "m", "multiple_choice", (Line("yes", chance=0.4216), Line("no", chance=0.001))))
+    shown = panel(
+        AnswerPanel(
+            "Tuned", "m", "multiple_choice", (AnswerLine("yes", probability=0.4216), AnswerLine("no", probability=0.001))
+        )
+    )
     assert "--share: 0.4216" in shown
     assert "42 %" in shown
     assert "&lt;1 %" in shown
@@ -91,12 +98,12 @@ def test_a_chance_is_a_bar_of_that_length_and_a_percentage() -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (Line("a", chosen=True), "picked"),
-        (Line("a", chosen=True, right=True), "right"),
-        (Line("a", chosen=True, right=False), "wrong"),
-        (Line("a", right=True), "missed"),
-        (Line("a", chosen=True, note="not counted"), "not counted"),
+        (AnswerLine("a", chosen=True), "picked"),
+        (AnswerLine("a", chosen=True, right=True), "right"),
+        (AnswerLine("a", chosen=True, right=False), "wrong"),
+        (AnswerLine("a", right=True), "missed"),
+        (AnswerLine("a", chosen=True, note="not counted"), "not counted"),
     ],
 )
-def test_a_pick_says_what_it_is_in_words(line: Line, words: str) -> None:
-    assert words in read(panel(Panel("Tuned", "m", "retrieval", (line,)))).words
+def test_a_pick_says_what_it_is_in_words(line: AnswerLine, words: str) -> None:
+    assert words in read(panel(AnswerPanel("Tuned", "m", "retrieval", (line,)))).words

@@ -20,7 +20,8 @@ from gradio_client import Client
 from common.answers import parse_completion
 from common.tasks import TASKS
 from space.demo.examples import read_examples
-from space.demo.inputs import read_back
+from space.demo.inputs import fill_form
+from space.demo.page import tab_order
 from tests.space.conftest import GAINS, NASTY_TITLES, REPO, Served, serve
 
 PROMPTS = {
@@ -28,7 +29,15 @@ PROMPTS = {
     "review_rating": "Review: The bottle leaks.\nAnswer: ",
     "answer_generation": "Question: does the lamp come with a bulb?\nAnswer: ",
 }
-QUEUE_SIZE = int(re.search(r"QUEUE_SIZE = (\d+)", (REPO / "space" / "demo" / "page.py").read_text())[1])  # type: ignore[index]
+NAMED_USES = {
+    "query_product_ranking",
+    "next_query",
+    "also_buy",
+    "query_relation",
+    "review_rating",
+    "next_title_amazon",
+    "answer_generation",
+}
 NEW_TASK = """
 TASKS["size_advice"] = Task(
     name="size_advice", title="Which size fits?", family="multiple_choice", tables=(),
@@ -59,6 +68,19 @@ def plain_greedy_answer(folder: Path, task: str, prompt: str) -> str:
     return str(said[0]["generated_text"])
 
 
+def test_every_task_has_a_tab_and_the_named_uses_come_first() -> None:
+    names = [task.name for task in tab_order()]
+    assert sorted(names) == sorted(TASKS)
+    assert set(names[:7]) == NAMED_USES
+
+
+def test_titles_of_tabs_are_short_and_all_different() -> None:
+    titles = [task.action for task in tab_order()]
+    assert all(titles)
+    assert len(set(titles)) == len(titles)
+    assert max(map(len, titles)) < 30
+
+
 def test_only_the_documented_endpoints_are_open(client: Client) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert set(endpoints) == {"/answer", *(f"/{task}" for task in TASKS)}
@@ -80,7 +102,7 @@ def test_the_endpoint_of_a_task_takes_what_a_shop_has(client: Client) -> None:
 
 @pytest.mark.parametrize("name", read_examples())
 def test_every_task_is_asked_by_its_fields_and_gives_what_its_own_prompt_gives(client: Client, name: str) -> None:
-    filled = read_back(TASKS[name], read_examples()[name][0].prompt)
+    filled = fill_form(TASKS[name], read_examples()[name][0].prompt)
     assert filled is not None
     told = client.predict(**filled.values, wording=filled.wording, api_name=f"/{name}")
     assert told["prompt"] == read_examples()[name][0].prompt

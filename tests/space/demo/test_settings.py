@@ -2,35 +2,35 @@
 
 import pytest
 
-from space.demo.endpoint_model import Endpoint, EndpointModel
-from space.demo.local_model import LocalModel
-from space.demo.settings import BadSettings, Settings, connect, read_endpoint
+from space.demo.endpoint_backend import EndpointBackend, EndpointSettings
+from space.demo.local_backend import LocalBackend
+from space.demo.settings import SettingsError, SpaceSettings, make_backend, read_endpoint_settings
 
-SETTINGS = Settings("no/base", "no/adapter")
+SETTINGS = SpaceSettings("no/base", "no/adapter")
 ADDRESS = {"ENDPOINT_URL": "http://127.0.0.1:9/v1", "ENDPOINT_BASE_MODEL": "base"}
 
 
 @pytest.mark.parametrize("environ", [{}, {"BACKEND": ""}, {"BACKEND": "transformers"}, {"SPACES_ZERO_GPU": "false"}])
 def test_by_default_the_model_is_loaded_here(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    backend = connect(SETTINGS, environ)
-    assert isinstance(backend, LocalModel)
+    backend = make_backend(SETTINGS, environ)
+    assert isinstance(backend, LocalBackend)
     assert backend.names == {"base": "no/base", "tuned": "no/base + no/adapter"}
 
 
 def test_an_endpoint_has_the_names_that_the_models_have_there() -> None:
-    backend = connect(SETTINGS, {"BACKEND": "endpoint", **ADDRESS, "ENDPOINT_TUNED_MODEL": "shop"})
-    assert isinstance(backend, EndpointModel)
+    backend = make_backend(SETTINGS, {"BACKEND": "endpoint", **ADDRESS, "ENDPOINT_TUNED_MODEL": "shop"})
+    assert isinstance(backend, EndpointBackend)
     assert backend.names == {"base": "base", "tuned": "shop"}
 
 
 def test_an_endpoint_without_a_tuned_model_has_a_base_only() -> None:
-    assert read_endpoint(ADDRESS).models == {"base": "base"}
+    assert read_endpoint_settings(ADDRESS).models == {"base": "base"}
 
 
 def test_a_key_is_in_nothing_that_is_printed() -> None:
-    endpoint = read_endpoint(ADDRESS | {"ENDPOINT_API_KEY": "secret-key"})
-    assert endpoint == Endpoint(ADDRESS["ENDPOINT_URL"], {"base": "base"}, "secret-key")
+    endpoint = read_endpoint_settings(ADDRESS | {"ENDPOINT_API_KEY": "secret-key"})
+    assert endpoint == EndpointSettings(ADDRESS["ENDPOINT_URL"], {"base": "base"}, "secret-key")
     assert "secret-key" not in f"{endpoint} {endpoint!r}"
 
 
@@ -44,5 +44,5 @@ def test_a_key_is_in_nothing_that_is_printed() -> None:
     ],
 )
 def test_settings_that_name_no_backend_are_told_in_a_sentence(environ: dict[str, str], sentence: str) -> None:
-    with pytest.raises(BadSettings, match=sentence):
-        connect(SETTINGS, environ)
+    with pytest.raises(SettingsError, match=sentence):
+        make_backend(SETTINGS, environ)

@@ -16,11 +16,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from space.demo import local_model, model_pair
-from space.demo.backend import Ask, Busy, ModelError, Said
-from space.demo.local_model import LocalModel
+from space.demo import local_backend, model_pair
+from space.demo.backend import AnswerRequest, BackendBusy, BackendError, ModelAnswer
+from space.demo.local_backend import LocalBackend
 from space.demo.model_pair import first_tokens, load, token_ids
-from space.demo.streaming import Job, Question, Writing
+from space.demo.streaming import BatchStreamer, GenerationJob, TokenisedRequest
 from tests.training.random_adapters import random_adapter
 
 LABELS = ("1", "2", "3", "4", "5")
@@ -30,7 +30,7 @@ PROMPTS = (
     "Question: does the lamp come with a bulb?\nAnswer: ",
     "Title: Kaffeekanne für zwei, 日本製, 🛒\nQuery: ",
 )
-RAMBLE = Ask(PROMPTS[0], 1900)
+RAMBLE = AnswerRequest(PROMPTS[0], 1900)
 """A random model hardly ever ends by itself: some seconds of work."""
 
 
@@ -48,18 +48,18 @@ def tiny_dora(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="module")
-def local(tiny_llama: Path, tiny_adapter: Path) -> LocalModel:
-    model = LocalModel(str(tiny_llama), str(tiny_adapter))
+def local(tiny_llama: Path, tiny_adapter: Path) -> LocalBackend:
+    model = LocalBackend(str(tiny_llama), str(tiny_adapter))
     model.wait(60)
     return model
 
 
-def last(model: LocalModel, ask: Ask, seconds: float = 60) -> dict[str, Said]:
-    *_, said = model.stream(ask, seconds)
+def last(model: LocalBackend, request: AnswerRequest, seconds: float = 60) -> dict[str, ModelAnswer]:
+    *_, said = model.stream(request, seconds)
     return said
 
 
-def said_alone(base: Path, adapter: Path, ask: Ask) -> dict[str, Said]:
+def said_alone(base: Path, adapter: Path, request: AnswerRequest) -> dict[str, ModelAnswer]:
     """What `generate` says to one row, of the base without PEFT and of the tuned model without a mixed batch."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -70,42 +70,42 @@ def said_alone(base: Path, adapter: Path, ask: Ask) -> dict[str, Said]:
         model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
         if who == "tuned":
             model = PeftModel.from_pretrained(model, adapter)
-        turns = [{"role": "user", "content": ask.prompt}]
+        turns = [{"role": "user", "content": request.prompt}]
         ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True, return_tensors="pt")
         options = {"do_sample": False, "output_logits": True, "return_dict_in_generate": True}
-        written = model.generate(**ids, max_new_tokens=ask.max_new_tokens, **options)
+        written = model.generate(**ids, max_new_tokens=request.max_new_tokens, **options)
         text = tokenizer.decode(written.sequences[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)
-        chances = written.logits[0][0].double().softmax(-1)
-        labels = [float(chances[tokenizer(label)["input_ids"][0]]) for label in ask.labels]
-        said[who] = Said(text, chances=tuple(label / sum(labels) for label in labels) or None)
+        probabilities = written.logits[0][0].double().softmax(-1)
+        labels = [float(probabilities[tokenizer(label)["input_ids"][0]]) for label in request.labels]
+        said[who] = ModelAnswer(text, probabilities=tuple(label / sum(labels) for label in labels) or None)
     return said
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_side_by_side_both_say_in_float32_what_each_says_alone(
-    local: LocalModel, tiny_llama: Path, tiny_adapter: Path, prompt: str
+    local: LocalBackend, tiny_llama: Path, tiny_adapter: Path, prompt: str
 ) -> None:
-    ask = Ask(prompt, 40, LABELS)
-    together, alone = last(local, ask), said_alone(tiny_llama, tiny_adapter, ask)
+    request = AnswerRequest(prompt, 40, LABELS)
+    together, alone = last(local, request), said_alone(tiny_llama, tiny_adapter, request)
     for who in ("base", "tuned"):
         assert together[who].text == alone[who].text
-        assert together[who].chances == pytest.approx(alone[who].chances, abs=1e-5)
+        assert together[who].probabilities == pytest.approx(alone[who].probabilities, abs=1e-5)
     assert together["base"].text != together["tuned"].text
 
 
 def test_an_adapter_that_cannot_be_mixed_answers_after_its_base(tiny_llama: Path, tiny_dora: Path) -> None:
-    model = LocalModel(str(tiny_llama), str(tiny_dora))
+    model = LocalBackend(str(tiny_llama), str(tiny_dora))
     model.wait(60)
-    ask = Ask(PROMPTS[1], 20, LABELS)
-    updates = list(model.stream(ask, 60))
-    alone = said_alone(tiny_llama, tiny_dora, ask)
+    request = AnswerRequest(PROMPTS[1], 20, LABELS)
+    updates = list(model.stream(request, 60))
+    alone = said_alone(tiny_llama, tiny_dora, request)
     assert {who: said.text for who, said in updates[-1].items()} == {who: said.text for who, said in alone.items()}
-    assert updates[-1]["tuned"].chances == pytest.approx(alone["tuned"].chances, abs=1e-5)
-    assert updates[0]["tuned"] == Said()
+    assert updates[-1]["tuned"].probabilities == pytest.approx(alone["tuned"].probabilities, abs=1e-5)
+    assert updates[0]["tuned"] == ModelAnswer()
 
 
-def test_both_grow_at_the_same_time_until_both_have_finished(local: LocalModel) -> None:
-    *growing, done = local.stream(Ask(PROMPTS[0], 30), 60)
+def test_both_grow_at_the_same_time_until_both_have_finished(local: LocalBackend) -> None:
+    *growing, done = local.stream(AnswerRequest(PROMPTS[0], 30), 60)
     halfway = growing[len(growing) // 2]
     for who in ("base", "tuned"):
         assert 0 < len(halfway[who].text) < len(done[who].text)
@@ -114,29 +114,29 @@ def test_both_grow_at_the_same_time_until_both_have_finished(local: LocalModel) 
         assert not done[who].cut
 
 
-def test_without_an_adapter_only_the_base_answers(tiny_llama: Path, local: LocalModel) -> None:
-    model = LocalModel(str(tiny_llama))
+def test_without_an_adapter_only_the_base_answers(tiny_llama: Path, local: LocalBackend) -> None:
+    model = LocalBackend(str(tiny_llama))
     model.wait(60)
     assert list(model.names) == ["base"]
-    ask = Ask(PROMPTS[0], 12)
-    said = last(model, ask)
+    request = AnswerRequest(PROMPTS[0], 12)
+    said = last(model, request)
     assert list(said) == ["base"]
-    assert said["base"].text == last(local, ask)["base"].text
+    assert said["base"].text == last(local, request)["base"].text
 
 
-def test_the_chances_of_labels_sum_to_one_and_are_there_with_the_first_token(local: LocalModel) -> None:
-    first = next(local.stream(Ask(PROMPTS[0], 5, ("no", "yes")), 60))
+def test_the_chances_of_labels_sum_to_one_and_are_there_with_the_first_token(local: LocalBackend) -> None:
+    first = next(local.stream(AnswerRequest(PROMPTS[0], 5, ("no", "yes")), 60))
     for said in first.values():
-        assert said.chances is not None
-        assert sum(said.chances) == pytest.approx(1)
+        assert said.probabilities is not None
+        assert sum(said.probabilities) == pytest.approx(1)
 
 
-def test_labels_that_begin_alike_have_no_chances(local: LocalModel) -> None:
-    assert last(local, Ask(PROMPTS[0], 3, ("1", "1st")))["base"].chances is None
+def test_labels_that_begin_alike_have_no_chances(local: LocalBackend) -> None:
+    assert last(local, AnswerRequest(PROMPTS[0], 3, ("1", "1st")))["base"].probabilities is None
 
 
-def test_without_labels_there_are_no_chances(local: LocalModel) -> None:
-    assert last(local, Ask(PROMPTS[0], 3))["tuned"].chances is None
+def test_without_labels_there_are_no_chances(local: LocalBackend) -> None:
+    assert last(local, AnswerRequest(PROMPTS[0], 3))["tuned"].probabilities is None
 
 
 @pytest.mark.parametrize(
@@ -159,15 +159,16 @@ def test_a_model_without_a_chat_template_continues_the_prompt(tiny_llama: Path, 
     (folder / "chat_template.jinja").unlink()
     pair = load(str(folder), None, lambda stage: None)
     assert token_ids(pair.tokenizer, "The bottle") == pair.tokenizer("The bottle")["input_ids"]
-    assert pair.question(Ask("The bottle: ", 3, LABELS)).labels == [pair.tokenizer(label)["input_ids"][0] for label in LABELS]
+    label_ids = [pair.tokenizer(label)["input_ids"][0] for label in LABELS]
+    assert pair.tokenised(AnswerRequest("The bottle: ", 3, LABELS)).label_ids == label_ids
 
 
-def test_a_prompt_of_too_many_tokens_is_refused_in_a_sentence(local: LocalModel) -> None:
-    with pytest.raises(ModelError, match=r"^The prompt is too long: \d+ tokens, and the model takes 2008\. Shorten it\.$"):
-        next(local.stream(Ask("word " * 3000, 40), 60))
+def test_a_prompt_of_too_many_tokens_is_refused_in_a_sentence(local: LocalBackend) -> None:
+    with pytest.raises(BackendError, match=r"^The prompt is too long: \d+ tokens, and the model takes 2008\. Shorten it\.$"):
+        next(local.stream(AnswerRequest("word " * 3000, 40), 60))
 
 
-def test_an_answer_is_cut_where_its_time_ends(local: LocalModel) -> None:
+def test_an_answer_is_cut_where_its_time_ends(local: LocalBackend) -> None:
     said = last(local, RAMBLE, seconds=1)
     for one in said.values():
         assert one.cut
@@ -179,63 +180,63 @@ def test_an_answer_is_cut_where_its_time_ends(local: LocalModel) -> None:
 def test_what_has_finished_is_not_cut_when_the_other_is(tiny_llama: Path, tiny_adapter: Path) -> None:
     """The base ends with its first token; the tuned model does not write that one."""
     pair = load(str(tiny_llama), str(tiny_adapter), lambda stage: None)
-    question = pair.question(RAMBLE)
-    first = {who: one.text for who, one in next(read_job(pair, replace(question, max_new_tokens=1))).items()}
+    request = pair.tokenised(RAMBLE)
+    first = {who: one.text for who, one in next(read_job(pair, replace(request, max_new_tokens=1))).items()}
     assert first["base"] != first["tuned"]
     pair.model.generation_config.eos_token_id = pair.tokenizer(first["base"])["input_ids"][0]
-    *_, said = read_job(pair, question, seconds=1)
+    *_, said = read_job(pair, request, seconds=1)
     assert not said["base"].cut
     assert said["tuned"].cut
     assert said["base"].seconds < said["tuned"].seconds
 
 
-def read_job(pair: Any, question: Question, seconds: float = 60) -> Iterator[dict[str, Said]]:
-    job = Job(question, time.monotonic() + seconds)
-    pair.write(job)
+def read_job(pair: Any, request: TokenisedRequest, seconds: float = 60) -> Iterator[dict[str, ModelAnswer]]:
+    job = GenerationJob(request, time.monotonic() + seconds)
+    pair.run(job)
     return job.read()
 
 
-def test_a_turn_that_does_not_come_in_time_is_told_as_busy(local: LocalModel) -> None:
+def test_a_turn_that_does_not_come_in_time_is_told_as_busy(local: LocalBackend) -> None:
     ahead = local.stream(RAMBLE, 60)
     next(ahead)
-    waiting = local.stream(Ask(PROMPTS[1], 3), 0.05)
+    waiting = local.stream(AnswerRequest(PROMPTS[1], 3), 0.05)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(next, waiting)
         while local._jobs.empty():
             time.sleep(0.01)
         time.sleep(0.1)
         ahead.close()
-        with pytest.raises(Busy, match=r"^The model is busy with other requests\. Try again in a minute\.$"):
+        with pytest.raises(BackendBusy, match=r"^The model is busy with other requests\. Try again in a minute\.$"):
             answer.result(30)
 
 
-def test_a_reader_that_goes_frees_the_place(local: LocalModel) -> None:
+def test_a_reader_that_goes_frees_the_place(local: LocalBackend) -> None:
     for _ in range(5):  # more work than the next one has time to wait for
         gone = local.stream(RAMBLE, 60)
         next(gone)
         gone.close()
-    assert not last(local, Ask(PROMPTS[0], 8), seconds=10)["base"].cut
+    assert not last(local, AnswerRequest(PROMPTS[0], 8), seconds=10)["base"].cut
 
 
-def test_many_at_once_each_get_their_own_answer(local: LocalModel) -> None:
-    asks = [Ask(f"{PROMPTS[number % 4]}{number}", 8, LABELS) for number in range(16)]
-    alone = [last(local, ask) for ask in asks]
-    with ThreadPoolExecutor(len(asks)) as pool:
-        together = list(pool.map(lambda ask: last(local, ask), asks))
+def test_many_at_once_each_get_their_own_answer(local: LocalBackend) -> None:
+    requests = [AnswerRequest(f"{PROMPTS[number % 4]}{number}", 8, LABELS) for number in range(16)]
+    alone = [last(local, request) for request in requests]
+    with ThreadPoolExecutor(len(requests)) as pool:
+        together = list(pool.map(lambda request: last(local, request), requests))
     for one, other in zip(alone, together, strict=True):
         for who in ("base", "tuned"):
             assert one[who].text == other[who].text
-            assert one[who].chances == other[who].chances
+            assert one[who].probabilities == other[who].probabilities
     assert len({said["base"].text for said in alone}) > 4
 
 
-def test_a_failing_answer_is_a_sentence_and_the_next_one_comes(local: LocalModel, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failing_answer_is_a_sentence_and_the_next_one_comes(local: LocalBackend, capsys: pytest.CaptureFixture[str]) -> None:
     pair = local._pair.result()
-    no_token = read_job(pair, Question([10**6], 3))
-    with pytest.raises(ModelError, match=r"^The model failed on this prompt\. Try another one\.$"):
+    no_token = read_job(pair, TokenisedRequest([10**6], 3))
+    with pytest.raises(BackendError, match=r"^The model failed on this prompt\. Try another one\.$"):
         next(no_token)
     assert "IndexError" in capsys.readouterr().err
-    assert last(local, Ask(PROMPTS[0], 3))["base"].text
+    assert last(local, AnswerRequest(PROMPTS[0], 3))["base"].text
     assert not any(module._forward_pre_hooks for module in pair.model.modules())
 
 
@@ -244,12 +245,12 @@ def test_while_it_loads_it_says_so_and_answers_nothing(
 ) -> None:
     stages: list[str] = []
     asked = Event()
-    monkeypatch.setattr(local_model, "load", lambda *given: asked.wait(60) and load(*given))  # else it may be there by then
-    model = LocalModel(str(tiny_llama), str(tiny_adapter))
+    monkeypatch.setattr(local_backend, "load", lambda *given: asked.wait(60) and load(*given))  # else it may be there by then
+    model = LocalBackend(str(tiny_llama), str(tiny_adapter))
     assert model.state().kind == "loading"
     model.start()
-    with pytest.raises(ModelError, match="still loading"):
-        next(model.stream(Ask(PROMPTS[0], 3), 60))
+    with pytest.raises(BackendError, match="still loading"):
+        next(model.stream(AnswerRequest(PROMPTS[0], 3), 60))
     asked.set()
     model.wait(60)
     assert model.state().kind == "ready"
@@ -275,15 +276,15 @@ def test_what_cannot_be_loaded_is_told_in_a_sentence_without_a_path(
         (tiny_llama, tiny_llama, "The adapter model could not be loaded. ADAPTER has to be a LoRA adapter of model"),
     ]
     for base, adapter, sentence in cases:
-        model = LocalModel(str(base), adapter and str(adapter))
-        with pytest.raises(ModelError) as error:
+        model = LocalBackend(str(base), adapter and str(adapter))
+        with pytest.raises(BackendError) as error:
             model.wait(60)
         assert str(error.value).startswith(sentence)
         assert model.state().kind == "failed"
         assert model.state().message == str(error.value)
         assert str(tmp_path) not in str(error.value)
-        with pytest.raises(ModelError, match="could not be loaded"):
-            next(model.stream(Ask(PROMPTS[0], 3), 60))
+        with pytest.raises(BackendError, match="could not be loaded"):
+            next(model.stream(AnswerRequest(PROMPTS[0], 3), 60))
 
 
 class Trap:
@@ -304,7 +305,7 @@ def test_pickled_weights_are_never_opened(tiny_llama: Path, tiny_adapter: Path, 
     for path in (adapter / "adapter_model.bin", base / "pytorch_model.bin"):
         path.write_bytes(pickle.dumps(Trap(tmp_path / "trap")))
     for names in ((str(tiny_llama), str(adapter)), (str(base), None)):
-        with pytest.raises(ModelError):
+        with pytest.raises(BackendError):
             load(*names, lambda stage: None)
     assert not (tmp_path / "trap").exists()
 
@@ -315,7 +316,7 @@ def test_code_that_comes_with_a_model_is_not_run(tiny_llama: Path, tmp_path: Pat
     config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}}
     (base / "config.json").write_text(json.dumps(config))
     (base / "own.py").write_text(f"open({str(tmp_path / 'trap')!r}, 'w').close()\n")
-    with pytest.raises(ModelError):
+    with pytest.raises(BackendError):
         load(str(base), None, lambda stage: None)
     assert not (tmp_path / "trap").exists()
 
@@ -327,14 +328,13 @@ def test_each_row_says_the_text_of_its_own_tokens_and_never_half_a_character_on_
     rows = [tokenizer(text)["input_ids"] for text in (first, second)]
     longest = max(map(len, rows))
     end = tokenizer.eos_token_id
-    question = Question([1], longest + 1)
-    writing = Writing(("base", "tuned"), question, tokenizer, frozenset([end]))
-    told: list[dict[str, Said]] = []
-    writing.steps(lambda: False, told.append)
-    writing.put(torch.tensor([[1], [1]]))
+    request = TokenisedRequest([1], longest + 1)
+    told: list[dict[str, ModelAnswer]] = []
+    streamer = BatchStreamer(("base", "tuned"), request, tokenizer, frozenset([end]), told.append)
+    streamer.put(torch.tensor([[1], [1]]))
     for place in range(longest + 1):
-        writing.put(torch.tensor([row[place] if place < len(row) else end for row in rows]))
-    writing.end()
+        streamer.put(torch.tensor([row[place] if place < len(row) else end for row in rows]))
+    streamer.end()
     assert [told[-1][who].text for who in ("base", "tuned")] == [
         tokenizer.decode(row, skip_special_tokens=True) for row in rows
     ]

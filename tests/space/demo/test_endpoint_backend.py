@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from space.demo import endpoint_model
-from space.demo.backend import Ask, Busy, ModelError, Said
-from space.demo.endpoint_model import Endpoint, EndpointModel, label_chances
+from space.demo import endpoint_backend
+from space.demo.backend import AnswerRequest, BackendBusy, BackendError, ModelAnswer
+from space.demo.endpoint_backend import EndpointBackend, EndpointSettings, label_probabilities
 from tests.chat_server import Body, ChatServer, Cut, Fault, Stall, Status, chat_server, pieces
 
 KEY = "loopback-secret"
-ASK = Ask("Rate it.", 8, ("1", "2", "3"))
+ASK = AnswerRequest("Rate it.", 8, ("1", "2", "3"))
 
 
 @pytest.fixture
@@ -29,22 +29,22 @@ def server() -> Iterator[ChatServer]:
 
 
 @pytest.fixture
-def model(server: ChatServer) -> EndpointModel:
+def model(server: ChatServer) -> EndpointBackend:
     return connected(server)
 
 
-def connected(server: ChatServer) -> EndpointModel:
-    model = EndpointModel(Endpoint(server.url, {"base": "base", "tuned": "shop"}, KEY))
+def connected(server: ChatServer) -> EndpointBackend:
+    model = EndpointBackend(EndpointSettings(server.url, {"base": "base", "tuned": "shop"}, KEY))
     model.wait(30)
     return model
 
 
-def last(model: EndpointModel, ask: Ask = ASK, seconds: float = 30) -> dict[str, Said]:
-    *_, said = model.stream(ask, seconds)
+def last(model: EndpointBackend, request: AnswerRequest = ASK, seconds: float = 30) -> dict[str, ModelAnswer]:
+    *_, said = model.stream(request, seconds)
     return said
 
 
-def test_both_models_are_asked_for_the_prompt_greedily_with_the_key(model: EndpointModel, server: ChatServer) -> None:
+def test_both_models_are_asked_for_the_prompt_greedily_with_the_key(model: EndpointBackend, server: ChatServer) -> None:
     said = last(model)
     assert {who: one.text for who, one in said.items()} == {"base": "base says Rate it.", "tuned": "shop says Rate it."}
     assert all(one.seconds is not None and not one.cut for one in said.values())
@@ -56,7 +56,7 @@ def test_both_models_are_asked_for_the_prompt_greedily_with_the_key(model: Endpo
         assert request.body["max_tokens"] == 8
 
 
-def test_both_grow_at_the_same_time(model: EndpointModel, server: ChatServer) -> None:
+def test_both_grow_at_the_same_time(model: EndpointBackend, server: ChatServer) -> None:
     server.seconds = 0.02
     both = threading.Barrier(2)  # neither begins long before the other
 
@@ -73,34 +73,34 @@ def test_both_grow_at_the_same_time(model: EndpointModel, server: ChatServer) ->
 
 
 def test_without_a_tuned_model_only_the_base_is_asked(server: ChatServer) -> None:
-    model = EndpointModel(Endpoint(server.url, {"base": "base"}))
+    model = EndpointBackend(EndpointSettings(server.url, {"base": "base"}))
     model.wait(30)
     assert list(last(model)) == ["base"]
     assert server.requests[0].authorization == "Bearer none"
 
 
-def test_the_chances_of_labels_come_with_the_first_token(model: EndpointModel, server: ChatServer) -> None:
+def test_the_chances_of_labels_come_with_the_first_token(model: EndpointBackend, server: ChatServer) -> None:
     server.tops = {"1": math.log(0.6), "2": math.log(0.2), "3": math.log(0.1), "The": math.log(0.1)}
     updates = list(model.stream(ASK, 30))
     first = next(update["tuned"] for update in updates if update["tuned"].text)
-    assert first.chances == pytest.approx((6 / 9, 2 / 9, 1 / 9))
-    assert updates[-1]["tuned"].chances == first.chances
-    assert last(model, Ask("Rate it.", 8))["tuned"].chances is None
+    assert first.probabilities == pytest.approx((6 / 9, 2 / 9, 1 / 9))
+    assert updates[-1]["tuned"].probabilities == first.probabilities
+    assert last(model, AnswerRequest("Rate it.", 8))["tuned"].probabilities is None
 
 
-def test_a_server_that_tells_tokens_is_asked_for_those_of_the_labels(model: EndpointModel, server: ChatServer) -> None:
+def test_a_server_that_tells_tokens_is_asked_for_those_of_the_labels(model: EndpointBackend, server: ChatServer) -> None:
     server.tokens = {"1": [17], "2": [18], "3": [19, 4]}
     server.tops = {"1": math.log(0.02), "2": math.log(0.01), "3": math.log(0.01), "The": math.log(0.9)}
     for _ in range(2):
-        assert last(model)["base"].chances == pytest.approx((0.5, 0.25, 0.25))
+        assert last(model)["base"].probabilities == pytest.approx((0.5, 0.25, 0.25))
     assert all(request.body["logprob_token_ids"] == [17, 18, 19] for request in server.requests)
-    last(model, Ask("Rate it.", 8, ("no", "yes")))
+    last(model, AnswerRequest("Rate it.", 8, ("no", "yes")))
     assert "logprob_token_ids" not in server.requests[-1].body
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_server_that_is_too_busy_to_tell_tokens_is_asked_for_them_again(
-    model: EndpointModel, server: ChatServer, status: int
+    model: EndpointBackend, server: ChatServer, status: int
 ) -> None:
     server.tokens = {"1": [17], "2": [18], "3": [19]}
     server.tokens_status = status
@@ -111,17 +111,17 @@ def test_a_server_that_is_too_busy_to_tell_tokens_is_asked_for_them_again(
     assert server.requests[-1].body["logprob_token_ids"] == [17, 18, 19]
 
 
-def test_a_server_that_tells_no_chances_answers_without_them(model: EndpointModel, server: ChatServer) -> None:
+def test_a_server_that_tells_no_chances_answers_without_them(model: EndpointBackend, server: ChatServer) -> None:
     server.unknown = {"logprobs"}
     for _ in range(2):
         said = last(model)
         assert said["base"].text == "base says Rate it."
-        assert said["base"].chances is None
+        assert said["base"].probabilities is None
     assert ["logprobs" in request.body for request in server.requests][-2:] == [False, False]
 
 
 @pytest.mark.parametrize(
-    ("tops", "chances"),
+    ("tops", "probabilities"),
     [
         ({"no": 0.3, "yes": 0.1}, (0.75, 0.25)),
         ({"n": 0.3, "y": 0.1}, (0.75, 0.25)),
@@ -132,18 +132,18 @@ def test_a_server_that_tells_no_chances_answers_without_them(model: EndpointMode
     ],
     ids=["whole tokens", "beginnings", "one unlikely", "one unknown", "none", "empty token"],
 )
-def test_chances_from_the_likeliest_tokens(tops: dict[str, float], chances: tuple[float, ...] | None) -> None:
-    found = label_chances(("no", "yes"), {token: math.log(chance) for token, chance in tops.items()})
-    assert found == (None if chances is None else pytest.approx(chances))
+def test_chances_from_the_likeliest_tokens(tops: dict[str, float], probabilities: tuple[float, ...] | None) -> None:
+    found = label_probabilities(("no", "yes"), {token: math.log(probability) for token, probability in tops.items()})
+    assert found == (None if probabilities is None else pytest.approx(probabilities))
 
 
 def test_labels_that_one_token_begins_have_no_chances() -> None:
-    assert label_chances(("10", "11"), {"1": -0.1, "2": -3.0}) is None
+    assert label_probabilities(("10", "11"), {"1": -0.1, "2": -3.0}) is None
 
 
 @given(st.dictionaries(st.sampled_from(["no", "yes", "n", "y", "", "The", " no"]), st.floats(-20, 0)))
 def test_chances_are_a_distribution_or_unknown(tops: dict[str, float]) -> None:
-    found = label_chances(("no", "yes"), tops)
+    found = label_probabilities(("no", "yes"), tops)
     assert found is None or (sum(found) == pytest.approx(1) and min(found) >= 0)
 
 
@@ -155,33 +155,33 @@ def event(data: str) -> Body:
 @pytest.mark.parametrize(
     ("fault", "kind", "sentence"),
     [
-        (Status(401, f"wrong key {KEY}"), ModelError, "The endpoint does not let this page in. ENDPOINT_API_KEY has to be"),
-        (Status(403), ModelError, "The endpoint does not let this page in."),
-        (Status(404, "no such model"), ModelError, "The endpoint knows no model"),
-        (Status(429), Busy, "The endpoint is busy. Try again in a minute."),
-        (Status(503), Busy, "The endpoint is busy. Try again in a minute."),
-        (Status(500, f"crash {KEY}"), ModelError, "The endpoint does not answer this request (500)."),
-        (Status(400, "maximum context length is 2048"), ModelError, "The prompt is too long for the model. Shorten it."),
-        (Status(413), ModelError, "The prompt is too long for the model. Shorten it."),
-        (Status(400, "bad: Rate it."), ModelError, "The endpoint does not answer this request (400)."),
-        (Cut(), ModelError, "The endpoint cannot be reached, or the connection broke."),
-        (Cut(30), ModelError, "The endpoint cannot be reached, or the connection broke."),
-        (Body(b"".join(pieces("1234"))[:600], "text/event-stream"), ModelError, "The endpoint "),
-        (event('{"error": {"message": "out of memory", "code": 500}}'), ModelError, "The endpoint failed in the middle"),
-        (event("{torn"), ModelError, "The endpoint answers with something that is no chat completion."),
-        (event('{"choices": [{"delta": {"content": 5}}]}'), ModelError, "The endpoint answers with something that is no"),
-        (event('{"choices": 5}'), ModelError, "The endpoint answers with something that is no chat completion."),
-        (event("[DONE]"), ModelError, "The endpoint broke off in the middle of an answer."),
-        (Body(b"<html>hello</html>", "text/html"), ModelError, "The endpoint "),
-        (Stall(5), ModelError, "The endpoint gave no answer within 1 seconds."),
+        (Status(401, f"wrong key {KEY}"), BackendError, "The endpoint does not let this page in. ENDPOINT_API_KEY has to be"),
+        (Status(403), BackendError, "The endpoint does not let this page in."),
+        (Status(404, "no such model"), BackendError, "The endpoint knows no model"),
+        (Status(429), BackendBusy, "The endpoint is busy. Try again in a minute."),
+        (Status(503), BackendBusy, "The endpoint is busy. Try again in a minute."),
+        (Status(500, f"crash {KEY}"), BackendError, "The endpoint does not answer this request (500)."),
+        (Status(400, "maximum context length is 2048"), BackendError, "The prompt is too long for the model. Shorten it."),
+        (Status(413), BackendError, "The prompt is too long for the model. Shorten it."),
+        (Status(400, "bad: Rate it."), BackendError, "The endpoint does not answer this request (400)."),
+        (Cut(), BackendError, "The endpoint cannot be reached, or the connection broke."),
+        (Cut(30), BackendError, "The endpoint cannot be reached, or the connection broke."),
+        (Body(b"".join(pieces("1234"))[:600], "text/event-stream"), BackendError, "The endpoint "),
+        (event('{"error": {"message": "out of memory", "code": 500}}'), BackendError, "The endpoint failed in the middle"),
+        (event("{torn"), BackendError, "The endpoint answers with something that is no chat completion."),
+        (event('{"choices": [{"delta": {"content": 5}}]}'), BackendError, "The endpoint answers with something that is no"),
+        (event('{"choices": 5}'), BackendError, "The endpoint answers with something that is no chat completion."),
+        (event("[DONE]"), BackendError, "The endpoint broke off in the middle of an answer."),
+        (Body(b"<html>hello</html>", "text/html"), BackendError, "The endpoint "),
+        (Stall(5), BackendError, "The endpoint gave no answer within 1 seconds."),
     ],
     ids=lambda value: str(value)[:40] if not isinstance(value, type) else None,
 )
 def test_each_trouble_is_a_sentence_without_the_servers_words_and_the_next_answer_comes(
-    model: EndpointModel, server: ChatServer, capfd: pytest.CaptureFixture[str], fault: Fault, kind: type, sentence: str
+    model: EndpointBackend, server: ChatServer, capfd: pytest.CaptureFixture[str], fault: Fault, kind: type, sentence: str
 ) -> None:
     server.always = fault
-    with pytest.raises(ModelError) as error:
+    with pytest.raises(BackendError) as error:
         last(model, seconds=1 if isinstance(fault, Stall) else 30)
     assert type(error.value) is kind
     assert str(error.value).startswith(sentence)
@@ -194,13 +194,13 @@ def test_each_trouble_is_a_sentence_without_the_servers_words_and_the_next_answe
     assert last(model)["tuned"].text == "shop says Rate it."
 
 
-def test_an_unknown_model_is_named(model: EndpointModel, server: ChatServer) -> None:
+def test_an_unknown_model_is_named(model: EndpointBackend, server: ChatServer) -> None:
     server.always = Status(404)
-    with pytest.raises(ModelError, match=r"knows no model (base|shop)\. ENDPOINT_BASE_MODEL and"):
+    with pytest.raises(BackendError, match=r"knows no model (base|shop)\. ENDPOINT_BASE_MODEL and"):
         last(model)
 
 
-def test_an_answer_is_cut_where_its_time_ends(model: EndpointModel, server: ChatServer) -> None:
+def test_an_answer_is_cut_where_its_time_ends(model: EndpointBackend, server: ChatServer) -> None:
     server.seconds = 0.05
     server.answer = lambda body: "word " * 1000
     said = last(model, seconds=2)
@@ -211,7 +211,7 @@ def test_an_answer_is_cut_where_its_time_ends(model: EndpointModel, server: Chat
         assert one.seconds == 2
 
 
-def test_a_reader_that_goes_closes_its_connections(model: EndpointModel, server: ChatServer) -> None:
+def test_a_reader_that_goes_closes_its_connections(model: EndpointBackend, server: ChatServer) -> None:
     server.seconds = 0.05
     server.answer = lambda body: "word " * 1000
     gone = model.stream(ASK, 60)
@@ -223,36 +223,36 @@ def test_a_reader_that_goes_closes_its_connections(model: EndpointModel, server:
     assert server.at_once == 0
 
 
-def test_many_at_once_wait_for_their_turn_and_each_get_their_own_answer(model: EndpointModel, server: ChatServer) -> None:
+def test_many_at_once_wait_for_their_turn_and_each_get_their_own_answer(model: EndpointBackend, server: ChatServer) -> None:
     server.seconds = 0.005
-    asks = [Ask(f"Rate number {number}.", 8) for number in range(64)]
-    with ThreadPoolExecutor(len(asks)) as pool:
-        told = list(pool.map(lambda ask: last(model, ask, 60), asks))
-    for ask, said in zip(asks, told, strict=True):
-        assert said["base"].text == f"base says {ask.prompt}"
-        assert said["tuned"].text == f"shop says {ask.prompt}"
-    assert server.most_at_once <= 2 * model.at_once
+    requests = [AnswerRequest(f"Rate number {number}.", 8) for number in range(64)]
+    with ThreadPoolExecutor(len(requests)) as pool:
+        told = list(pool.map(lambda request: last(model, request, 60), requests))
+    for request, said in zip(requests, told, strict=True):
+        assert said["base"].text == f"base says {request.prompt}"
+        assert said["tuned"].text == f"shop says {request.prompt}"
+    assert server.most_at_once <= 2 * model.max_concurrency
 
 
 def test_a_turn_that_does_not_come_in_time_is_told_as_busy(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(EndpointModel, "at_once", 1)
+    monkeypatch.setattr(EndpointBackend, "max_concurrency", 1)
     model = connected(server)
     server.seconds = 0.5
     ahead = model.stream(ASK, 30)
     next(ahead)
-    with pytest.raises(Busy, match="busy with other requests"):
+    with pytest.raises(BackendBusy, match="busy with other requests"):
         last(model, seconds=0.2)
     ahead.close()
 
 
 def test_a_server_that_is_not_there_is_told_and_found_when_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint_model, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(endpoint_backend, "RETRY_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    model = EndpointModel(Endpoint(f"http://127.0.0.1:{port}/v1", {"base": "base", "tuned": "shop"}))
+    model = EndpointBackend(EndpointSettings(f"http://127.0.0.1:{port}/v1", {"base": "base", "tuned": "shop"}))
     assert model.state().kind == "loading"
     sentence = "The endpoint cannot be reached, or the connection broke. Try again in a minute."
-    with pytest.raises(ModelError, match=sentence):
+    with pytest.raises(BackendError, match=sentence):
         model.wait(30)
     assert model.state().kind == "failed"
     with chat_server(port) as server:
@@ -265,8 +265,8 @@ def test_a_server_that_is_not_there_is_told_and_found_when_it_comes(monkeypatch:
 
 def test_a_key_that_is_refused_is_told_before_the_first_request(server: ChatServer) -> None:
     server.always = Status(401)
-    model = EndpointModel(Endpoint(server.url, {"base": "base"}, KEY))
-    with pytest.raises(ModelError, match="does not let this page in"):
+    model = EndpointBackend(EndpointSettings(server.url, {"base": "base"}, KEY))
+    with pytest.raises(BackendError, match="does not let this page in"):
         model.wait(30)
     assert model.state().kind == "failed"
     assert not server.requests

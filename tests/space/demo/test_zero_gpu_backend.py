@@ -14,16 +14,16 @@ import torch
 from gradio_client import Client
 
 from space.demo import model_pair
-from space.demo.backend import Ask, ModelError, Said
-from space.demo.local_model import LocalModel
-from space.demo.zero_gpu import ZeroGpuModel
+from space.demo.backend import AnswerRequest, BackendError, ModelAnswer
+from space.demo.local_backend import LocalBackend
+from space.demo.zero_gpu_backend import ZeroGpuBackend
 from tests.space.conftest import process_of, serve
 
 pytest.importorskip("spaces")
 
 HARDWARE = Path(__file__).parents[1] / "zero_gpu_hardware"
 TASK, PROMPT = "review_rating", "Review: The bottle leaks.\nAnswer: "
-ASK = Ask(PROMPT, 8, ("1", "2", "3", "4", "5"))
+ASK = AnswerRequest(PROMPT, 8, ("1", "2", "3", "4", "5"))
 
 
 @dataclass
@@ -85,9 +85,9 @@ def _in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_pair, "fastest_dtype", lambda: torch.bfloat16)
 
 
-def last(model: LocalModel | ZeroGpuModel, ask: Ask = ASK) -> dict[str, Said]:
+def last(model: LocalBackend | ZeroGpuBackend, request: AnswerRequest = ASK) -> dict[str, ModelAnswer]:
     model.wait(60)
-    *_, said = model.stream(ask, 30)
+    *_, said = model.stream(request, 30)
     return said
 
 
@@ -95,12 +95,12 @@ def last(model: LocalModel | ZeroGpuModel, ask: Ask = ASK) -> dict[str, Said]:
 def test_the_page_answers_from_a_gpu_process_what_the_models_say_here(
     client: Client, devices: Devices, tiny_llama: Path, tiny_adapter: Path
 ) -> None:
-    here = last(LocalModel(str(tiny_llama), str(tiny_adapter)))
+    here = last(LocalBackend(str(tiny_llama), str(tiny_adapter)))
     for _ in range(2):
         told = client.predict(task=TASK, prompt=PROMPT, api_name="/answer")
         for who, said in here.items():
             assert told[who]["text"] == said.text
-            assert list(told[who]["chances"].values()) == pytest.approx(said.chances)
+            assert list(told[who]["chances"].values()) == pytest.approx(said.probabilities)
     kinds = [call.partition("?")[0] for call in devices.calls]
     assert kinds == ["/startup-report", "/schedule", "/allow", "/release", "/schedule", "/release"]
     assert "durationSeconds=20" in devices.calls[1]
@@ -125,17 +125,17 @@ def test_a_prompt_that_is_too_long_needs_no_gpu(client: Client, devices: Devices
 
 
 def test_elsewhere_the_decorator_does_nothing(tiny_llama: Path, tiny_adapter: Path) -> None:
-    model = ZeroGpuModel(str(tiny_llama), str(tiny_adapter))
+    model = ZeroGpuBackend(str(tiny_llama), str(tiny_adapter))
     assert model.state().kind == "ready"
-    here = last(LocalModel(str(tiny_llama), str(tiny_adapter)))
+    here = last(LocalBackend(str(tiny_llama), str(tiny_adapter)))
     assert {who: said.text for who, said in last(model).items()} == {who: said.text for who, said in here.items()}
 
 
 def test_a_model_that_cannot_be_loaded_is_told_by_the_page(tmp_path: Path) -> None:
-    model = ZeroGpuModel(str(tmp_path / "gone"))
+    model = ZeroGpuBackend(str(tmp_path / "gone"))
     assert model.state().kind == "failed"
     assert "gone could not be loaded" in model.state().message
-    with pytest.raises(ModelError, match="could not be loaded"):
+    with pytest.raises(BackendError, match="could not be loaded"):
         model.wait(1)
-    with pytest.raises(ModelError, match="could not be loaded"):
+    with pytest.raises(BackendError, match="could not be loaded"):
         next(model.stream(ASK, 1))
