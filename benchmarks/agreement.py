@@ -16,7 +16,7 @@ from typing import Any
 
 from common.errors import UserError, plain_errors
 from eval_tasks.reporting.details import Answer, by_row, read_details
-from eval_tasks.suites.names import parsed, place
+from eval_tasks.suites.suite import place, shown_answer
 
 Pairs = dict[str, list[tuple[Answer, Answer]]]
 """Task -> the two runs' answers to each row that both have."""
@@ -71,7 +71,7 @@ def agreement(task: str, rows: Sequence[tuple[Answer, Answer]]) -> Agreement:
 
 
 def reads_alike(task: str, one: Answer, two: Answer) -> bool:
-    return parsed(task, one.text, one.specific) == parsed(task, two.text, two.specific)
+    return shown_answer(task, one.text, one.specific) == shown_answer(task, two.text, two.specific)
 
 
 def print_table(found: Mapping[str, Agreement], title: str) -> None:

@@ -19,7 +19,7 @@ from eval_tasks.baselines import encoders, template_rows
 from eval_tasks.baselines import shop as baselines
 from eval_tasks.baselines import shopbench as shopbench_baselines
 from eval_tasks.baselines.template_rows import Question, question
-from eval_tasks.suites.shopbench_scoring import Row
+from eval_tasks.suites.shopbench_rows import ShopBenchRow
 
 Questions = dict[str, list[Question]]
 
@@ -55,7 +55,7 @@ def score_tasks(models: Mapping[str, str], train: Questions, test: Questions, se
 
 
 def score_shopbench(
-    models: Mapping[str, str], train: Questions, rows: Sequence[Row], path: Path, answers: Path
+    models: Mapping[str, str], train: Questions, rows: Sequence[ShopBenchRow], path: Path, answers: Path
 ) -> tuple[list[Line], dict[str, Any]]:
     """Lines of types of task and of the mean over tasks, and ShopBench's own figures of each model. `path`: the rows' file."""
     prompts = shopbench.prompts(rows, path)
@@ -71,7 +71,7 @@ def _read(baseline: str, train: Sequence[Question], rows: Sequence[Question]) ->
     return baselines.answers(baseline, train, rows) or []
 
 
-def _likeliest(baseline: str, train: Questions, rows: Sequence[Row]) -> list[str]:
+def _likeliest(baseline: str, train: Questions, rows: Sequence[ShopBenchRow]) -> list[str]:
     """Empty where the baseline has no answer."""
     return [text or "" for text in shopbench_baselines.answers(baseline, train, rows)]
 

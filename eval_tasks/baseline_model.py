@@ -15,7 +15,6 @@ a baseline has no answer to is left out of its results, and standard error says 
 read.
 """
 
-import json
 import os
 import sys
 from collections import defaultdict
@@ -34,14 +33,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` 
 
 from common.dataset import read_split
 from common.errors import UserError, plain_errors
+from common.scoring import MetricUnavailableError
 from common.tasks import TASKS
 from eval_tasks.backends import lighteval_model
 from eval_tasks.backends.prompts import number, parse_options
 from eval_tasks.baselines import shop as baselines
 from eval_tasks.baselines import shopbench as shopbench_baselines
 from eval_tasks.baselines.template_rows import Question, question, unanswered
-from eval_tasks.metrics.aggregate import MetricUnavailableError
-from eval_tasks.suites.shopbench_scoring import Row
+from eval_tasks.suites.shopbench_rows import row_of
+from eval_tasks.suites.suite import SUITES
 
 
 class Config(CustomModelConfig):
@@ -108,10 +108,10 @@ class Model(lighteval_model.AnsweringModel):
             rows = [unanswered(TASKS[name], doc.query) for doc in docs]
             said = baselines.answers(self.name, train_rows(self.dataset, self.revision, name), rows, self.seed)
             return said or [None] * len(docs)
-        if suite not in ("shopbench", "shopping_mmlu"):  # the rows of both have one form
+        if suite not in SUITES or not SUITES[suite].shopbench_rows:
             return [None] * len(docs)
         train = {name: train_rows(self.dataset, self.revision, name) for name in TASKS}
-        asked = [replace(Row(**json.loads(doc.specific["row"])), truth=None) for doc in docs]
+        asked = [replace(row_of(doc.specific["row"]), truth=None) for doc in docs]
         return shopbench_baselines.answers(self.name, train, asked, self.seed)
 
 

@@ -17,7 +17,7 @@ from common.hub import Head, RepoType, commit_folder, every_file, hub_errors, re
 from eval_tasks.reporting.hub_dataset import RunFiles, card, public_name, read_runs, write_files
 from eval_tasks.reporting.model_metadata import SUITE, ModelScores, check_rows, shop_scores, with_model_index, write_entries
 from eval_tasks.reporting.results import Run, read_run
-from eval_tasks.suites.names import place
+from eval_tasks.suites.suite import place
 
 if TYPE_CHECKING:
     from common.dataset import Manifest

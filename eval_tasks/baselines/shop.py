@@ -13,10 +13,9 @@ from functools import partial
 from statistics import mean
 from typing import Any
 
-from common.scoring import score_completion
+from common.scoring import expected_ndcg, score_completion
 from eval_tasks.baselines.encoders import Encoder, Ranker, bm25, dense, encoder, heaviest_first, likeness, words_of
 from eval_tasks.baselines.template_rows import Question
-from eval_tasks.metrics.aggregate import expected_ndcg
 
 BASELINES = ("random", "majority", "tfidf", "bm25", "minilm")
 

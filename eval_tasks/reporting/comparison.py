@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
-from eval_tasks.metrics.aggregate import AGGREGATES
+from eval_tasks.metrics.task_scores import AGGREGATES
 from eval_tasks.reporting.details import Answer
 from eval_tasks.reporting.intervals import TaskValues, overall_interval, overall_paired
 from eval_tasks.reporting.results import Run
-from eval_tasks.suites.names import place
+from eval_tasks.suites.suite import place
 
 Z95 = 1.96
 """Half-width of a 95 % interval in standard errors."""

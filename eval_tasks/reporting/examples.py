@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eval_tasks.metrics.aggregate import AGGREGATES, macro_f1, micro_f1, task_score
+from eval_tasks.metrics.task_scores import AGGREGATES, macro_f1, micro_f1, task_score
 from eval_tasks.reporting.comparison import Model, Report
 from eval_tasks.reporting.details import Answer
-from eval_tasks.reporting.table import group_name, metric_name, title
-from eval_tasks.suites.names import parsed
+from eval_tasks.reporting.table import group_name, metric_name
+from eval_tasks.suites.suite import shown_answer, task_title
 
 HEAD, TAIL = 4500, 1500
 """Characters of a longer text that are shown from its beginning and from its end, where a prompt has its question."""
@@ -64,7 +64,7 @@ def as_data(report: Report, cases: Cases) -> dict[str, Any]:
     cannot be read, AS_IT_IS or UNKNOWN."""
     tasks = [line.name for line in report.lines]
     metrics = {line.name: line.metric for line in report.lines}
-    titles = [title(task) for task in tasks]
+    titles = [task_title(task) for task in tasks]
     families = [group_name(report, group.suite, group.family) for group in report.groups for _ in group.lines]
     data = []
     for task, row in cases.chosen:
@@ -109,7 +109,7 @@ def _read(task: str, answer: Answer) -> Any:
     if answer.unparsable:
         return None
     try:
-        return parsed(task, answer.text, answer.specific)
+        return shown_answer(task, answer.text, answer.specific)
     except (LookupError, TypeError, ValueError):  # of an older run, whose rows do not say how they are read
         return UNKNOWN
 

@@ -13,7 +13,7 @@ from common.errors import UserError
 from common.tasks import TASKS
 from eval_tasks.backends.cache_key import data_version
 from eval_tasks.reporting.results import Run, Score
-from eval_tasks.suites.names import place
+from eval_tasks.suites.suite import place
 
 if TYPE_CHECKING:
     from common.dataset import Manifest

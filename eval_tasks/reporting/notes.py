@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from eval_tasks.metrics.aggregate import AGGREGATES, task_score
+from eval_tasks.metrics.task_scores import AGGREGATES, task_score
 from eval_tasks.reporting.comparison import Gain, Model, Report
 from eval_tasks.reporting.results import shown_time
-from eval_tasks.suites.names import place
+from eval_tasks.suites.suite import place
 
 ROUNDING = 1e-6
 """What a score may differ by from the one that its answers add up to."""

@@ -27,8 +27,8 @@ from eval_tasks.reporting.table import (
     share,
     short_name,
     signed,
-    title,
 )
+from eval_tasks.suites.suite import task_title
 
 FOLDER = Path(__file__).parent
 STACKED = 4
@@ -207,7 +207,7 @@ def _line(report: Report, line: Line) -> dict[str, Any]:
     best = max(values) if len(set(values)) > 1 else None
     return {
         "task": line.name if line.metric else "",
-        "title": title(line.name) if line.metric else line.name,
+        "title": task_title(line.name) if line.metric else line.name,
         "name": short_name(report, line),
         "about": ", ".join(filter(None, (metric_name(line), f"{rows} {'row' if rows == '1' else 'rows'}" if rows else ""))),
         "cells": [

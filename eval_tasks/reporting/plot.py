@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from eval_tasks.reporting.comparison import Cell, Gain, Line, Report
-from eval_tasks.reporting.table import group_name, metric_name, signed, title
+from eval_tasks.reporting.table import group_name, metric_name, signed
+from eval_tasks.suites.suite import task_title
 
 COLOURS = ("#5b6472", "#0b66c3", "#c2410c", "#0f766e", "#7c3aed", "#a16207", "#be185d", "#4d7c0f")
 """Of models, the first one's first; from the ninth on again. page.css has the same for the page."""
@@ -52,7 +53,7 @@ def rows_of(report: Report) -> list[Row]:
         metrics = dict.fromkeys(map(metric_name, group.lines))
         name = group_name(report, group.suite, group.family)
         rows.append(Row(name[:1].upper() + name[1:], metrics=", ".join(metrics)))
-        rows += [Row(title(line.name), line) for line in group.lines]
+        rows += [Row(task_title(line.name), line) for line in group.lines]
         if len(group.lines) > 1 and any(group.mean.cells):
             rows.append(Row("mean", group.mean, mean=True))
     return rows

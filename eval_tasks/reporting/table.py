@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from common.tasks import TASKS
 from dataset_builders.card import METRICS as SHOP_METRICS
 from eval_tasks.reporting.comparison import Cell, Gain, Line, Report
 from eval_tasks.reporting.notes import notes, summary
+from eval_tasks.suites import suite
+from eval_tasks.suites.suite import suite_title
 
 NOTHING = "-"
 
@@ -16,8 +17,9 @@ NARROW = 2
 WIDEST = 1000
 """Characters that a table on the screen may have."""
 
-SUITES = {"shopbench": "ShopBench", "ecinstruct": "ECInstruct", "shopping_mmlu": "Shopping MMLU"}
-"""Suites that a reader knows by another name."""
+SUITES = {name: one.title for name, one in suite.SUITES.items() if name != "shop"}
+
+title = suite.task_title
 
 METRICS = {
     **SHOP_METRICS,
@@ -33,12 +35,6 @@ METRICS = {
     "multilingual-sent-transformer": "multilingual similarity",
 }
 """Metrics that a reader knows by another name."""
-
-
-def title(task: str) -> str:
-    """What a reader calls a task: the title of one of the twelve, else its name in its suite."""
-    suite, _, name = task.partition(":")
-    return TASKS[name].title if suite == "shop" and name in TASKS else name.replace("_", " ") or task
 
 
 def metric_name(line: Line) -> str:
@@ -58,7 +54,7 @@ def short_name(report: Report, line: Line) -> str:
 
 def group_name(report: Report, suite: str, family: str) -> str:
     shown = family.replace("_", " ")
-    return shown if len({group.suite for group in report.groups}) == 1 else f"{SUITES.get(suite, suite)}: {shown}"
+    return shown if len({group.suite for group in report.groups}) == 1 else f"{suite_title(suite)}: {shown}"
 
 
 def number(value: float | None) -> str:

@@ -8,11 +8,13 @@ import datasets
 import evaluate
 import numpy as np
 
-from common.answers import PARSERS, parse_completion, says_nothing, whole_characters
+from common.answers import parse_completion, whole_characters
 from common.scoring import MetricUnavailableError, score_completion
 from common.tasks import RANKED, TASKS, Task
-from eval_tasks.metrics.aggregate import TASK_TYPES, is_truth, score_answers, task_score, wanted_truth
 from eval_tasks.metrics.embeddings import SENTENCE_MODELS
+from eval_tasks.metrics.shopbench import TASK_TYPES, is_truth, score_answers, wanted_truth
+from eval_tasks.metrics.shopbench_parsers import PARSERS, says_nothing
+from eval_tasks.metrics.task_scores import task_score
 from eval_tasks.reporting.intervals import TaskValues, interval, overall_interval
 
 DESCRIPTION = """\

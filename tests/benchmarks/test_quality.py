@@ -17,7 +17,7 @@ from benchmarks.shopbench import lines
 from benchmarks.verdict import COLUMNS, Line, judge, sentences
 from common.errors import UserError
 from eval_tasks.baselines.template_rows import question
-from eval_tasks.suites.shopbench_scoring import Row, read_rows
+from eval_tasks.suites.shopbench_rows import ShopBenchRow, read_rows
 from tests import raw as raw_corpora
 from tests.benchmarks.command import ROOT, run
 from tests.eval_tasks.questions import TITLES, make_row
@@ -182,7 +182,7 @@ def test_without_a_tuned_model_there_is_no_verdict() -> None:
 # --- ShopBench ---
 
 
-def test_shopbench_is_told_by_type_and_by_task(shopbench_rows: list[Row]) -> None:
+def test_shopbench_is_told_by_type_and_by_task(shopbench_rows: list[ShopBenchRow]) -> None:
     gold = ["1", "0", "1,4,6", "brass, lamp", "bulb", "a warm white bulb", "2,1,5,4,3"]
     said = {"base": [*gold, "", ""], "TF-IDF": [""] * 9}
     found = {line.name: line for line in lines(shopbench_rows, said)}
@@ -195,7 +195,7 @@ def test_shopbench_is_told_by_type_and_by_task(shopbench_rows: list[Row]) -> Non
 
 
 @pytest.fixture
-def shopbench_rows(tmp_path: Path) -> list[Row]:
+def shopbench_rows(tmp_path: Path) -> list[ShopBenchRow]:
     return read_rows(write_lines(tmp_path / "development.json", shopbench_records()))
 
 

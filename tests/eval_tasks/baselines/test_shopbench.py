@@ -8,18 +8,21 @@ import pytest
 from eval_tasks.baselines.shop import BASELINES
 from eval_tasks.baselines.shopbench import answers, guess_score
 from eval_tasks.baselines.template_rows import question
-from eval_tasks.suites.shopbench_scoring import Row, parse_rows, score_samples
+from eval_tasks.suites.shopbench_rows import ShopBenchRow, parse_rows
+from eval_tasks.suites.shopbench_scoring import score_samples
 from tests.eval_tasks.questions import TITLES, make_row
 from tests.eval_tasks.rows import shopbench_records
 
-CHOICE = Row(
+CHOICE = ShopBenchRow(
     "Which fits brass lamp best?\n0. teapot\n1. brass lamp\n2. hose\nAnswer: ", 1, "task2", "multiple-choice", "accuracy"
 )
-RATING = Row("Rate it from 1 to 5.\nInput: a thing\nA superb thing\nOutput:\n", 5, "task15", "multiple-choice", "accuracy")
-PICK = Row(
+RATING = ShopBenchRow(
+    "Rate it from 1 to 5.\nInput: a thing\nA superb thing\nOutput:\n", 5, "task15", "multiple-choice", "accuracy"
+)
+PICK = ShopBenchRow(
     "Pick three for a lamp.\n" + "\n".join(f"{n}. item {n}" for n in range(1, 8)), [2, 5, 7], "task3", "retrieval", "hit rate@3"
 )
-RANK = Row(
+RANK = ShopBenchRow(
     "Rank for: lamp\n" + "\n".join(f"{n}. item {n}" for n in range(1, 6)), [0.1, 1, 0, 0, 0], "task12", "ranking", "ndcg"
 )
 TRAIN = {
@@ -33,22 +36,22 @@ TRAIN = {
 
 
 @pytest.fixture(scope="module")
-def rows() -> list[Row]:
+def rows() -> list[ShopBenchRow]:
     return parse_rows([("", record) for record in shopbench_records()], "rows")
 
 
-def scores(rows: list[Row], said: list[str | None]) -> list[float]:
+def scores(rows: list[ShopBenchRow], said: list[str | None]) -> list[float]:
     return [float(sample.score) for sample in score_samples(rows, [text or "" for text in said])]
 
 
 @pytest.mark.parametrize("row", [CHOICE, RATING, PICK, RANK], ids=lambda row: row.task_type)
-def test_guesses_score_on_average_what_is_said_of_them(row: Row) -> None:
+def test_guesses_score_on_average_what_is_said_of_them(row: ShopBenchRow) -> None:
     found = [scores([row], answers("random", {}, [row], seed))[0] for seed in range(1500)]
     deviation = (mean(score**2 for score in found) - mean(found) ** 2) ** 0.5
     assert mean(found) == pytest.approx(guess_score(row), abs=4 * deviation / len(found) ** 0.5)
 
 
-def test_a_text_has_no_guess(rows: list[Row]) -> None:
+def test_a_text_has_no_guess(rows: list[ShopBenchRow]) -> None:
     assert guess_score(rows[-1]) is None
     assert answers("random", {}, rows)[-1] is None
 
@@ -67,6 +70,6 @@ def test_a_review_is_rated_as_the_train_rows_teach() -> None:
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_rows_without_a_list_are_not_answered(name: str, rows: list[Row]) -> None:
+def test_rows_without_a_list_are_not_answered(name: str, rows: list[ShopBenchRow]) -> None:
     answered = Counter(row.task_type for row, text in zip(rows, answers(name, TRAIN, rows), strict=True) if text is not None)
     assert answered == ({} if name == "majority" else {"multiple-choice": 2, "retrieval": 1})
