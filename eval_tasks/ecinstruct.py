@@ -38,6 +38,7 @@ from eval_tasks.suites.lighteval_tasks import (
     answer_text,
     declared_table,
     left_out,
+    row_text,
     rows_source,
     score_metric,
 )
@@ -55,7 +56,7 @@ class EcinstructScore(SampleLevelComputation):
         self.strict = strict
 
     def compute(self, doc: Doc, model_response: ModelResponse, **_: Any) -> float | list[float]:
-        return value(row_of(doc.specific["row"]), answer_text(model_response), self.strict)
+        return value(row_of(row_text(doc)), answer_text(model_response), self.strict)
 
 
 def prompt(line: dict[str, Any], task_name: str) -> Doc:

@@ -63,7 +63,7 @@ def compare(
     `names` of the models are by default those of the folders. `examples`: rows whose answers are in report.html.
     """
     from common.answers import whole_characters
-    from eval_tasks.reporting.comparison import Model, make_report
+    from eval_tasks.reporting.comparison import EvaluatedModel, make_report
     from eval_tasks.reporting.details import by_row, read_details
     from eval_tasks.reporting.results import names_of, read_run
     from eval_tasks.reporting.table import print_report
@@ -72,7 +72,7 @@ def compare(
         _make(out)
     runs = [read_run(path) for path in results]
     models = [
-        Model(whole_characters(name), run, {task: by_row(answers) for task, answers in read_details(path).items()})
+        EvaluatedModel(whole_characters(name), run, {task: by_row(answers) for task, answers in read_details(path).items()})
         for name, run, path in zip(names or names_of(results, runs), runs, results, strict=True)
     ]
     report = make_report(models, seed, _progress)

@@ -8,22 +8,19 @@ What was answered is kept and not asked again, so the same command goes on where
 """
 
 import argparse
+import inspect
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from common.errors import UserError, plain_errors
 from eval_tasks.suites.suite import SUITES
 
-BACKENDS = {
-    "transformers": "eval_tasks.transformers_model",
-    "vllm": "eval_tasks.vllm_model",
-    "endpoint": "eval_tasks.endpoint_model",
-}
+BACKENDS = {"transformers": "TransformersBackend", "vllm": "VllmBackend", "endpoint": "EndpointBackend"}
+"""Backend -> its class in eval_tasks/BACKEND_model.py."""
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -44,7 +41,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--tasks", help='lighteval\'s names, such as "shop:also_buy|0,shop:next_query|2" (default: all, "shop|0")'
     )
-    parser.add_argument("--backend", choices=BACKENDS, default="transformers", help="(default: %(default)s)")
+    parser.add_argument("--backend", choices=list(BACKENDS), default="transformers", help="(default: %(default)s)")
     parser.add_argument(
         "--option", action="append", default=[], metavar="KEY=VALUE", help="of the backend, such as dtype=float32"
     )
@@ -107,15 +104,15 @@ def evaluate(model: Any, task_module: Any, tasks: str, out: Path, max_samples: i
         evaluation_tracker=EvaluationTracker(output_dir=str(out), save_details=True),
         model=model,
     )
-    pipeline.evaluate()
-    pipeline.save_and_push_results()
+    pipeline.evaluate()  # type: ignore[no-untyped-call]  # lighteval has no types for these two
+    pipeline.save_and_push_results()  # type: ignore[no-untyped-call]
 
 
-def backend_model(backend: ModuleType, options: str, loaded: Any = None) -> Any:
-    """A lighteval model of a backend's module. `loaded`: the base model, if it is there already."""
+def backend_model(backend: Any, options: str, loaded: Any = None) -> Any:
+    """A lighteval model of a backend's class. `loaded`: the base model, if it is there already."""
     from lighteval.models.custom.custom_model import CustomModelConfig
 
-    return backend.Model(CustomModelConfig(model_name=options, model_definition_file_path=str(backend.__file__)), loaded)
+    return backend(CustomModelConfig(model_name=options, model_definition_file_path=inspect.getfile(backend)), loaded)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -128,24 +125,24 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from datasets import disable_progress_bars
 
-    from eval_tasks import baseline_model
     from eval_tasks.backends.lighteval_model import local_folder
     from eval_tasks.backends.prompts import parse_options, shown_name
+    from eval_tasks.baseline_model import BaselineBackend
     from eval_tasks.report import compare, model_names
 
     disable_progress_bars()  # one for each details file says nothing
-    backend = import_module(BACKENDS[arguments.backend])
+    backend = getattr(import_module(f"eval_tasks.{arguments.backend}_model"), BACKENDS[arguments.backend])
     options = model_options(arguments)
-    names = [shown_name(parse_options(text, backend.Model.OPTIONS)) for text in options]
+    names = [shown_name(parse_options(text, backend.OPTIONS)) for text in options]
     if arguments.names:
         names = model_names(arguments.names, len(names))
     folders = [arguments.out / name for name in folder_names([*names, *arguments.baseline])]
     task_module = import_module(f"eval_tasks.{suite.name}")
     tasks = task_names(arguments.tasks, [config.name for config in task_module.TASKS_TABLE], suite.name)
-    loaded = backend.load(parse_options(options[0], backend.Model.OPTIONS), [local_folder(name) for name in arguments.adapter])
+    loaded = backend.load(parse_options(options[0], backend.OPTIONS), [local_folder(name) for name in arguments.adapter])
     models = [
         *((backend, text, loaded) for text in options),
-        *((baseline_model, f"model_name={name}", None) for name in arguments.baseline),
+        *((BaselineBackend, f"model_name={name}", None) for name in arguments.baseline),
     ]
     for model, folder in zip(models, folders, strict=True):
         print(f"== {folder.name}", file=sys.stderr, flush=True)

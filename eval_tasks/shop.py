@@ -41,7 +41,7 @@ from eval_tasks.suites.suite import SUITES
 SUITE = SUITES["shop"]
 
 
-class TaskScore(SampleLevelComputation):
+class ShopScores(SampleLevelComputation):
     """Scores of all answers of a task at once, by its own metric."""
 
     def __init__(self, task: str) -> None:
@@ -49,7 +49,7 @@ class TaskScore(SampleLevelComputation):
 
     def compute(self, responses: list[ModelResponse], docs: list[Doc], **_: Any) -> list[float]:  # type: ignore[override]
         return [
-            score_answer(TASKS[self.task], parsed_answer(response, doc), decode_answer(doc.specific))
+            score_answer(TASKS[self.task], parsed_answer(response, doc), decode_answer(doc.specific or {}))
             for response, doc in zip(responses, docs, strict=True)
         ]
 
@@ -84,7 +84,7 @@ def task_config(
         evaluation_splits=["test"],
         few_shots_split="train",
         metrics=[
-            sample_metric(task.metric, TaskScore(task.name), at_once=True),
+            sample_metric(task.metric, ShopScores(task.name), at_once=True),
             sample_metric("unparsable", Unparsable()),
         ],
         generation_size=task.max_new_tokens,
@@ -104,13 +104,13 @@ def task_table(dataset: str, revision: str | None = None, only: str = "") -> lis
     manifest = read_manifest(dataset, revision, "SHOP_DATASET")
     weights = weights_stamp(sys.argv[1:])
 
-    def config(task: Task, rows: int, fingerprint: str) -> LightevalTaskConfig:
+    def declare(task: Task, rows: int, fingerprint: str) -> LightevalTaskConfig:
         # The fingerprint does not tell the order of the rows.
         files = (manifest.revision or "")[:16] or folder_stamp((Path(dataset) / data_file(task.name, "test")).parent)
         return task_config(task, dataset, revision, rows, fingerprint, (weights, files))
 
     table = [
-        config(TASKS[name], found.test, str(found.fingerprint))
+        declare(TASKS[name], found.test, str(found.fingerprint))
         for name in names
         if (found := manifest.configs.get(name)) and found.test
     ]

@@ -90,9 +90,10 @@ def halves(table: Sequence[Any]) -> dict[str, Sequence[Any]]:
 
 def evaluate_weight(sweep: Sweep, weight: float, part: str) -> SweepPoint:
     """A weight's scores on a part of the rows: those on disk if nothing has changed, else of a model that is merged now."""
-    from eval_tasks import run, transformers_model
+    from eval_tasks import run
     from eval_tasks.backends.prompts import parse_options
     from eval_tasks.reporting.results import read_run
+    from eval_tasks.transformers_model import TransformersBackend
 
     folder, work, table = sweep.folder(weight, part), sweep.out / ".work", sweep.tables[part]
     stamp = {**sweep.stamp, "rows": [[config.name, config.version, config.prompt_function.__name__] for config in table]}
@@ -105,11 +106,11 @@ def evaluate_weight(sweep: Sweep, weight: float, part: str) -> SweepPoint:
         try:
             merge_adapters([sweep.adapter], work / "model", sweep.base, weight)
             options = ",".join([f"model_name={work / 'model'}", f"cache_dir={work}", *sweep.options])
-            loaded = transformers_model.load(parse_options(options, transformers_model.Model.OPTIONS))
+            loaded = TransformersBackend.load(parse_options(options, TransformersBackend.OPTIONS), [])
             tasks: Any = ModuleType("tasks")  # what lighteval takes tasks from
             tasks.TASKS_TABLE = list(table)
             names = ",".join(f"{config.name}|0" for config in table)
-            run.evaluate(run.backend_model(transformers_model, options, loaded), tasks, names, folder, sweep.max_samples)
+            run.evaluate(run.backend_model(TransformersBackend, options, loaded), tasks, names, folder, sweep.max_samples)
         finally:
             shutil.rmtree(work, ignore_errors=True)
         write_json(done, stamp)

@@ -57,13 +57,18 @@ class ShopBenchScores(SampleLevelComputation):
     """Scores of all answers of a task whose rows have ShopBench's form, so that their texts are embedded in one call."""
 
     def compute(self, responses: list[ModelResponse], docs: list[Doc], **_: Any) -> list[Any]:  # type: ignore[override]
-        rows = [row_of(doc.specific["row"]) for doc in docs]
+        rows = [row_of(row_text(doc)) for doc in docs]
         return plain_scores(score_parsed(rows, list(map(parsed_answer, responses, docs))))
 
 
 def parsed_answer(response: ModelResponse, doc: Doc) -> Any:
     """A model's answer as the suite's parser reads it."""
-    return parse_answer(doc.task_name, (doc.specific or {}).get("row", ""), answer_text(response))
+    return parse_answer(doc.task_name, row_text(doc), answer_text(response))
+
+
+def row_text(doc: Doc) -> str:
+    """The document's row as JSON text; "" in the suite `shop`."""
+    return str((doc.specific or {}).get("row", ""))
 
 
 def answer_text(response: ModelResponse) -> str:

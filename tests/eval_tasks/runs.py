@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_tasks.metrics.task_scores import task_score
-from eval_tasks.reporting.comparison import Model, Report, make_report
+from eval_tasks.reporting.comparison import EvaluatedModel, Report, make_report
 from eval_tasks.reporting.details import by_row, read_details
 from eval_tasks.reporting.results import read_run
 from eval_tasks.suites.suite import metric_key
@@ -102,9 +102,9 @@ BASELINE = {"model_config": {"model_name": "random", "model_definition_file_path
 """What the general config of a baseline's run has."""
 
 
-def model_of(folder: Path, name: str | None = None) -> Model:
+def model_of(folder: Path, name: str | None = None) -> EvaluatedModel:
     answers = {task: by_row(found) for task, found in read_details(folder).items()}
-    return Model(name or folder.name, read_run(folder), answers)
+    return EvaluatedModel(name or folder.name, read_run(folder), answers)
 
 
 def report_of(*folders: Path) -> Report:

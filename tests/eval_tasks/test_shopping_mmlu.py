@@ -425,7 +425,7 @@ def test_a_run_of_the_console_script_scores_every_task(lighteval: Lighteval, mod
     assert set(content["results"]) == {*names, "shopping_mmlu:_average|0", "all"}
     for name, metric in names.items():
         assert content["results"][name].keys() >= {"score", "unparsable"}
-        assert content["config_tasks"][name]["metrics"][0]["sample_level_fn"] == f"ShoppingMmluScore(metric={metric})"
+        assert content["config_tasks"][name]["metrics"][0]["official_name"] == metric
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from statistics import mean
 import pytest
 
 from eval_tasks.baselines.shop import BASELINES
-from eval_tasks.baselines.shopbench import answers, guess_score
-from eval_tasks.baselines.template_rows import question
+from eval_tasks.baselines.shopbench import expected_score, shopbench_answers
+from eval_tasks.baselines.template_rows import template_row
 from eval_tasks.suites.shopbench_rows import ShopBenchRow, parse_rows
 from eval_tasks.suites.shopbench_scoring import score_samples
 from tests.eval_tasks.questions import TITLES, make_row
@@ -27,11 +27,11 @@ RANK = ShopBenchRow(
 )
 TRAIN = {
     "review_rating": [
-        question(make_row("review_rating", str(rating), review=words, group=words))
+        template_row(make_row("review_rating", str(rating), review=words, group=words))
         for number in range(19)
         for words, rating in [(f"A superb thing {number}", 5) if number % 2 else (f"An awful thing {number}", 1)]
     ],
-    "query_generation": [question(make_row("query_generation", "lamp", product=title)) for title in TITLES],
+    "query_generation": [template_row(make_row("query_generation", "lamp", product=title)) for title in TITLES],
 }
 
 
@@ -46,30 +46,32 @@ def scores(rows: list[ShopBenchRow], said: list[str | None]) -> list[float]:
 
 @pytest.mark.parametrize("row", [CHOICE, RATING, PICK, RANK], ids=lambda row: row.task_type)
 def test_guesses_score_on_average_what_is_said_of_them(row: ShopBenchRow) -> None:
-    found = [scores([row], answers("random", {}, [row], seed))[0] for seed in range(1500)]
+    found = [scores([row], shopbench_answers("random", {}, [row], seed))[0] for seed in range(1500)]
     deviation = (mean(score**2 for score in found) - mean(found) ** 2) ** 0.5
-    assert mean(found) == pytest.approx(guess_score(row), abs=4 * deviation / len(found) ** 0.5)
+    assert mean(found) == pytest.approx(expected_score(row), abs=4 * deviation / len(found) ** 0.5)
 
 
 def test_a_text_has_no_guess(rows: list[ShopBenchRow]) -> None:
-    assert guess_score(rows[-1]) is None
-    assert answers("random", {}, rows)[-1] is None
+    assert expected_score(rows[-1]) is None
+    assert shopbench_answers("random", {}, rows)[-1] is None
 
 
 @pytest.mark.parametrize("name", ["tfidf", "bm25", "minilm"])
 def test_what_is_most_like_the_question_is_said_first(name: str) -> None:
-    assert answers(name, TRAIN, [CHOICE]) == ["1"]
-    assert answers(name, {}, [CHOICE]) == [None]
+    assert shopbench_answers(name, TRAIN, [CHOICE]) == ["1"]
+    assert shopbench_answers(name, {}, [CHOICE]) == [None]
 
 
 def test_a_review_is_rated_as_the_train_rows_teach() -> None:
-    said = {name: answers(name, TRAIN, [RATING])[0] for name in BASELINES}
+    said = {name: shopbench_answers(name, TRAIN, [RATING])[0] for name in BASELINES}
     assert said.pop("random") in {"1", "2", "3", "4", "5"}
     assert said == {"majority": "1", "tfidf": "5", "bm25": None, "minilm": "5"}
-    assert answers("tfidf", {"query_generation": TRAIN["query_generation"]}, [RATING]) == [None]
+    assert shopbench_answers("tfidf", {"query_generation": TRAIN["query_generation"]}, [RATING]) == [None]
 
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_rows_without_a_list_are_not_answered(name: str, rows: list[ShopBenchRow]) -> None:
-    answered = Counter(row.task_type for row, text in zip(rows, answers(name, TRAIN, rows), strict=True) if text is not None)
+    answered = Counter(
+        row.task_type for row, text in zip(rows, shopbench_answers(name, TRAIN, rows), strict=True) if text is not None
+    )
     assert answered == ({} if name == "majority" else {"multiple-choice": 2, "retrieval": 1})
