@@ -16,14 +16,14 @@ from typing import Any
 
 from common.errors import UserError, plain_errors
 from eval_tasks.reporting.details import Answer, by_row, read_details
-from eval_tasks.suites.names import parsed, place
+from eval_tasks.suites.suite import place, shown_answer
 
 Pairs = dict[str, list[tuple[Answer, Answer]]]
 """Task -> the two runs' answers to each row that both have."""
 
 
 @dataclass(frozen=True)
-class Agreement:
+class RunAgreement:
     """Counts of rows."""
 
     rows: int = 0
@@ -31,8 +31,8 @@ class Agreement:
     same_beginning: int = 0
     same_answer: int = 0
 
-    def __add__(self, other: "Agreement") -> "Agreement":
-        return Agreement(*(one + two for one, two in zip(vars(self).values(), vars(other).values(), strict=True)))
+    def __add__(self, other: "RunAgreement") -> "RunAgreement":
+        return RunAgreement(*(one + two for one, two in zip(vars(self).values(), vars(other).values(), strict=True)))
 
     def shares(self) -> dict[str, float]:
         return {name: count / self.rows for name, count in vars(self).items() if name != "rows"}
@@ -61,8 +61,8 @@ def pairs(first: Mapping[str, Sequence[Answer]], other: Mapping[str, Sequence[An
     return found
 
 
-def agreement(task: str, rows: Sequence[tuple[Answer, Answer]]) -> Agreement:
-    return Agreement(
+def agreement(task: str, rows: Sequence[tuple[Answer, Answer]]) -> RunAgreement:
+    return RunAgreement(
         rows=len(rows),
         same_text=sum(one.text == two.text for one, two in rows),
         same_beginning=sum(one.text.startswith(two.text) or two.text.startswith(one.text) for one, two in rows),
@@ -71,15 +71,15 @@ def agreement(task: str, rows: Sequence[tuple[Answer, Answer]]) -> Agreement:
 
 
 def reads_alike(task: str, one: Answer, two: Answer) -> bool:
-    return parsed(task, one.text, one.specific) == parsed(task, two.text, two.specific)
+    return shown_answer(task, one.text, one.specific) == shown_answer(task, two.text, two.specific)
 
 
-def print_table(found: Mapping[str, Agreement], title: str) -> None:
+def print_table(found: Mapping[str, RunAgreement], title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table("task", title=title)
-    for name in vars(Agreement()):
+    for name in vars(RunAgreement()):
         table.add_column(name.replace("_", " "), justify="right")
     for task, counts in found.items():
         table.add_row(task, f"{counts.rows:,}", *(f"{share:.1%}" for share in counts.shares().values()))
@@ -111,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, run in zip(names[1:], others, strict=True):
         shared = pairs(first, run)
         found = {task: agreement(task, rows) for task, rows in shared.items()}
-        found["all"] = sum(found.values(), Agreement())
+        found["all"] = sum(found.values(), RunAgreement())
         print_table(found, f"{names[0]} and {name}")
         unlike = [(task, *row) for task, rows in shared.items() for row in rows if not reads_alike(task, *row)]
         for task, one, two in unlike[: arguments.show]:

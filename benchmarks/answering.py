@@ -17,12 +17,12 @@ def prompt(text: str, max_new_tokens: int, task: str = "") -> Prompt:
 def model_answers(model: str, prompts: Sequence[Prompt], folder: Path) -> list[str]:
     """Answers of a model's folder or Hub id, in the order of the prompts. Raises UserError."""
     from eval_tasks.backends.answer_store import AnswerStore
-    from eval_tasks.backends.lighteval_model import ask
+    from eval_tasks.backends.lighteval_model import answer_prompts
     from eval_tasks.backends.prompts import parse_options
-    from eval_tasks.transformers_model import Model, load
+    from eval_tasks.transformers_model import TransformersBackend, load
 
-    loaded = load(parse_options(f"model_name={model}", Model.OPTIONS))
-    return ask(loaded, prompts, None, False, AnswerStore(folder / "answers.sqlite"), shown(model))
+    loaded = load(parse_options(f"model_name={model}", TransformersBackend.OPTIONS))
+    return answer_prompts(loaded, prompts, None, False, AnswerStore(folder / "answers.sqlite"), shown(model))
 
 
 def shown(model: str) -> str:

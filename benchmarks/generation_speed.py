@@ -59,9 +59,9 @@ def by_loop(model: str, dtype: str, prompts: Sequence[Prompt]) -> tuple[list[str
 def by_engine(model: str, dtype: str, prompts: Sequence[Prompt]) -> tuple[list[str], float]:
     """Answers and seconds."""
     from eval_tasks.backends.prompts import parse_options
-    from eval_tasks.transformers_model import Model, load
+    from eval_tasks.transformers_model import TransformersBackend, load
 
-    loaded = load(parse_options(f"model_name={model},dtype={dtype}", Model.OPTIONS))
+    loaded = load(parse_options(f"model_name={model},dtype={dtype}", TransformersBackend.OPTIONS))
     list(loaded.answer(prompts[:1], None, False))
     started = perf_counter()
     found = dict(loaded.answer(prompts, None, False))

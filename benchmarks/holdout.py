@@ -17,7 +17,7 @@ from dataset_builders.contamination import EvaluationSet, contaminated
 from dataset_builders.dataset_files import config_facts, write_split
 from dataset_builders.rows import Row
 from dataset_builders.splits import Split
-from eval_tasks.baselines.template_rows import question
+from eval_tasks.baselines.template_rows import template_row
 
 VALIDATION_SHARE = 0.15
 """Share of the groups to train on that are held out."""
@@ -47,7 +47,7 @@ def hold_out(train: Rows, seed: int, share: float = VALIDATION_SHARE) -> tuple[R
     held = {name: [row for row in rows if _is_held(row["group"], seed, share)] for name, rows in train.items()}
     kept = [row for rows in train.values() for row in rows if not _is_held(row["group"], seed, share)]
     items = EvaluationSet("validation", [_texts(row) for rows in held.values() for row in rows])
-    hits = contaminated([question(row).content() for row in kept], [items])
+    hits = contaminated([template_row(row).content() for row in kept], [items])
     clean: Rows = {name: [] for name in train}
     for row, hit in zip(kept, hits, strict=True):
         if not hit:
@@ -65,7 +65,7 @@ def _draw(key: str) -> str:
 
 def _texts(row: dict[str, Any]) -> tuple[str, ...]:
     """What a row asks about, and its answer where that is a text."""
-    asked = question(row)
+    asked = template_row(row)
     answer = (asked.completion,) if asked.task.family == "generation" else ()
     return (*(text for texts in asked.content().values() for text in texts), *answer)
 

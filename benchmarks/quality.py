@@ -25,7 +25,7 @@ from benchmarks import shopbench
 from benchmarks.answering import shown
 from benchmarks.holdout import capped, task_rows, write_validation_folder
 from benchmarks.measure import command
-from benchmarks.scores import as_questions, score_shopbench, score_tasks
+from benchmarks.scores import as_template_rows, score_shopbench, score_tasks
 from benchmarks.verdict import Verdict, judge, print_table, sentences
 from common.dataset import read_manifest
 from common.errors import UserError, plain_errors
@@ -77,8 +77,8 @@ def main() -> None:
         command("training.embedded_model", "--out", base)
     training, tuned = tune(arguments, data, base, out)
 
-    train = as_questions(task_rows(data, "train"))
-    test = as_questions(capped(task_rows(data, "test"), arguments.rows))
+    train = as_template_rows(task_rows(data, "train"))
+    test = as_template_rows(capped(task_rows(data, "test"), arguments.rows))
     rows = shopbench.read(arguments.shopbench) if arguments.shopbench and arguments.split == "test" else []
     models = {"base": base, **({"tuned": tuned} if tuned else {})}
     say("Answers")
@@ -188,9 +188,7 @@ def report(
     base: str,
     official: dict[str, Any] | None,
 ) -> None:
-    """Table, sentences, picture and JSON."""
-    from benchmarks.quality_plot import write_plot
-
+    """Table, sentences and JSON."""
     figures = {
         "split": arguments.split,
         "seed": arguments.seed,
@@ -210,7 +208,6 @@ def report(
             + ("within" if training["within_budget"] else "OVER")
             + f" the budget of {arguments.cpu_minutes:g} CPU minutes."
         )
-    write_plot(verdicts, title, arguments.out / "quality.png")
     (arguments.out / "quality.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(figures))
 

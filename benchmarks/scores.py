@@ -12,27 +12,29 @@ from typing import Any
 
 from benchmarks import shopbench
 from benchmarks.answering import kept, model_answers, prompt
-from benchmarks.verdict import Line
+from benchmarks.verdict import TaskScores
 from common.answers import parse_completion
 from common.tasks import TASKS
 from eval_tasks.baselines import encoders, template_rows
 from eval_tasks.baselines import shop as baselines
 from eval_tasks.baselines import shopbench as shopbench_baselines
-from eval_tasks.baselines.template_rows import Question, question
-from eval_tasks.suites.shopbench_scoring import Row
+from eval_tasks.baselines.template_rows import TemplateRow, template_row
+from eval_tasks.suites.shopbench_rows import ShopBenchRow
 
-Questions = dict[str, list[Question]]
+TemplateRows = dict[str, list[TemplateRow]]
 
 READERS = {"TF-IDF": "tfidf", "MiniLM": "minilm"}
 """The columns that read -> the baselines that they are."""
 
 
-def as_questions(rows: Mapping[str, Sequence[dict[str, Any]]]) -> Questions:
-    return {name: [question(row) for row in found] for name, found in rows.items()}
+def as_template_rows(rows: Mapping[str, Sequence[dict[str, Any]]]) -> TemplateRows:
+    return {name: [template_row(row) for row in found] for name, found in rows.items()}
 
 
-def score_tasks(models: Mapping[str, str], train: Questions, test: Questions, seed: int, answers: Path) -> list[Line]:
-    """A line for each task with held-out rows. `models`: column -> folder or Hub id."""
+def score_tasks(
+    models: Mapping[str, str], train: TemplateRows, test: TemplateRows, seed: int, answers: Path
+) -> list[TaskScores]:
+    """The scores of each task with held-out rows. `models`: column -> folder or Hub id."""
     prompts = [prompt(row.prompt, row.task.max_new_tokens, f"shop:{name}") for name, rows in test.items() for row in rows]
     said = {name: model_answers(model, prompts, answers) for name, model in models.items()}
     lines, start = [], 0
@@ -43,20 +45,20 @@ def score_tasks(models: Mapping[str, str], train: Questions, test: Questions, se
         unreadable = {
             column: mean(parse_completion(TASKS[name], text) is None for text in texts[part]) for column, texts in said.items()
         }
-        columns["majority"] = baselines.commonest(known, rows)
+        columns["majority"] = baselines.majority_answers(known, rows)
         for column, baseline in READERS.items():
             shown = [[[row.prompt, row.completion, row.group] for row in part] for part in (known, rows)]
             make = partial(_read, baseline, known, rows)
             columns[column] = kept(answers, [column, _source(), shown], make) if known else None
         scores = {column: baselines.scores_of(rows, texts) if texts else None for column, texts in columns.items()}
-        scores["random"] = baselines.guess_scores(known, rows, seed)
-        lines.append(Line(name, TASKS[name].family, TASKS[name].metric, [row.group for row in rows], scores, unreadable))
+        scores["random"] = baselines.expected_scores(known, rows, seed)
+        lines.append(TaskScores(name, TASKS[name].family, TASKS[name].metric, [row.group for row in rows], scores, unreadable))
     return lines
 
 
 def score_shopbench(
-    models: Mapping[str, str], train: Questions, rows: Sequence[Row], path: Path, answers: Path
-) -> tuple[list[Line], dict[str, Any]]:
+    models: Mapping[str, str], train: TemplateRows, rows: Sequence[ShopBenchRow], path: Path, answers: Path
+) -> tuple[list[TaskScores], dict[str, Any]]:
     """Lines of types of task and of the mean over tasks, and ShopBench's own figures of each model. `path`: the rows' file."""
     prompts = shopbench.prompts(rows, path)
     said = {name: model_answers(model, prompts, answers) for name, model in models.items()}
@@ -67,13 +69,13 @@ def score_shopbench(
     return shopbench.lines(rows, said), {name: shopbench.task_scores(rows, said[name]) for name in models}
 
 
-def _read(baseline: str, train: Sequence[Question], rows: Sequence[Question]) -> list[str]:
-    return baselines.answers(baseline, train, rows) or []
+def _read(baseline: str, train: Sequence[TemplateRow], rows: Sequence[TemplateRow]) -> list[str]:
+    return baselines.baseline_answers(baseline, train, rows) or []
 
 
-def _likeliest(baseline: str, train: Questions, rows: Sequence[Row]) -> list[str]:
+def _likeliest(baseline: str, train: TemplateRows, rows: Sequence[ShopBenchRow]) -> list[str]:
     """Empty where the baseline has no answer."""
-    return [text or "" for text in shopbench_baselines.answers(baseline, train, rows)]
+    return [text or "" for text in shopbench_baselines.shopbench_answers(baseline, train, rows)]
 
 
 def _source() -> list[str]:

@@ -13,10 +13,11 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.stored_answers import SHOPBENCH, Stored, stored_answers
-from common.answers import PARSERS, parse_completion
+from common.answers import parse_completion
 from common.errors import UserError, plain_errors
 from common.tasks import TASKS
-from eval_tasks.metrics.aggregate import TASK_TYPES
+from eval_tasks.metrics.shopbench import TASK_TYPES
+from eval_tasks.metrics.shopbench_parsers import PARSERS
 
 KINDS = (*TASKS, *SHOPBENCH)
 
@@ -117,11 +118,12 @@ _ALONE: dict[str, Callable[[Any, Any], Any]] = {
 def in_bulk(kind: str, stored: Sequence[Stored]) -> list[Any]:
     """The scores of all answers of a kind."""
     from common.scoring import score_completion
-    from eval_tasks.suites.shopbench_scoring import Row, score_samples
+    from eval_tasks.suites.shopbench_rows import ShopBenchRow
+    from eval_tasks.suites.shopbench_scoring import score_samples
 
     if kind in TASKS:
         return [score_completion(TASKS[kind], answer.text, answer.truth) for answer in stored]
-    rows = [Row("", answer.truth, kind, TASK_TYPES[kind], kind) for answer in stored]
+    rows = [ShopBenchRow("", answer.truth, kind, TASK_TYPES[kind], kind) for answer in stored]
     return [sample.score for sample in score_samples(rows, [answer.text for answer in stored])]
 
 

@@ -14,7 +14,7 @@ LEAST_ROWS = 20
 
 
 @dataclass(frozen=True)
-class Line:
+class TaskScores:
     """One task: for each column the scores of the same rows in the same order, or None where it gives no answers.
 
     `groups` says which rows belong together, such as those of one product; `unreadable` is a column's share of answers
@@ -35,7 +35,7 @@ class Verdict:
 
     All but `means` are None where there is no tuned column or nothing else."""
 
-    line: Line
+    line: TaskScores
     means: dict[str, float | None]
     interval: tuple[float, float] | None
     best_other: str | None
@@ -69,7 +69,7 @@ class Verdict:
         }
 
 
-def judge(line: Line, seed: int) -> Verdict:
+def judge(line: TaskScores, seed: int) -> Verdict:
     """The verdict on one task. A line has at least one row."""
     means = {name: mean(scores) if (scores := line.scores.get(name)) else None for name in COLUMNS}
     others = {name: value for name, value in means.items() if name != "tuned" and value is not None}

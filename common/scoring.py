@@ -8,6 +8,7 @@ NumPy and the packages of text metrics are imported when they are needed, so tha
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from math import log2
 from typing import Any
 
 from common.answers import MAX_CHARACTERS, parse_completion
@@ -55,6 +56,14 @@ def discounted_sum(gains: Iterable[float]) -> float:
     for position, gain in enumerate(gains, start=1):
         total += _gain(gain) / _discount(position)
     return float(total)
+
+
+def expected_ndcg(weights: Sequence[float]) -> float:
+    """The mean of `ndcg` over all orders: at every position stands the mean gain."""
+    gains = [2**weight - 1 for weight in weights]
+    ideal = discounted_sum(sorted(weights, reverse=True))
+    discounts = sum(1 / log2(position + 1) for position in range(1, len(weights) + 1))
+    return sum(gains) / len(gains) * discounts / ideal if ideal else 0.0
 
 
 @lru_cache(2**10, typed=True)  # NumPy's powers of ints are ints, which overflow

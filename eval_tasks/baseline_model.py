@@ -1,4 +1,4 @@
-"""Baselines as a lighteval model, so that they stand in the same table: what a language model has to beat.
+"""Baselines as a lighteval model, so that they are in the same table: what a language model has to beat.
 
     SHOP_DATASET=data/shop lighteval custom "model_name=tfidf" eval_tasks/baseline_model.py "shop|0" \\
         --custom-tasks eval_tasks/shop.py --output-dir OUT --save-details
@@ -15,7 +15,6 @@ a baseline has no answer to is left out of its results, and standard error says 
 read.
 """
 
-import json
 import os
 import sys
 from collections import defaultdict
@@ -34,32 +33,34 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` 
 
 from common.dataset import read_split
 from common.errors import UserError, plain_errors
+from common.scoring import MetricUnavailableError
 from common.tasks import TASKS
 from eval_tasks.backends import lighteval_model
-from eval_tasks.backends.prompts import number, parse_options
+from eval_tasks.backends.prompts import LoadedModel, int_option, parse_options
 from eval_tasks.baselines import shop as baselines
-from eval_tasks.baselines import shopbench as shopbench_baselines
-from eval_tasks.baselines.template_rows import Question, question, unanswered
-from eval_tasks.metrics.aggregate import MetricUnavailableError
-from eval_tasks.suites.shopbench_scoring import Row
+from eval_tasks.baselines.shopbench import shopbench_answers
+from eval_tasks.baselines.template_rows import TemplateRow, prompt_row, template_row
+from eval_tasks.suites.lighteval_tasks import row_text
+from eval_tasks.suites.shopbench_rows import row_of
+from eval_tasks.suites.suite import SUITES
 
 
-class Config(CustomModelConfig):
-    """What the results file tells of a baseline."""
+class BaselineConfig(CustomModelConfig):
+    """What the results file says about a baseline."""
 
     learnt_from: str
     seed: int
 
 
-class Model(lighteval_model.AnsweringModel):
+class BaselineBackend(lighteval_model.Backend):
     """A baseline answers lighteval's documents rather than prompts, and nothing is kept: it is quick."""
 
     OPTIONS: ClassVar = {"seed": "0"}
 
-    def __init__(self, config: CustomModelConfig, loaded: None = None) -> None:
+    def __init__(self, config: CustomModelConfig, loaded: LoadedModel | None = None) -> None:
         with plain_errors():
             options = parse_options(config.model_name, self.OPTIONS)
-            self.name, self.seed = options["model_name"], number(options, "seed", least=0)
+            self.name, self.seed = options["model_name"], int_option(options, "seed", least=0)
             if self.name not in baselines.BASELINES:
                 raise UserError(f"there is no baseline {self.name!r}; give model_name={', '.join(baselines.BASELINES)}")
             if foreign := [name for name in ("adapter", "revision", "cache_dir") if options[name]]:
@@ -67,8 +68,7 @@ class Model(lighteval_model.AnsweringModel):
             if not os.environ.get("SHOP_DATASET"):
                 raise UserError("SHOP_DATASET is not set; set it to the dataset whose train rows the baseline learns from")
         self.dataset, self.revision = os.environ["SHOP_DATASET"], os.environ.get("SHOP_DATASET_REVISION") or None
-        self.loaded = loaded
-        self.config = Config(
+        self.config = BaselineConfig(
             model_name=self.name,
             model_definition_file_path=config.model_definition_file_path,
             learnt_from=f"train split of {self.dataset}{f'@{self.revision}' if self.revision else ''}",
@@ -105,18 +105,18 @@ class Model(lighteval_model.AnsweringModel):
         """An answer to each document, all of one `shop:` task or of one other suite; None where the baseline has none."""
         suite, _, name = docs[0].task_name.partition("|")[0].partition(":")
         if suite == "shop":
-            rows = [unanswered(TASKS[name], doc.query) for doc in docs]
-            said = baselines.answers(self.name, train_rows(self.dataset, self.revision, name), rows, self.seed)
+            rows = [prompt_row(TASKS[name], doc.query) for doc in docs]
+            said = baselines.baseline_answers(self.name, train_rows(self.dataset, self.revision, name), rows, self.seed)
             return said or [None] * len(docs)
-        if suite not in ("shopbench", "shopping_mmlu"):  # the rows of both have one form
+        if suite not in SUITES or not SUITES[suite].shopbench_rows:
             return [None] * len(docs)
         train = {name: train_rows(self.dataset, self.revision, name) for name in TASKS}
-        asked = [replace(Row(**json.loads(doc.specific["row"])), truth=None) for doc in docs]
-        return shopbench_baselines.answers(self.name, train, asked, self.seed)
+        asked = [replace(row_of(row_text(doc)), truth=None) for doc in docs]
+        return shopbench_answers(self.name, train, asked, self.seed)
 
 
 @lru_cache
-def train_rows(dataset: str, revision: str | None, task: str) -> list[Question]:
+def train_rows(dataset: str, revision: str | None, task: str) -> list[TemplateRow]:
     """The train rows of a task; none where the dataset has none of it. Raises UserError."""
     table = read_split(dataset, "train", [task], revision, "SHOP_DATASET").get(task)
-    return [question(row) for row in table.to_pylist()] if table is not None else []
+    return [template_row(row) for row in table.to_pylist()] if table is not None else []

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from lighteval.metrics.metrics_sample import SampleLevelComputation
-from lighteval.metrics.utils.metric_utils import SampleLevelMetric
 from lighteval.models.model_output import ModelResponse
 from lighteval.tasks.lighteval_task import LightevalTaskConfig
 from lighteval.tasks.requests import Doc
@@ -31,26 +30,37 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` 
 
 from common.errors import UserError, plain_errors
 from eval_tasks.suites.ecinstruct_rows import read_rows
-from eval_tasks.suites.ecinstruct_scoring import BY_PLACE, TASKS, Row, decoded, pattern, value
+from eval_tasks.suites.ecinstruct_scoring import BY_PLACE, TASKS, EcinstructRow, pattern, row_of, value
 from eval_tasks.suites.files import local_copy
-from eval_tasks.suites.lighteval_tasks import Declared, answer_text, declared_table, left_out, score_metric
+from eval_tasks.suites.lighteval_tasks import (
+    DeclaredTask,
+    SuiteMetric,
+    answer_text,
+    declared_table,
+    left_out,
+    row_text,
+    rows_source,
+    score_metric,
+)
+from eval_tasks.suites.suite import SUITES
+
+SUITE = SUITES["ecinstruct"]
 
 INSTRUCTIONS = ("Diverse", "Single", "Unseen")
 
 
 class EcinstructScore(SampleLevelComputation):
-    """The value of one answer; `strict` takes for wrong what the paper leaves out. `metric` is for the results file to tell."""
+    """The value of one answer; `strict` takes for wrong what the paper leaves out."""
 
-    def __init__(self, metric: str, strict: bool) -> None:
-        self.metric = metric
+    def __init__(self, strict: bool) -> None:
         self.strict = strict
 
     def compute(self, doc: Doc, model_response: ModelResponse, **_: Any) -> float | list[float]:
-        return value(decoded(doc.specific["row"]), answer_text(model_response), self.strict)
+        return value(row_of(row_text(doc)), answer_text(model_response), self.strict)
 
 
 def prompt(line: dict[str, Any], task_name: str) -> Doc:
-    row = decoded(line["row"])
+    row = row_of(line["row"])
     specific = {"row": line["row"], "pattern": pattern(row)}
     return Doc(query=row.prompt, choices=[row.output], gold_index=0, specific=specific, task_name=task_name)
 
@@ -59,29 +69,26 @@ def task_table(source: str, revision: str | None = None, instructions: str = "Di
     """A config for each task that the source has test rows for."""
     if instructions not in INSTRUCTIONS:
         raise UserError(f"ECINSTRUCT_INSTRUCTIONS={instructions} is unknown; it is one of {', '.join(INSTRUCTIONS)}")
-    rows = read_rows(local_copy(source, "ECINSTRUCT_DATA", revision), instructions, left_out)
-    declared = [declare(name, own) for name, own in rows.items()]
-    return declared_table("ecinstruct", f"ECINSTRUCT_DATA={source}", declared, prompt, metrics)
+    rows = read_rows(local_copy(source, SUITE.variable, revision), instructions, left_out)
+    return declared_table(SUITE, source, [declare(name, own) for name, own in rows.items()], prompt, metrics)
 
 
-def declare(name: str, rows: list[Row]) -> Declared:
+def declare(name: str, rows: list[EcinstructRow]) -> DeclaredTask:
     task = TASKS[rows[0].task]
     metric = BY_PLACE if task.form == "order" and not rows[0].labelled else task.metric
-    return Declared(name, metric, tuple(json.dumps(vars(row)) for row in rows), task.generation_size)
+    return DeclaredTask(name, metric, tuple(json.dumps(vars(row)) for row in rows), task.generation_size)
 
 
-def metrics(task: Declared) -> list[SampleLevelMetric]:
+def metrics(task: DeclaredTask) -> list[SuiteMetric]:
     return [
-        score_metric(task.metric, EcinstructScore(task.metric, strict=False)),
-        score_metric(task.metric, EcinstructScore(task.metric, strict=True), name="strict"),
+        score_metric(task.metric, EcinstructScore(strict=False)),
+        score_metric(task.metric, EcinstructScore(strict=True), name="strict"),
     ]
 
 
 with plain_errors():
-    if not os.environ.get("ECINSTRUCT_DATA"):
-        raise UserError("ECINSTRUCT_DATA is not set; set it to ECInstruct's JSON file, a folder of its files or its Hub id")
     TASKS_TABLE = task_table(
-        os.environ["ECINSTRUCT_DATA"],
+        rows_source(SUITE),
         os.environ.get("ECINSTRUCT_REVISION") or None,
         os.environ.get("ECINSTRUCT_INSTRUCTIONS") or "Diverse",
     )

@@ -28,7 +28,7 @@ from eval_tasks.reporting.model_metadata import (
     write_entries,
 )
 from eval_tasks.reporting.results import Run, read_run
-from eval_tasks.suites.names import place
+from eval_tasks.suites.suite import place
 
 CARD = "README.md"
 

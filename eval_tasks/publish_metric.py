@@ -21,7 +21,9 @@ MODULES = (
     "common/tasks.py",
     "eval_tasks/metrics/embeddings.py",
     "eval_tasks/reporting/intervals.py",
-    "eval_tasks/metrics/aggregate.py",
+    "eval_tasks/metrics/shopbench.py",
+    "eval_tasks/metrics/shopbench_parsers.py",
+    "eval_tasks/metrics/task_scores.py",
     "common/answers.py",
     "common/scoring.py",
 )

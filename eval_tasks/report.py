@@ -1,4 +1,4 @@
-"""What lighteval measured of several models, beside each other: scores with intervals, means, and the answers behind them.
+"""Compares what lighteval measured of several models: scores with confidence intervals, means, and the answers behind them.
 
 `python -m eval_tasks.report --results BASE --results TUNED --names base,tuned --out DIR` prints a table and writes report.html
 (one page: table, picture, answers), report.md, scores.json and scores.png. Intervals and answers need runs of lighteval with
@@ -8,13 +8,16 @@
 import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError, plain_errors
 
+if TYPE_CHECKING:
+    from eval_tasks.reporting.comparison import Report
+
 FILES = ("report.html", "report.md", "scores.json", "scores.png")
-CASES = 2000
-"""Rows whose answers are in report.html, unless --cases says otherwise."""
+EXAMPLES = 2000
+"""Default number of rows whose answers are in report.html."""
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -29,9 +32,14 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--names", help="names of the models, separated by commas (default: those of the folders)")
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"folder for {', '.join(FILES)}")
     parser.add_argument(
-        "--cases", type=int, default=CASES, metavar="N", help="rows whose answers are in report.html (default: %(default)s)"
+        "--examples",
+        "--cases",
+        type=int,
+        default=EXAMPLES,
+        metavar="N",
+        help="rows whose answers are in report.html (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the intervals' draws and of the rows that are shown")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap and of the rows in report.html")
     return parser.parse_args(argv)
 
 
@@ -43,31 +51,37 @@ def model_names(option: str, count: int) -> list[str]:
     return names
 
 
-def main(argv: list[str] | None = None) -> None:
-    arguments = parse_arguments(argv)
-    if arguments.cases < 0:
-        raise UserError(f"--cases is {arguments.cases}; give 0 or more")
+def compare(
+    results: Sequence[Path],
+    names: Sequence[str] | None = None,
+    out: Path | None = None,
+    examples: int = EXAMPLES,
+    seed: int = 0,
+) -> "Report":
+    """Prints the comparison of these runs, the reference first, and with `out` writes FILES. Raises UserError.
 
+    `names` of the models are by default those of the folders. `examples`: rows whose answers are in report.html.
+    """
     from common.answers import whole_characters
-    from eval_tasks.reporting.comparison import Model, make_report
+    from eval_tasks.reporting.comparison import EvaluatedModel, make_report
     from eval_tasks.reporting.details import by_row, read_details
     from eval_tasks.reporting.results import names_of, read_run
     from eval_tasks.reporting.table import print_report
 
-    if arguments.out:
-        _make(arguments.out)
-    runs = [read_run(path) for path in arguments.results]
-    names = names_of(arguments.results, runs) if arguments.names is None else model_names(arguments.names, len(runs))
+    if out:
+        _make(out)
+    runs = [read_run(path) for path in results]
     models = [
-        Model(whole_characters(name), run, {task: by_row(answers) for task, answers in read_details(path).items()})
-        for name, run, path in zip(names, runs, arguments.results, strict=True)
+        EvaluatedModel(whole_characters(name), run, {task: by_row(answers) for task, answers in read_details(path).items()})
+        for name, run, path in zip(names or names_of(results, runs), runs, results, strict=True)
     ]
-    report = make_report(models, arguments.seed, _progress)
-    if arguments.out:
-        _write(report, arguments)
+    report = make_report(models, seed, _progress)
+    if out:
+        _write(report, out, examples, seed)
     print_report(report)
-    if arguments.out:
-        print(f"written: {', '.join(FILES)} in {arguments.out}")
+    if out:
+        print(f"written: {', '.join(FILES)} in {out}")
+    return report
 
 
 def _make(folder: Path) -> None:
@@ -85,19 +99,26 @@ def _progress(items: Sequence[Any], description: str) -> Iterable[Any]:
     return track(items, description, console=console, transient=True, disable=not console.is_terminal)
 
 
-def _write(report: Any, arguments: argparse.Namespace) -> None:
+def _write(report: "Report", out: Path, examples: int, seed: int) -> None:
     from common.files import write_json, write_whole
     from eval_tasks.reporting.examples import draw
     from eval_tasks.reporting.page import write_page
     from eval_tasks.reporting.plot import write_plot
     from eval_tasks.reporting.table import as_json, markdown
 
-    out = arguments.out
-    cases = draw(report, arguments.cases, arguments.seed)
-    write_whole(out / "report.html", lambda path: write_page(report, cases, arguments.seed, path))
+    drawn = draw(report, examples, seed)
+    write_whole(out / "report.html", lambda path: write_page(report, drawn, seed, path))
     write_whole(out / "report.md", lambda path: path.write_text(markdown(report), encoding="utf-8"))
     write_json(out / "scores.json", as_json(report))
     write_whole(out / "scores.png", lambda path: write_plot(report, path))
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
+    if arguments.examples < 0:
+        raise UserError(f"--examples must be 0 or more, not {arguments.examples}")
+    names = None if arguments.names is None else model_names(arguments.names, len(arguments.results))
+    compare(arguments.results, names, arguments.out, arguments.examples, arguments.seed)
 
 
 if __name__ == "__main__":

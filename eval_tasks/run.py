@@ -8,6 +8,7 @@ What was answered is kept and not asked again, so the same command goes on where
 """
 
 import argparse
+import inspect
 import os
 import sys
 from collections.abc import Sequence
@@ -16,20 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError, plain_errors
+from eval_tasks.suites.suite import SUITES
 
-BACKENDS = {
-    "transformers": "eval_tasks.transformers_model",
-    "vllm": "eval_tasks.vllm_model",
-    "endpoint": "eval_tasks.endpoint_model",
-}
-
-SUITES = {
-    "shop": "SHOP_DATASET",
-    "shopbench": "SHOPBENCH_DATA",
-    "ecinstruct": "ECINSTRUCT_DATA",
-    "shopping_mmlu": "SHOPPING_MMLU_DATA",
-}
-"""Suite -> the variable that tells its tasks where the rows are."""
+BACKENDS = {"transformers": "TransformersBackend", "vllm": "VllmBackend", "endpoint": "EndpointBackend"}
+"""Backend -> its class in eval_tasks/BACKEND_model.py."""
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -43,14 +34,14 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--baseline", action="append", default=[], metavar="NAME", help="random, majority, tfidf, bm25 or minilm; repeat"
     )
     parser.add_argument("--adapters-only", action="store_true", help="do not evaluate the base itself")
-    parser.add_argument("--suite", choices=SUITES, default="shop", help="(default: %(default)s)")
+    parser.add_argument("--suite", choices=list(SUITES), default="shop", help="(default: %(default)s)")
     parser.add_argument(
         "--data", metavar="DATA", help="the suite's rows, a folder, file or Hub id (default: $SHOP_DATASET etc.)"
     )
     parser.add_argument(
         "--tasks", help='lighteval\'s names, such as "shop:also_buy|0,shop:next_query|2" (default: all, "shop|0")'
     )
-    parser.add_argument("--backend", choices=BACKENDS, default="transformers", help="(default: %(default)s)")
+    parser.add_argument("--backend", choices=list(BACKENDS), default="transformers", help="(default: %(default)s)")
     parser.add_argument(
         "--option", action="append", default=[], metavar="KEY=VALUE", help="of the backend, such as dtype=float32"
     )
@@ -100,61 +91,63 @@ def task_names(asked: str | None, declared: Sequence[str], suite: str) -> str:
     return asked
 
 
-def evaluate(model: Any, suite: Any, tasks: str, out: Path, max_samples: int | None) -> None:
-    """Runs lighteval's pipeline over tasks of the module `suite`; results and details are below `out`."""
+def evaluate(model: Any, task_module: Any, tasks: str, out: Path, max_samples: int | None = None) -> None:
+    """Runs lighteval's pipeline over tasks of a module with a TASKS_TABLE; results and details are below `out`."""
     from lighteval.logging.evaluation_tracker import EvaluationTracker
     from lighteval.pipeline import ParallelismManager, Pipeline, PipelineParameters
 
     pipeline = Pipeline(
         tasks=tasks,
         pipeline_parameters=PipelineParameters(
-            launcher_type=ParallelismManager.CUSTOM, custom_tasks_directory=suite, max_samples=max_samples
+            launcher_type=ParallelismManager.CUSTOM, custom_tasks_directory=task_module, max_samples=max_samples
         ),
         evaluation_tracker=EvaluationTracker(output_dir=str(out), save_details=True),
         model=model,
     )
-    pipeline.evaluate()
-    pipeline.save_and_push_results()
+    pipeline.evaluate()  # type: ignore[no-untyped-call]  # lighteval has no types for these two
+    pipeline.save_and_push_results()  # type: ignore[no-untyped-call]
+
+
+def backend_model(backend: Any, options: str, loaded: Any = None) -> Any:
+    """A lighteval model of a backend's class. `loaded`: the base model, if it is there already."""
+    from lighteval.models.custom.custom_model import CustomModelConfig
+
+    return backend(CustomModelConfig(model_name=options, model_definition_file_path=inspect.getfile(backend)), loaded)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
-    variable = SUITES[arguments.suite]
+    suite = SUITES[arguments.suite]
     if arguments.data:
-        os.environ[variable] = arguments.data
-    if not os.environ.get(variable):
-        raise UserError(f"there are no rows to evaluate on; give --data, or set {variable}")
+        os.environ[suite.variable] = arguments.data
+    if not os.environ.get(suite.variable):
+        raise UserError(f"there are no rows to evaluate on; give --data, or set {suite.variable}")
 
     from datasets import disable_progress_bars
-    from lighteval.models.custom.custom_model import CustomModelConfig
 
-    from eval_tasks import baseline_model as baselines
     from eval_tasks.backends.lighteval_model import local_folder
     from eval_tasks.backends.prompts import parse_options, shown_name
-    from eval_tasks.report import main as report
-    from eval_tasks.report import model_names
+    from eval_tasks.baseline_model import BaselineBackend
+    from eval_tasks.report import compare, model_names
 
     disable_progress_bars()  # one for each details file says nothing
-    module: Any = import_module(BACKENDS[arguments.backend])
+    backend = getattr(import_module(f"eval_tasks.{arguments.backend}_model"), BACKENDS[arguments.backend])
     options = model_options(arguments)
-    names = [shown_name(parse_options(text, module.Model.OPTIONS)) for text in options]
+    names = [shown_name(parse_options(text, backend.OPTIONS)) for text in options]
     if arguments.names:
         names = model_names(arguments.names, len(names))
     folders = [arguments.out / name for name in folder_names([*names, *arguments.baseline])]
-    suite: Any = import_module(f"eval_tasks.{arguments.suite}")
-    tasks = task_names(arguments.tasks, [config.name for config in suite.TASKS_TABLE], arguments.suite)
-    loaded = module.load(parse_options(options[0], module.Model.OPTIONS), [local_folder(name) for name in arguments.adapter])
-    asked = [
-        *((module, text, loaded) for text in options),
-        *((baselines, f"model_name={name}", None) for name in arguments.baseline),
+    task_module = import_module(f"eval_tasks.{suite.name}")
+    tasks = task_names(arguments.tasks, [config.name for config in task_module.TASKS_TABLE], suite.name)
+    loaded = backend.load(parse_options(options[0], backend.OPTIONS), [local_folder(name) for name in arguments.adapter])
+    models = [
+        *((backend, text, loaded) for text in options),
+        *((BaselineBackend, f"model_name={name}", None) for name in arguments.baseline),
     ]
-    for (backend, text, base), folder in zip(asked, folders, strict=True):
+    for model, folder in zip(models, folders, strict=True):
         print(f"== {folder.name}", file=sys.stderr, flush=True)
-        config = CustomModelConfig(model_name=text, model_definition_file_path=str(backend.__file__))
-        evaluate(backend.Model(config, base), suite, tasks, folder, arguments.max_samples)
-
-    words = [word for folder in folders for word in ("--results", str(folder))]
-    report([*words, "--names", ",".join(folder.name for folder in folders), "--out", str(arguments.out / "report")])
+        evaluate(backend_model(*model), task_module, tasks, folder, arguments.max_samples)
+    compare(folders, [folder.name for folder in folders], arguments.out / "report")
 
 
 if __name__ == "__main__":

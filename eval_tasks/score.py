@@ -25,7 +25,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
 
-    from eval_tasks.suites.shopbench_scoring import read_outputs, read_rows, score
+    from eval_tasks.suites.shopbench_rows import read_outputs, read_rows
+    from eval_tasks.suites.shopbench_scoring import score
 
     if arguments.json and not arguments.json.resolve().parent.is_dir():
         raise UserError(f"{arguments.json}: its folder does not exist; create it or name another file")

@@ -32,14 +32,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` 
 from common.answers import decode_answer, row_pattern
 from common.dataset import data_file, read_manifest, split_revision
 from common.errors import UserError, plain_errors
-from common.scoring import score_completion
+from common.scoring import MetricUnavailableError, rouge_l, score_answer
 from common.tasks import FAMILIES, TASKS, Task
 from eval_tasks.backends.cache_key import data_version, folder_stamp, named_after, weights_stamp
-from eval_tasks.metrics.aggregate import unavailable
-from eval_tasks.suites.lighteval_tasks import Unparsable, answer_text, left_out, runnable, sample_metric
+from eval_tasks.suites.lighteval_tasks import Unparsable, left_out, parsed_answer, rows_source, runnable, sample_metric
+from eval_tasks.suites.suite import SUITES
+
+SUITE = SUITES["shop"]
 
 
-class TaskScore(SampleLevelComputation):
+class ShopScores(SampleLevelComputation):
     """Scores of all answers of a task at once, by its own metric."""
 
     def __init__(self, task: str) -> None:
@@ -47,7 +49,7 @@ class TaskScore(SampleLevelComputation):
 
     def compute(self, responses: list[ModelResponse], docs: list[Doc], **_: Any) -> list[float]:  # type: ignore[override]
         return [
-            score_completion(TASKS[self.task], answer_text(response), decode_answer(doc.specific))
+            score_answer(TASKS[self.task], parsed_answer(response, doc), decode_answer(doc.specific or {}))
             for response, doc in zip(responses, docs, strict=True)
         ]
 
@@ -82,7 +84,7 @@ def task_config(
         evaluation_splits=["test"],
         few_shots_split="train",
         metrics=[
-            sample_metric(task.metric, TaskScore(task.name), at_once=True),
+            sample_metric(task.metric, ShopScores(task.name), at_once=True),
             sample_metric("unparsable", Unparsable()),
         ],
         generation_size=task.max_new_tokens,
@@ -102,13 +104,13 @@ def task_table(dataset: str, revision: str | None = None, only: str = "") -> lis
     manifest = read_manifest(dataset, revision, "SHOP_DATASET")
     weights = weights_stamp(sys.argv[1:])
 
-    def config(task: Task, rows: int, fingerprint: str) -> LightevalTaskConfig:
+    def declare(task: Task, rows: int, fingerprint: str) -> LightevalTaskConfig:
         # The fingerprint does not tell the order of the rows.
         files = (manifest.revision or "")[:16] or folder_stamp((Path(dataset) / data_file(task.name, "test")).parent)
         return task_config(task, dataset, revision, rows, fingerprint, (weights, files))
 
     table = [
-        config(TASKS[name], found.test, str(found.fingerprint))
+        declare(TASKS[name], found.test, str(found.fingerprint))
         for name in names
         if (found := manifest.configs.get(name)) and found.test
     ]
@@ -123,7 +125,17 @@ def task_table(dataset: str, revision: str | None = None, only: str = "") -> lis
         if reason := unavailable(TASKS[config.hf_subset]):
             table.remove(config)
             left_out(config.name, reason)
-    return runnable("shop", table, f"SHOP_DATASET={dataset}")
+    return runnable(SUITE, table, dataset)
+
+
+def unavailable(task: Task) -> str | None:
+    """Why no answer to the task can be scored here: a package that is missing. None: they can."""
+    try:
+        if task.metric == "rougel":
+            rouge_l("a", "b")
+    except MetricUnavailableError as error:
+        return str(error)
+    return None
 
 
 def chosen_tasks(only: str) -> list[str]:
@@ -138,8 +150,6 @@ def chosen_tasks(only: str) -> list[str]:
 
 
 with plain_errors():
-    if not os.environ.get("SHOP_DATASET"):
-        raise UserError("SHOP_DATASET is not set; set it to the folder of a built dataset or to its Hub id")
     TASKS_TABLE = task_table(
-        os.environ["SHOP_DATASET"], os.environ.get("SHOP_DATASET_REVISION") or None, os.environ.get("SHOP_TASKS", "").strip()
+        rows_source(SUITE), os.environ.get("SHOP_DATASET_REVISION") or None, os.environ.get("SHOP_TASKS", "").strip()
     )

@@ -13,26 +13,24 @@ standard error says so.
 Generations are kept and used again until rows or weights change: see shop.py.
 """
 
-import json
-import os
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lighteval.metrics.metrics_sample import SampleLevelComputation
-from lighteval.models.model_output import ModelResponse
 from lighteval.tasks.lighteval_task import LightevalTaskConfig
-from lighteval.tasks.requests import Doc
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
 from common.dataset import load_dataset
 from common.errors import UserError, plain_errors
-from eval_tasks.suites.lighteval_tasks import Declared, answer_text, declared_table, left_out, score_metric
-from eval_tasks.suites.shopbench_patterns import pattern, right_answer
-from eval_tasks.suites.shopbench_scoring import Row, parse_rows, read_rows, score_samples, why_unscored
+from eval_tasks.suites.lighteval_tasks import declared_table, left_out, rows_source, shopbench_task
+from eval_tasks.suites.shopbench_rows import ShopBenchRow, parse_rows, read_rows
+from eval_tasks.suites.shopbench_scoring import why_unscored
+from eval_tasks.suites.suite import SUITES
+
+SUITE = SUITES["shopbench"]
 
 GENERATION_SIZES = {
     "multiple-choice": 8,  # only the first character is read
@@ -44,62 +42,27 @@ GENERATION_SIZES = {
 """task_type -> tokens to generate. There are no stop sequences: the official scorer reads all that a model says."""
 
 
-class ShopBenchScore(SampleLevelComputation):
-    """Scores of all answers of a task at once, so that their texts are embedded in one call.
-
-    `metric` is ShopBench's name of it, for the results file to tell.
-    """
-
-    def __init__(self, metric: str) -> None:
-        self.metric = metric
-
-    def compute(self, responses: list[ModelResponse], docs: list[Doc], **_: Any) -> list[Any]:  # type: ignore[override]
-        samples = score_samples([_row(doc.specific) for doc in docs], [answer_text(response) for response in responses])
-        if reason := next((sample.reason for sample in samples if sample.reason), None):
-            raise UserError(f"ShopBench cannot be scored: {reason}")
-        return [list(sample.score) if isinstance(sample.score, tuple) else float(sample.score) for sample in samples]
-
-
-def _row(record: dict[str, str]) -> Row:
-    return Row(**json.loads(record["row"]))
-
-
-def prompt(line: dict[str, Any], task_name: str) -> Doc:
-    row = _row(line)
-    specific = {"row": line["row"], "pattern": pattern(row)}
-    return Doc(query=row.prompt, choices=[right_answer(row)], gold_index=0, specific=specific, task_name=task_name)
-
-
 def task_table(source: str) -> list[LightevalTaskConfig]:
     """A config for each task in the source that can be scored here."""
-    tasks: dict[str, list[Row]] = {}
+    tasks: dict[str, list[ShopBenchRow]] = {}
     for row in load_rows(source):
         tasks.setdefault(row.task, []).append(row)
     for name, rows in list(tasks.items()):
         if reason := why_not(name, rows):
             del tasks[name]
             left_out(f"shopbench:{name}", reason)
-    declared = [
-        Declared(name, rows[0].metric, tuple(json.dumps(vars(row)) for row in rows), GENERATION_SIZES[rows[0].task_type])
-        for name, rows in tasks.items()
-    ]
-    return declared_table(
-        "shopbench",
-        f"SHOPBENCH_DATA={source}",
-        declared,
-        prompt,
-        lambda task: [score_metric(task.metric, ShopBenchScore(task.metric), at_once=True)],
-    )
+    declared = [shopbench_task(name, rows, GENERATION_SIZES[rows[0].task_type]) for name, rows in tasks.items()]
+    return declared_table(SUITE, source, declared)
 
 
-def why_not(name: str, rows: Sequence[Row]) -> str | None:
+def why_not(name: str, rows: Sequence[ShopBenchRow]) -> str | None:
     """Why a task cannot be declared. None: it can."""
     if not re.fullmatch(r"[\w.-]+", name):
         return "lighteval takes letters, digits, _, . and - in a task's name only"
     return why_unscored(rows)
 
 
-def load_rows(source: str) -> list[Row]:
+def load_rows(source: str) -> list[ShopBenchRow]:
     """Rows of a ShopBench file, or of a dataset folder or Hub dataset with its columns."""
     rows = read_rows(Path(source)) if Path(source).is_file() else parse_rows(_dataset_records(source), source)
     if not all(row.prompt for row in rows):
@@ -116,8 +79,4 @@ def _dataset_records(source: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 with plain_errors():
-    if not os.environ.get("SHOPBENCH_DATA"):
-        raise UserError(
-            "SHOPBENCH_DATA is not set; set it to ShopBench's development.json or to a Hub dataset with its columns"
-        )
-    TASKS_TABLE = task_table(os.environ["SHOPBENCH_DATA"])
+    TASKS_TABLE = task_table(rows_source(SUITE))

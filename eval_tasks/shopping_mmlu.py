@@ -14,50 +14,22 @@ cannot be scored here, or has a row that is wrong, is left out, and standard err
 Generations are kept and used again until rows or weights change: see shop.py.
 """
 
-import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
-from lighteval.metrics.metrics_sample import SampleLevelComputation
-from lighteval.models.model_output import ModelResponse
 from lighteval.tasks.lighteval_task import LightevalTaskConfig
-from lighteval.tasks.requests import Doc
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
 from common.errors import UserError, plain_errors
 from eval_tasks.suites.files import local_copy
-from eval_tasks.suites.lighteval_tasks import Declared, answer_text, declared_table, left_out, score_metric
-from eval_tasks.suites.names import OTHER
-from eval_tasks.suites.shopbench_patterns import pattern, right_answer
-from eval_tasks.suites.shopbench_scoring import Row
+from eval_tasks.suites.lighteval_tasks import declared_table, left_out, rows_source, shopbench_task
 from eval_tasks.suites.shopping_mmlu_rows import read_rows
-from eval_tasks.suites.shopping_mmlu_scoring import SKILLS, score_answers
+from eval_tasks.suites.shopping_mmlu_scoring import SKILLS
+from eval_tasks.suites.suite import OTHER, SUITES
 
-
-class ShoppingMmluScore(SampleLevelComputation):
-    """Scores of all answers of a task at once, so that their texts are embedded in one call.
-
-    `metric` is the benchmark's name of it, for the results file to tell.
-    """
-
-    def __init__(self, metric: str) -> None:
-        self.metric = metric
-
-    def compute(self, responses: list[ModelResponse], docs: list[Doc], **_: Any) -> list[Any]:  # type: ignore[override]
-        return score_answers([_row(doc.specific) for doc in docs], [answer_text(response) for response in responses])
-
-
-def _row(record: dict[str, str]) -> Row:
-    return Row(**json.loads(record["row"]))
-
-
-def prompt(line: dict[str, Any], task_name: str) -> Doc:
-    row = _row(line)
-    specific = {"row": line["row"], "pattern": pattern(row)}
-    return Doc(query=row.prompt, choices=[right_answer(row)], gold_index=0, specific=specific, task_name=task_name)
+SUITE = SUITES["shopping_mmlu"]
 
 
 def task_table(source: str, revision: str | None = None, only: str = "") -> list[LightevalTaskConfig]:
@@ -65,27 +37,19 @@ def task_table(source: str, revision: str | None = None, only: str = "") -> list
     skills = [name.strip() for name in only.split(",") if name.strip()] or [*SKILLS, OTHER]
     if unknown := [name for name in skills if name not in (*SKILLS, OTHER)]:
         raise UserError(f"SHOPPING_MMLU_SKILLS={only}: {unknown[0]!r} is no skill; they are {', '.join(SKILLS)}")
-    tasks = read_rows(local_copy(source, "SHOPPING_MMLU_DATA", revision), left_out)
+    tasks = read_rows(local_copy(source, SUITE.variable, revision), left_out)
     declared = [
         # Their script generates one token for a choice and 100 else; of a choice only the first character is read.
-        Declared(name, rows[0].metric, tuple(json.dumps(vars(row)) for row in rows), 8 if rows[0].metric == "accuracy" else 100)
+        shopbench_task(name, rows, 8 if rows[0].metric == "accuracy" else 100)
         for name, rows in tasks.items()
         if name.partition(":")[0] in skills
     ]
-    return declared_table(
-        "shopping_mmlu",
-        f"SHOPPING_MMLU_DATA={source}",
-        declared,
-        prompt,
-        lambda task: [score_metric(task.metric, ShoppingMmluScore(task.metric), at_once=True)],
-    )
+    return declared_table(SUITE, source, declared)
 
 
 with plain_errors():
-    if not os.environ.get("SHOPPING_MMLU_DATA"):
-        raise UserError("SHOPPING_MMLU_DATA is not set; set it to the folder that Shopping MMLU's data.zip was unpacked into")
     TASKS_TABLE = task_table(
-        os.environ["SHOPPING_MMLU_DATA"],
+        rows_source(SUITE),
         os.environ.get("SHOPPING_MMLU_REVISION") or None,
         os.environ.get("SHOPPING_MMLU_SKILLS", "").strip(),
     )

@@ -4,7 +4,7 @@
     .venv-vllm/bin/lighteval custom "model_name=BASE,adapter=ADAPTER" eval_tasks/vllm_model.py "shop|0" \\
         --custom-tasks eval_tasks/shop.py --output-dir OUT --save-details
 
-BASE and ADAPTER are folders or Hub ids (`org/name@revision`). Options beside those of every backend (asking.COMMON_OPTIONS):
+BASE and ADAPTER are folders or Hub ids (`org/name@revision`). Options beside those of every backend (prompts.COMMON_OPTIONS):
 `dtype` (auto, float32, bfloat16, float16), `max_length` (tokens of prompt and answer; default: all that the model takes and the
 memory holds) and `memory` (share of the GPU's memory that vLLM takes, or of the machine's where there is no GPU; by default 0.9
 and 0.5). `constrained=true` limits each answer to what its task's parser can read.
@@ -22,10 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` 
 
 from common.errors import UserError, first_line
 from eval_tasks.backends import lighteval_model
-from eval_tasks.backends.prompts import Loaded, Prompt, number
+from eval_tasks.backends.prompts import LoadedModel, Prompt, int_option
 
 
-def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> Loaded:
+def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedModel:
     """A base model with room for these adapters. Raises UserError."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
@@ -44,7 +44,7 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> Loaded:
         llm = vllm.LLM(
             str(folder),
             dtype=options["dtype"],
-            max_model_len=-1 if options["max_length"] == "0" else number(options, "max_length"),
+            max_model_len=-1 if options["max_length"] == "0" else int_option(options, "max_length"),
             gpu_memory_utilization=memory_share(options["memory"], current_platform.is_cpu()),
             enforce_eager=current_platform.is_cpu(),  # compiling takes minutes there and gains little
             structured_outputs_config={"backend": "guidance"},  # what limits decoding in the transformers backend, too
@@ -56,8 +56,8 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> Loaded:
 
     def answer(prompts: Sequence[Prompt], adapter: Path | None, constrained: bool) -> Iterator[tuple[int, str]]:
         if adapter and adapter not in loras:
-            loras[adapter] = put_on(llm, adapter, len(loras) + 1)
-        yield from answers(llm, prompts, loras[adapter] if adapter else None, constrained)
+            loras[adapter] = load_adapter(llm, adapter, len(loras) + 1)
+        yield from generate(llm, prompts, loras[adapter] if adapter else None, constrained)
 
     config = llm.llm_engine.model_config
     versions = (f"vllm {vllm.__version__}", f"torch {torch.__version__}")
@@ -68,7 +68,7 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> Loaded:
         f"{config.max_model_len} positions",
         *versions,
     )
-    return Loaded(identity, answer)
+    return LoadedModel(identity, answer)
 
 
 def memory_share(option: str, cpu: bool) -> float:
@@ -99,10 +99,10 @@ def rank_limit(adapters: Sequence[Path]) -> int:
                 "training.merge, or take the transformers backend"
             ) from None
         highest = max(highest, config.r, *config.rank_pattern.values())
-    return next(limit for limit in limits if limit >= highest)
+    return int(next(limit for limit in limits if limit >= highest))
 
 
-def put_on(llm: Any, adapter: Path, number: int) -> Any:
+def load_adapter(llm: Any, adapter: Path, number: int) -> Any:
     """vLLM's handle of an adapter, which is loaded once. Raises UserError where it does not fit the base."""
     from vllm.lora.request import LoRARequest
 
@@ -114,7 +114,7 @@ def put_on(llm: Any, adapter: Path, number: int) -> Any:
     return request
 
 
-def answers(llm: Any, prompts: Sequence[Prompt], lora: Any, constrained: bool) -> Iterator[tuple[int, str]]:
+def generate(llm: Any, prompts: Sequence[Prompt], lora: Any, constrained: bool) -> Iterator[tuple[int, str]]:
     """(place, text) of each prompt's answer as soon as it is there; all prompts are queued at once. Raises UserError."""
     from vllm.inputs import tokens_input
     from vllm.v1.engine.exceptions import EngineDeadError
@@ -133,7 +133,7 @@ def answers(llm: Any, prompts: Sequence[Prompt], lora: Any, constrained: bool) -
             for output in engine.step():
                 if output.finished:
                     place = waiting.pop(output.request_id)
-                    yield place, text_of(tokenizer, output.outputs[0], () if chat else prompts[place].stop)
+                    yield place, decoded_text(tokenizer, output.outputs[0], () if chat else prompts[place].stop)
     except ValueError as error:
         raise UserError(f"vLLM refuses a prompt: {first_line(error)}") from None
     except EngineDeadError:
@@ -142,10 +142,10 @@ def answers(llm: Any, prompts: Sequence[Prompt], lora: Any, constrained: bool) -
         engine.abort_request(list(waiting))
 
 
-def text_of(tokenizer: Any, output: Any, stop: Sequence[str]) -> str:
+def decoded_text(tokenizer: Any, output: Any, stop: Sequence[str]) -> str:
     """What was written, without the token that ends a turn and without what begins at a stop sequence."""
     ended = output.finish_reason == "stop" and not isinstance(output.stop_reason, str)
-    text = tokenizer.decode(output.token_ids[:-1] if ended else output.token_ids, skip_special_tokens=True)
+    text = str(tokenizer.decode(output.token_ids[:-1] if ended else output.token_ids, skip_special_tokens=True))
     return text[: min((text.index(end) for end in stop if end in text), default=len(text))]
 
 
@@ -163,6 +163,6 @@ def sampling(prompt: Prompt, chat: bool, constrained: bool) -> Any:
     )
 
 
-class Model(lighteval_model.AnsweringModel):
+class VllmBackend(lighteval_model.Backend):
     OPTIONS: ClassVar[Mapping[str, str]] = {"dtype": "auto", "max_length": "0", "memory": ""}
     load = staticmethod(load)

@@ -15,7 +15,7 @@ from common.errors import UserError
 from eval_tasks.reporting.comparison import Model, Report, make_report
 from eval_tasks.reporting.details import by_row, read_details
 from eval_tasks.reporting.results import read_run, results_files, task_of
-from eval_tasks.suites.names import SUITES
+from eval_tasks.suites.suite import SUITES
 from model_card.markdown import number
 
 CONSTRAINED = "_constrained"

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from common.errors import UserError
-from eval_tasks.backends.prompts import Prompt, Refused
+from eval_tasks.backends.prompts import Prompt, RefusedAnswer
 
 LOOKED_UP_AT_ONCE = 500
 
@@ -65,9 +65,9 @@ class AnswerStore:
 
 def _encoded(text: str) -> str:
     """As ASCII JSON: SQLite takes no lone surrogates, and a text with a NUL would be cut by some of its tools."""
-    return json.dumps({"refused": text.reason} if isinstance(text, Refused) else text)
+    return json.dumps({"refused": text.reason} if isinstance(text, RefusedAnswer) else text)
 
 
 def _decoded(text: str) -> str:
     value = json.loads(text)
-    return Refused(value["refused"]) if isinstance(value, dict) else str(value)
+    return RefusedAnswer(value["refused"]) if isinstance(value, dict) else str(value)

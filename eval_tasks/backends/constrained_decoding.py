@@ -38,7 +38,7 @@ class Constraint:
         self._matcher.consume_token(token)
 
 
-def forbid(logits: "torch.Tensor", constraints: Sequence[Constraint | None]) -> None:
+def mask_logits(logits: "torch.Tensor", constraints: Sequence[Constraint | None]) -> None:
     """Sets the logits (rows, vocabulary) of what may not come next to minus infinity, row by row; None: all may come."""
     import numpy as np
     import torch

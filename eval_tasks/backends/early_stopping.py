@@ -1,6 +1,6 @@
-"""Whether an answer can still change as more is written: what is read of it may be settled after one word.
+"""Early stopping: whether further tokens can still change the parsed answer.
 
-A model that answers "4 stars, since ..." is read after its second token; what it goes on to say costs time and changes nothing.
+A model that answers "4 stars, since ..." is parsed by its first token; what it goes on to say costs time and changes nothing.
 """
 
 from collections.abc import Callable
@@ -8,18 +8,18 @@ from collections.abc import Callable
 from common.tasks import TASKS, Task
 
 
-def settled(task_name: str) -> Callable[[str], bool]:
-    """Of a lighteval task's name, a function that is true of a text whose reading no continuation can change.
+def final_check(task_name: str) -> Callable[[str], bool]:
+    """Of a lighteval task's name, a function that is true of a text whose parsed answer no continuation can change.
 
     False where that cannot be known, such as for numbers: ShopBench's parser reads all of them, to the end of the text.
     """
     suite, _, name = task_name.partition(":")
     if suite == "shop" and name in TASKS:
-        return lambda text: _is_settled(TASKS[name], text)
+        return lambda text: _is_final(TASKS[name], text)
     return lambda text: False
 
 
-def _is_settled(task: Task, text: str) -> bool:
+def _is_final(task: Task, text: str) -> bool:
     text = text.rstrip("\ufffd").lstrip()  # a character whose bytes are not all there yet may still become any
     if task.family == "multiple_choice":
         # A label is followed by something else than a letter or digit, so one character more than the longest has to be there.

@@ -1,7 +1,7 @@
 """Asks a server of chat completions for the answers to prompts, through storms (see common.chat).
 
 What may pass is asked again: a server that is busy or down, a cut connection, a stall, a reply that is no completion. What will
-not pass ends the run with one sentence. What concerns a single prompt makes its answer Refused.
+not pass ends the run with one sentence. What concerns a single prompt makes its answer RefusedAnswer.
 """
 
 import asyncio
@@ -11,13 +11,13 @@ from typing import Any
 
 from common.chat import Endpoint, PassingError, RequestRefused, backoff, complete, new_client
 from common.errors import UserError
-from eval_tasks.backends.prompts import Prompt, Refused
+from eval_tasks.backends.prompts import Prompt, RefusedAnswer
 
 CONSTRAINT_NEEDS = "constrained=true needs a server that knows vLLM's structured_outputs"
 
 
 async def answers(endpoint: Endpoint, prompts: Sequence[Prompt], constrained: bool) -> AsyncIterator[tuple[int, str]]:
-    """(place, text or Refused) of each prompt as the replies come, `concurrency` requests at once at most.
+    """(place, text or RefusedAnswer) of each prompt as the replies come, `concurrency` requests at once at most.
 
     Raises UserError for what will not pass, when all replies that were under way have been yielded.
     """
@@ -50,7 +50,7 @@ async def answers(endpoint: Endpoint, prompts: Sequence[Prompt], constrained: bo
 
 
 async def answer(client: Any, endpoint: Endpoint, prompt: Prompt, constrained: bool) -> str:
-    """The text of one answer, or Refused. Raises UserError for what will not pass or has not passed."""
+    """The text of one answer, or RefusedAnswer. Raises UserError for what will not pass or has not passed."""
     pattern = prompt.pattern if constrained else ""
     request = {
         "model": endpoint.model,
@@ -75,7 +75,7 @@ async def answer(client: Any, endpoint: Endpoint, prompt: Prompt, constrained: b
             await asyncio.sleep(backoff(tries, failure))
             continue
         if completion.reason:
-            return Refused(completion.reason.partition(":")[0])
+            return RefusedAnswer(completion.reason.partition(":")[0])
         if pattern and not completion.cut and not re.fullmatch(pattern, completion.text):
             shown = completion.text[:80]
             raise UserError(f"{endpoint.url} answers {shown!r} where only {pattern!r} is allowed: {CONSTRAINT_NEEDS}")

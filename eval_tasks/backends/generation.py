@@ -1,12 +1,12 @@
-"""Greedy answers of a causal language model to thousands of short prompts, as fast as its matrix products allow.
+"""Batched greedy generation for thousands of short prompts: shared prefixes, continuous batching and early stopping.
 
-The same tokens come out as of `model.generate` on one prompt at a time, up to rounding. What makes it fast:
+The tokens are those of `model.generate` on one prompt at a time, up to rounding. What makes it fast:
 
-- What prompts have in common at their beginning, such as a task's instruction, is computed once.
-- Prompts of about the same length are read together, some thousand tokens at a time.
-- Many rows write at once. One that has ended its turn, or whose reading cannot change any more, leaves; when half have left,
-  others come in.
-- Keys and values have room for the whole answer, so that they are not copied at every token.
+- The common prefix of prompts, such as a task's instruction, is computed once.
+- Prefill: prompts of about the same length go through the model together, some thousand tokens at a time.
+- Decoding: many rows at once. A row leaves when its turn has ended, or when further tokens cannot change the parsed answer;
+  when half have left, others come in (continuous batching).
+- The KV cache has room for the whole answer, so that it is not copied at every token.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,49 +16,49 @@ from typing import Any
 import torch
 
 from common.errors import UserError
-from eval_tasks.backends.constrained_decoding import Constraint, forbid
-from eval_tasks.backends.early_stopping import settled
-from eval_tasks.backends.kv_buffers import NAME, Buffers, empty, joined, prefixed
+from eval_tasks.backends.constrained_decoding import Constraint, mask_logits
+from eval_tasks.backends.early_stopping import final_check
+from eval_tasks.backends.kv_buffers import ATTENTION, KVBuffers, empty, joined, prefixed
 from eval_tasks.backends.prompts import Prompt
-from eval_tasks.backends.shared_prefixes import Group, prompt_groups
+from eval_tasks.backends.shared_prefixes import PrefixGroup, prompt_groups
 
-READ_AT_ONCE = 1024
-"""Tokens of prompts that go through the model together: as many as two cores' caches hold, with the matrices at full speed."""
+PREFILL_TOKENS = 1024
+"""Prompt tokens that go through the model together: as many as two cores' caches hold, with the matrices at full speed."""
 
-READ_AT_ONCE_ON_A_GPU = 16 * 1024
+PREFILL_TOKENS_ON_GPU = 16 * 1024
 
-WRITING_AT_ONCE = 64
-"""Rows that write together, where their prompts are short enough."""
+DECODED_ROWS = 64
+"""Rows that are decoded together, where their prompts are short enough."""
 
-POSITIONS_AT_ONCE = 64 * 1024
-"""Positions that the buffers of these rows have at most, unless it is a single row: they take the memory beside the weights."""
+DECODED_POSITIONS = 64 * 1024
+"""Positions in the KV cache of these rows at most, unless it is a single row: it takes the memory beside the weights."""
 
 
 @dataclass
-class Row:
-    """One answer in the making."""
+class GenerationRow:
+    """One row that is being generated; `place` is that of its prompt."""
 
     place: int
     ids: list[int]
     limit: int
-    is_settled: Callable[[str], bool]
+    is_final: Callable[[str], bool]
     stop: tuple[str, ...] = ()
     constraint: Constraint | None = None
     written: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Flight:
-    """Rows that write together, in the order of their buffers. `alive` are places among them."""
+class DecodingBatch:
+    """Rows that are decoded together, in the order of their buffers. `alive` are places among them."""
 
-    rows: list[Row]
-    buffers: Buffers
+    rows: list[GenerationRow]
+    buffers: KVBuffers
     alive: list[int]
 
 
 @dataclass(frozen=True)
-class Writer:
-    """A model that was loaded with `attn_implementation=NAME`, its tokenizer, and the tokens that end its turn."""
+class BatchGenerator:
+    """A model that was loaded with `attn_implementation=ATTENTION`, its tokenizer, and the tokens that end its turn."""
 
     model: Any
     tokenizer: Any
@@ -68,63 +68,63 @@ class Writer:
 
     def answers(self, prompts: Sequence[Prompt], constrained: bool = False) -> Iterator[tuple[int, str]]:
         """(place, text) of each prompt's answer as soon as it is there. Raises UserError."""
-        if self.model.config._attn_implementation != NAME:
-            raise ValueError(f"the model must be loaded with attn_implementation={NAME!r}")
+        if self.model.config._attn_implementation != ATTENTION:
+            raise ValueError(f"the model must be loaded with attn_implementation={ATTENTION!r}")
         with torch.inference_mode():
             yield from self._answers(self._rows(prompts, constrained))
 
-    def _rows(self, prompts: Sequence[Prompt], constrained: bool) -> list[Row]:
+    def _rows(self, prompts: Sequence[Prompt], constrained: bool) -> list[GenerationRow]:
         chat = self.tokenizer.chat_template is not None
         rows = []
         for place, (prompt, ids) in enumerate(zip(prompts, prompt_ids(self.tokenizer, prompts, self.positions), strict=True)):
             constraint = Constraint(self.grammar_tokenizer, prompt.pattern) if constrained and prompt.pattern else None
             stop = () if chat else prompt.stop  # a chat model ends its turn by itself
-            rows.append(Row(place, ids, prompt.max_new_tokens, settled(prompt.task), stop, constraint))
+            rows.append(GenerationRow(place, ids, prompt.max_new_tokens, final_check(prompt.task), stop, constraint))
         return rows
 
-    def _answers(self, rows: list[Row]) -> Iterator[tuple[int, str]]:
-        waiting = self._read(rows)
-        flight: Flight | None = None
+    def _answers(self, rows: list[GenerationRow]) -> Iterator[tuple[int, str]]:
+        waiting = self._prefill(rows)
+        batch: DecodingBatch | None = None
         more = True
-        while flight or more:
-            if more and (flight is None or len(flight.alive) <= WRITING_AT_ONCE // 2):
-                parts = [flight] if flight else []
+        while batch or more:
+            if more and (batch is None or len(batch.alive) <= DECODED_ROWS // 2):
+                parts = [batch] if batch else []
                 while more and (not parts or _fits(parts)):
                     part = next(waiting, None)
                     more = part is not None
                     if part:
                         parts.append(part)
                         yield from self._finished(part)
-                flight = _join(parts)
-            if flight:
-                self._write(flight)
-                yield from self._finished(flight)
-                if len(flight.alive) <= len(flight.rows) // 2:
-                    flight = _join([flight])
+                batch = _merged(parts)
+            if batch:
+                self._decode_step(batch)
+                yield from self._finished(batch)
+                if len(batch.alive) <= len(batch.rows) // 2:
+                    batch = _merged([batch])
 
-    def _read(self, rows: list[Row]) -> Iterator[Flight]:
-        """Rows whose prompts were read and whose first tokens were written, some at a time, from long to short."""
+    def _prefill(self, rows: list[GenerationRow]) -> Iterator[DecodingBatch]:
+        """Batches of rows after prefill and with their first tokens, from long to short."""
         ids = [row.ids for row in rows]
-        most = READ_AT_ONCE if self.model.device.type == "cpu" else READ_AT_ONCE_ON_A_GPU
+        most = PREFILL_TOKENS if self.model.device.type == "cpu" else PREFILL_TOKENS_ON_GPU
         parts = [
             (group, [group.places[number] for number in numbers])
             for group in prompt_groups(ids)
             for numbers in chunks([len(ids[place]) - group.shared for place in group.places], most)
         ]
-        prefixes: dict[Group, Buffers] = {}
-        # Rows of about the same length come to write together: buffers are as long as their longest.
+        prefixes: dict[PrefixGroup, KVBuffers] = {}
+        # Rows of about the same length are decoded together: buffers are as long as their longest.
         for group, places in sorted(parts, key=lambda part: -len(ids[part[1][0]])):
             if group.shared and group not in prefixes:
                 prefixes[group] = self._prefix(ids[places[0]][: group.shared])
-            yield self._read_together([rows[place] for place in places], group.shared, prefixes.get(group))
+            yield self._prefill_batch([rows[place] for place in places], group.shared, prefixes.get(group))
 
-    def _prefix(self, ids: list[int]) -> Buffers:
+    def _prefix(self, ids: list[int]) -> KVBuffers:
         buffers = empty(self._shape(), 1, len(ids), self._like())
         tokens = torch.tensor([ids], device=self.model.device)
         self._forward(tokens, torch.ones_like(tokens, dtype=torch.bool), buffers, torch.arange(len(ids))[None])
         return buffers
 
-    def _read_together(self, rows: list[Row], shared: int, prefix: Buffers | None) -> Flight:
+    def _prefill_batch(self, rows: list[GenerationRow], shared: int, prefix: KVBuffers | None) -> DecodingBatch:
         longest = max(len(row.ids) for row in rows) - shared
         positions = longest + max(row.limit for row in rows)
         count = len(rows)
@@ -137,28 +137,28 @@ class Writer:
             real[number, longest - len(own) :] = True
         numbers = shared + (real.cumsum(1) - 1).clamp(min=0)
         logits = self._forward(tokens.to(self.model.device), real.to(self.model.device), buffers, numbers)
-        flight = Flight(rows, buffers, list(range(len(rows))))
-        self._choose(flight, logits)
-        return flight
+        batch = DecodingBatch(rows, buffers, list(range(len(rows))))
+        self._choose(batch, logits)
+        return batch
 
-    def _write(self, flight: Flight) -> None:
-        """One more token for each row; the rows that have finished write too, and are not listened to."""
+    def _decode_step(self, batch: DecodingBatch) -> None:
+        """One more token for each row; what finished rows get is not used."""
         device = self.model.device
-        tokens = torch.tensor([[row.written[-1]] for row in flight.rows], device=device)
-        numbers = torch.tensor([[len(row.ids) + len(row.written) - 1] for row in flight.rows])
-        self._choose(flight, self._forward(tokens, torch.ones_like(tokens, dtype=torch.bool), flight.buffers, numbers))
+        tokens = torch.tensor([[row.written[-1]] for row in batch.rows], device=device)
+        numbers = torch.tensor([[len(row.ids) + len(row.written) - 1] for row in batch.rows])
+        self._choose(batch, self._forward(tokens, torch.ones_like(tokens, dtype=torch.bool), batch.buffers, numbers))
 
-    def _choose(self, flight: Flight, logits: torch.Tensor) -> None:
-        if any(flight.rows[place].constraint for place in flight.alive):
-            alive = set(flight.alive)
-            forbid(logits, [row.constraint if place in alive else None for place, row in enumerate(flight.rows)])
+    def _choose(self, batch: DecodingBatch, logits: torch.Tensor) -> None:
+        if any(batch.rows[place].constraint for place in batch.alive):
+            alive = set(batch.alive)
+            mask_logits(logits, [row.constraint if place in alive else None for place, row in enumerate(batch.rows)])
         for place, token in enumerate(logits.argmax(-1).tolist()):
-            row = flight.rows[place]
+            row = batch.rows[place]
             row.written.append(token)
             if row.constraint and token not in self.ends:
                 row.constraint.take(token)
 
-    def _forward(self, tokens: torch.Tensor, real: torch.Tensor, buffers: Buffers, numbers: torch.Tensor) -> torch.Tensor:
+    def _forward(self, tokens: torch.Tensor, real: torch.Tensor, buffers: KVBuffers, numbers: torch.Tensor) -> torch.Tensor:
         """Logits (rows, vocabulary) of what follows each row's last token; the tokens' keys and values go into the buffers.
 
         `real` tells tokens from padding, `numbers` are their positions in their own texts, both (rows, tokens).
@@ -180,15 +180,15 @@ class Writer:
         ).logits[:, -1]
         return said
 
-    def _finished(self, flight: Flight) -> Iterator[tuple[int, str]]:
+    def _finished(self, batch: DecodingBatch) -> Iterator[tuple[int, str]]:
         """Answers that are complete; their rows leave `alive`."""
-        for place in list(flight.alive):
-            row = flight.rows[place]
+        for place in list(batch.alive):
+            row = batch.rows[place]
             ended = row.written[-1] in self.ends
             text = self.tokenizer.decode(row.written[:-1] if ended else row.written, skip_special_tokens=True)
             found = [text.index(stop) for stop in row.stop if stop in text]
-            if ended or found or len(row.written) >= row.limit or row.is_settled(text):
-                flight.alive.remove(place)
+            if ended or found or len(row.written) >= row.limit or row.is_final(text):
+                batch.alive.remove(place)
                 yield row.place, text[: min(found)] if found else text
 
     def _shape(self) -> list[tuple[int, int]]:
@@ -215,24 +215,24 @@ def rendered(tokenizer: Any, prompt: Prompt) -> str:
 
 
 def chunks(lengths: Sequence[int], most: int) -> list[list[int]]:
-    """Places of rows, sorted from long to short, that are read together: with padding at most so many tokens, or one row."""
+    """Places of rows, sorted from long to short, in batches: with padding at most `most` tokens, or one row."""
     found: list[list[int]] = []
     for place in range(len(lengths)):
-        if found and len(found[-1]) < WRITING_AT_ONCE and (len(found[-1]) + 1) * lengths[found[-1][0]] <= most:
+        if found and len(found[-1]) < DECODED_ROWS and (len(found[-1]) + 1) * lengths[found[-1][0]] <= most:
             found[-1].append(place)
         else:
             found.append([place])
     return found
 
 
-def _fits(parts: Sequence[Flight]) -> bool:
+def _fits(parts: Sequence[DecodingBatch]) -> bool:
     """Whether there is room for more rows."""
     rows = sum(len(part.alive) for part in parts)
-    return rows < WRITING_AT_ONCE and rows * max((part.buffers.length for part in parts), default=0) < POSITIONS_AT_ONCE
+    return rows < DECODED_ROWS and rows * max((part.buffers.length for part in parts), default=0) < DECODED_POSITIONS
 
 
-def _join(parts: Sequence[Flight]) -> Flight | None:
-    """The rows that are still writing as one flight."""
+def _merged(parts: Sequence[DecodingBatch]) -> DecodingBatch | None:
+    """The rows that are not finished, as one batch."""
     parts = [part for part in parts if part.alive]
     if not parts:
         return None
@@ -240,7 +240,7 @@ def _join(parts: Sequence[Flight]) -> Flight | None:
     if len(parts) == 1 and len(rows) == len(parts[0].rows):
         return parts[0]
     room = max(row.limit - len(row.written) for row in rows)
-    return Flight(rows, joined([(part.buffers, part.alive) for part in parts], room), list(range(len(rows))))
+    return DecodingBatch(rows, joined([(part.buffers, part.alive) for part in parts], room), list(range(len(rows))))
 
 
 def check_attention(config: Any, positions: int) -> None:

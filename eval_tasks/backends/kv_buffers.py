@@ -1,4 +1,4 @@
-"""Keys and values of rows that are being answered, with room for what is still to come, and the attention that reads them.
+"""A preallocated KV cache of rows, with room for the whole answer, and the attention that reads it.
 
 transformers' own cache copies itself at every token, and its attention copies grouped heads where there is a mask.
 https://huggingface.co/docs/transformers/kv_cache, https://huggingface.co/docs/transformers/attention_interface
@@ -12,11 +12,11 @@ import torch
 from transformers import AttentionInterface, Cache
 from transformers.cache_utils import DynamicLayer
 
-NAME = "grouped"
+ATTENTION = "grouped"
 """The `attn_implementation` that a model is loaded with to use `grouped_attention`."""
 
 
-class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
+class PreallocatedLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """One layer's buffers (rows, heads, positions, size), of which the first `length` positions are filled."""
 
     keys: torch.Tensor
@@ -44,10 +44,10 @@ QUERIES_AT_A_TIME = 160
 
 
 @dataclass(frozen=True)
-class Buffers:
+class KVBuffers:
     """All layers' buffers of the same rows. `filled` (rows, positions) tells which of their positions hold a token."""
 
-    layers: tuple[RoomyLayer, ...]
+    layers: tuple[PreallocatedLayer, ...]
     filled: torch.Tensor
 
     @property
@@ -64,31 +64,31 @@ class Buffers:
         return self.filled.size(1) - self.length
 
 
-def empty(shape: Sequence[tuple[int, int]], rows: int, positions: int, like: torch.Tensor) -> Buffers:
-    """Buffers without a token. `shape`: heads and size of each layer; `like` has the data type and the device."""
+def empty(shape: Sequence[tuple[int, int]], rows: int, positions: int, like: torch.Tensor) -> KVBuffers:
+    """KVBuffers without a token. `shape`: heads and size of each layer; `like` has the data type and the device."""
     layers = [
-        RoomyLayer(like.new_empty(rows, heads, positions, size), like.new_empty(rows, heads, positions, size), 0)
+        PreallocatedLayer(like.new_empty(rows, heads, positions, size), like.new_empty(rows, heads, positions, size), 0)
         for heads, size in shape
     ]
-    return Buffers(tuple(layers), torch.zeros(rows, positions, dtype=torch.bool, device=like.device))
+    return KVBuffers(tuple(layers), torch.zeros(rows, positions, dtype=torch.bool, device=like.device))
 
 
-def prefixed(prefix: Buffers, rows: int, positions: int) -> Buffers:
-    """Buffers for `positions` more tokens of each of `rows` rows, behind the tokens of the one row of `prefix`."""
+def prefixed(prefix: KVBuffers, rows: int, positions: int) -> KVBuffers:
+    """KVBuffers for `positions` more tokens of each of `rows` rows, behind the tokens of the one row of `prefix`."""
     shared = prefix.length
     layers = []
     for layer in prefix.layers:
         _, heads, _, size = layer.keys.shape
         keys, values = (tensor.new_empty(rows, heads, shared + positions, size) for tensor in (layer.keys, layer.values))
         keys[:, :, :shared], values[:, :, :shared] = layer.keys[:, :, :shared], layer.values[:, :, :shared]
-        layers.append(RoomyLayer(keys, values, shared))
+        layers.append(PreallocatedLayer(keys, values, shared))
     filled = prefix.filled.new_zeros(rows, shared + positions)
     filled[:, :shared] = True
-    return Buffers(tuple(layers), filled)
+    return KVBuffers(tuple(layers), filled)
 
 
-def joined(parts: Sequence[tuple[Buffers, Sequence[int]]], room: int) -> Buffers:
-    """Buffers with the given rows of each part, in this order, and so much room.
+def joined(parts: Sequence[tuple[KVBuffers, Sequence[int]]], room: int) -> KVBuffers:
+    """KVBuffers with the given rows of each part, in this order, and so much room.
 
     Padding goes: every row's tokens stand behind one another and end at the same position.
     """
@@ -111,10 +111,10 @@ def joined(parts: Sequence[tuple[Buffers, Sequence[int]]], room: int) -> Buffers
             for new, old in ((keys, layer.keys), (values, layer.values)):
                 new[start:stop, :, length - tail.size(1) : length] = old.transpose(1, 2)[index[:, None], tail].transpose(1, 2)
             start = stop
-        layers.append(RoomyLayer(keys, values, length))
+        layers.append(PreallocatedLayer(keys, values, length))
     filled = torch.arange(length + room, device=device) >= (length - counts)[:, None]
     filled[:, length:] = False
-    return Buffers(tuple(layers), filled)
+    return KVBuffers(tuple(layers), filled)
 
 
 def grouped_attention(
@@ -157,4 +157,4 @@ def grouped_attention(
     return torch.cat(parts, dim=1), None
 
 
-AttentionInterface.register(NAME, grouped_attention)
+AttentionInterface.register(ATTENTION, grouped_attention)

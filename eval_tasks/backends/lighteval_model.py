@@ -1,10 +1,10 @@
-"""A lighteval model whose answers come from any backend, and are kept as they come.
+"""The base class of backends: a lighteval model whose answers are stored as they come, so that a run can resume.
 
 A model file for `lighteval custom` says how its backend loads a base model, and has a class that lighteval finds:
 
-    class Model(backend.AnsweringModel):
+    class TransformersBackend(lighteval_model.Backend):
         OPTIONS: ClassVar = {"dtype": "auto"}
-        load = staticmethod(load)      # options, folders of the adapters that will answer -> asking.Loaded
+        load = staticmethod(load)      # options, folders of the adapters that will answer -> prompts.LoadedModel
 
     lighteval custom "model_name=BASE,adapter=ADAPTER" eval_tasks/transformers_model.py "shop|0" \\
         --custom-tasks eval_tasks/shop.py
@@ -29,33 +29,34 @@ from common.errors import UserError, first_line, plain_errors
 from common.files import sha256_of
 from eval_tasks.backends.answer_store import AnswerStore, answer_key
 from eval_tasks.backends.cache_key import folder_stamp
-from eval_tasks.backends.prompts import Loaded, Prompt, Refused, parse_options, shown_name, switch
+from eval_tasks.backends.prompts import LoadedModel, Prompt, RefusedAnswer, bool_option, parse_options, shown_name
 
 STORED_AT_ONCE = 16
 """Answers that are written together: so many at most are lost when a run is killed."""
 
 
-class Config(CustomModelConfig):
+class BackendConfig(CustomModelConfig):
     """What results keep of the model. `adapter_sha256`: of the adapter's weights, since folders may be called alike."""
 
     adapter_sha256: str | None = None
 
 
-class AnsweringModel(LightevalModel):
-    """See the module. `OPTIONS` are those of the backend with their defaults, besides asking.COMMON_OPTIONS."""
+class Backend(LightevalModel):
+    """See the module. `OPTIONS` are those of the backend with their defaults, besides prompts.COMMON_OPTIONS."""
 
     OPTIONS: ClassVar[Mapping[str, str]] = {}
-    load: Callable[[Mapping[str, str], Sequence[Path]], Loaded]
+    load: Callable[[Mapping[str, str], Sequence[Path]], LoadedModel]
+    config: CustomModelConfig
 
-    def __init__(self, config: CustomModelConfig, loaded: Loaded | None = None) -> None:
+    def __init__(self, config: CustomModelConfig, loaded: LoadedModel | None = None) -> None:
         """`config.model_name` holds the options. `loaded`: the base, if it is there already."""
         with plain_errors():
             self.options = parse_options(config.model_name, self.OPTIONS)
-            self.constrained = switch(self.options, "constrained")
+            self.constrained = bool_option(self.options, "constrained")
             self.adapter = local_folder(self.options["adapter"]) if self.options["adapter"] else None
             self.store = AnswerStore(store_path(self.options["cache_dir"]))
             self.loaded = loaded or self.load(self.options, [self.adapter] if self.adapter else [])
-        self.config = Config(
+        self.config = BackendConfig(
             model_name=shown_name(self.options),
             model_definition_file_path=config.model_definition_file_path,
             adapter_sha256=weights_sha256(self.adapter) if self.adapter else None,
@@ -65,8 +66,8 @@ class AnsweringModel(LightevalModel):
 
     def greedy_until(self, docs: list[Doc]) -> list[ModelResponse]:
         with plain_errors():
-            prompts = [as_prompt(doc) for doc in docs]
-            texts = ask(self.loaded, prompts, self.adapter, self.constrained, self.store, self.config.model_name)
+            prompts = [prompt_of(doc) for doc in docs]
+            texts = answer_prompts(self.loaded, prompts, self.adapter, self.constrained, self.store, self.config.model_name)
         return [ModelResponse(input=doc.query, text=[text]) for doc, text in zip(docs, texts, strict=True)]
 
     def loglikelihood(self, docs: list[Doc]) -> list[ModelResponse]:
@@ -89,7 +90,7 @@ class AnsweringModel(LightevalModel):
         return sys.maxsize
 
 
-def as_prompt(doc: Doc) -> Prompt:
+def prompt_of(doc: Doc) -> Prompt:
     """lighteval's document with the messages and the plain text that lighteval's own models are given. Raises UserError."""
     if doc.num_samples != 1:
         raise UserError(
@@ -106,8 +107,8 @@ def as_prompt(doc: Doc) -> Prompt:
     )
 
 
-def ask(
-    loaded: Loaded, prompts: Sequence[Prompt], adapter: Path | None, constrained: bool, store: AnswerStore, title: str = ""
+def answer_prompts(
+    loaded: LoadedModel, prompts: Sequence[Prompt], adapter: Path | None, constrained: bool, store: AnswerStore, title: str = ""
 ) -> list[str]:
     """An answer to each prompt: the one in the store, or a new one, which is stored before more are waited for."""
     from rich.console import Console
@@ -138,7 +139,7 @@ def ask(
         raise UserError(
             f"{len(missing)} of {len(prompts)} prompts were not answered; run the same command again to ask for them"
         )
-    if refused := Counter(text.reason for key in keys if isinstance(text := known[key], Refused)):
+    if refused := Counter(text.reason for key in keys if isinstance(text := known[key], RefusedAnswer)):
         reasons = ", ".join(f"{reason}: {count}" for reason, count in refused.most_common())
         print(
             f"warning: {refused.total()} of {len(prompts)} prompts were refused by the server ({reasons}); "

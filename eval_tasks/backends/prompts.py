@@ -1,4 +1,4 @@
-"""What a backend of the evaluation is asked and how it is told so: prompts, and options in lighteval's `key=value,...` form."""
+"""A backend's prompts, its loaded model, and its options in lighteval's `key=value,...` form."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ COMMON_OPTIONS = {
 
 @dataclass(frozen=True)
 class Prompt:
-    """One question to a model.
+    """One prompt of a model.
 
     `messages` are (role, content) of a chat that ends with the user's turn; `plain` is the same for a model without a chat
     template, which also ends its answer at one of `stop`. `pattern` is a regular expression that every readable answer matches
@@ -38,24 +38,24 @@ class Prompt:
         return [{"role": role, "content": content} for role, content in self.messages]
 
 
-class Refused(str):
-    """The empty answer to a prompt that a server will not answer. `reason` says why."""
+class RefusedAnswer(str):
+    """The empty answer to a prompt that a server refuses. `reason` says why."""
 
     reason: str
 
-    def __new__(cls, reason: str) -> "Refused":
+    def __new__(cls, reason: str) -> "RefusedAnswer":
         refused = super().__new__(cls, "")
         refused.reason = reason
         return refused
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A base model that is ready to answer.
 
-    `answer(prompts, adapter, constrained)` yields (place in `prompts`, text or Refused) as the answers come, in any order, each
-    once; `adapter` is a folder, or None for the base alone. `identity` says all that its answers depend on besides prompts and
-    adapter: backend, weights, data type, versions of libraries.
+    `answer(prompts, adapter, constrained)` yields (place in `prompts`, text or RefusedAnswer) as answers come, in any order,
+    each once; `adapter` is a folder, or None for the base alone. `identity` is all that its answers depend on besides prompts
+    and adapter: backend, weights, data type, versions of libraries.
     """
 
     identity: tuple[str, ...]
@@ -85,7 +85,7 @@ def _pair(part: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def switch(options: Mapping[str, str], name: str) -> bool:
+def bool_option(options: Mapping[str, str], name: str) -> bool:
     """An option that is true or false. Raises UserError."""
     value = options[name].lower()
     if value not in ("true", "false"):
@@ -93,7 +93,7 @@ def switch(options: Mapping[str, str], name: str) -> bool:
     return value == "true"
 
 
-def number(options: Mapping[str, str], name: str, least: int = 1) -> int:
+def int_option(options: Mapping[str, str], name: str, least: int = 1) -> int:
     """An option that is a whole number. Raises UserError."""
     value = options[name]
     if not value.isdecimal() or int(value) < least:
@@ -105,4 +105,4 @@ def shown_name(options: Mapping[str, Any]) -> str:
     """What results call the model: the adapter's or the base's name, a folder by its last part."""
     name = options["adapter"] or options["model_name"]
     shown = Path(name).resolve().name if Path(name).exists() or Path(name).is_absolute() else name.replace("@", "_at_")
-    return f"{shown}_constrained" if switch(options, "constrained") else shown
+    return f"{shown}_constrained" if bool_option(options, "constrained") else shown

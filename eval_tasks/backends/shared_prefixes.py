@@ -1,4 +1,4 @@
-"""Prompts that begin alike, so that what they have in common is computed once."""
+"""Groups of prompts with a common prefix, so that the prefix is computed once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ LEAST_GAIN = 8
 
 
 @dataclass(frozen=True)
-class Group:
+class PrefixGroup:
     """Places of prompts, the longest first, whose first `shared` tokens are the same; at least one more follows in each."""
 
     shared: int
     places: tuple[int, ...]
 
 
-def prompt_groups(ids: Sequence[Sequence[int]]) -> list[Group]:
+def prompt_groups(ids: Sequence[Sequence[int]]) -> list[PrefixGroup]:
     """Every prompt (at least one token each) in one group."""
     return _split(ids, sorted(range(len(ids)), key=lambda place: list(ids[place]))) if ids else []
 
 
-def _split(ids: Sequence[Sequence[int]], places: Sequence[int]) -> list[Group]:
+def _split(ids: Sequence[Sequence[int]], places: Sequence[int]) -> list[PrefixGroup]:
     """`places` in the order of their tokens, so that those that go on alike stand together."""
     shared = _shared(ids, places)
     by_next: dict[int, list[int]] = {}
@@ -36,7 +36,7 @@ def _split(ids: Sequence[Sequence[int]], places: Sequence[int]) -> list[Group]:
         else:
             rest += members
     if rest:
-        groups.append(Group(shared if len(rest) > 1 else 0, tuple(sorted(rest, key=lambda place: -len(ids[place])))))
+        groups.append(PrefixGroup(shared if len(rest) > 1 else 0, tuple(sorted(rest, key=lambda place: -len(ids[place])))))
     return groups
 
 

@@ -15,18 +15,18 @@ from typing import Any
 from common.dataset import read_split
 from common.errors import UserError, plain_errors
 from common.tasks import TASKS, Task
-from eval_tasks.baselines.shop import guess_scores
-from eval_tasks.baselines.template_rows import question
+from eval_tasks.baselines.shop import expected_scores
+from eval_tasks.baselines.template_rows import template_row
 
 
 def chance(task: Task, rows: list[dict[str, Any]]) -> float | None:
     """Expected score of a guess on these rows (at least one), or None where there is no floor."""
     if task.family == "generation":
         return None
-    questions = [question(row) for row in rows]
+    test_rows = [template_row(row) for row in rows]
     if task.family == "multiple_choice":
-        return Counter(row.meant() for row in questions).most_common(1)[0][1] / len(rows)
-    return sum(guess_scores([], questions, seed=0)) / len(rows)
+        return Counter(row.meaning() for row in test_rows).most_common(1)[0][1] / len(rows)
+    return sum(expected_scores([], test_rows, seed=0)) / len(rows)
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ def encoder(name: str, texts: Sequence[str]) -> Encoder:
 
 def ranker(name: str, texts: Sequence[str]) -> Ranker:
     """`bm25` or `tfidf`, weighed by these texts, or `minilm`."""
-    return bm25(texts) if name == "bm25" else partial(likeness, encode=encoder(name, texts))
+    return bm25(texts) if name == "bm25" else partial(similarity, encode=encoder(name, texts))
 
 
 def bm25(texts: Sequence[str]) -> Ranker:
@@ -83,13 +83,13 @@ def minilm() -> Encoder:
     return encode
 
 
-def likeness(text: str, others: Sequence[str], encode: Encoder) -> list[float]:
+def similarity(text: str, others: Sequence[str], encode: Encoder) -> list[float]:
     """Cosine of a text with each of the others (at least one)."""
     vectors = encode([text, *others])
     return [float(value) for value in dense(vectors[1:] @ vectors[[0]].T).ravel()]
 
 
-def heaviest_first(weights: Sequence[float]) -> list[int]:
+def by_weight(weights: Sequence[float]) -> list[int]:
     """Numbers from 1, the heaviest first; of equals the first first."""
     return sorted(range(1, len(weights) + 1), key=lambda number: -weights[number - 1])
 

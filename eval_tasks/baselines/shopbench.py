@@ -9,12 +9,12 @@ import re
 from collections.abc import Mapping, Sequence
 
 from common.answers import numbered_items
+from common.scoring import expected_ndcg
 from common.tasks import TASKS
 from eval_tasks.baselines import shop as baselines
 from eval_tasks.baselines.encoders import Ranker, ranker
-from eval_tasks.baselines.template_rows import Question
-from eval_tasks.metrics.aggregate import expected_ndcg
-from eval_tasks.suites.shopbench_scoring import Row
+from eval_tasks.baselines.template_rows import TemplateRow
+from eval_tasks.suites.shopbench_rows import ShopBenchRow
 
 LISTED = ("multiple-choice", "retrieval", "ranking")
 """Types of task whose prompts list what may be answered."""
@@ -22,13 +22,15 @@ LISTED = ("multiple-choice", "retrieval", "ranking")
 RATINGS = TASKS["review_rating"].labels
 
 
-def answers(name: str, train: Mapping[str, Sequence[Question]], rows: Sequence[Row], seed: int = 0) -> list[str | None]:
+def shopbench_answers(
+    name: str, train: Mapping[str, Sequence[TemplateRow]], rows: Sequence[ShopBenchRow], seed: int = 0
+) -> list[str | None]:
     """What a baseline says to each row; None to one that it has no answer to. `train`: task -> rows.
 
     A choice without a list is the rating of a review, which the task `review_rating` teaches.
     """
     if name == "random":
-        return [_guess(row, random.Random(f"{seed} {row.prompt}")) for row in rows]
+        return [_random_answer(row, random.Random(f"{seed} {row.prompt}")) for row in rows]
     said: list[str | None] = [None] * len(rows)
     texts = baselines.texts_of([row for found in train.values() for row in found])
     if name != "majority" and texts:
@@ -36,13 +38,13 @@ def answers(name: str, train: Mapping[str, Sequence[Question]], rows: Sequence[R
         said = [_best_first(row, weigh) for row in rows]
     rated = [place for place, row in enumerate(rows) if is_rating(row)]
     reviews = [_review(rows[place]) for place in rated]
-    ratings = baselines.answers(name, train.get("review_rating", ()), reviews, seed) if reviews else None
+    ratings = baselines.baseline_answers(name, train.get("review_rating", ()), reviews, seed) if reviews else None
     for place, rating in zip(rated, ratings or (), strict=False):
         said[place] = rating
     return said
 
 
-def guess_score(row: Row) -> float | None:
+def expected_score(row: ShopBenchRow) -> float | None:
     """What a guess scores on average; None of texts."""
     if row.metric == "accuracy":
         return 1 / (len(numbered_items(row.prompt)) or len(RATINGS))
@@ -51,18 +53,18 @@ def guess_score(row: Row) -> float | None:
     return expected_ndcg(row.truth) if row.metric == "ndcg" else None
 
 
-def is_rating(row: Row) -> bool:
+def is_rating(row: ShopBenchRow) -> bool:
     return row.task_type == "multiple-choice" and not numbered_items(row.prompt)
 
 
-def _guess(row: Row, rng: random.Random) -> str | None:
+def _random_answer(row: ShopBenchRow, rng: random.Random) -> str | None:
     items = list(numbered_items(row.prompt)) or (list(map(int, RATINGS)) if is_rating(row) else [])
     if not items or row.task_type not in LISTED:
         return None
     return str(rng.choice(items)) if row.task_type == "multiple-choice" else _text(rng.sample(items, len(items)))
 
 
-def _best_first(row: Row, weigh: Ranker) -> str | None:
+def _best_first(row: ShopBenchRow, weigh: Ranker) -> str | None:
     """The numbers of the prompt's list, the text that fits the rest of the prompt best first; of a choice only that one."""
     items = numbered_items(row.prompt)
     if not items or row.task_type not in LISTED:
@@ -77,7 +79,7 @@ def _text(numbers: Sequence[int]) -> str:
     return ",".join(map(str, numbers))
 
 
-def _review(row: Row) -> Question:
+def _review(row: ShopBenchRow) -> TemplateRow:
     """The text between the instruction and the words "Output:"."""
     text = row.prompt.rpartition("Output:")[0].partition("\n")[2] or row.prompt
-    return Question(TASKS["review_rating"], row.prompt, "", "", "", {"review": text})
+    return TemplateRow(TASKS["review_rating"], row.prompt, "", "", "", {"review": text})

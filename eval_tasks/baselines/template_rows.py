@@ -13,7 +13,7 @@ CHOSEN_FROM = ("options", "candidates", "queries", "products")
 
 
 @dataclass(frozen=True)
-class Question:
+class TemplateRow:
     """A row of the dataset. `fields` are what its template was filled with, lists as tuples."""
 
     task: Task
@@ -25,37 +25,37 @@ class Question:
 
     def content(self) -> dict[str, tuple[str, ...]]:
         """The texts that tell what the row is about, by field, as the builder has them."""
-        listed = {name: (value,) if isinstance(value, str) else value for name, value in self.fields.items()}
-        return {name: value for name, value in listed.items() if name not in NOT_CONTENT}
+        lists = {name: (value,) if isinstance(value, str) else value for name, value in self.fields.items()}
+        return {name: value for name, value in lists.items() if name not in NOT_CONTENT}
 
-    def about(self) -> list[str]:
+    def texts(self) -> list[str]:
         """One text for each field of the content, without those to choose from."""
-        return ["\n".join(texts) for name, texts in self.content().items() if not (name == "products" and self.listed())]
+        return ["\n".join(texts) for name, texts in self.content().items() if not (name == "products" and self.candidates())]
 
-    def listed(self) -> tuple[str, ...]:
+    def candidates(self) -> tuple[str, ...]:
         """What may be chosen from: the numbered texts, or the labels where there are none."""
         if self.task.family == "generation":
             return ()
         return next((tuple(self.fields[name]) for name in CHOSEN_FROM if name in self.fields), self.task.labels)
 
-    def meant(self) -> str:
+    def meaning(self) -> str:
         """Of a multiple choice, what the right label stands for."""
         label = str(self.answer)
-        return dict(zip(self.task.labels, self.listed(), strict=False)).get(label, label)
+        return dict(zip(self.task.labels, self.candidates(), strict=False)).get(label, label)
 
-    def text(self, value: Value) -> str:
+    def render(self, value: Value) -> str:
         return render_completion(self.task, value)
 
 
-def question(row: dict[str, Any]) -> Question:
-    """A question of a row as the dataset's files hold it. Raises UserError where its prompt is of no template."""
-    known = unanswered(TASKS[row["task"]], row["prompt"][0]["content"])
+def template_row(row: dict[str, Any]) -> TemplateRow:
+    """A row of the dataset's files. Raises UserError where its prompt is of no template."""
+    known = prompt_row(TASKS[row["task"]], row["prompt"][0]["content"])
     return replace(known, completion=row["completion"][0]["content"], answer=decode_answer(row), group=row["group"])
 
 
-def unanswered(task: Task, prompt: str) -> Question:
-    """A question of which nothing but the prompt is known. Raises UserError where it is of no template."""
+def prompt_row(task: Task, prompt: str) -> TemplateRow:
+    """A row of which only the prompt is known. Raises UserError where it is of no template."""
     fields = read_fields(task, prompt)
     if not fields:
         raise UserError(f"A row of {task.name} fits none of its templates: {prompt[:60]!r}. Build the dataset again.")
-    return Question(task, prompt, "", None, "", fields)
+    return TemplateRow(task, prompt, "", None, "", fields)

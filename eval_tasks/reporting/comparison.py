@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
-from eval_tasks.metrics.aggregate import AGGREGATES
+from eval_tasks.metrics.task_scores import AGGREGATES
 from eval_tasks.reporting.details import Answer
 from eval_tasks.reporting.intervals import TaskValues, overall_interval, overall_paired
 from eval_tasks.reporting.results import Run
-from eval_tasks.suites.names import place
+from eval_tasks.suites.suite import place
 
 Z95 = 1.96
 """Half-width of a 95 % interval in standard errors."""
@@ -27,7 +27,7 @@ Progress = Callable[[Sequence[Any], str], Iterable[Any]]
 
 
 @dataclass(frozen=True)
-class Model:
+class EvaluatedModel:
     """A column: a run under the name that it is shown by, and the answers that it kept: task -> details.by_row -> answer."""
 
     name: str
@@ -36,7 +36,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Cell:
+class ScoreCell:
     """What a model scored. `low` to `high` is the 95 % interval, None where nothing tells it."""
 
     value: float
@@ -47,7 +47,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Gain:
+class ScoreGain:
     """What a model has more than the reference; `rows` that both answered, None where it is not known which."""
 
     value: float
@@ -67,23 +67,23 @@ class Gain:
 
 
 @dataclass(frozen=True)
-class Line:
+class ScoreLine:
     """A task, or a mean over several, which has no metric: a cell and a gain for each model, None where it has none."""
 
     name: str
     metric: str
-    cells: tuple[Cell | None, ...]
-    gains: tuple[Gain | None, ...]
+    cells: tuple[ScoreCell | None, ...]
+    gains: tuple[ScoreGain | None, ...]
 
 
 @dataclass(frozen=True)
-class Group:
+class ScoreGroup:
     """The tasks of one family or track, and their mean."""
 
     suite: str
     family: str
-    lines: tuple[Line, ...]
-    mean: Line
+    lines: tuple[ScoreLine, ...]
+    mean: ScoreLine
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,10 @@ class Report:
     Means are over the tasks that every model but the baselines was scored on; `means` are the suites' where there are several.
     """
 
-    models: tuple[Model, ...]
-    groups: tuple[Group, ...]
-    means: tuple[Line, ...]
-    mean: Line
+    models: tuple[EvaluatedModel, ...]
+    groups: tuple[ScoreGroup, ...]
+    means: tuple[ScoreLine, ...]
+    mean: ScoreLine
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -108,17 +108,17 @@ class Report:
         return sum(1 for model in self.models if not model.run.baseline) - 1
 
     @property
-    def lines(self) -> tuple[Line, ...]:
+    def lines(self) -> tuple[ScoreLine, ...]:
         """Those of tasks."""
         return tuple(line for group in self.groups for line in group.lines)
 
-    def best_baseline(self, line: Line) -> float | None:
+    def best_baseline(self, line: ScoreLine) -> float | None:
         """The highest score of a baseline, None where there is none."""
         values = [cell.value for cell in line.cells[self.last + 1 :] if cell]
         return max(values) if values else None
 
 
-def make_report(models: Sequence[Model], seed: int = 0, progress: Progress = lambda items, _: items) -> Report:
+def make_report(models: Sequence[EvaluatedModel], seed: int = 0, progress: Progress = lambda items, _: items) -> Report:
     """Lines by family, in the order of the tasks' declaration.
 
     `progress` hands on the items of its first argument, and may show how far it is.
@@ -133,20 +133,20 @@ def make_report(models: Sequence[Model], seed: int = 0, progress: Progress = lam
     lines = {task: _task_line(task, models, seed) for task in progress(tasks, "Intervals of tasks")}
     suites = list(dict.fromkeys(map(_suite, tasks)))
 
-    def mean(name: str, members: Sequence[str]) -> Line:
+    def mean(name: str, members: Sequence[str]) -> ScoreLine:
         return _mean_line(name, [lines[task] for task in members if task in shared], models, seed)
 
     groups = []
     families = list(dict.fromkeys((_suite(task), _family(task, models)) for task in tasks))
     for suite, family in progress(families, "Intervals of means"):
         own = [task for task in tasks if (_suite(task), _family(task, models)) == (suite, family)]
-        groups.append(Group(suite, family, tuple(lines[task] for task in own), mean(family, own)))
+        groups.append(ScoreGroup(suite, family, tuple(lines[task] for task in own), mean(family, own)))
     of_suites = [mean(f"{suite}, all tasks", [task for task in tasks if _suite(task) == suite]) for suite in suites]
     return Report(
         models=tuple(models),
         groups=tuple(groups),
         means=tuple(of_suites) if len(suites) > 1 else (),
-        mean=mean("all tasks", tasks) if len(suites) > 1 else Line("all tasks", "", of_suites[0].cells, of_suites[0].gains),
+        mean=mean("all tasks", tasks) if len(suites) > 1 else replace(of_suites[0], name="all tasks"),
     )
 
 
@@ -154,17 +154,17 @@ def _suite(task: str) -> str:
     return task.partition(":")[0]
 
 
-def _family(task: str, models: Sequence[Model]) -> str:
+def _family(task: str, models: Sequence[EvaluatedModel]) -> str:
     return next(model.run.scores[task].family for model in models if task in model.run.scores)
 
 
 # --- One task ---
 
 
-def _task_line(task: str, models: Sequence[Model], seed: int) -> Line:
+def _task_line(task: str, models: Sequence[EvaluatedModel], seed: int) -> ScoreLine:
     reference = models[0]
     metric = next(model.run.scores[task].metric for model in models if task in model.run.scores)
-    return Line(
+    return ScoreLine(
         task,
         metric,
         tuple(_cell(task, model, seed) for model in models),
@@ -172,16 +172,16 @@ def _task_line(task: str, models: Sequence[Model], seed: int) -> Line:
     )
 
 
-def _cell(task: str, model: Model, seed: int) -> Cell | None:
+def _cell(task: str, model: EvaluatedModel, seed: int) -> ScoreCell | None:
     score = model.run.scores.get(task)
     if score is None:
         return None
     values = _values(task, model)
     low, high = overall_interval([values], seed) if values else _score_around(score.value, score.stderr)
-    return Cell(score.value, low, high, score.unparsable, len(model.answers.get(task, {})) or score.rows)
+    return ScoreCell(score.value, low, high, score.unparsable, len(model.answers.get(task, {})) or score.rows)
 
 
-def _gain(task: str, model: Model, reference: Model, seed: int) -> Gain | None:
+def _gain(task: str, model: EvaluatedModel, reference: EvaluatedModel, seed: int) -> ScoreGain | None:
     mine, theirs = model.run.scores.get(task), reference.run.scores.get(task)
     if model is reference or mine is None or theirs is None:
         return None
@@ -190,13 +190,13 @@ def _gain(task: str, model: Model, reference: Model, seed: int) -> Gain | None:
         if not first.values:
             return None
         found = overall_paired([first], [second], seed)
-        return Gain(found.value, found.low, found.high, found.p_value, len(first.values))
+        return ScoreGain(found.value, found.low, found.high, found.p_value, len(first.values))
     errors = (mine.stderr, theirs.stderr)
     low, high = _around(mine.value - theirs.value, _combined(errors))
-    return Gain(mine.value - theirs.value, low, high)
+    return ScoreGain(mine.value - theirs.value, low, high)
 
 
-def _values(task: str, model: Model) -> TaskValues | None:
+def _values(task: str, model: EvaluatedModel) -> TaskValues | None:
     """What intervals are drawn from, or None where the run kept no answers of the task."""
     answers = list(model.answers.get(task, {}).values())
     if not answers or task not in model.run.scores:
@@ -240,7 +240,7 @@ def _combined(errors: Sequence[float | None]) -> float | None:
 # --- Means ---
 
 
-def _mean_line(name: str, lines: Sequence[Line], models: Sequence[Model], seed: int) -> Line:
+def _mean_line(name: str, lines: Sequence[ScoreLine], models: Sequence[EvaluatedModel], seed: int) -> ScoreLine:
     """A model's mean over all these tasks, None where it was not scored on all."""
     tasks = [line.name for line in lines]
     cells = tuple(
@@ -250,10 +250,10 @@ def _mean_line(name: str, lines: Sequence[Line], models: Sequence[Model], seed: 
         None if cell is None or cells[0] is None or model.run.baseline else _mean_gain(tasks, model, models[0], seed)
         for model, cell in zip(models, cells, strict=True)
     )
-    return Line(name, "", cells, gains)
+    return ScoreLine(name, "", cells, gains)
 
 
-def _mean_cell(tasks: Sequence[str], cells: Sequence[Cell | None], model: Model, seed: int) -> Cell | None:
+def _mean_cell(tasks: Sequence[str], cells: Sequence[ScoreCell | None], model: EvaluatedModel, seed: int) -> ScoreCell | None:
     known = [cell for cell in cells if cell is not None]
     if not known or len(known) < len(cells):
         return None
@@ -265,12 +265,12 @@ def _mean_cell(tasks: Sequence[str], cells: Sequence[Cell | None], model: Model,
     low, high = overall_interval(drawn, seed) if len(drawn) == len(tasks) else of_errors
     shares = [cell.unparsable for cell in known if cell.unparsable is not None]
     rows = [cell.rows for cell in known if cell.rows is not None]
-    return Cell(
+    return ScoreCell(
         value, low, high, fmean(shares) if len(shares) == len(known) else None, sum(rows) if len(rows) == len(known) else None
     )
 
 
-def _mean_gain(tasks: Sequence[str], model: Model, reference: Model, seed: int) -> Gain | None:
+def _mean_gain(tasks: Sequence[str], model: EvaluatedModel, reference: EvaluatedModel, seed: int) -> ScoreGain | None:
     if model is reference:
         return None
     if all(_values(task, model) and _values(task, reference) for task in tasks):
@@ -278,8 +278,12 @@ def _mean_gain(tasks: Sequence[str], model: Model, reference: Model, seed: int) 
         if not all(first.values for first, _ in pairs):
             return None
         found = overall_paired([first for first, _ in pairs], [second for _, second in pairs], seed)
-        return Gain(found.value, found.low, found.high, found.p_value, sum(len(first.values) for first, _ in pairs))
+        return ScoreGain(found.value, found.low, found.high, found.p_value, sum(len(first.values) for first, _ in pairs))
     scores = [(model.run.scores[task], reference.run.scores[task]) for task in tasks]
     value = fmean(mine.value - theirs.value for mine, theirs in scores)
     error = _combined([score.stderr for both in scores for score in both])
-    return Gain(value, *_around(value, None if error is None else error / len(tasks)))
+    return ScoreGain(value, *_around(value, None if error is None else error / len(tasks)))
+
+
+Line, Cell, Gain, Model = ScoreLine, ScoreCell, ScoreGain, EvaluatedModel
+"""What model_card calls them."""

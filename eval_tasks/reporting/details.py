@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from eval_tasks.reporting.results import metric_key, results_files, task_of
+from eval_tasks.reporting.results import results_files, task_of
+from eval_tasks.suites.suite import metric_key
 
 COLUMNS = (
     *("doc.id", "doc.query", "doc.choices", "doc.gold_index", "doc.specific", "metric"),

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eval_tasks.metrics.aggregate import AGGREGATES, macro_f1, micro_f1, task_score
-from eval_tasks.reporting.comparison import Model, Report
+from eval_tasks.metrics.task_scores import AGGREGATES, macro_f1, micro_f1, task_score
+from eval_tasks.reporting.comparison import EvaluatedModel, Report
 from eval_tasks.reporting.details import Answer
-from eval_tasks.reporting.table import group_name, metric_name, title
-from eval_tasks.suites.names import parsed
+from eval_tasks.reporting.table import group_name, metric_name
+from eval_tasks.suites.suite import shown_answer, task_title
 
 HEAD, TAIL = 4500, 1500
 """Characters of a longer text that are shown from its beginning and from its end, where a prompt has its question."""
@@ -19,7 +19,7 @@ AS_IT_IS, UNKNOWN = 1, 2
 
 
 @dataclass(frozen=True)
-class Cases:
+class ReportExamples:
     """`chosen` are rows as (task, row of details.by_row), of `total` that the models answered."""
 
     chosen: tuple[tuple[str, str], ...]
@@ -27,7 +27,7 @@ class Cases:
     shortened: bool
 
 
-def draw(report: Report, limit: int, seed: int) -> Cases:
+def draw(report: Report, limit: int, seed: int) -> ReportExamples:
     """No more than `limit` rows: as many of each task, or all that it has; which ones is drawn."""
     rng = random.Random(seed)
     rows = {line.name: _rows(line.name, report.models) for line in report.lines}
@@ -37,10 +37,10 @@ def draw(report: Report, limit: int, seed: int) -> Cases:
         drawn = set(rng.sample(of_task, shares[task]))
         chosen += [(task, row) for row in of_task if row in drawn]
     texts = (text for task, row in chosen for text in _texts(task, row, report.models))
-    return Cases(tuple(chosen), sum(map(len, rows.values())), any(len(text) > HEAD + TAIL for text in texts))
+    return ReportExamples(tuple(chosen), sum(map(len, rows.values())), any(len(text) > HEAD + TAIL for text in texts))
 
 
-def _rows(task: str, models: Sequence[Model]) -> list[str]:
+def _rows(task: str, models: Sequence[EvaluatedModel]) -> list[str]:
     return list(dict.fromkeys(row for model in models for row in model.answers.get(task, {})))
 
 
@@ -53,21 +53,24 @@ def equal_shares(sizes: dict[str, int], limit: int) -> dict[str, int]:
     return shares
 
 
-def _texts(task: str, row: str, models: Sequence[Model]) -> list[str]:
+def _texts(task: str, row: str, models: Sequence[EvaluatedModel]) -> list[str]:
     answers = [answer for model in models if (answer := model.answers.get(task, {}).get(row))]
     return [text for answer in answers for text in (answer.prompt, answer.gold, answer.text, answer.thoughts)]
 
 
-def as_data(report: Report, cases: Cases) -> dict[str, Any]:
-    """What page.js reads. A case is [number of its task, id, prompt, right answer, answers], an answer None where a model has
-    none, else [text, parsed, score, thoughts], the last left out where there are none; parsed is a text, None where the answer
-    cannot be read, AS_IT_IS or UNKNOWN."""
+def as_data(report: Report, examples: ReportExamples) -> dict[str, Any]:
+    """What page.js reads.
+
+    An example is [number of its task, id, prompt, right answer, answers], an answer None where a model has none, else
+    [text, parsed, score, thoughts], the last left out where there are none; parsed is a text, None where the answer cannot be
+    read, AS_IT_IS or UNKNOWN.
+    """
     tasks = [line.name for line in report.lines]
     metrics = {line.name: line.metric for line in report.lines}
-    titles = [title(task) for task in tasks]
+    titles = [task_title(task) for task in tasks]
     families = [group_name(report, group.suite, group.family) for group in report.groups for _ in group.lines]
     data = []
-    for task, row in cases.chosen:
+    for task, row in examples.chosen:
         answers = [model.answers.get(task, {}).get(row) for model in report.models]
         known = next(answer for answer in answers if answer)
         shown = [answer and _shown(task, metrics[task], answer) for answer in answers]
@@ -76,7 +79,7 @@ def as_data(report: Report, cases: Cases) -> dict[str, Any]:
         "models": [[model.name, model.run.baseline] for model in report.models],
         "tasks": [list(about) for about in zip(tasks, titles, families, map(metric_name, report.lines), strict=True)],
         "last": report.last,
-        "cases": data,
+        "examples": data,
     }
 
 
@@ -109,7 +112,7 @@ def _read(task: str, answer: Answer) -> Any:
     if answer.unparsable:
         return None
     try:
-        return parsed(task, answer.text, answer.specific)
+        return shown_answer(task, answer.text, answer.specific)
     except (LookupError, TypeError, ValueError):  # of an older run, whose rows do not say how they are read
         return UNKNOWN
 

@@ -17,7 +17,7 @@ from typing import Any
 from common.errors import UserError
 from eval_tasks.reporting.details import details_folder
 from eval_tasks.reporting.results import Run, results_files
-from eval_tasks.suites.names import place
+from eval_tasks.suites.suite import place
 
 RESULTS = "results_{time}.json"
 

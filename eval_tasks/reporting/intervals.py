@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_tasks.metrics.aggregate import AGGREGATES, micro_f1, share, task_score
+from eval_tasks.metrics.task_scores import AGGREGATES, micro_f1, share, task_score
 
 DRAWS = 2000
 LEVEL = 0.95

@@ -15,7 +15,7 @@ from eval_tasks.backends.cache_key import data_version
 from eval_tasks.reporting.hub_dataset import LightevalRun
 from eval_tasks.reporting.model_index import eval_result, with_results
 from eval_tasks.reporting.results import Run, Score, task_of
-from eval_tasks.suites.names import place
+from eval_tasks.suites.suite import place
 
 SUITE = "shop:"
 

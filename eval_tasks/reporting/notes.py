@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from eval_tasks.metrics.aggregate import AGGREGATES, task_score
-from eval_tasks.reporting.comparison import Gain, Model, Report
+from eval_tasks.metrics.task_scores import AGGREGATES, task_score
+from eval_tasks.reporting.comparison import EvaluatedModel, Report, ScoreGain
 from eval_tasks.reporting.results import shown_time
-from eval_tasks.suites.names import place
+from eval_tasks.suites.suite import place
 
 ROUNDING = 1e-6
 """What a score may differ by from the one that its answers add up to."""
@@ -36,7 +36,7 @@ def _against_first(report: Report) -> Iterable[str]:
         yield f"Mean over tasks: {before.value:.3f} \u2192 {after.value:.3f}, {overall.value:+.3f}{interval}."
 
 
-def _counted(gains: Sequence[Gain]) -> str:
+def _counted(gains: Sequence[ScoreGain]) -> str:
     return f"{len(gains)} ({sum(1 for gain in gains if gain.clear)} beyond chance)" if gains else "none"
 
 
@@ -72,14 +72,14 @@ def notes(report: Report, advice: bool = True) -> list[str]:
     if silent := [model.name for model in report.models if not any(model.answers.values())]:
         found.append(
             f"No answers were kept of {', '.join(silent)}, so intervals come from lighteval's standard errors"
-            + (" and there are no cases: evaluate with --save-details." if advice else ".")
+            + (" and there are no examples: evaluate with --save-details." if advice else ".")
         )
     if len({line.metric for line in report.lines}) > 1:
         found.append("A mean over tasks of different metrics is one of unlike things: it orders models, and measures nothing.")
     return found
 
 
-def _of_run(model: Model) -> Iterable[str]:
+def _of_run(model: EvaluatedModel) -> Iterable[str]:
     run = model.run
     if run.unscored:
         yield f"{model.name} was run on {_listed(run.unscored)} and has no number for it."
@@ -87,14 +87,14 @@ def _of_run(model: Model) -> Iterable[str]:
         yield f"{model.name}'s scores come from {len(run.times)} runs, of {', '.join(map(shown_time, run.times))}."
 
 
-def _of_examples(models: Sequence[Model]) -> Iterable[str]:
+def _of_examples(models: Sequence[EvaluatedModel]) -> Iterable[str]:
     shots = {model.name: {score.few_shots for score in model.run.scores.values()} for model in models}
     if len(set().union(*shots.values())) > 1:
         told = [f"{name} {'/'.join(map(str, sorted(numbers)))}" for name, numbers in shots.items()]
         yield f"Asked with different numbers of examples in the prompt: {', '.join(told)}."
 
 
-def _of_rows(shared: Sequence[str], models: Sequence[Model]) -> Iterable[str]:
+def _of_rows(shared: Sequence[str], models: Sequence[EvaluatedModel]) -> Iterable[str]:
     """Scores stand beside each other that are over other rows, or other versions of them."""
     counted, unlike = [], []
     for task in shared:
@@ -112,7 +112,7 @@ def _of_rows(shared: Sequence[str], models: Sequence[Model]) -> Iterable[str]:
         yield f"Scored on different rows, so not comparable: {_listed(unlike)}."
 
 
-def _of_answers(model: Model) -> Iterable[str]:
+def _of_answers(model: EvaluatedModel) -> Iterable[str]:
     scored = model.run.scores
     kept = [task for task in scored if model.answers.get(task)]
     if kept and (missing := scored.keys() - set(kept)):
@@ -121,7 +121,7 @@ def _of_answers(model: Model) -> Iterable[str]:
         yield f"{model.name}'s answers do not add up to its scores of {_listed(other)}."
 
 
-def _adds_up(task: str, model: Model) -> bool:
+def _adds_up(task: str, model: EvaluatedModel) -> bool:
     score = model.run.scores[task]
     values = [answer.value for answer in model.answers[task].values()]
     if score.metric not in AGGREGATES and any(isinstance(value, list) for value in values):

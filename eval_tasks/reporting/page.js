@@ -5,7 +5,7 @@
   if (!form) return;
 
   const data = JSON.parse(document.getElementById("data").textContent);
-  const AS_IT_IS = 1, UNKNOWN = 2; // eval_tasks/cases.py
+  const AS_IT_IS = 1, UNKNOWN = 2; // eval_tasks/reporting/examples.py
   const [TASK, ID, PROMPT, GOLD, ANSWERS] = [0, 1, 2, 3, 4];
   const [TEXT, READ, SCORE, THOUGHTS] = [0, 1, 2, 3];
   const PER_PAGE = 10, WRONG = 0.5;
@@ -50,7 +50,7 @@
 
   function matching() {
     const text = state.text.toLowerCase();
-    return data.cases.filter(
+    return data.examples.filter(
       (item) => (!state.task || data.tasks[item[TASK]][0] === state.task) && (!text || haystack(item).includes(text)),
     );
   }
@@ -162,7 +162,7 @@
     for (const [kind, label] of Object.entries(names)) if (kinds[kind]) document.getElementById("label-" + kind).textContent = label;
   }
 
-  const tasks = [...new Set(data.cases.map((item) => item[TASK]))].map((task) => [data.tasks[task][0], data.tasks[task][1]]);
+  const tasks = [...new Set(data.examples.map((item) => item[TASK]))].map((task) => [data.tasks[task][0], data.tasks[task][1]]);
   options(form.task, [["", "all"], ...tasks], "");
   for (const which of ["first", "second"]) options(form[which], data.models.map(([label], place) => [place, label]), state[which]);
   document.getElementById("pair").hidden = alone;

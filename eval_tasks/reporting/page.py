@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eval_tasks.reporting.comparison import Cell, Gain, Line, Model, Report
-from eval_tasks.reporting.examples import Cases, as_data
+from eval_tasks.reporting.comparison import EvaluatedModel, Report, ScoreCell, ScoreGain, ScoreLine
+from eval_tasks.reporting.examples import ReportExamples, as_data
 from eval_tasks.reporting.notes import notes, summary
 from eval_tasks.reporting.plot import COLOURS, Axis, gain_axis, rows_of, score_axis, tick_label
 from eval_tasks.reporting.results import shown_time
@@ -27,8 +27,8 @@ from eval_tasks.reporting.table import (
     share,
     short_name,
     signed,
-    title,
 )
+from eval_tasks.suites.suite import task_title
 
 FOLDER = Path(__file__).parent
 STACKED = 4
@@ -43,19 +43,19 @@ LANE = 13
 ALONE = 30
 
 
-def write_page(report: Report, cases: Cases, seed: int, path: Path) -> None:
-    path.write_bytes(render(report, cases, seed))
+def write_page(report: Report, examples: ReportExamples, seed: int, path: Path) -> None:
+    path.write_bytes(render(report, examples, seed))
 
 
-def render(report: Report, cases: Cases, seed: int) -> bytes:
-    """The page in UTF-8; the same for the same report, cases and seed."""
+def render(report: Report, examples: ReportExamples, seed: int) -> bytes:
+    """The page in UTF-8; the same for the same report, examples and seed."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    data = json.dumps(as_data(report, cases), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    data = json.dumps(as_data(report, examples), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     context = {
         "report": report,
         "title": _title(report),
@@ -64,7 +64,7 @@ def render(report: Report, cases: Cases, seed: int) -> bytes:
         "models": [_model(model, place) for place, model in enumerate(report.models)],
         "plot": _plot(report),
         "table": _table(report),
-        "cases": cases,
+        "examples": examples,
         "seed": seed,
         "style": style,
         "script": script,
@@ -93,7 +93,7 @@ def _size(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(1, round(count / 1e3))} kB"
 
 
-def _model(model: Model, place: int) -> dict[str, Any]:
+def _model(model: EvaluatedModel, place: int) -> dict[str, Any]:
     return {
         "name": model.name,
         "baseline": model.run.baseline,
@@ -133,7 +133,7 @@ def _plot(report: Report) -> dict[str, Any]:
     }
 
 
-def _lanes(report: Report, line: Line, scores: Axis, gains: Axis, lanes: int) -> dict[str, Any]:
+def _lanes(report: Report, line: ScoreLine, scores: Axis, gains: Axis, lanes: int) -> dict[str, Any]:
     """Where the marks of a line stand."""
 
     def heights(place: int) -> float:
@@ -166,7 +166,7 @@ def _lanes(report: Report, line: Line, scores: Axis, gains: Axis, lanes: int) ->
     }
 
 
-def _mark(axis: Axis, cell: Cell | Gain, y: float, colour: str, hollow: bool) -> dict[str, Any]:
+def _mark(axis: Axis, cell: ScoreCell | ScoreGain, y: float, colour: str, hollow: bool) -> dict[str, Any]:
     ends = None if cell.low is None or cell.high is None else (_place(axis, cell.low), _place(axis, cell.high))
     return {"x": _place(axis, cell.value), "ends": ends, "y": y, "colour": colour, "hollow": hollow}
 
@@ -180,7 +180,7 @@ def _ticks(axis: Axis, signed: bool = False) -> list[tuple[float, str]]:
     return [(_place(axis, tick), tick_label(tick, signed)) for tick in axis.ticks]
 
 
-def _verdict(gain: Gain) -> str:
+def _verdict(gain: ScoreGain) -> str:
     """A class of page.css."""
     if not gain.clear:
         return "unclear"
@@ -201,13 +201,13 @@ def _table(report: Report) -> Mapping[str, Any]:
     return {"stacked": len(report.models) >= STACKED, "groups": [*groups, {"name": "means over tasks", "lines": means}]}
 
 
-def _line(report: Report, line: Line) -> dict[str, Any]:
+def _line(report: Report, line: ScoreLine) -> dict[str, Any]:
     rows = " / ".join(dict.fromkeys(number_of_rows(cell) for cell in line.cells if cell))
     values = [cell.value for cell in line.cells[: report.last + 1] if cell]
     best = max(values) if len(set(values)) > 1 else None
     return {
         "task": line.name if line.metric else "",
-        "title": title(line.name) if line.metric else line.name,
+        "title": task_title(line.name) if line.metric else line.name,
         "name": short_name(report, line),
         "about": ", ".join(filter(None, (metric_name(line), f"{rows} {'row' if rows == '1' else 'rows'}" if rows else ""))),
         "cells": [
@@ -225,7 +225,7 @@ def _line(report: Report, line: Line) -> dict[str, Any]:
     }
 
 
-def _gain(gain: Gain | None) -> dict[str, str] | None:
+def _gain(gain: ScoreGain | None) -> dict[str, str] | None:
     if gain is None:
         return None
     return {

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval_tasks.reporting.comparison import Cell, Gain, Line, Report
-from eval_tasks.reporting.table import group_name, metric_name, signed, title
+from eval_tasks.reporting.comparison import Report, ScoreCell, ScoreGain, ScoreLine
+from eval_tasks.reporting.table import group_name, metric_name, signed
+from eval_tasks.suites.suite import task_title
 
 COLOURS = ("#5b6472", "#0b66c3", "#c2410c", "#0f766e", "#7c3aed", "#a16207", "#be185d", "#4d7c0f")
 """Of models, the first one's first; from the ninth on again. page.css has the same for the page."""
@@ -36,25 +37,25 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Row:
+class PlotRow:
     """A line of the picture: the heading of a family with its metrics, or scores."""
 
     label: str
-    line: Line | None = None
+    line: ScoreLine | None = None
     metrics: str = ""
     mean: bool = False
 
 
-def rows_of(report: Report) -> list[Row]:
+def rows_of(report: Report) -> list[PlotRow]:
     """The mean over tasks, then families with their tasks and, where there are several, their mean."""
-    rows = [Row("Mean over tasks", report.mean, mean=True)]
+    rows = [PlotRow("Mean over tasks", report.mean, mean=True)]
     for group in report.groups:
         metrics = dict.fromkeys(map(metric_name, group.lines))
         name = group_name(report, group.suite, group.family)
-        rows.append(Row(name[:1].upper() + name[1:], metrics=", ".join(metrics)))
-        rows += [Row(title(line.name), line) for line in group.lines]
+        rows.append(PlotRow(name[:1].upper() + name[1:], metrics=", ".join(metrics)))
+        rows += [PlotRow(task_title(line.name), line) for line in group.lines]
         if len(group.lines) > 1 and any(group.mean.cells):
-            rows.append(Row("mean", group.mean, mean=True))
+            rows.append(PlotRow("mean", group.mean, mean=True))
     return rows
 
 
@@ -72,7 +73,7 @@ def gain_axis(report: Report) -> Axis:
     return _axis(min(ends) - room, max(ends) + room)
 
 
-def _lines(report: Report) -> list[Line]:
+def _lines(report: Report) -> list[ScoreLine]:
     return [row.line for row in rows_of(report) if row.line]
 
 
@@ -133,7 +134,7 @@ def write_plot(report: Report, path: Path) -> None:
     figure.savefig(path, format="png", dpi=160, facecolor="white", metadata={"Software": None})
 
 
-def _labels(rows: Sequence[Row]) -> list[str]:
+def _labels(rows: Sequence[PlotRow]) -> list[str]:
     return [literal(row.label) for row in rows if row.line]
 
 
@@ -158,7 +159,7 @@ def frame(axes: Any, axis: Axis, bottom: float, name: str, signed: bool) -> None
         side.set_visible(False)
 
 
-def _heading(axes: Any, row: Row, place: float) -> None:
+def _heading(axes: Any, row: PlotRow, place: float) -> None:
     plate = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}  # so that no grid line crosses the text
     name = axes.annotate(literal(row.label), (0, place + 0.12), xycoords=("axes fraction", "data"))
     name.set(color=INK, fontweight="bold", va="center", bbox=plate)
@@ -166,7 +167,7 @@ def _heading(axes: Any, row: Row, place: float) -> None:
     metrics.set(color=FAINT, fontsize=9, va="center", bbox=plate)
 
 
-def draw_scores(axes: Any, report: Report, line: Line, place: float, height: float) -> None:
+def draw_scores(axes: Any, report: Report, line: ScoreLine, place: float, height: float) -> None:
     """Every model's score on a line, over a field as long as the best baseline's, which has a mark for each baseline."""
     baseline = report.best_baseline(line)
     if baseline is not None:
@@ -181,7 +182,7 @@ def draw_scores(axes: Any, report: Report, line: Line, place: float, height: flo
         _mark(axes, cell, _lane(number, report, place), COLOURS[number % len(COLOURS)], hollow=number == 0 and report.last > 0)
 
 
-def _draw_gains(axes: Any, report: Report, line: Line, place: float) -> None:
+def _draw_gains(axes: Any, report: Report, line: ScoreLine, place: float) -> None:
     for number, gain in enumerate(line.gains[: report.last + 1]):
         if gain and report.last > 1:
             _mark(axes, gain, _lane(number, report, place), COLOURS[number % len(COLOURS)], hollow=not gain.clear)
@@ -196,7 +197,7 @@ def _lane(number: int, report: Report, place: float) -> float:
     return place if report.last < 2 else place + 0.3 * (number - report.last / 2)
 
 
-def _mark(axes: Any, cell: Cell | Gain, place: float, colour: str, hollow: bool) -> None:
+def _mark(axes: Any, cell: ScoreCell | ScoreGain, place: float, colour: str, hollow: bool) -> None:
     if cell.low is not None and cell.high is not None:
         axes.hlines(place, cell.low, cell.high, color=colour, alpha=0.3, linewidth=6, zorder=2)
     axes.scatter(

@@ -6,15 +6,13 @@ File shape: lighteval/logging/evaluation_tracker.py (`results`, `config_general`
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from common.tasks import TASKS
-from eval_tasks.suites.names import SUITES, family
+from eval_tasks.suites.suite import SUITES, family, is_known, metric_key, suite_name
 
 
 @dataclass(frozen=True)
@@ -57,12 +55,6 @@ def task_of(key: str) -> str:
     return key.partition("|")[0]
 
 
-def metric_key(task: str) -> str:
-    """What results and details call a task's metric."""
-    suite, _, name = task.partition(":")
-    return TASKS[name].metric if suite == "shop" and name in TASKS else "score"
-
-
 def read_run(path: Path) -> Run:
     """The scores of a results file, or of those that `results_files` takes of a folder. Raises UserError."""
     files = results_files(path)
@@ -71,7 +63,7 @@ def read_run(path: Path) -> Run:
     for file, document in zip(files, documents, strict=True):
         scores |= {task: score for task, score in _scores(file, document).items() if task in files[file]}
     general = [document.get("config_general", {}) for document in documents]
-    ran = {task_of(key) for document in documents for key in document["results"] if _known(task_of(key))}
+    ran = {task_of(key) for document in documents for key in document["results"] if is_known(task_of(key))}
     limits = [limit for config in general if (limit := config.get("max_samples"))]
     return Run(
         model=str(general[0].get("model_name") or ""),
@@ -101,10 +93,10 @@ def results_files(path: Path) -> dict[Path, list[str]]:
     chosen: dict[Path, list[str]] = {}
     suites: set[str] = set()
     for file in files:
-        tasks = [task for task in _scores(file, _load(file)) if task.partition(":")[0] not in suites]
+        tasks = [task for task in _scores(file, _load(file)) if suite_name(task) not in suites]
         if tasks:
             chosen[file] = tasks
-            suites |= {task.partition(":")[0] for task in tasks}
+            suites |= {suite_name(task) for task in tasks}
     return chosen
 
 
@@ -128,6 +120,8 @@ def _scores(file: Path, document: Mapping[str, Any]) -> dict[str, Score]:
         ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{file}: is no results file of lighteval ({type(error).__name__}: {error})") from None
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
     scores = dict(found)
     if not scores:
         raise UserError(f"{file}: has no score of a task of {', '.join(SUITES)}")
@@ -138,17 +132,12 @@ def _scores(file: Path, document: Mapping[str, Any]) -> dict[str, Score]:
 
 def _score(key: str, values: Mapping[str, Any], config: Mapping[str, Any], limit: int | None) -> Score | None:
     task = task_of(key)
-    metric = metric_key(task)
-    if not _known(task) or (value := _number(values.get(metric))) is None:
+    if not is_known(task) or (value := _number(values.get(metric_key(task)))) is None:
         return None
     rows, shots = config.get("original_num_docs", -1), key.partition("|")[2]
-    if metric == "score":
-        # The official name of the metric stands in the functions that the suite gives lighteval.
-        found = re.search(r"metric=['\"]?([^),'\"\\]*)", json.dumps(config.get("metrics", [])))
-        metric = found.group(1) if found else metric
     return Score(
         family=family(task),
-        metric=metric,
+        metric=_official_name(task, config),
         value=value,
         stderr=_number(values.get(f"{metric_key(task)}_stderr")),
         unparsable=_number(values.get("unparsable")),
@@ -158,9 +147,13 @@ def _score(key: str, values: Mapping[str, Any], config: Mapping[str, Any], limit
     )
 
 
-def _known(task: str) -> bool:
-    suite, _, name = task.partition(":")
-    return suite in SUITES and name != "_average" and (suite != "shop" or name in TASKS)
+def _official_name(task: str, config: Mapping[str, Any]) -> str:
+    """What the suite calls a task's metric. Raises UserError for results of a version that did not write it."""
+    key = metric_key(task)
+    metrics = {str(metric.get("metric_name")): metric.get("official_name") for metric in config.get("metrics", [])}
+    if key == "score" and not metrics.get(key):
+        raise UserError(f"{task}: the results do not name its metric; they are of an earlier version, so evaluate again")
+    return str(metrics.get(key) or key)
 
 
 def _number(value: Any) -> float | None:

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from common.tasks import TASKS
 from dataset_builders.card import METRICS as SHOP_METRICS
-from eval_tasks.reporting.comparison import Cell, Gain, Line, Report
+from eval_tasks.reporting.comparison import Report, ScoreCell, ScoreGain, ScoreLine
 from eval_tasks.reporting.notes import notes, summary
+from eval_tasks.suites import suite
+from eval_tasks.suites.suite import suite_title
 
 NOTHING = "-"
 
@@ -16,8 +17,9 @@ NARROW = 2
 WIDEST = 1000
 """Characters that a table on the screen may have."""
 
-SUITES = {"shopbench": "ShopBench", "ecinstruct": "ECInstruct", "shopping_mmlu": "Shopping MMLU"}
-"""Suites that a reader knows by another name."""
+SUITES = {name: one.title for name, one in suite.SUITES.items() if name != "shop"}
+
+title = suite.task_title
 
 METRICS = {
     **SHOP_METRICS,
@@ -35,13 +37,7 @@ METRICS = {
 """Metrics that a reader knows by another name."""
 
 
-def title(task: str) -> str:
-    """What a reader calls a task: the title of one of the twelve, else its name in its suite."""
-    suite, _, name = task.partition(":")
-    return TASKS[name].title if suite == "shop" and name in TASKS else name.replace("_", " ") or task
-
-
-def metric_name(line: Line) -> str:
+def metric_name(line: ScoreLine) -> str:
     return metric_words(line.metric)
 
 
@@ -50,7 +46,7 @@ def metric_words(metric: str) -> str:
     return METRICS.get(metric, metric.replace("_", " "))
 
 
-def short_name(report: Report, line: Line) -> str:
+def short_name(report: Report, line: ScoreLine) -> str:
     """A line's name. In a report of one suite, the suite's name before each task says nothing."""
     suites = {group.suite for group in report.groups}
     return line.name.partition(":")[2] or line.name if len(suites) == 1 else line.name
@@ -58,7 +54,7 @@ def short_name(report: Report, line: Line) -> str:
 
 def group_name(report: Report, suite: str, family: str) -> str:
     shown = family.replace("_", " ")
-    return shown if len({group.suite for group in report.groups}) == 1 else f"{SUITES.get(suite, suite)}: {shown}"
+    return shown if len({group.suite for group in report.groups}) == 1 else f"{suite_title(suite)}: {shown}"
 
 
 def number(value: float | None) -> str:
@@ -69,15 +65,15 @@ def signed(value: float | None) -> str:
     return NOTHING if value is None else f"{value:+.3f}"
 
 
-def score_interval(cell: Cell | None) -> str:
+def score_interval(cell: ScoreCell | None) -> str:
     return "" if cell is None or cell.low is None or cell.high is None else f"{cell.low:.2f} to {cell.high:.2f}"
 
 
-def gain_interval(gain: Gain | None) -> str:
+def gain_interval(gain: ScoreGain | None) -> str:
     return "" if gain is None or gain.low is None or gain.high is None else f"{gain.low:+.2f} to {gain.high:+.2f}"
 
 
-def p_value(gain: Gain | None) -> str:
+def p_value(gain: ScoreGain | None) -> str:
     if gain is None or gain.p_value is None:
         return ""
     return "p < 0.001" if gain.p_value < 0.001 else f"p = {gain.p_value:.3f}"
@@ -96,7 +92,7 @@ def header(report: Report) -> list[str]:
     return ["task", "metric", *report.names, *gains, "rows", "unparsable"]
 
 
-def cells(report: Report, line: Line) -> list[tuple[str, str]]:
+def cells(report: Report, line: ScoreLine) -> list[tuple[str, str]]:
     """A line's cells as (text, small text)."""
     rows = dict.fromkeys(number_of_rows(cell) for cell in line.cells if cell)
     shares = [share(cell.unparsable if cell else None) for cell in line.cells[: report.last + 1]]
@@ -113,14 +109,14 @@ def cells(report: Report, line: Line) -> list[tuple[str, str]]:
     ]
 
 
-def number_of_rows(cell: Cell) -> str:
+def number_of_rows(cell: ScoreCell) -> str:
     return "?" if cell.rows is None else str(cell.rows)
 
 
-def all_lines(report: Report) -> tuple[list[Line], list[Line]]:
+def all_lines(report: Report) -> tuple[list[ScoreLine], list[ScoreLine]]:
     """The tasks' lines, and those of means over several, the last one over all tasks."""
     means = [
-        Line(f"{group_name(report, group.suite, group.family)}, mean", "", group.mean.cells, group.mean.gains)
+        ScoreLine(f"{group_name(report, group.suite, group.family)}, mean", "", group.mean.cells, group.mean.gains)
         for group in report.groups
         if len(group.lines) > 1
     ]
@@ -192,10 +188,10 @@ def as_json(report: Report) -> dict[str, Any]:
     def by_name(values: Sequence[Any]) -> dict[str, Any]:
         return dict(zip(report.names, values, strict=True))
 
-    def ends(cell: Cell | Gain | None) -> list[float] | None:
+    def ends(cell: ScoreCell | ScoreGain | None) -> list[float] | None:
         return None if cell is None or cell.low is None or cell.high is None else [cell.low, cell.high]
 
-    def figures(line: Line) -> dict[str, Any]:
+    def figures(line: ScoreLine) -> dict[str, Any]:
         gain = line.gains[report.last]
         return {
             "rows": by_name([cell and cell.rows for cell in line.cells]),
@@ -210,7 +206,7 @@ def as_json(report: Report) -> dict[str, Any]:
             },
         }
 
-    def of_task(line: Line, suite: str, family: str) -> dict[str, Any]:
+    def of_task(line: ScoreLine, suite: str, family: str) -> dict[str, Any]:
         scores = [model.run.scores.get(line.name) for model in report.models]
         known = {"task": line.name, "suite": suite, "family": family, "metric": line.metric}
         return known | {"stderr": by_name([score and score.stderr for score in scores])} | figures(line)

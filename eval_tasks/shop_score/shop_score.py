@@ -8,11 +8,13 @@ import datasets
 import evaluate
 import numpy as np
 
-from common.answers import PARSERS, parse_completion, says_nothing, whole_characters
-from common.scoring import MetricUnavailableError, score_completion
+from common.answers import parse_completion, whole_characters
+from common.scoring import MetricUnavailableError, score_answer
 from common.tasks import RANKED, TASKS, Task
-from eval_tasks.metrics.aggregate import TASK_TYPES, is_truth, score_answers, task_score, wanted_truth
 from eval_tasks.metrics.embeddings import SENTENCE_MODELS
+from eval_tasks.metrics.shopbench import TASK_TYPES, is_truth, score_answers, wanted_truth
+from eval_tasks.metrics.shopbench_parsers import PARSERS, says_nothing
+from eval_tasks.metrics.task_scores import task_score
 from eval_tasks.reporting.intervals import TaskValues, interval, overall_interval
 
 DESCRIPTION = """\
@@ -66,7 +68,7 @@ CITATION = """\
 
 
 @evaluate.utils.file_utils.add_start_docstrings(DESCRIPTION, KWARGS_DESCRIPTION)
-class ShopScore(evaluate.Metric):
+class ShopScore(evaluate.Metric):  # type: ignore[misc]  # evaluate has no types
     """See DESCRIPTION and KWARGS_DESCRIPTION."""
 
     def _info(self) -> evaluate.MetricInfo:
@@ -106,7 +108,8 @@ class ShopScore(evaluate.Metric):
         by_task: dict[str, list[int]] = {}
         for index, name in enumerate(tasks):
             by_task.setdefault(name, []).append(index)
-        found, unread, scored = {}, 0.0, []
+        found: dict[str, dict[str, Any]] = {}
+        unread, scored = 0.0, []
         for name, rows in by_task.items():
             metric = TASKS[name].metric if name in TASKS else name
             truths = [_truth(name, references[row], row) for row in rows]
@@ -118,7 +121,7 @@ class ShopScore(evaluate.Metric):
                 continue
             found[name]["score"] = float(task_score(metric, values))
             labels = [groups[row] for row in rows] if groups is not None else None
-            scored.append(TaskValues([np.atleast_1d(value).astype(float) for value in values], metric, labels))
+            scored.append(TaskValues([np.atleast_1d(value).astype(float).tolist() for value in values], metric, labels))
             if intervals:
                 found[name]["low"], found[name]["high"] = interval(scored[-1].values, metric, labels, seed)
         scores = [task["score"] for task in found.values() if task["score"] is not None]
@@ -172,14 +175,16 @@ def _values(
 ) -> tuple[list[Any], str | None, int]:
     """The values of a task's rows, why there are none, and how many answers say nothing."""
     task = TASKS.get(name)
+    answers: list[Any]
     if task:
-        silent = sum(parse_completion(task, text) is None for text in predictions)
+        answers = [parse_completion(task, text) for text in predictions]
+        silent = sum(answer is None for answer in answers)
     else:
         answers = [PARSERS[TASK_TYPES[name]](text) for text in predictions]
         silent = sum(map(says_nothing, answers))
     try:
         if task:
-            return [score_completion(task, text, truth) for text, truth in zip(predictions, truths, strict=True)], None, silent
+            return [score_answer(task, answer, truth) for answer, truth in zip(answers, truths, strict=True)], None, silent
         return score_answers(name, answers, truths, sentence_model), None, silent
     except MetricUnavailableError as error:
         return [], str(error), silent

@@ -15,7 +15,7 @@ from typing import Any
 
 from common.errors import UserError
 from dataset_builders.records import json_document
-from eval_tasks.suites.ecinstruct_scoring import GAINS, LETTERS, TASKS, Row, read
+from eval_tasks.suites.ecinstruct_scoring import GAINS, LETTERS, TASKS, EcinstructRow, parse_answer
 from eval_tasks.suites.files import files_below, kind, read_records
 
 LABELS = "label.json"
@@ -34,13 +34,13 @@ _MISSPELT = {
 _SETTING = re.compile(r"(?:IND|OOD)_[A-Za-z]+_Instruction(?:_1-shot)?")
 
 
-def read_rows(path: Path, instructions: str, tell: Tell) -> dict[str, list[Row]]:
+def read_rows(path: Path, instructions: str, tell: Tell) -> dict[str, list[EcinstructRow]]:
     """Task, with `_ood` behind it where it is out of domain -> its test rows, at least one.
 
     `instructions` is the middle of the settings to take: Diverse, as in IND_Diverse_Instruction, Single or Unseen. Raises
     UserError naming the row that is wrong.
     """
-    rows: dict[str, list[Row]] = {}
+    rows: dict[str, list[EcinstructRow]] = {}
     sources: dict[str, Path] = {}
     for file in files_below(path):
         found = {} if file.name == LABELS else _rows_of(file, f"_{instructions}_Instruction", tell)
@@ -53,7 +53,7 @@ def read_rows(path: Path, instructions: str, tell: Tell) -> dict[str, list[Row]]
     return dict(sorted(rows.items(), key=lambda item: (item[1][0].out_of_domain, places.index(item[1][0].task))))
 
 
-def _rows_of(file: Path, setting: str, tell: Tell) -> dict[str, list[Row]]:
+def _rows_of(file: Path, setting: str, tell: Tell) -> dict[str, list[EcinstructRow]]:
     by_path = _said_by(file)
     if by_path["split"] not in (None, "test"):
         return {}
@@ -64,7 +64,7 @@ def _rows_of(file: Path, setting: str, tell: Tell) -> dict[str, list[Row]]:
             raise
         tell(f"{file}", str(error))
         return {}
-    rows: dict[str, list[Row]] = {}
+    rows: dict[str, list[EcinstructRow]] = {}
     strange: dict[Any, None] = {}
     for where, record in records:
         said = {column: record.get(column) or value for column, value in by_path.items()}
@@ -100,7 +100,7 @@ def _task(name: Any) -> str | None:
     return plain if plain in TASKS else None
 
 
-def _row(record: Mapping[str, Any], task: str, out_of_domain: bool, where: str) -> Row:
+def _row(record: Mapping[str, Any], task: str, out_of_domain: bool, where: str) -> EcinstructRow:
     for key in ("instruction", "input", "output"):
         if not isinstance(record.get(key), str):
             raise UserError(f'{where}: "{key}" is {kind(record.get(key))}; it must be a string')
@@ -110,8 +110,8 @@ def _row(record: Mapping[str, Any], task: str, out_of_domain: bool, where: str) 
         letters = LETTERS["letter"][: min(len(output.split(",")), len(GAINS))]
     elif letters:
         letters = _on_offer(options or record["input"].partition("\noptions:")[2], letters)
-    row = Row(task, _prompt(record, options), output, out_of_domain, letters)
-    truth = read(row, output)
+    row = EcinstructRow(task, _prompt(record, options), output, out_of_domain, letters)
+    truth = parse_answer(row, output)
     if form == "order" and truth and sorted(truth) == list(letters) and ",".join(truth) == output:
         row = replace(row, gains=tuple(list(GAINS.values())[truth.index(letter)] for letter in letters))
     elif form == "order" or truth is None or (form == "attributes" and not all(map(_is_item, truth))):
@@ -139,7 +139,7 @@ def _is_item(value: Any) -> bool:
     return isinstance(value, dict) and {"attribute", "value", "source"} <= value.keys()
 
 
-def _labelled(rows: Sequence[Row], file: Path) -> list[Row]:
+def _labelled(rows: Sequence[EcinstructRow], file: Path) -> list[EcinstructRow]:
     """Rankings with the gains of their labels, where there is a file of them; other rows as they are."""
     if TASKS[rows[0].task].form != "order" or rows[0].out_of_domain or not file.is_file():
         return list(rows)

@@ -30,18 +30,18 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import permutations
 from typing import Any, Literal
 
 from common.answers import MAX_CHARACTERS
-from common.scoring import rouge_l
-from eval_tasks.metrics.aggregate import ndcg
+from common.scoring import ndcg, rouge_l
 
 Form = Literal["attributes", "yes_no", "option", "letter", "order", "text"]
 
 
 @dataclass(frozen=True)
-class Task:
+class EcinstructTask:
     """`column` is the task's name in ECInstruct's `task` column."""
 
     column: str
@@ -50,20 +50,20 @@ class Task:
     generation_size: int = 8
 
 
-TASKS: dict[str, Task] = {
+TASKS: dict[str, EcinstructTask] = {
     task.column.lower(): task
     for task in (
         # Their inference.py generates 100 tokens for all tasks; of short answers the rest is never read.
-        Task("Attribute_Value_Extraction", "attributes", "f1*", 100),
-        Task("Product_Relation_Prediction", "option", "macro f1"),
-        Task("Product_Matching", "yes_no", "f1"),
-        Task("Sentiment_Analysis", "option", "macro f1"),
-        Task("Sequential_Recommendation", "letter", "hr@1"),
-        Task("Multiclass_Product_Classification", "option", "accuracy of readable answers"),
-        Task("Product_Substitute_Identification", "yes_no", "f1"),
-        Task("Query_Product_Rank", "order", "ndcg", 16),
-        Task("Answerability_Prediction", "yes_no", "f1"),
-        Task("Answer_Generation", "text", "rougel", 100),
+        EcinstructTask("Attribute_Value_Extraction", "attributes", "f1*", 100),
+        EcinstructTask("Product_Relation_Prediction", "option", "macro f1"),
+        EcinstructTask("Product_Matching", "yes_no", "f1"),
+        EcinstructTask("Sentiment_Analysis", "option", "macro f1"),
+        EcinstructTask("Sequential_Recommendation", "letter", "hr@1"),
+        EcinstructTask("Multiclass_Product_Classification", "option", "accuracy of readable answers"),
+        EcinstructTask("Product_Substitute_Identification", "yes_no", "f1"),
+        EcinstructTask("Query_Product_Rank", "order", "ndcg", 16),
+        EcinstructTask("Answerability_Prediction", "yes_no", "f1"),
+        EcinstructTask("Answer_Generation", "text", "rougel", 100),
     )
 }
 """Name -> task, in the order of the paper."""
@@ -79,8 +79,8 @@ BY_PLACE = "ndcg by place"
 
 
 @dataclass(frozen=True)
-class Row:
-    """One question. `output` is the right answer's text, `letters` are those on offer.
+class EcinstructRow:
+    """One row of ECInstruct. `output` is the right answer's text, `letters` are those on offer.
 
     Of a ranking, `gains` belong to the letters: those of the products' labels (`labelled`), or by place in the true order.
     """
@@ -94,15 +94,17 @@ class Row:
     labelled: bool = False
 
 
-def decoded(text: str) -> Row:
-    """A row out of its fields as JSON."""
+@lru_cache(2**14)
+def row_of(text: str) -> EcinstructRow:
+    """The row whose fields the text holds as JSON."""
     fields = json.loads(text)
-    return Row(**fields | {"gains": tuple(fields["gains"])})
+    return EcinstructRow(**fields | {"gains": tuple(fields["gains"])})
 
 
-def read(row: Row, text: str) -> Any | None:
+@lru_cache(2**14)
+def parse_answer(row: EcinstructRow, text: str) -> Any | None:
     """What an answer says: a text, a list of letters or of extracted items; None where it cannot be read. Never raises."""
-    return _READERS[TASKS[row.task].form](text.strip(), row.letters)
+    return _PARSERS[TASKS[row.task].form](text.strip(), row.letters)
 
 
 def _items(text: str, letters: str) -> list[Any] | None:
@@ -129,7 +131,7 @@ def _order(text: str, letters: str) -> list[str] | None:
     return [piece[0] for piece in text.split(",") if piece and piece[0] in letters] or None
 
 
-_READERS: dict[Form, Callable[[str, str], Any]] = {
+_PARSERS: dict[Form, Callable[[str, str], Any]] = {
     "attributes": _items,
     "yes_no": _yes_no,
     "option": _option,
@@ -139,17 +141,9 @@ _READERS: dict[Form, Callable[[str, str], Any]] = {
 }
 
 
-def shown(row: Row, text: str) -> str | None:
-    """What an answer says as text; None where it cannot be read."""
-    answer = read(row, text)
-    if answer is None or isinstance(answer, str):
-        return answer
-    return ",".join(answer) if TASKS[row.task].form == "order" else text.strip()
-
-
-def value(row: Row, text: str, strict: bool) -> float | list[float]:
-    """An answer's value, of which `scoring.task_score` with the task's metric makes the score."""
-    metric, answer, truth = TASKS[row.task].metric, read(row, text), read(row, row.output)
+def value(row: EcinstructRow, text: str, strict: bool) -> float | list[float]:
+    """An answer's value, of which `task_score` with the task's metric makes the score."""
+    metric, answer, truth = TASKS[row.task].metric, parse_answer(row, text), parse_answer(row, row.output)
     if answer is None and not strict and metric in _LEFT_OUT:
         return _LEFT_OUT[metric]
     if metric in ("ndcg", "rougel"):
@@ -173,7 +167,7 @@ _LEFT_OUT: dict[str, list[float]] = {
 """Metric -> the value of an answer that it leaves out."""
 
 
-def _text_score(row: Row, text: str, answer: Any, truth: Any, strict: bool) -> float:
+def _text_score(row: EcinstructRow, text: str, answer: Any, truth: Any, strict: bool) -> float:
     """NDCG of an order, ROUGE-L of a text."""
     if TASKS[row.task].form == "text":
         # Equal texts without a Latin letter or digit would score 0 by ROUGE's tokenizer.
@@ -212,14 +206,7 @@ _STRING = r'"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-f]{4})*"'
 _ITEM = rf'\{{"attribute": {_STRING}, "value": {_STRING}, "source": {_STRING}\}}'
 
 
-def orders(letters: str) -> str:
-    """All orders of up to six letters; of more, as many letters as there are, which may repeat."""
-    if len(letters) > 6:
-        return f"[{letters}](?:,[{letters}]){{{len(letters) - 1}}}"
-    return "|".join(map(",".join, permutations(letters)))
-
-
-def pattern(row: Row) -> str:
+def pattern(row: EcinstructRow) -> str:
     """A regular expression for the answers that can be read, the right one among them; "" where any text will do."""
     form = TASKS[row.task].form
     if form == "order":

@@ -1,6 +1,7 @@
-"""What the files of lighteval tasks share: declaring tasks over a suite's own rows, and what is measured beside the score."""
+"""Shared parts of the files of lighteval tasks: declaring tasks over a suite's rows, and their metrics."""
 
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -21,13 +22,16 @@ from lighteval.tasks.requests import Doc, SamplingMethod
 from common.answers import whole_characters
 from common.errors import UserError
 from eval_tasks.backends.cache_key import data_version, named_after, weights_stamp
-from eval_tasks.metrics.aggregate import task_score
-from eval_tasks.suites.names import parsed
+from eval_tasks.metrics.task_scores import task_score
+from eval_tasks.suites.shopbench_patterns import pattern, right_answer
+from eval_tasks.suites.shopbench_rows import ShopBenchRow, row_of
+from eval_tasks.suites.shopbench_scoring import plain_scores, score_parsed
+from eval_tasks.suites.suite import Suite, is_readable, parse_answer
 
 
 @dataclass(frozen=True)
-class Declared:
-    """A task as it is handed to lighteval: its rows as JSON text, and the metric that makes its score of theirs."""
+class DeclaredTask:
+    """A task as it is handed to lighteval: its rows as JSON text, and the benchmark's name of the metric that scores them."""
 
     name: str
     metric: str
@@ -35,39 +39,71 @@ class Declared:
     generation_size: int
 
 
+@dataclass
+class SuiteMetric(SampleLevelMetric):
+    """A metric of generated answers. `official_name` is what its benchmark calls it, which lighteval writes to the results."""
+
+    official_name: str = ""
+
+
 class Unparsable(SampleLevelComputation):
     """1 where the suite's parser reads nothing from an answer."""
 
     def compute(self, doc: Doc, model_response: ModelResponse, **_: Any) -> float:
-        return float(parsed(doc.task_name, answer_text(model_response), doc.specific) is None)
+        return float(not is_readable(doc.task_name, parsed_answer(model_response, doc)))
+
+
+class ShopBenchScores(SampleLevelComputation):
+    """Scores of all answers of a task whose rows have ShopBench's form, so that their texts are embedded in one call."""
+
+    def compute(self, responses: list[ModelResponse], docs: list[Doc], **_: Any) -> list[Any]:  # type: ignore[override]
+        rows = [row_of(row_text(doc)) for doc in docs]
+        return plain_scores(score_parsed(rows, list(map(parsed_answer, responses, docs))))
+
+
+def parsed_answer(response: ModelResponse, doc: Doc) -> Any:
+    """A model's answer as the suite's parser reads it."""
+    return parse_answer(doc.task_name, row_text(doc), answer_text(response))
+
+
+def row_text(doc: Doc) -> str:
+    """The document's row as JSON text; "" in the suite `shop`."""
+    return str((doc.specific or {}).get("row", ""))
 
 
 def answer_text(response: ModelResponse) -> str:
     return whole_characters(response.final_text[0])
 
 
+def shopbench_doc(line: dict[str, Any], task_name: str) -> Doc:
+    """lighteval's document of a row in ShopBench's form."""
+    row = row_of(line["row"])
+    specific = {"row": line["row"], "pattern": pattern(row)}
+    return Doc(query=row.prompt, choices=[right_answer(row)], gold_index=0, specific=specific, task_name=task_name)
+
+
 def sample_metric(
-    name: str, computation: SampleLevelComputation, aggregate: Callable[..., Any] = np.mean, at_once: bool = False
-) -> SampleLevelMetric:
+    name: str,
+    computation: SampleLevelComputation,
+    aggregate: Callable[..., Any] = np.mean,
+    at_once: bool = False,
+    official_name: str = "",
+) -> SuiteMetric:
     """A metric of generated answers. `at_once`: the computation takes all answers of a task."""
-    return SampleLevelMetric(
+    return SuiteMetric(
         metric_name=name,
         higher_is_better=name != "unparsable",
         category=SamplingMethod.GENERATIVE,
         sample_level_fn=computation,
         corpus_level_fn=aggregate,
         batched_compute=at_once,
+        official_name=official_name or name,
     )
 
 
-def score_metric(
-    metric: str, computation: SampleLevelComputation, name: str = "score", at_once: bool = False
-) -> SampleLevelMetric:
-    """A suite's own metric. All its tasks call it `name`, or lighteval could not average them.
-
-    lighteval's results tell a computation's attributes, and so the metric where the computation has it for one.
-    """
-    return sample_metric(name, computation, partial(corpus_score, metric=metric, name=name), at_once)
+def score_metric(metric: str, computation: SampleLevelComputation, name: str = "score", at_once: bool = False) -> SuiteMetric:
+    """A benchmark's own metric. All its tasks call it `name`, or lighteval could not average them."""
+    return sample_metric(name, computation, partial(corpus_score, metric=metric, name=name), at_once, official_name=metric)
 
 
 def corpus_score(scores: Sequence[Any], metric: str, name: str = "score") -> dict[str, float]:
@@ -75,23 +111,39 @@ def corpus_score(scores: Sequence[Any], metric: str, name: str = "score") -> dic
     return {name: float(task_score(metric, scores))}
 
 
+def rows_source(suite: Suite) -> str:
+    """Where the suite's rows are, from its environment variable. Raises UserError."""
+    if not (source := os.environ.get(suite.variable)):
+        raise UserError(f"{suite.variable} is not set; set it to {suite.rows}")
+    return source
+
+
+def shopbench_task(name: str, rows: Sequence[ShopBenchRow], generation_size: int) -> DeclaredTask:
+    """A task of rows (at least one) in ShopBench's form."""
+    return DeclaredTask(name, rows[0].metric, tuple(json.dumps(vars(row)) for row in rows), generation_size)
+
+
+def shopbench_metrics(task: DeclaredTask) -> list[SuiteMetric]:
+    return [score_metric(task.metric, ShopBenchScores(), at_once=True)]
+
+
 def declared_table(
-    suite: str,
+    suite: Suite,
     source: str,
-    tasks: Sequence[Declared],
-    prompt: Callable[..., Doc],
-    metrics: Callable[[Declared], Sequence[SampleLevelMetric]],
+    tasks: Sequence[DeclaredTask],
+    prompt: Callable[..., Doc] = shopbench_doc,
+    metrics: Callable[[DeclaredTask], Sequence[SuiteMetric]] = shopbench_metrics,
 ) -> list[LightevalTaskConfig]:
     """A config for each task, with `unparsable` beside its metrics. `prompt` is given {"row": JSON text}.
 
-    `source` is what the rows were read from, for errors to tell.
+    `source` is where the rows were read from, for errors.
     """
     subsets = {task.name: task.name.replace(":", "-") for task in tasks}
-    folder = write_folder(suite, {subsets[task.name]: task.rows for task in tasks})
+    folder = write_folder(suite.name, {subsets[task.name]: task.rows for task in tasks})
     named_prompt = named_after(prompt, weights_stamp(sys.argv[1:]))
     table = [
         LightevalTaskConfig(
-            name=f"{suite}:{task.name}",
+            name=f"{suite.name}:{task.name}",
             prompt_function=named_prompt,
             hf_repo=str(folder),
             hf_subset=subsets[task.name],
@@ -144,17 +196,17 @@ def left_out(task: str, reason: str) -> None:
     print(f"warning: {task} is left out: {reason}", file=sys.stderr)
 
 
-def runnable(suite: str, table: list[LightevalTaskConfig], source: str) -> list[LightevalTaskConfig]:
+def runnable(suite: Suite, table: list[LightevalTaskConfig], source: str) -> list[LightevalTaskConfig]:
     """The table, where the command line's task names can be found in it. Raises UserError.
 
     lighteval takes a suite's name for all of its tasks only where there are two or more.
     """
     if not table:
-        raise UserError(f"{source}: there is no {suite} task in it that can be scored here")
+        raise UserError(f"{suite.variable}={source}: there is no {suite.name} task in it that can be scored here")
     asked = {name.strip().split("|", maxsplit=1)[0] for argument in sys.argv[1:] for name in argument.split(",")}
-    if len(table) == 1 and suite in asked:
+    if len(table) == 1 and suite.name in asked:
         raise UserError(
-            f'{source}: {table[0].name} is its only task, and lighteval takes "{suite}" for two or more; '
-            f'write "{table[0].name}|0" instead of "{suite}|0"'
+            f'{suite.variable}={source}: {table[0].name} is its only task, and lighteval takes "{suite.name}" for two or more; '
+            f'write "{table[0].name}|0" instead of "{suite.name}|0"'
         )
     return table

@@ -6,13 +6,13 @@ Shopping MMLU's rows have the same form.
 import re
 
 from common.answers import listed_numbers, selection_pattern
-from eval_tasks.suites.shopbench_scoring import Row
+from eval_tasks.suites.shopbench_rows import ShopBenchRow
 
 PICKS = 3
 """Numbers that a retrieval prompt asks for, and that its metric reads."""
 
 
-def right_answer(row: Row) -> str:
+def right_answer(row: ShopBenchRow) -> str:
     """A right answer as text: of an order the numbers by falling gain, of several references the first.
 
     Where fewer than three picks are true, others of the list follow, since three are asked for.
@@ -27,7 +27,7 @@ def right_answer(row: Row) -> str:
     return ",".join(row.truth) if isinstance(row.truth, list) else str(row.truth)
 
 
-def pattern(row: Row) -> str:
+def pattern(row: ShopBenchRow) -> str:
     """A regular expression for the answers that the prompt allows, and the right one among them; "" where any text will do.
 
     A digit that is offered, a permutation, or three numbers of the list (see `tasks.selection_pattern`).
@@ -39,7 +39,7 @@ def pattern(row: Row) -> str:
     return "[0-9]" if row.task_type == "multiple-choice" else ""
 
 
-def _pattern(row: Row) -> str:
+def _pattern(row: ShopBenchRow) -> str:
     listed = listed_numbers(row.prompt)
     if row.task_type == "multiple-choice":
         if not listed and (scale := re.search(r"\bscale of ([0-9]) to ([0-9])\b", row.prompt)):

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from eval_tasks.metrics.aggregate import TASK_TYPES
+from eval_tasks.metrics.shopbench import TASK_TYPES
 from eval_tasks.suites.files import Records, files_below, read_records
-from eval_tasks.suites.names import OTHER
-from eval_tasks.suites.shopbench_scoring import Row, parse_rows, why_unscored
+from eval_tasks.suites.shopbench_rows import ShopBenchRow, parse_rows
+from eval_tasks.suites.shopbench_scoring import why_unscored
 from eval_tasks.suites.shopping_mmlu_scoring import SKILLS
+from eval_tasks.suites.suite import OTHER
 
 Tell = Callable[[str, str], None]
 """Is told what is left out, and why."""
@@ -50,7 +51,7 @@ RATINGS = "review_rating_prediction"
 """The multiple choice without choices: its answers are 1 to 5."""
 
 
-def read_rows(path: Path, tell: Tell) -> dict[str, list[Row]]:
+def read_rows(path: Path, tell: Tell) -> dict[str, list[ShopBenchRow]]:
     """`SKILL:TASK` -> its rows, at least one, all of which can be scored here.
 
     A task with a row that is wrong is left out, since without that row its score would be another one. `tell(what, reason)` is
@@ -60,7 +61,7 @@ def read_rows(path: Path, tell: Tell) -> dict[str, list[Row]]:
     whole = [file for file in files if _numbered(file.stem) or file.parent.name == "skills"]
     if whole and len(whole) < len(files):
         tell(f"what else is in {path}", f"{whole[0]} and its like hold all tasks")
-    tasks: dict[str, list[Row]] = {}
+    tasks: dict[str, list[ShopBenchRow]] = {}
     for file in whole or files:
         for name, records in _records_by_task(file, path, tell).items():
             if name in tasks:
@@ -85,7 +86,7 @@ def _records_by_task(file: Path, root: Path, tell: Tell) -> dict[str, Records]:
     return by_task
 
 
-def _rows(name: str, records: Records, file: Path, tell: Tell) -> list[Row]:
+def _rows(name: str, records: Records, file: Path, tell: Tell) -> list[ShopBenchRow]:
     try:
         rows = parse_rows([(where, _shopbench_record(record, name, file, where)) for where, record in records], str(file))
         reason = why_unscored(rows)

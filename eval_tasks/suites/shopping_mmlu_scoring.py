@@ -14,12 +14,12 @@ the script breaks off, on a number too far below 0, on an order without gains an
 Only the first 5,000 characters of an answer are read.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from common.answers import MAX_CHARACTERS, parse_text
-from common.errors import UserError
-from eval_tasks.suites.shopbench_scoring import Row, score_samples
+from common.answers import MAX_CHARACTERS
+from eval_tasks.metrics.shopbench_parsers import parse_text
+from eval_tasks.suites.shopbench_rows import ShopBenchRow
 
 SKILLS = {
     "concept": "shopping concept understanding",
@@ -30,17 +30,9 @@ SKILLS = {
 """What a task's name begins with, as in `shopping_mmlu:concept:...` -> the skill. Files number them 1 to 4 in this order."""
 
 
-def score_answers(rows: Sequence[Row], texts: Sequence[str]) -> list[float | list[float]]:
-    """One value for each row and answer, of which `task_score` makes a task's score. Raises UserError where it cannot."""
-    samples = score_samples(rows, texts, read=read_answer)
-    if reason := next((sample.reason for sample in samples if sample.reason), None):
-        raise UserError(f"Shopping MMLU cannot be scored: {reason}")
-    return [list(map(float, sample.score)) if isinstance(sample.score, tuple) else float(sample.score) for sample in samples]
-
-
-def read_answer(row: Row, text: str) -> Any:
+def parse_answer(row: ShopBenchRow, text: str) -> Any:
     """What an answer says, as ShopBench's metrics take it; -1 or something empty where it says nothing. Never raises."""
-    return _READERS[row.task_type](text[:MAX_CHARACTERS], row.truth)
+    return _PARSERS[row.task_type](text[:MAX_CHARACTERS], row.truth)
 
 
 def _choice(text: str, truth: Any) -> int:
@@ -77,7 +69,7 @@ def _integers(text: str) -> list[int]:
     return numbers
 
 
-_READERS: Mapping[str, Callable[[str, Any], Any]] = {
+_PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "multiple-choice": _choice,
     "retrieval": _picks,
     "ranking": _order,

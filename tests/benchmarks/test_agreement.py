@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.agreement import Agreement, main
+from benchmarks.agreement import RunAgreement, main
 from common.errors import UserError
 from tests.eval_tasks.runs import Said, write_run
 
@@ -41,8 +41,8 @@ def test_every_further_run_is_compared_with_the_first_on_the_rows_that_both_have
 
     main(["--results", first, "--results", same, "--results", short])
     found = figures(capsys)
-    assert found[same]["all"] == Agreement(3, 3, 3, 3).figures()
-    assert found[short]["all"] == Agreement(2, 1, 1, 1).figures()
+    assert found[same]["all"] == RunAgreement(3, 3, 3, 3).figures()
+    assert found[short]["all"] == RunAgreement(2, 1, 1, 1).figures()
 
 
 def test_rows_that_read_otherwise_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,8 @@ from benchmarks.stored_answers import stored_answers
 from common.answers import parse_completion
 from common.errors import UserError
 from common.tasks import TASKS
-from eval_tasks.metrics.aggregate import TASK_TYPES, is_truth
 from eval_tasks.metrics.embeddings import PACKAGED_SENTENCE_MODEL
+from eval_tasks.metrics.shopbench import TASK_TYPES, is_truth
 
 
 def test_stored_answers_are_of_all_tasks_and_metrics_and_the_same_for_a_seed() -> None:

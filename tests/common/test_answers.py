@@ -21,6 +21,7 @@ from common.answers import (
     render_completion,
     row_pattern,
     selection_pattern,
+    whole_characters,
 )
 from common.tasks import GAINS, TASKS, Task, render_prompt, template_fields
 
@@ -242,3 +243,7 @@ def test_numbered_products_are_read_back_from_the_prompt_whatever_their_titles_h
 )
 def test_the_last_upward_list_is_the_one_that_is_asked_about(prompt: str, items: dict[int, str]) -> None:
     assert numbered_items(prompt) == items
+
+
+def test_halves_of_surrogate_pairs_are_replaced_and_nothing_else() -> None:
+    assert whole_characters("a\ud83d\ude00b\U0001f600\0") == "a\ufffd\ufffdb\U0001f600\0"

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 
 from common import scoring
-from common.answers import gold, parse_completion, parse_text, render_completion
+from common.answers import gold, parse_completion, render_completion
 from common.scoring import MetricUnavailableError, bleu, jp_bleu, ndcg, rouge_l, score_answer, score_completion
 from common.tasks import TASKS, Task
+from eval_tasks.metrics.shopbench_parsers import parse_text
 
 WORDS = [
     *["brass", "lamp", "lamps", "running", "runs", "ran", "relational", "ponies", "caresses", "hopping", "5w", "e27", "usb-c"],

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eval_tasks.metrics.aggregate import task_score
-from eval_tasks.reporting.comparison import Model, Report, make_report
+from eval_tasks.metrics.task_scores import task_score
+from eval_tasks.reporting.comparison import EvaluatedModel, Report, make_report
 from eval_tasks.reporting.details import by_row, read_details
-from eval_tasks.reporting.results import metric_key, read_run
+from eval_tasks.reporting.results import read_run
+from eval_tasks.suites.suite import metric_key
 
 TIME = "2026-01-02T10-00-00.000001"
 
@@ -54,8 +55,8 @@ def write_run(
         results[key] = {name: score, "unparsable": sum(row.unparsable for row in rows) / len(rows), "other": 0.0}
         if name != "score":
             results[key][f"{name}_stderr"] = 0.01
-        computed = f"ShopBenchScore(metric={metric})" if name == "score" else f"TaskScore({task})"
-        configs[key] = {"original_num_docs": len(rows), "version": 1, "metrics": [{"sample_level_fn": computed}]}
+        metrics = [{"metric_name": name, "official_name": metric if name == "score" else name}]
+        configs[key] = {"original_num_docs": len(rows), "version": 1, "metrics": metrics}
         if details:
             write_details(folder / "details" / model / time / f"details_{key}_{time}.parquet", rows, name)
     content = {
@@ -101,9 +102,9 @@ BASELINE = {"model_config": {"model_name": "random", "model_definition_file_path
 """What the general config of a baseline's run has."""
 
 
-def model_of(folder: Path, name: str | None = None) -> Model:
+def model_of(folder: Path, name: str | None = None) -> EvaluatedModel:
     answers = {task: by_row(found) for task, found in read_details(folder).items()}
-    return Model(name or folder.name, read_run(folder), answers)
+    return EvaluatedModel(name or folder.name, read_run(folder), answers)
 
 
 def report_of(*folders: Path) -> Report:

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import UserError
-from eval_tasks.metrics.aggregate import AGGREGATES
+from eval_tasks.metrics.task_scores import AGGREGATES, task_score
 from eval_tasks.suites.ecinstruct_rows import read_rows
-from eval_tasks.suites.ecinstruct_scoring import BY_PLACE, GAINS, TASKS, Row, pattern, read, shown, value
-from eval_tasks.suites.shopbench_scoring import task_score
+from eval_tasks.suites.ecinstruct_scoring import BY_PLACE, GAINS, TASKS, EcinstructRow, parse_answer, pattern, value
+from eval_tasks.suites.suite import shown_answer
 from tests.eval_tasks.conftest import REPOSITORY, Lighteval
 
 CASES = json.loads((Path(__file__).parent / "cases" / "ecinstruct.json").read_text(encoding="utf-8"))
@@ -79,7 +79,7 @@ def write(path: Path, content: Any) -> Path:
     return path
 
 
-def rows_of(path: Path, instructions: str = "Diverse") -> tuple[dict[str, list[Row]], list[str]]:
+def rows_of(path: Path, instructions: str = "Diverse") -> tuple[dict[str, list[EcinstructRow]], list[str]]:
     """The rows, and what was told to be left out."""
     told: list[str] = []
     return read_rows(path, instructions, lambda what, reason: told.append(f"{what}: {reason}")), told
@@ -254,11 +254,15 @@ def test_what_is_not_ecinstructs_is_told_and_left_out(tmp_path: Path) -> None:
 # --- Scores ---
 
 
-def row_of(task: str, output: str, ood: bool = False) -> Row:
+def shown(row: EcinstructRow, text: str) -> str | None:
+    return shown_answer(f"ecinstruct:{row.task}", text, {"row": json.dumps(vars(row))})
+
+
+def row_of(task: str, output: str, ood: bool = False) -> EcinstructRow:
     letters = "ABCD"[: len(output.split(","))] if task == "query_product_rank" else "ABCDE"
     places = {letter: place for place, letter in enumerate(output.split(","))}
     gains = tuple(list(GAINS.values())[places[letter]] for letter in letters) if task == "query_product_rank" else ()
-    return Row(task, "?", output, ood, letters, gains)
+    return EcinstructRow(task, "?", output, ood, letters, gains)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
@@ -266,7 +270,7 @@ def test_an_answer_is_read_and_valued_as_worked_out_by_hand(case: dict[str, Any]
     row = row_of(case["task"], case["output"], case.get("ood", False))
 
     if "read" in case:
-        assert read(row, case["text"]) == case["read"]
+        assert parse_answer(row, case["text"]) == case["read"]
         assert (shown(row, case["text"]) is None) == (case["read"] is None)
     assert value(row, case["text"], strict=False) == pytest.approx(case["value"], abs=1e-12)
     assert value(row, case["text"], strict=True) == pytest.approx(case["strict"], abs=1e-12)
@@ -367,15 +371,15 @@ ALL_ROWS = [
 @pytest.mark.parametrize("row", ALL_ROWS, ids=lambda row: f"{row.task} {row.out_of_domain}")
 @settings(max_examples=30)
 @given(data=st.data())
-def test_what_a_pattern_allows_can_be_read(row: Row, data: st.DataObject) -> None:
+def test_what_a_pattern_allows_can_be_read(row: EcinstructRow, data: st.DataObject) -> None:
     if pattern(row):
         assert re.fullmatch(pattern(row), row.output)
-        assert read(row, data.draw(st.from_regex(pattern(row), fullmatch=True))) is not None
+        assert parse_answer(row, data.draw(st.from_regex(pattern(row), fullmatch=True))) is not None
 
 
 @pytest.mark.parametrize("row", ALL_ROWS, ids=lambda row: f"{row.task} {row.out_of_domain}")
 @given(text=st.text() | st.text('[]{},:"ABCDyesno \\attribute', max_size=60))
-def test_no_text_makes_reading_or_scoring_raise_and_no_score_leaves_0_to_1(row: Row, text: str) -> None:
+def test_no_text_makes_reading_or_scoring_raise_and_no_score_leaves_0_to_1(row: EcinstructRow, text: str) -> None:
     shown(row, text)
     for strict in (False, True):
         assert 0 <= task_score(TASKS[row.task].metric, [value(row, text, strict)]) <= 1 + 1e-12
@@ -396,7 +400,7 @@ def test_no_text_makes_reading_or_scoring_raise_and_no_score_leaves_0_to_1(row: 
     ],
     ids=["empty", "null", "control", "words", "brackets", "lists", "digits", "objects"],
 )
-def test_garbage_scores_0_within_a_second(row: Row, text: str) -> None:
+def test_garbage_scores_0_within_a_second(row: EcinstructRow, text: str) -> None:
     start = time.process_time()
 
     for strict in (False, True):
@@ -465,8 +469,7 @@ def test_a_run_of_the_console_script_scores_every_task(lighteval: Lighteval, mod
     assert all(content["results"][name].keys() >= {"score", "strict", "unparsable"} for name in names)
     for name, task in TASKS.items():
         metric = BY_PLACE if task.form == "order" else task.metric
-        told = content["config_tasks"][f"ecinstruct:{name}|0"]["metrics"][0]["sample_level_fn"]
-        assert told == f"EcinstructScore(metric={metric}, strict=False)"
+        assert content["config_tasks"][f"ecinstruct:{name}|0"]["metrics"][0]["official_name"] == metric
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from common.chat import Endpoint
 from common.errors import UserError
 from common.tasks import TASKS
 from eval_tasks.backends.answer_store import AnswerStore
-from eval_tasks.backends.prompts import Loaded, Prompt, Refused, parse_options
+from eval_tasks.backends.prompts import LoadedModel, Prompt, RefusedAnswer, parse_options
 from tests.chat_server import PASSING, Body, ChatServer, Cut, Fault, Stall, Status, chat_server, completion, said
 from tests.eval_tasks.conftest import Lighteval
 from tests.eval_tasks.rows import write_dataset
@@ -40,16 +40,16 @@ def prompts(count: int) -> list[Prompt]:
     return [Prompt((("user", f"Rate product {number}."),), "", 8, "shop:review_rating", "[1-5]") for number in range(count)]
 
 
-def loaded(server: ChatServer, monkeypatch: pytest.MonkeyPatch, key: str = KEY, **options: Any) -> Loaded:
-    from eval_tasks.endpoint_model import Model, load
+def loaded(server: ChatServer, monkeypatch: pytest.MonkeyPatch, key: str = KEY, **options: Any) -> LoadedModel:
+    from eval_tasks.endpoint_model import EndpointBackend, load
 
     monkeypatch.setenv("OPENAI_API_KEY", key)
     # Long, so that on a busy machine none is given up that was only late: it would be asked once more.
     pairs = {"model_name": "served", "base_url": server.url, "timeout": 60} | options
-    return load(parse_options(",".join(f"{name}={value}" for name, value in pairs.items()), Model.OPTIONS))
+    return load(parse_options(",".join(f"{name}={value}" for name, value in pairs.items()), EndpointBackend.OPTIONS))
 
 
-def texts(endpoint: Loaded, asked: list[Prompt], constrained: bool = False) -> list[str]:
+def texts(endpoint: LoadedModel, asked: list[Prompt], constrained: bool = False) -> list[str]:
     found = list(endpoint.answer(asked, None, constrained))
     assert sorted(place for place, _ in found) == list(range(len(asked))), "each prompt is answered once"
     return [text for _, text in sorted(found)]
@@ -146,7 +146,7 @@ def test_a_server_that_is_not_there_is_told(server: ChatServer, monkeypatch: pyt
 def test_what_was_answered_before_a_failure_is_kept_and_not_asked_again(
     server: ChatServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from eval_tasks.backends.lighteval_model import ask
+    from eval_tasks.backends.lighteval_model import answer_prompts
 
     asked, store = prompts(12), AnswerStore(tmp_path / "answers.sqlite")
     bad = asked[6].messages[-1][1]
@@ -155,11 +155,11 @@ def test_what_was_answered_before_a_failure_is_kept_and_not_asked_again(
     served = loaded(server, monkeypatch, concurrency=2, retries=0)
 
     with pytest.raises(UserError, match="gave no answer in 1 tries"):
-        ask(served, asked, None, False, store)
+        answer_prompts(served, asked, None, False, store)
     before = [prompt for prompt in server.asked() if prompt != bad]
     server.requests.clear()
 
-    assert ask(served, asked, None, False, store) == calm(asked)
+    assert answer_prompts(served, asked, None, False, store) == calm(asked)
     assert len(before) >= 6
     assert set(server.asked()) == {prompt.messages[-1][1] for prompt in asked} - set(before)
 
@@ -167,7 +167,7 @@ def test_what_was_answered_before_a_failure_is_kept_and_not_asked_again(
 def test_a_refused_prompt_is_recorded_so_and_told_again_when_resumed(
     server: ChatServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from eval_tasks.backends.lighteval_model import ask
+    from eval_tasks.backends.lighteval_model import answer_prompts
 
     asked, store = prompts(6), AnswerStore(tmp_path / "answers.sqlite")
     too_long = "This model's maximum context length is 2048 tokens. However, your prompt contains 4000 input tokens."
@@ -181,7 +181,7 @@ def test_a_refused_prompt_is_recorded_so_and_told_again_when_resumed(
     served = loaded(server, monkeypatch)
 
     for _ in range(2):
-        assert ask(served, asked, None, False, store) == ["", "", "", "", "", *calm(asked[5:])]
+        assert answer_prompts(served, asked, None, False, store) == ["", "", "", "", "", *calm(asked[5:])]
         said = "5 of 6 prompts were refused by the server (too long: 3, content filter: 2); they count as unparsable"
         assert said in capsys.readouterr().err
     assert len(server.requests) == 6
@@ -192,7 +192,7 @@ def test_an_empty_answer_is_an_answer(text: str | None, server: ChatServer, monk
     server.answer = lambda body: completion(text)
     (answer,) = texts(loaded(server, monkeypatch), prompts(1))
     assert answer == ""
-    assert not isinstance(answer, Refused)
+    assert not isinstance(answer, RefusedAnswer)
 
 
 def test_a_constrained_run_sends_each_pattern_as_vllm_takes_it(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,26 +232,26 @@ def test_a_server_that_refuses_patterns_is_told(server: ChatServer, monkeypatch:
     ],
 )
 def test_options_that_cannot_be_meant_are_told(options: str, environment: dict[str, str], sentence: str) -> None:
-    from eval_tasks.endpoint_model import Model, from_options
+    from eval_tasks.endpoint_model import EndpointBackend, from_options
 
     with pytest.raises(UserError, match=sentence):
-        from_options(parse_options(options, Model.OPTIONS), environment)
+        from_options(parse_options(options, EndpointBackend.OPTIONS), environment)
 
 
 def test_address_and_key_may_come_from_the_environment_and_the_key_shows_nowhere() -> None:
-    from eval_tasks.endpoint_model import Model, from_options
+    from eval_tasks.endpoint_model import EndpointBackend, from_options
 
     environment = {"OPENAI_BASE_URL": "http://h/v1/", "OPENAI_API_KEY": f" {KEY}\n"}
-    found = from_options(parse_options("m", Model.OPTIONS), environment)
+    found = from_options(parse_options("m", EndpointBackend.OPTIONS), environment)
     assert found == Endpoint("http://h/v1", "m", key=KEY)
     assert KEY not in repr(found)
 
 
 def test_an_adapter_is_to_be_named_as_the_server_does(tmp_path: Path) -> None:
-    from eval_tasks.endpoint_model import Model, load
+    from eval_tasks.endpoint_model import EndpointBackend, load
 
     with pytest.raises(UserError, match="names of its own for adapters"):
-        load(parse_options("model_name=m,base_url=http://h/v1", Model.OPTIONS), [tmp_path])
+        load(parse_options("model_name=m,base_url=http://h/v1", EndpointBackend.OPTIONS), [tmp_path])
 
 
 def test_a_run_of_lighteval_through_a_storm_scores_as_without_one_and_leaves_no_key_anywhere(

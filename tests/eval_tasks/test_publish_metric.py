@@ -44,7 +44,7 @@ ROWS: dict[str, Any] = {
     "tasks": ["review_rating", "query_product_ranking", "query_generation", "micro f1"],
 }
 RIGHT = {"predictions": ["4"], "references": ["4"], "tasks": "review_rating"}
-CHANGE = ("score_answer(task, parse_completion(task, text), answer)", "0.25")
+CHANGE = ("float(parsed == str(answer))", "0.25")
 
 
 @pytest.fixture(scope="module")

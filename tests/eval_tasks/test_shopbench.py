@@ -124,7 +124,7 @@ def test_garbage_scores_0_within_a_second(
     rows = tasks.load_rows(str(shopbench_file))
     for config in tasks.TASKS_TABLE:
         lines = [{"row": json.dumps(vars(row))} for row in rows if row.task == config.hf_subset]
-        docs = [tasks.prompt(line, f"{config.name}|0") for line in lines]
+        docs = [config.prompt_function(line, f"{config.name}|0") for line in lines]
         start = time.process_time()
         values = apply_metric([ModelResponse(text=[text])] * len(docs), docs, config.metrics)
         assert config.metrics[0].corpus_level_fn([row["score"] for row in values]) == {"score": 0}

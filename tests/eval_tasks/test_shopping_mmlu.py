@@ -13,12 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.answers import says_nothing
-from eval_tasks.metrics.aggregate import TASK_TYPES
+from eval_tasks.metrics.shopbench import TASK_TYPES
+from eval_tasks.metrics.shopbench_parsers import says_nothing
+from eval_tasks.metrics.task_scores import task_score
 from eval_tasks.suites.shopbench_patterns import pattern, right_answer
-from eval_tasks.suites.shopbench_scoring import Row, task_score
+from eval_tasks.suites.shopbench_rows import ShopBenchRow
+from eval_tasks.suites.shopbench_scoring import plain_scores, score_parsed
 from eval_tasks.suites.shopping_mmlu_rows import INSTRUCTION, read_rows
-from eval_tasks.suites.shopping_mmlu_scoring import read_answer, score_answers
+from eval_tasks.suites.shopping_mmlu_scoring import parse_answer
 from tests.eval_tasks.conftest import REPOSITORY, Lighteval
 from tests.eval_tasks.rows import write_lines
 
@@ -94,7 +96,7 @@ def write_targets(path: Path, *rows: tuple[str, Any]) -> Path:
     return write_lines(path, [{"input_field": prompt, "target_field": truth} for prompt, truth in rows])
 
 
-def rows_of(path: Path) -> tuple[dict[str, list[Row]], list[str]]:
+def rows_of(path: Path) -> tuple[dict[str, list[ShopBenchRow]], list[str]]:
     """The rows, and what was told to be left out."""
     told: list[str] = []
     return read_rows(path, lambda what, reason: told.append(f"{what}: {reason}")), told
@@ -168,7 +170,7 @@ def test_files_of_single_tasks_give_the_metric_by_their_folder_and_name(tmp_path
     assert told == []
     first, second = rows["other:asin_compatibility"]
     asked = 'Which complements a game?\n0. toy figure\n1. DV, recorder\n2. it\'s\n3. a "hair" iron\nAnswer: '
-    assert first == Row(INSTRUCTION + asked, 1, "other:asin_compatibility", "multiple-choice", "accuracy")
+    assert first == ShopBenchRow(INSTRUCTION + asked, 1, "other:asin_compatibility", "multiple-choice", "accuracy")
     assert second.truth == 2
     rating = rows["other:review_rating_prediction"][0]
     assert rating.prompt == f"{INSTRUCTION}Rate this on a scale of 1 to 5: Bright.\nAnswer: "
@@ -270,15 +272,19 @@ def test_unknown_files_are_told_and_left_out(tmp_path: Path) -> None:
 # --- Scores ---
 
 
-def row_of(metric: str, truth: Any) -> Row:
-    return Row("?", truth, "other:a", TASK_TYPES[metric], metric)
+def score_answers(rows: list[ShopBenchRow], texts: list[str]) -> list[float | list[float]]:
+    return plain_scores(score_parsed(rows, [parse_answer(row, text) for row, text in zip(rows, texts, strict=True)]))
+
+
+def row_of(metric: str, truth: Any) -> ShopBenchRow:
+    return ShopBenchRow("?", truth, "other:a", TASK_TYPES[metric], metric)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
 def test_an_answer_is_read_and_scored_as_worked_out_by_hand(case: dict[str, Any]) -> None:
     row = row_of(case["metric"], case["truth"])
 
-    assert read_answer(row, case["text"]) == case["read"]
+    assert parse_answer(row, case["text"]) == case["read"]
     assert score_answers([row], [case["text"]]) == [pytest.approx(case["score"], abs=1e-12)]
 
 
@@ -330,7 +336,7 @@ by_metric = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.metric)
 
 @by_metric
 @given(text=TEXTS)
-def test_no_text_makes_scoring_raise_and_no_score_leaves_0_to_1(row: Row, text: str) -> None:
+def test_no_text_makes_scoring_raise_and_no_score_leaves_0_to_1(row: ShopBenchRow, text: str) -> None:
     assert 0 <= task_score(row.metric, score_answers([row], [text])) <= 1 + 1e-12
 
 
@@ -340,7 +346,7 @@ def test_no_text_makes_scoring_raise_and_no_score_leaves_0_to_1(row: Row, text: 
     ["", "\0" * 9, "\x1b[31m\x07\x7f\u200b", "x " * 50_000, "9" * 100_000, "[" * 100_000],
     ids=["empty", "null", "control", "words", "digits", "brackets"],
 )
-def test_garbage_scores_0_within_a_second(row: Row, text: str) -> None:
+def test_garbage_scores_0_within_a_second(row: ShopBenchRow, text: str) -> None:
     score_answers([row], ["warm up"])  # tokenizers are loaded once
     start = time.process_time()
 
@@ -351,12 +357,12 @@ def test_garbage_scores_0_within_a_second(row: Row, text: str) -> None:
 
 @by_metric
 @given(data=st.data())
-def test_what_a_pattern_allows_can_be_read(row: Row, data: st.DataObject) -> None:
-    asked = Row(
+def test_what_a_pattern_allows_can_be_read(row: ShopBenchRow, data: st.DataObject) -> None:
+    asked = ShopBenchRow(
         f"Choose.\n{NUMBERED}" if row.metric == "hit rate@3" else "0. a\n1. b", row.truth, "a", row.task_type, row.metric
     )
     if pattern(asked):
-        assert not says_nothing(read_answer(asked, data.draw(st.from_regex(pattern(asked), fullmatch=True))))
+        assert not says_nothing(parse_answer(asked, data.draw(st.from_regex(pattern(asked), fullmatch=True))))
 
 
 # --- lighteval ---
@@ -419,7 +425,7 @@ def test_a_run_of_the_console_script_scores_every_task(lighteval: Lighteval, mod
     assert set(content["results"]) == {*names, "shopping_mmlu:_average|0", "all"}
     for name, metric in names.items():
         assert content["results"][name].keys() >= {"score", "unparsable"}
-        assert content["config_tasks"][name]["metrics"][0]["sample_level_fn"] == f"ShoppingMmluScore(metric={metric})"
+        assert content["config_tasks"][name]["metrics"][0]["official_name"] == metric
 
 
 @pytest.mark.parametrize(

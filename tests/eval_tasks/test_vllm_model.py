@@ -133,9 +133,9 @@ def same(first: list[str], second: list[str]) -> float:
 
 
 def from_endpoint(url: str, model: str, prompts: list[Prompt], limited: bool = False) -> list[str]:
-    from eval_tasks.endpoint_model import Model, load
+    from eval_tasks.endpoint_model import EndpointBackend, load
 
-    loaded = load(parse_options(f"model_name={model},base_url={url}", Model.OPTIONS))
+    loaded = load(parse_options(f"model_name={model},base_url={url}", EndpointBackend.OPTIONS))
     return [text for _, text in sorted(loaded.answer(prompts, None, limited))]
 
 
@@ -156,14 +156,14 @@ class TestWithVllm:
     def test_constrained_answers_match_their_patterns_and_are_those_of_the_transformers_backend(
         self, models: Models, constrained: Path
     ) -> None:
-        from eval_tasks.transformers_model import Model, load
+        from eval_tasks.transformers_model import TransformersBackend, load
 
         rows = details(constrained)
         limited = [row for row in rows if row.prompt.pattern]
         assert {row.prompt.task for row in limited} == {f"shop:{name}" for name in TASK_NAMES if name != "query_generation"}
         assert [row.text for row in limited if not re.fullmatch(row.prompt.pattern, row.text)] == []
 
-        here = load(parse_options(f"model_name={models.base},dtype=float32,max_length={SHORT}", Model.OPTIONS))
+        here = load(parse_options(f"model_name={models.base},dtype=float32,max_length={SHORT}", TransformersBackend.OPTIONS))
         found = [text for _, text in sorted(here.answer([row.prompt for row in rows], models.adapter, True))]
         assert [Said(row.prompt, text).parsed for row, text in zip(rows, found, strict=True)] == [row.parsed for row in rows]
 
@@ -234,10 +234,10 @@ def test_both_environments_hold_what_they_share_alike() -> None:
 
 
 def test_where_vllm_is_not_installed_the_command_for_it_is_told(tiny_llama: Path) -> None:
-    from eval_tasks.vllm_model import Model, load
+    from eval_tasks.vllm_model import VllmBackend, load
 
     with pytest.raises(UserError, match=r"vLLM cannot be imported here .*run make setup-vllm, and this with .venv-vllm/bin"):
-        load(parse_options(f"model_name={tiny_llama}", Model.OPTIONS))
+        load(parse_options(f"model_name={tiny_llama}", VllmBackend.OPTIONS))
 
 
 def test_the_share_of_memory_is_one() -> None:

@@ -12,9 +12,9 @@ import pytest
 from common.errors import UserError
 from common.tasks import TASKS
 from eval_tasks.backends import generation
-from eval_tasks.backends.generation import Writer, check_attention, chunks
+from eval_tasks.backends.generation import BatchGenerator, check_attention, chunks
 from eval_tasks.backends.prompts import Prompt, parse_options
-from eval_tasks.transformers_model import Model, load
+from eval_tasks.transformers_model import TransformersBackend, load
 from tests.tiny_llama import TEXT
 
 WORDS = TEXT.split()
@@ -32,8 +32,8 @@ def prompts(count: int, seed: int = 0, limits: tuple[int, ...] = (5, 12, 30)) ->
 
 
 @pytest.fixture(scope="module")
-def writer(tiny_llama: Path) -> Any:
-    return load(parse_options(f"model_name={tiny_llama},dtype=float32", Model.OPTIONS))
+def generator(tiny_llama: Path) -> Any:
+    return load(parse_options(f"model_name={tiny_llama},dtype=float32", TransformersBackend.OPTIONS))
 
 
 def one_at_a_time(folder: Path, asked: list[Prompt]) -> list[str]:
@@ -56,46 +56,48 @@ def in_order(answers: Iterator[tuple[int, str]], count: int) -> list[str]:
     return [text for _, text in sorted(found)]
 
 
-def test_answers_are_those_of_generate_on_one_prompt_at_a_time(writer: Any, tiny_llama: Path) -> None:
+def test_answers_are_those_of_generate_on_one_prompt_at_a_time(generator: Any, tiny_llama: Path) -> None:
     asked = prompts(40)
-    assert in_order(writer.answer(asked, None, False), 40) == one_at_a_time(tiny_llama, asked)
+    assert in_order(generator.answer(asked, None, False), 40) == one_at_a_time(tiny_llama, asked)
 
 
-def test_answers_do_not_depend_on_how_many_are_read_and_written_at_once(writer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_do_not_depend_on_how_many_are_read_and_written_at_once(
+    generator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = prompts(50, seed=1)
-    usual = in_order(writer.answer(asked, None, False), 50)
-    monkeypatch.setattr(generation, "READ_AT_ONCE", 90)
-    monkeypatch.setattr(generation, "WRITING_AT_ONCE", 6)
-    assert in_order(writer.answer(asked, None, False), 50) == usual
+    usual = in_order(generator.answer(asked, None, False), 50)
+    monkeypatch.setattr(generation, "PREFILL_TOKENS", 90)
+    monkeypatch.setattr(generation, "DECODED_ROWS", 6)
+    assert in_order(generator.answer(asked, None, False), 50) == usual
     monkeypatch.setattr(generation, "POSITIONS_AT_ONCE", 1)
-    assert in_order(writer.answer(asked, None, False), 50) == usual
+    assert in_order(generator.answer(asked, None, False), 50) == usual
 
 
-def test_the_buffers_of_rows_that_write_together_are_bounded(writer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_buffers_of_rows_that_write_together_are_bounded(generator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generation, "POSITIONS_AT_ONCE", 400)
-    monkeypatch.setattr(generation, "READ_AT_ONCE", 100)
+    monkeypatch.setattr(generation, "PREFILL_TOKENS", 100)
     sizes = []
-    whole = generation._join
+    whole = generation._merged
 
     def watched(parts: Any) -> Any:
-        flight = whole(parts)
-        if flight:
-            sizes.append(flight.buffers.filled.numel())
-        return flight
+        batch = whole(parts)
+        if batch:
+            sizes.append(batch.buffers.filled.numel())
+        return batch
 
-    monkeypatch.setattr(generation, "_join", watched)
-    list(writer.answer(prompts(60, seed=2), None, False))
+    monkeypatch.setattr(generation, "_merged", watched)
+    list(generator.answer(prompts(60, seed=2), None, False))
     assert sizes
     # What is there plus one reading, with room for the longest answer.
     assert max(sizes) < 3 * (400 + 100 + 16 * 100)
 
 
-def test_no_prompts_are_no_answers(writer: Any) -> None:
-    assert list(writer.answer([], None, False)) == []
+def test_no_prompts_are_no_answers(generator: Any) -> None:
+    assert list(generator.answer([], None, False)) == []
 
 
 def test_a_prompt_that_is_too_long_keeps_its_end(tiny_llama: Path) -> None:
-    short = load(parse_options(f"model_name={tiny_llama},dtype=float32,max_length=64", Model.OPTIONS))
+    short = load(parse_options(f"model_name={tiny_llama},dtype=float32,max_length=64", TransformersBackend.OPTIONS))
     (long,) = prompts(1, limits=(8,))
     beginning = replace(long, messages=(("user", "garden hose " * 200 + long.plain),))
     other = replace(long, messages=(("user", "coffee maker " * 300 + long.plain),))
@@ -103,11 +105,11 @@ def test_a_prompt_that_is_too_long_keeps_its_end(tiny_llama: Path) -> None:
     assert first == second
 
 
-def test_an_answer_ends_as_soon_as_its_reading_is_settled(writer: Any) -> None:
+def test_an_answer_ends_as_soon_as_its_reading_is_final(generator: Any) -> None:
     asked = [replace(prompt, max_new_tokens=30, task="shop:review_rating") for prompt in prompts(12, seed=3)]
     for text, free in zip(
-        in_order(writer.answer(asked, None, False), 12),
-        in_order(writer.answer([replace(prompt, task="") for prompt in asked], None, False), 12),
+        in_order(generator.answer(asked, None, False), 12),
+        in_order(generator.answer([replace(prompt, task="") for prompt in asked], None, False), 12),
         strict=True,
     ):
         assert free.startswith(text)
@@ -115,37 +117,38 @@ def test_an_answer_ends_as_soon_as_its_reading_is_settled(writer: Any) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["yes|no", "[1-5],[1-5],[1-5]", r"[^\n]+"])
-def test_constrained_answers_match_their_pattern(writer: Any, pattern: str) -> None:
+def test_constrained_answers_match_their_pattern(generator: Any, pattern: str) -> None:
     asked = [replace(prompt, pattern=pattern) for prompt in prompts(9, seed=4, limits=(30,))]
     assert (
-        not any(re.fullmatch(pattern, text) for text in in_order(writer.answer(asked, None, False), 9)) or pattern == r"[^\n]+"
+        not any(re.fullmatch(pattern, text) for text in in_order(generator.answer(asked, None, False), 9))
+        or pattern == r"[^\n]+"
     )
-    for text in in_order(writer.answer(asked, None, True), 9):
+    for text in in_order(generator.answer(asked, None, True), 9):
         assert re.fullmatch(pattern, text.removesuffix("\ufffd"))
 
 
-def test_rows_with_and_without_a_pattern_are_answered_together(writer: Any) -> None:
+def test_rows_with_and_without_a_pattern_are_answered_together(generator: Any) -> None:
     asked = [replace(prompt, pattern="yes|no" if number % 2 else "") for number, prompt in enumerate(prompts(12, seed=5))]
-    free, limited = (in_order(writer.answer(asked, None, constrained), 12) for constrained in (False, True))
+    free, limited = (in_order(generator.answer(asked, None, constrained), 12) for constrained in (False, True))
     assert free[::2] == limited[::2]
     assert set(limited[1::2]) <= {"yes", "no"}
 
 
-def test_a_pattern_that_is_none_is_told(writer: Any) -> None:
+def test_a_pattern_that_is_none_is_told(generator: Any) -> None:
     asked = [replace(prompts(1)[0], pattern="(unclosed")]
     with pytest.raises(UserError, match="cannot limit decoding"):
-        list(writer.answer(asked, None, True))
+        list(generator.answer(asked, None, True))
 
 
-def test_a_model_without_a_chat_template_reads_plain_text_and_ends_at_a_stop_sequence(writer: Any, tiny_llama: Path) -> None:
+def test_a_model_without_a_chat_template_reads_plain_text_and_ends_at_a_stop_sequence(generator: Any, tiny_llama: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from eval_tasks.backends.kv_buffers import NAME
+    from eval_tasks.backends.kv_buffers import ATTENTION
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
     tokenizer.chat_template = None
-    model = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype="float32", attn_implementation=NAME).eval()
-    plain = Writer(model, tokenizer, frozenset(), 2048)
+    model = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype="float32", attn_implementation=ATTENTION).eval()
+    plain = BatchGenerator(model, tokenizer, frozenset(), 2048)
     asked = [replace(prompt, max_new_tokens=20) for prompt in prompts(8, seed=6)]
     free = in_order(plain.answers(asked), 8)
     stop = free[0][3]

@@ -13,8 +13,8 @@ from common.errors import UserError
 from eval_tasks.backends import lighteval_model
 from eval_tasks.backends.answer_store import AnswerStore
 from eval_tasks.backends.generation import rendered
-from eval_tasks.backends.lighteval_model import as_prompt, ask, local_folder
-from eval_tasks.backends.prompts import Loaded, Prompt
+from eval_tasks.backends.lighteval_model import answer_prompts, local_folder, prompt_of
+from eval_tasks.backends.prompts import LoadedModel, Prompt
 
 
 class Echo:
@@ -43,16 +43,16 @@ def store(tmp_path: Path) -> AnswerStore:
 
 def test_answers_stand_where_their_prompts_do_and_equal_prompts_are_asked_once(store: AnswerStore) -> None:
     echo = Echo()
-    assert ask(Loaded(("echo",), echo), prompts("a b", "c d", "a b"), None, False, store) == ["b", "d", "b"]
+    assert answer_prompts(LoadedModel(("echo",), echo), prompts("a b", "c d", "a b"), None, False, store) == ["b", "d", "b"]
     assert sorted(echo.asked) == ["a b", "c d"]
 
 
 def test_what_is_kept_is_not_asked_again_and_other_weights_are(store: AnswerStore) -> None:
-    ask(Loaded(("echo", "weights 1"), Echo()), prompts("a b", "c d"), None, False, store)
+    answer_prompts(LoadedModel(("echo", "weights 1"), Echo()), prompts("a b", "c d"), None, False, store)
     again, other = Echo(), Echo()
-    assert ask(Loaded(("echo", "weights 1"), again), prompts("a b", "e f"), None, False, store) == ["b", "f"]
+    assert answer_prompts(LoadedModel(("echo", "weights 1"), again), prompts("a b", "e f"), None, False, store) == ["b", "f"]
     assert again.asked == ["e f"]
-    ask(Loaded(("echo", "weights 2"), other), prompts("a b"), None, False, store)
+    answer_prompts(LoadedModel(("echo", "weights 2"), other), prompts("a b"), None, False, store)
     assert other.asked == ["a b"]
 
 
@@ -61,25 +61,27 @@ def test_an_adapter_that_was_trained_again_is_asked_again(store: AnswerStore, tm
     adapter.mkdir()
     (adapter / "adapter_model.safetensors").write_bytes(b"weights 1")
     first, second, third = Echo(), Echo(), Echo()
-    ask(Loaded(("echo",), first), prompts("a b"), adapter, False, store)
-    ask(Loaded(("echo",), second), prompts("a b"), adapter, False, store)
+    answer_prompts(LoadedModel(("echo",), first), prompts("a b"), adapter, False, store)
+    answer_prompts(LoadedModel(("echo",), second), prompts("a b"), adapter, False, store)
     (adapter / "adapter_model.safetensors").write_bytes(b"weights 22")
-    ask(Loaded(("echo",), third), prompts("a b"), adapter, False, store)
+    answer_prompts(LoadedModel(("echo",), third), prompts("a b"), adapter, False, store)
     assert (len(first.asked), len(second.asked), len(third.asked)) == (1, 0, 1)
 
 
 def test_a_backend_that_breaks_down_loses_nothing_of_what_it_said(store: AnswerStore) -> None:
     texts = [f"word {number}" for number in range(50)]
     with pytest.raises(RuntimeError, match="the power went"):
-        ask(Loaded(("echo",), Echo(breaks_after=33)), prompts(*texts), None, False, store)
+        answer_prompts(LoadedModel(("echo",), Echo(breaks_after=33)), prompts(*texts), None, False, store)
     rest = Echo()
-    assert ask(Loaded(("echo",), rest), prompts(*texts), None, False, store) == [str(number) for number in range(50)]
+    assert answer_prompts(LoadedModel(("echo",), rest), prompts(*texts), None, False, store) == [
+        str(number) for number in range(50)
+    ]
     assert len(rest.asked) == 17
 
 
 def test_a_backend_that_leaves_prompts_out_is_told(store: AnswerStore) -> None:
     with pytest.raises(UserError, match="2 of 2 prompts were not answered"):
-        ask(Loaded(("silent",), lambda *_: iter(())), prompts("a", "b"), None, False, store)
+        answer_prompts(LoadedModel(("silent",), lambda *_: iter(())), prompts("a", "b"), None, False, store)
 
 
 def doc(**fields: object) -> Doc:
@@ -92,25 +94,25 @@ def test_a_prompt_is_what_lightevals_own_models_are_given(tiny_llama: Path) -> N
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
     shots = [Doc(query="Is it red?\nAnswer: ", choices=["no"], gold_index=0)]
     for asked in (doc(), doc(instruction="Answer yes or no.\n"), doc(fewshot_samples=shots)):
-        prompt = as_prompt(asked)
+        prompt = prompt_of(asked)
         assert rendered(tokenizer, prompt) == PromptManager(use_chat_template=True, tokenizer=tokenizer).prepare_prompt(asked)
         assert prompt.plain == PromptManager().prepare_prompt(asked)
 
 
 def test_a_prompt_has_the_limits_of_its_document() -> None:
-    prompt = as_prompt(doc(generation_size=8, stop_sequences=["\n"], specific={"pattern": "yes|no"}))
+    prompt = prompt_of(doc(generation_size=8, stop_sequences=["\n"], specific={"pattern": "yes|no"}))
     assert (prompt.max_new_tokens, prompt.stop, prompt.pattern, prompt.task) == (8, ("\n",), "yes|no", "shop:answerability")
-    assert as_prompt(doc()).pattern == ""
+    assert prompt_of(doc()).pattern == ""
 
 
 def test_several_answers_to_one_row_are_refused() -> None:
     with pytest.raises(UserError, match="asks for 4 answers"):
-        as_prompt(doc(num_samples=4))
+        prompt_of(doc(num_samples=4))
 
 
 def test_likelihoods_are_refused_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = CustomModelConfig(model_name=f"model_name=echo,cache_dir={tmp_path}", model_definition_file_path="echo.py")
-    model = lighteval_model.AnsweringModel(config, Loaded(("echo",), Echo()))
+    model = lighteval_model.Backend(config, LoadedModel(("echo",), Echo()))
     with pytest.raises(SystemExit):
         model.loglikelihood([doc()])
     assert "use lighteval accelerate for such a task" in " ".join(capsys.readouterr().err.split())
@@ -118,14 +120,14 @@ def test_likelihoods_are_refused_in_a_sentence(tmp_path: Path, capsys: pytest.Ca
 
 def test_results_name_the_model_and_not_its_options(tmp_path: Path) -> None:
     config = CustomModelConfig(model_name=f"model_name=org/echo,cache_dir={tmp_path}", model_definition_file_path="echo.py")
-    assert lighteval_model.AnsweringModel(config, Loaded(("echo",), Echo())).config.model_name == "org/echo"
+    assert lighteval_model.Backend(config, LoadedModel(("echo",), Echo())).config.model_name == "org/echo"
 
 
 def test_results_tell_which_weights_an_adapter_had(tmp_path: Path) -> None:
     def kept(*options: str) -> object:
         text = ",".join((f"model_name=org/echo,cache_dir={tmp_path}", *options))
         config = CustomModelConfig(model_name=text, model_definition_file_path="echo.py")
-        return lighteval_model.AnsweringModel(config, Loaded(("echo",), Echo())).config.model_dump()["adapter_sha256"]
+        return lighteval_model.Backend(config, LoadedModel(("echo",), Echo())).config.model_dump()["adapter_sha256"]
 
     adapter = tmp_path / "adapter"
     adapter.mkdir()

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from eval_tasks.backends.prompts import COMMON_OPTIONS, number, parse_options, shown_name, switch
+from eval_tasks.backends.prompts import COMMON_OPTIONS, bool_option, int_option, parse_options, shown_name
 
 
 def test_options_are_read_with_their_defaults() -> None:
@@ -35,16 +35,16 @@ def test_options_that_cannot_be_meant_are_told(text: str, said: str) -> None:
 
 
 def test_a_switch_is_true_or_false() -> None:
-    assert switch({"constrained": "True"}, "constrained") is True
-    assert switch({"constrained": "false"}, "constrained") is False
+    assert bool_option({"constrained": "True"}, "constrained") is True
+    assert bool_option({"constrained": "false"}, "constrained") is False
     with pytest.raises(UserError, match="is true or false, not 'yes'"):
-        switch({"constrained": "yes"}, "constrained")
+        bool_option({"constrained": "yes"}, "constrained")
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "many", ""])
 def test_a_number_is_whole_and_large_enough(value: str) -> None:
     with pytest.raises(UserError, match="whole number from 1 on"):
-        number({"max_length": value}, "max_length")
+        int_option({"max_length": value}, "max_length")
 
 
 def test_results_call_a_model_by_its_adapter_or_base_and_a_folder_by_its_last_part(tmp_path: Path) -> None:

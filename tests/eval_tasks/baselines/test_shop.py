@@ -11,34 +11,34 @@ from common.answers import gold, parse_completion
 from common.errors import UserError
 from common.scoring import ndcg, score_completion
 from common.tasks import TASKS, read_fields, render_prompt, template_fields
-from eval_tasks.baselines.encoders import Encoder, bm25, likeness, minilm, ranker, tfidf
+from eval_tasks.baselines.encoders import Encoder, bm25, minilm, ranker, similarity, tfidf
 from eval_tasks.baselines.shop import (
     BASELINES,
     LEAST_FOR_FOLDS,
-    answers,
+    baseline_answers,
     classify,
-    commonest,
-    copy,
-    guess_scores,
-    guesses,
+    copied_words,
+    expected_scores,
+    generate,
+    majority_answers,
+    nearest_completions,
     overlaps,
+    random_answers,
     rank,
-    recall,
     texts_of,
-    write,
 )
-from eval_tasks.baselines.template_rows import Question, question, unanswered
+from eval_tasks.baselines.template_rows import TemplateRow, prompt_row, template_row
 from tests.eval_tasks.questions import FIELDS, TITLES, answer_of, make_row
 
 GOOD, BAD = ("lovely", "superb", "perfect"), ("broken", "awful", "useless")
 FITS, FITS_NOT = "It is what the query asks for", "It has nothing to do with the query"
 
 
-def review(words: str, rating: int) -> Question:
-    return question(make_row("review_rating", str(rating), review=words, group=words))
+def review(words: str, rating: int) -> TemplateRow:
+    return template_row(make_row("review_rating", str(rating), review=words, group=words))
 
 
-def reviews(count: int) -> list[Question]:
+def reviews(count: int) -> list[TemplateRow]:
     rng = random.Random(0)
     return [
         review(f"A {rng.choice(GOOD if number % 2 else BAD)} {rng.choice(TITLES)} {number}", 5 if number % 2 else 1)
@@ -46,13 +46,13 @@ def reviews(count: int) -> list[Question]:
     ]
 
 
-def pair(query: str, product: str, fits: bool, turned: bool) -> Question:
+def pair(query: str, product: str, fits: bool, turned: bool) -> TemplateRow:
     options = [FITS_NOT, FITS] if turned else [FITS, FITS_NOT]
     label = options.index(FITS if fits else FITS_NOT)
-    return question(make_row("query_product_relation", str(label), query=query, product=product, options=options))
+    return template_row(make_row("query_product_relation", str(label), query=query, product=product, options=options))
 
 
-def pairs(titles: list[str]) -> list[Question]:
+def pairs(titles: list[str]) -> list[TemplateRow]:
     """Whether a product is what its query asks for shows in shared words only, and its number means nothing."""
     rng = random.Random(1)
     return [
@@ -61,11 +61,11 @@ def pairs(titles: list[str]) -> list[Question]:
     ]
 
 
-def share(rows: list[Question], said: list[str]) -> float:
+def share(rows: list[TemplateRow], said: list[str]) -> float:
     return mean(score_completion(row.task, text, row.answer) for row, text in zip(rows, said, strict=True))
 
 
-def encoder(rows: list[Question]) -> Encoder:
+def encoder(rows: list[TemplateRow]) -> Encoder:
     return tfidf(texts_of(rows))
 
 
@@ -82,38 +82,38 @@ def test_a_prompt_of_no_template_is_an_error() -> None:
     row = make_row("review_rating", "5")
     row["prompt"] = [{"role": "user", "content": "How many stars?"}]
     with pytest.raises(UserError, match="fits none of its templates: 'How many stars"):
-        question(row)
+        template_row(row)
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_gold_scores_one_and_every_baseline_can_be_read(name: str) -> None:
-    row = question(make_row(name, answer_of(name)))
+    row = template_row(make_row(name, answer_of(name)))
     assert score_completion(row.task, row.completion, row.answer) == pytest.approx(1)
-    train = [question(make_row(name, answer_of(name), template=1, review=title, query=title)) for title in TITLES]
+    train = [template_row(make_row(name, answer_of(name), template=1, review=title, query=title)) for title in TITLES]
     silent = {"ranking": {"majority"}, "retrieval": set()}.get(row.task.family, {"bm25"})
     for baseline in BASELINES:
-        said = answers(baseline, train, [row])
+        said = baseline_answers(baseline, train, [row])
         assert (said is None) == (baseline in silent)
         if said:
             assert parse_completion(row.task, said[0]) is not None
             assert 0 <= score_completion(row.task, said[0], row.answer) <= 1
-    assert 0 < guess_scores(train, [row], 0)[0] <= 1
+    assert 0 < expected_scores(train, [row], 0)[0] <= 1
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_answers_do_not_depend_on_what_is_right(name: str) -> None:
     """A baseline that looked at the answer would score too well, and nothing else would show it."""
-    train = [question(make_row(name, answer_of(name), template=1, review=title, query=title)) for title in TITLES]
-    row = question(make_row(name, answer_of(name)))
-    blind = unanswered(row.task, row.prompt)
+    train = [template_row(make_row(name, answer_of(name), template=1, review=title, query=title)) for title in TITLES]
+    row = template_row(make_row(name, answer_of(name)))
+    blind = prompt_row(row.task, row.prompt)
     for baseline in BASELINES:
-        assert answers(baseline, train, [blind]) == answers(baseline, train, [row])
+        assert baseline_answers(baseline, train, [blind]) == baseline_answers(baseline, train, [row])
 
 
 def test_without_rows_to_learn_from_only_guessing_has_an_answer() -> None:
-    row, text = question(make_row("also_buy", [1])), question(make_row("query_generation", "lamp"))
-    assert [name for name in BASELINES if answers(name, [], [row]) is not None] == ["random"]
-    assert answers("random", [], [text]) is None
+    row, text = template_row(make_row("also_buy", [1])), template_row(make_row("query_generation", "lamp"))
+    assert [name for name in BASELINES if baseline_answers(name, [], [row]) is not None] == ["random"]
+    assert baseline_answers("random", [], [text]) is None
 
 
 # --- Guessing ---
@@ -122,67 +122,67 @@ def test_without_rows_to_learn_from_only_guessing_has_an_answer() -> None:
 @pytest.mark.parametrize("name", ["product_relation", "review_rating", "answerability", "query_product_ranking", "also_buy"])
 def test_guesses_score_on_average_what_is_said_of_them(name: str) -> None:
     options = [f"statement {label}" for label in TASKS[name].labels]
-    row = question(make_row(name, [2, 3, 9] if name == "also_buy" else answer_of(name), options=options))
-    (expected,) = guess_scores([], [row], 0)
-    scores = [score_completion(row.task, (guesses([], [row], seed) or [""])[0], row.answer) for seed in range(2000)]
+    row = template_row(make_row(name, [2, 3, 9] if name == "also_buy" else answer_of(name), options=options))
+    (expected,) = expected_scores([], [row], 0)
+    scores = [score_completion(row.task, (random_answers([], [row], seed) or [""])[0], row.answer) for seed in range(2000)]
     deviation = (mean(score**2 for score in scores) - mean(scores) ** 2) ** 0.5
     assert mean(scores) == pytest.approx(expected, abs=4 * deviation / len(scores) ** 0.5)
 
 
 def test_a_guess_scores_its_expected_value() -> None:
-    choice = question(make_row("product_relation", "1", options=["a", "b", "c"]))
-    assert guess_scores([], [choice, review("fine", 4)], 0) == pytest.approx([1 / 3, 1 / 5])
-    assert guess_scores([], [question(make_row("also_buy", [2, 3, 9]))], 0) == [pytest.approx(3 / 15)]
+    choice = template_row(make_row("product_relation", "1", options=["a", "b", "c"]))
+    assert expected_scores([], [choice, review("fine", 4)], 0) == pytest.approx([1 / 3, 1 / 5])
+    assert expected_scores([], [template_row(make_row("also_buy", [2, 3, 9]))], 0) == [pytest.approx(3 / 15)]
 
 
 def test_a_guess_is_the_same_whichever_other_rows_are_asked() -> None:
     rows = [review(f"text {number}", 3) for number in range(30)]
-    said = guesses([], rows, 7)
+    said = random_answers([], rows, 7)
     assert said
-    assert guesses([], rows[::-1], 7) == said[::-1]
-    assert guesses([], rows, 8) != said
+    assert random_answers([], rows[::-1], 7) == said[::-1]
+    assert random_answers([], rows, 8) != said
     assert len(set(said)) == 5
 
 
 def test_a_guess_at_a_ranking_is_the_mean_of_all_orders() -> None:
     gains = [0.0, 1.0, 0.1, 0.01, 0.1]
     expected = mean(ndcg(order, gains) for order in permutations(range(1, 6)))
-    assert guess_scores([], [question(make_row("query_product_ranking", gains))], 0) == [pytest.approx(expected)]
+    assert expected_scores([], [template_row(make_row("query_product_ranking", gains))], 0) == [pytest.approx(expected)]
 
 
 def test_a_guess_at_a_text_is_drawn_from_train() -> None:
-    train = [question(make_row("query_generation", text)) for text in ("brass lamp", "teapot")]
-    asked = [question(make_row("query_generation", "teapot", product=f"teapot {number}")) for number in range(40)]
-    scores = guess_scores(train, asked, 0)
+    train = [template_row(make_row("query_generation", text)) for text in ("brass lamp", "teapot")]
+    asked = [template_row(make_row("query_generation", "teapot", product=f"teapot {number}")) for number in range(40)]
+    scores = expected_scores(train, asked, 0)
     assert set(scores) == {0.0, 1.0}
-    said = guesses(train, asked, 0) or []
+    said = random_answers(train, asked, 0) or []
     assert scores == [score_completion(row.task, text, row.answer) for row, text in zip(asked, said, strict=True)]
 
 
-# --- The commonest answer ---
+# --- The majority_answers answer ---
 
 
 def test_the_commonest_label_is_what_counting_says() -> None:
     train = [review(f"text {number}", rating) for number, rating in enumerate((4, 5, 4, 3, 4, 5))]
-    assert commonest(train, [review("new", 1), review("other", 4)]) == ["4", "4"]
+    assert majority_answers(train, [review("new", 1), review("other", 4)]) == ["4", "4"]
 
 
 def test_the_commonest_statement_keeps_its_meaning_whatever_its_number() -> None:
     train = [pair("a", f"{number}", number < 7, turned=number % 2 == 0) for number in range(10)]
     asked = [pair("b", "x", True, turned=False), pair("b", "y", True, turned=True)]
-    assert commonest(train, asked) == ["0", "1"]
+    assert majority_answers(train, asked) == ["0", "1"]
 
 
 def test_what_was_right_most_often_is_picked_first() -> None:
-    train = [question(make_row("next_query", [2], queries=["a", title, "c"], actions=[title])) for title in ("b", "b", "d")]
-    assert commonest(train, [question(make_row("next_query", [1], queries=["x", "d", "b"]))]) == ["3,2,1"]
+    train = [template_row(make_row("next_query", [2], queries=["a", title, "c"], actions=[title])) for title in ("b", "b", "d")]
+    assert majority_answers(train, [template_row(make_row("next_query", [1], queries=["x", "d", "b"]))]) == ["3,2,1"]
 
 
 def test_the_commonest_text_is_given_and_no_order_is_commonest() -> None:
-    train = [question(make_row("query_generation", text)) for text in ("lamp", "teapot", "lamp")]
-    assert commonest(train, train[:2]) == ["lamp", "lamp"]
-    ranking = question(make_row("query_product_ranking", [1.0, 0, 0, 0, 0]))
-    assert commonest([ranking], [ranking]) is None
+    train = [template_row(make_row("query_generation", text)) for text in ("lamp", "teapot", "lamp")]
+    assert majority_answers(train, train[:2]) == ["lamp", "lamp"]
+    ranking = template_row(make_row("query_product_ranking", [1.0, 0, 0, 0, 0]))
+    assert majority_answers([ranking], [ranking]) is None
 
 
 # --- Reading ---
@@ -202,7 +202,7 @@ def test_a_pair_is_told_by_what_its_texts_share_and_not_by_numbers() -> None:
 
 def test_only_what_a_row_lists_is_answered() -> None:
     train = [pair(title, title, fits, turned=False) for title in TITLES for fits in (True, False)]
-    asked = question(make_row("query_product_relation", "1", options=["never seen", FITS_NOT]))
+    asked = template_row(make_row("query_product_relation", "1", options=["never seen", FITS_NOT]))
     assert classify(train, [asked], encoder(train)) == ["1"]
 
 
@@ -227,7 +227,7 @@ def test_an_exact_title_is_ranked_first(name: str) -> None:
         products = rng.sample(TITLES, 5)
         gains = [1.0 if product == title else 0.0 for product in products]
         if any(gains):
-            rows.append(question(make_row("query_product_ranking", gains, query=title, products=products)))
+            rows.append(template_row(make_row("query_product_ranking", gains, query=title, products=products)))
     assert share(rows, rank(rows, ranker(name, TITLES))) == 1
 
 
@@ -242,40 +242,40 @@ def test_bm25_by_hand() -> None:
 
 
 def test_rankers_read_the_question_and_not_the_list() -> None:
-    row = question(make_row("query_product_ranking", [0, 0, 1.0, 0, 0]))
-    assert row.about() == ["desk lamp"]
-    assert question(make_row("next_title_amazon", "lamp")).about() == ["\n".join(FIELDS["products"])]
+    row = template_row(make_row("query_product_ranking", [0, 0, 1.0, 0, 0]))
+    assert row.texts() == ["desk lamp"]
+    assert template_row(make_row("next_title_amazon", "lamp")).texts() == ["\n".join(FIELDS["products"])]
 
 
 def test_embeddings_know_words_that_are_not_shared() -> None:
-    near, far = likeness("running shoes", ["sneakers for jogging", "stainless steel kettle"], minilm())
+    near, far = similarity("running shoes", ["sneakers for jogging", "stainless steel kettle"], minilm())
     assert near > far + 0.2
 
 
 def test_the_answer_of_the_nearest_row_is_recalled() -> None:
-    train = [question(make_row("query_generation", title.split()[1], product=f"{title}, large")) for title in TITLES]
-    asked = [question(make_row("query_generation", "?", product=f"small {title}")) for title in TITLES]
-    assert recall(train, asked, encoder(train)) == [title.split()[1] for title in TITLES]
+    train = [template_row(make_row("query_generation", title.split()[1], product=f"{title}, large")) for title in TITLES]
+    asked = [template_row(make_row("query_generation", "?", product=f"small {title}")) for title in TITLES]
+    assert nearest_completions(train, asked, encoder(train)) == [title.split()[1] for title in TITLES]
 
 
 def test_a_query_is_copied_from_the_title_where_that_is_right_more_often() -> None:
     train = [
-        question(make_row("query_generation", title, product=f"{title} {number} of 9 in a box"))
+        template_row(make_row("query_generation", title, product=f"{title} {number} of 9 in a box"))
         for number, title in enumerate(TITLES)
     ]
-    asked = [question(make_row("query_generation", "oak table", product="oak table for six persons"))]
-    assert write(train, asked, encoder(train)) == ["oak table"]
-    same = [question(make_row("query_generation", "a gift", product=title)) for title in TITLES]
-    assert write(same, asked, encoder(same)) == ["a gift"]
+    asked = [template_row(make_row("query_generation", "oak table", product="oak table for six persons"))]
+    assert generate(train, asked, encoder(train)) == ["oak table"]
+    same = [template_row(make_row("query_generation", "a gift", product=title)) for title in TITLES]
+    assert generate(same, asked, encoder(same)) == ["a gift"]
 
 
 def test_of_many_lines_the_one_that_answers_is_copied() -> None:
     snippets = ["It came late.", "The bulb is in the box, warm white.", "Nice colour."]
-    row = question(make_row("answer_generation", "yes", question="Is a bulb in the box?", snippets=snippets))
-    assert copy([row], encoder([row]), 6) == ["The bulb is in the box,"]
+    row = template_row(make_row("answer_generation", "yes", question="Is a bulb in the box?", snippets=snippets))
+    assert copied_words([row], encoder([row]), 6) == ["The bulb is in the box,"]
 
 
 def test_a_label_is_read_as_what_it_stands_for() -> None:
-    assert pair("a", "b", True, turned=True).meant() == FITS
-    assert review("x", 4).meant() == "4"
+    assert pair("a", "b", True, turned=True).meaning() == FITS
+    assert review("x", 4).meaning() == "4"
     assert gold(TASKS["review_rating"], review("x", 4).answer) == "4"

@@ -13,10 +13,10 @@ from eval_tasks.reporting.examples import AS_IT_IS, HEAD, TAIL, UNKNOWN, as_data
 from tests.eval_tasks.runs import Said, report_of, said, write_run
 
 
-def cases_of(*folders: Path, limit: int = 100, seed: int = 0) -> list[Any]:
+def examples_of(*folders: Path, limit: int = 100, seed: int = 0) -> list[Any]:
     report = report_of(*folders)
-    cases: list[Any] = as_data(report, draw(report, limit, seed))["cases"]
-    return cases
+    drawn: list[Any] = as_data(report, draw(report, limit, seed))["examples"]
+    return drawn
 
 
 @given(st.dictionaries(st.text(), st.integers(0, 50), min_size=1), st.integers(0, 200))
@@ -32,21 +32,21 @@ def test_shares_are_as_equal_as_the_tasks_are_large(sizes: dict[str, int], limit
 def test_few_rows_are_all_shown_in_their_order(tmp_path: Path) -> None:
     tasks = {"shop:also_buy": said(0.0, 1.0), "shop:answerability": said(1.0, 0.0)}
 
-    cases = cases_of(write_run(tmp_path / "a", tasks))
+    drawn = examples_of(write_run(tmp_path / "a", tasks))
 
-    assert [(task, number) for task, number, *_ in cases] == [(0, "0"), (0, "1"), (1, "0"), (1, "1")]
+    assert [(task, number) for task, number, *_ in drawn] == [(0, "0"), (0, "1"), (1, "0"), (1, "1")]
 
 
 def test_of_many_rows_some_are_drawn_from_every_task_by_the_seed(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", {"shop:also_buy": said(*range(30)), "shop:answerability": said(0.0, 1.0)})
     report = report_of(folder)
 
-    cases = draw(report, 10, seed=0)
+    drawn = draw(report, 10, seed=0)
 
-    assert [sum(task == name for task, _ in cases.chosen) for name in ("shop:also_buy", "shop:answerability")] == [8, 2]
-    assert cases.total == 32
-    assert cases == draw(report, 10, seed=0)
-    assert cases != draw(report, 10, seed=1)
+    assert [sum(task == name for task, _ in drawn.chosen) for name in ("shop:also_buy", "shop:answerability")] == [8, 2]
+    assert drawn.total == 32
+    assert drawn == draw(report, 10, seed=0)
+    assert drawn != draw(report, 10, seed=1)
 
 
 def test_an_answer_stands_with_its_text_reading_and_score_beside_the_others_of_its_row(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_an_answer_stands_with_its_text_reading_and_score_beside_the_others_of_i
     base = write_run(tmp_path / "a", {"shop:answerability": rows})
     tuned = write_run(tmp_path / "b", {"shop:answerability": rows[:1]})
 
-    assert cases_of(base, tuned) == [
+    assert examples_of(base, tuned) == [
         [0, "0", "p", "yes", [["yes, it is", "yes", 1.0], ["yes, it is", "yes", 1.0]]],
         [0, "1", "q", "no", [["yes", AS_IT_IS, 0.0], None]],
         [0, "2", "r", "no", [["who knows", None, 0.0], None]],
@@ -68,7 +68,7 @@ def test_an_answer_stands_with_its_text_reading_and_score_beside_the_others_of_i
 def test_thoughts_stand_behind_the_answer(tmp_path: Path) -> None:
     row = Said("p", "yes", 1.0, "yes", raw="<think>no</think>yes")
 
-    ((*_, answers),) = cases_of(write_run(tmp_path / "a", {"shop:answerability": [row]}))
+    ((*_, answers),) = examples_of(write_run(tmp_path / "a", {"shop:answerability": [row]}))
 
     assert answers == [["yes", AS_IT_IS, 1.0, "<think>no</think>"]]
 
@@ -78,7 +78,7 @@ def test_counts_of_a_row_are_shown_as_its_score(tmp_path: Path) -> None:
     specific = {"row": json.dumps(fields | {"task_type": "named_entity_recognition"})}
     row = Said("p", "brass", [1.0, 0.0, 1.0], "brass,lamp", specific=specific)
 
-    ((*_, ((text, read, score),)),) = cases_of(write_run(tmp_path / "a", {"shopbench:task4": [row]}, metric="micro f1"))
+    ((*_, ((text, read, score),)),) = examples_of(write_run(tmp_path / "a", {"shopbench:task4": [row]}, metric="micro f1"))
 
     assert (text, read, score) == ("brass", AS_IT_IS, 0.6667)
 
@@ -105,7 +105,7 @@ def test_a_row_has_a_score_of_its_own(metric: str, value: Any, unparsable: bool,
 def test_a_row_that_does_not_say_how_it_is_read_is_shown_all_the_same(specific: dict[str, str], tmp_path: Path) -> None:
     row = Said("p", "brass", 1.0, specific=specific)
 
-    ((*_, ((_, read, _),)),) = cases_of(write_run(tmp_path / "a", {"shopbench:task2": [row]}))
+    ((*_, ((_, read, _),)),) = examples_of(write_run(tmp_path / "a", {"shopbench:task2": [row]}))
 
     assert read == UNKNOWN
 
@@ -114,7 +114,7 @@ def test_a_long_text_loses_its_middle_and_says_how_much(tmp_path: Path) -> None:
     prompt = "a" * HEAD + "b" * 100_000 + "c" * TAIL
     folder = write_run(tmp_path / "a", {"shop:answerability": [Said(prompt, "yes", 1.0)]})
 
-    ((_, _, shown, *_),) = cases_of(folder)
+    ((_, _, shown, *_),) = examples_of(folder)
 
     assert shown == "a" * HEAD + "\n[… 100,000 characters left out …]\n" + "c" * TAIL
     assert draw(report_of(folder), 10, 0).shortened

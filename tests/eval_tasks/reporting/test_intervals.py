@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from eval_tasks.metrics.aggregate import AGGREGATES, micro_f1
+from eval_tasks.metrics.task_scores import AGGREGATES, micro_f1
 from eval_tasks.reporting import intervals
 from eval_tasks.reporting.intervals import TaskValues, interval, overall_interval, overall_paired, paired
 

@@ -89,7 +89,7 @@ def test_missing_answers_are_told_with_what_to_pass(tmp_path: Path) -> None:
     report = report_of(write_run(tmp_path / "a", LOW), write_run(tmp_path / "b", HIGH, details=False))
 
     assert notes(report) == [
-        "No answers were kept of b, so intervals come from lighteval's standard errors and there are no cases: "
+        "No answers were kept of b, so intervals come from lighteval's standard errors and there are no examples: "
         "evaluate with --save-details."
     ]
 

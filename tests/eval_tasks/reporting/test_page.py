@@ -62,8 +62,8 @@ def test_hostile_text_is_data_and_never_markup(tmp_path: Path) -> None:
     named = report_of(folder).models[0].__class__(name, report.models[0].run, report.models[0].answers)
     page = render(type(report)((named,), report.groups, report.means, report.mean), draw(report, 10, 0), 0).decode()
 
-    cases = data_of(page)["cases"]
-    assert [(prompt, gold, answer[0]) for _, _, prompt, gold, (answer,) in cases] == [
+    examples = data_of(page)["examples"]
+    assert [(prompt, gold, answer[0]) for _, _, prompt, gold, (answer,) in examples] == [
         (f"{text} {number}", text, text) for number, text in enumerate(HOSTILE)
     ]
     outside = re.sub(r"<(script|style)\b.*?</\1>", "", page, flags=re.DOTALL)
@@ -87,14 +87,14 @@ def test_a_page_without_answers_says_what_to_pass(tmp_path: Path) -> None:
     page = page_of(write_run(tmp_path / "run", {"shop:answerability": said(1.0)}, details=False))
 
     assert "These runs kept no answers: evaluate with --save-details." in page
-    assert data_of(page)["cases"] == []
+    assert data_of(page)["examples"] == []
 
 
 def test_the_rows_that_are_left_out_are_told(tmp_path: Path) -> None:
     page = page_of(write_run(tmp_path / "run", {"shop:answerability": said(*([1.0] * 30))}), limit=10)
 
     assert "10 of 30 rows, drawn evenly over the tasks with seed 0; 20 are left out" in page
-    assert len(data_of(page)["cases"]) == 10
+    assert len(data_of(page)["examples"]) == 10
 
 
 def test_rows_of_a_full_evaluation_fit_a_page_that_opens(tmp_path: Path) -> None:

@@ -52,6 +52,23 @@ def test_the_official_metric_of_a_suite_is_told(tmp_path: Path) -> None:
     assert run.scores["shopbench:task4"].value == pytest.approx(2 / 3)
 
 
+def test_results_of_an_earlier_version_that_do_not_name_the_metric_are_refused(tmp_path: Path) -> None:
+    """It wrote the name into the text of a function only. Tasks of the shop are called after their metric and stay readable."""
+    write_run(tmp_path, {"shop:also_buy": said(1.0), "shopbench:task2": said(1.0)})
+    (path,) = tmp_path.rglob("results_*.json")
+    document = json.loads(path.read_text())
+    for config in document["config_tasks"].values():
+        config["metrics"] = [{"metric_name": "score", "sample_level_fn": "ShopBenchScore(metric=accuracy)"}]
+    path.write_text(json.dumps(document))
+
+    with pytest.raises(UserError, match="shopbench:task2: the results do not name its metric"):
+        read_run(path)
+
+    del document["results"]["shopbench:task2|0"]
+    path.write_text(json.dumps(document))
+    assert read_run(path).scores["shop:also_buy"].metric == "hit_rate"
+
+
 def test_a_baseline_and_a_limit_are_told(tmp_path: Path) -> None:
     run = read_run(write_run(tmp_path, {"shop:also_buy": said(1.0, 0.0, 0.0)}, max_samples=2, **BASELINE))
 

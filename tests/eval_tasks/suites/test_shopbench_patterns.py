@@ -7,17 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.answers import says_nothing
-from eval_tasks.metrics.aggregate import TASK_TYPES
+from eval_tasks.metrics.shopbench import TASK_TYPES
+from eval_tasks.metrics.shopbench_parsers import says_nothing
 from eval_tasks.suites.shopbench_patterns import pattern, right_answer
-from eval_tasks.suites.shopbench_scoring import Row, read_answer, score_samples
+from eval_tasks.suites.shopbench_rows import ShopBenchRow
+from eval_tasks.suites.shopbench_scoring import parse_answer, score_samples
 
 TEN = "\n".join(f"{number}.aspect {number}" for number in range(1, 11))
 FIFTEEN = "\n".join(f"{number}. product {number}" for number in range(1, 16))
 
 
-def row_of(metric: str, truth: Any, prompt: str = "?") -> Row:
-    return Row(prompt, truth, "task1", TASK_TYPES[metric], metric)
+def row_of(metric: str, truth: Any, prompt: str = "?") -> ShopBenchRow:
+    return ShopBenchRow(prompt, truth, "task1", TASK_TYPES[metric], metric)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def row_of(metric: str, truth: Any, prompt: str = "?") -> Row:
         (row_of("rougel", "lamp", TEN), ""),
     ],
 )
-def test_a_pattern_allows_what_the_prompt_asks_for(row: Row, expected: str) -> None:
+def test_a_pattern_allows_what_the_prompt_asks_for(row: ShopBenchRow, expected: str) -> None:
     assert pattern(row) == expected
 
 
@@ -65,7 +66,7 @@ def test_three_numbers_of_the_list_are_picked(prompt: str, allowed: list[str], f
         (row_of("accuracy", 2), "2"),
     ],
 )
-def test_a_right_answer_has_the_form_that_is_asked_for(row: Row, text: str) -> None:
+def test_a_right_answer_has_the_form_that_is_asked_for(row: ShopBenchRow, text: str) -> None:
     assert right_answer(row) == text
 
 
@@ -87,5 +88,5 @@ def test_the_right_answer_matches_and_what_matches_can_be_read(prompt: str, of: 
     assert sample.score == pytest.approx(min(3, len(row.truth)) / len(row.truth) if row.metric == "hit rate@3" else 1)
     if found:
         assert re.fullmatch(found, right_answer(row))
-        assert not says_nothing(read_answer(row, data.draw(st.from_regex(found, fullmatch=True))))
+        assert not says_nothing(parse_answer(row, data.draw(st.from_regex(found, fullmatch=True))))
         assert not re.search(r"\(\?[^:]|\\[0-9]", found), "engines of automata have no lookaround and no backreference"

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from eval_tasks.metrics.aggregate import PACKAGED_SENTENCE_MODEL, sentence_model
-from eval_tasks.suites.shopbench_scoring import Row, parse_rows, read_rows, score
+from eval_tasks.metrics.embeddings import PACKAGED_SENTENCE_MODEL, sentence_model
+from eval_tasks.suites.shopbench_rows import ShopBenchRow, parse_rows, read_rows
+from eval_tasks.suites.shopbench_scoring import score
 from tests.eval_tasks.rows import shopbench_records, write_lines
 
 
-def rows_of(records: list[dict[str, Any]]) -> list[Row]:
+def rows_of(records: list[dict[str, Any]]) -> list[ShopBenchRow]:
     return parse_rows([(f"line {number}", record) for number, record in enumerate(records, start=1)], "rows")
 
 
@@ -59,7 +60,7 @@ def test_a_json_array_is_read_like_json_lines(tmp_path: Path, text: str) -> None
     path = tmp_path / "rows.json"
     path.write_text(text.format(one, one))
 
-    assert set(read_rows(path)) == {Row("?", "a", "task1", "generation", "rougel")}
+    assert set(read_rows(path)) == {ShopBenchRow("?", "a", "task1", "generation", "rougel")}
 
 
 def test_a_byte_order_mark_and_empty_lines_are_no_rows(tmp_path: Path) -> None:

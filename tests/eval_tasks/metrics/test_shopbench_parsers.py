@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.answers import PARSERS, parse_entities, says_nothing, whole_characters
+from eval_tasks.metrics.shopbench_parsers import PARSERS, parse_entities, says_nothing
 
 ANY_TEXT = st.text() | st.text(alphabet="0123456789,. ½²٣[]'\"()-\n", max_size=60)
 
@@ -76,7 +76,3 @@ def test_what_cannot_be_read_says_nothing(task_type: str, text: str) -> None:
 def test_an_empty_answer_says_nothing(task_type: str) -> None:
     assert says_nothing(PARSERS[task_type](" \n"))
     assert not says_nothing(PARSERS[task_type]("0"))
-
-
-def test_halves_of_surrogate_pairs_are_replaced_and_nothing_else() -> None:
-    assert whole_characters("a\ud83d\ude00b\U0001f600\0") == "a\ufffd\ufffdb\U0001f600\0"

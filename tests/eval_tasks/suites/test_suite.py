@@ -2,12 +2,13 @@
 
 import json
 import random
+from pathlib import Path
 
 import pytest
 
 from common.tasks import FAMILIES, TASKS
 from eval_tasks.suites import ecinstruct_scoring
-from eval_tasks.suites.names import family, parsed, place
+from eval_tasks.suites.suite import SUITES, Suite, family, place, shown_answer, task_title
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_tasks_are_placed_in_the_order_of_their_declaration_and_unknown_ones_las
     ],
 )
 def test_an_answer_is_shown_as_the_shops_parser_reads_it(task: str, text: str, shown: str | None) -> None:
-    assert parsed(task, text, {}) == shown
+    assert shown_answer(task, text, {}) == shown
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_an_answer_is_shown_as_the_shops_parser_reads_it(task: str, text: str, s
 def test_an_answer_is_shown_as_shopping_mmlus_script_reads_it(task_type: str, text: str, shown: str | None) -> None:
     row = {"prompt": "?", "truth": [1, 0, 0], "task": "concept:a", "task_type": task_type, "metric": ""}
 
-    assert parsed("shopping_mmlu:concept:a|0", text, {"row": json.dumps(row)}) == shown
+    assert shown_answer("shopping_mmlu:concept:a|0", text, {"row": json.dumps(row)}) == shown
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_an_answer_is_shown_as_shopping_mmlus_script_reads_it(task_type: str, te
 def test_an_answer_is_shown_as_shopbenchs_parser_reads_it(task_type: str, text: str, shown: str | None) -> None:
     row = {"prompt": "?", "truth": None, "task": "task1", "task_type": task_type, "metric": ""}
 
-    assert parsed("shopbench:task1|0", text, {"row": json.dumps(row)}) == shown
+    assert shown_answer("shopbench:task1|0", text, {"row": json.dumps(row)}) == shown
 
 
 @pytest.mark.parametrize(
@@ -118,11 +119,26 @@ def test_an_answer_is_shown_as_shopbenchs_parser_reads_it(task_type: str, text: 
     ],
 )
 def test_an_answer_is_shown_as_ecellms_script_reads_it(task: str, text: str, shown: str | None) -> None:
-    row = ecinstruct_scoring.Row(task.removesuffix("_ood"), "?", "A,B", letters="AB", gains=(1.0, 0.1))
+    row = ecinstruct_scoring.EcinstructRow(task.removesuffix("_ood"), "?", "A,B", letters="AB", gains=(1.0, 0.1))
 
-    assert parsed(f"ecinstruct:{task}|0", text, {"row": json.dumps(vars(row))}) == shown
+    assert shown_answer(f"ecinstruct:{task}|0", text, {"row": json.dumps(vars(row))}) == shown
 
 
 def test_a_suite_that_is_unknown_cannot_be_read() -> None:
     with pytest.raises(KeyError, match="gsm8k"):
-        parsed("gsm8k|0", "4", {})
+        shown_answer("gsm8k|0", "4", {})
+
+
+def test_a_task_is_called_by_its_title_or_its_name_without_the_suites() -> None:
+    assert task_title("shop:also_buy|0") == TASKS["also_buy"].title
+    assert task_title("ecinstruct:product_matching_ood") == "product matching ood"
+    assert task_title("gsm8k") == "gsm8k"
+
+
+@pytest.mark.parametrize("suite", SUITES.values(), ids=list(SUITES))
+def test_a_suites_rows_and_tasks_are_lightevals(suite: Suite) -> None:
+    """The file that lighteval is given has the suite's name, and reads its variable."""
+    file = Path(__file__).parents[3] / "eval_tasks" / f"{suite.name}.py"
+    assert f'SUITES["{suite.name}"]' in file.read_text(encoding="utf-8")
+    assert suite.variable in file.read_text(encoding="utf-8")
+    assert not suite.is_task("_average")

@@ -1,0 +1,116 @@
+"""ShopBench's rows and files of model outputs. Shopping MMLU's rows have the same form."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from common.answers import whole_characters
+from common.errors import UserError
+from eval_tasks.metrics.shopbench import TASK_TYPES, is_truth, wanted_truth
+from eval_tasks.metrics.shopbench_parsers import PARSERS
+from eval_tasks.suites.files import kind, read_records
+
+
+@dataclass(frozen=True)
+class ShopBenchRow:
+    """One row of ShopBench. `truth` is a number, a list or a text, as its metric needs it."""
+
+    prompt: str
+    truth: Any
+    task: str
+    task_type: str
+    metric: str
+
+
+@lru_cache(2**14)
+def row_of(text: str) -> ShopBenchRow:
+    """The row whose fields the text holds as JSON."""
+    return ShopBenchRow(**json.loads(text))
+
+
+def read_rows(path: Path) -> list[ShopBenchRow]:
+    """Rows of a ShopBench file, JSON lines or one JSON array. Raises UserError naming the row that is wrong."""
+    return parse_rows(read_records(path), str(path))
+
+
+def read_outputs(path: Path) -> list[str]:
+    """Texts of a file with one `{"output": "..."}` a line, in the order of the rows."""
+    outputs = []
+    for where, record in read_records(path):
+        if "output" not in record:
+            raise UserError(f'{path}, {where}: no "output"; write one {{"output": "..."}} for each row')
+        if not isinstance(record["output"], str):
+            raise UserError(f'{path}, {where}: "output" is {kind(record["output"])}; it must be a string')
+        outputs.append(record["output"])
+    return outputs
+
+
+def parse_rows(records: Sequence[tuple[str, dict[str, Any]]], source: str) -> list[ShopBenchRow]:
+    """Rows of raw records, each with the words that say where it stands in `source`."""
+    as_json = _texts_are_json([record for _, record in records])
+    rows = [_parse_row(record, as_json, f"{source}, {where}") for where, record in records]
+    metrics: dict[str, set[str]] = {}
+    for row in rows:
+        if not unknown(row):
+            metrics.setdefault(row.task, set()).add(row.metric)
+    for task, names in metrics.items():
+        if len(names) > 1 and "micro f1" in names:
+            raise UserError(f"{source}: {task} has rows of {' and '.join(sorted(names))}, which have no common mean")
+    return rows
+
+
+def _texts_are_json(records: Sequence[dict[str, Any]]) -> bool:
+    """True where a column of one type has forced every `output_field` into JSON text, texts in quotes among them."""
+
+    def is_json_text(record: dict[str, Any]) -> bool:
+        value = record.get("output_field")
+        try:
+            decoded = json.loads(value) if isinstance(value, str) else None
+        except (ValueError, RecursionError):
+            return False
+        return isinstance(decoded, str | list if record.get("task_type") == "generation" else str | list | int | float)
+
+    return all(is_json_text(record) for record in records if record.get("task_type") in list(PARSERS))
+
+
+def _parse_row(record: dict[str, Any], as_json: bool, where: str) -> ShopBenchRow:
+    for key in ("output_field", "task_name", "task_type", "metric"):
+        if key not in record:
+            raise UserError(f'{where}: no "{key}"; is this a ShopBench file?')
+    task, task_type, metric, truth = (record[key] for key in ("task_name", "task_type", "metric", "output_field"))
+    for key in ("task_name", "task_type", "metric"):
+        if not isinstance(record[key], str) or not record[key]:
+            raise UserError(f'{where}: "{key}" must be a string')
+    row = ShopBenchRow(str(record.get("input_field", "")), truth, task, task_type, metric)
+    if unknown(row):
+        return row
+    if TASK_TYPES[metric] != task_type:
+        raise UserError(
+            f"{where}: the metric {metric!r} scores {TASK_TYPES[metric]} rows, and this row's task_type is {task_type}"
+        )
+    if isinstance(truth, str) and (as_json or task_type != "generation"):
+        try:
+            truth = json.loads(truth)
+        except (ValueError, RecursionError):
+            raise UserError(f'{where}: "output_field" {truth!r} is no JSON; {task_type} needs {wanted_truth(metric)}') from None
+    if not is_truth(truth, metric):
+        raise UserError(f'{where}: "output_field" is {kind(truth)}; {metric} needs {wanted_truth(metric)}')
+    return replace(row, truth=_whole(truth))
+
+
+def unknown(row: ShopBenchRow) -> str | None:
+    """Why a row cannot be scored whatever its answer is: a task_type or metric that is not ShopBench's. None: it can."""
+    if row.task_type not in PARSERS:
+        return f"its task_type {row.task_type!r} is unknown; known are {', '.join(PARSERS)}"
+    if row.metric not in TASK_TYPES:
+        return f"its metric {row.metric!r} is unknown; known are {', '.join(TASK_TYPES)}"
+    return None
+
+
+def _whole(truth: Any) -> Any:
+    if isinstance(truth, list):
+        return [_whole(item) for item in truth]
+    return whole_characters(truth) if isinstance(truth, str) else truth
