@@ -10,7 +10,7 @@ from common.tasks import TASKS
 from eval_tasks.baselines.chance import chance
 from tests.eval_tasks.questions import make_row
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_a_choice_is_guessed_by_its_most_frequent_label() -> None:
