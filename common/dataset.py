@@ -246,7 +246,7 @@ def _checked(name: str, revision: str | None, option: str, kind: Kind) -> tuple[
     if own and revision and own != revision:
         raise UserError(f"{_given(name, option)} has the revision {own} behind its @, and {revision} is given too; give one")
     if not Path(name).exists() and looks_like_path(name):
-        raise UserError(f"{_given(name, option)} is neither a folder nor a Hub id such as org/name; {_HINTS[kind]}")
+        raise UserError(f"{_given(name, option)} is no file or folder here, and no Hub id such as org/name; check the path")
     return name, own or revision
 
 

@@ -147,7 +147,7 @@ def test_a_dataset_folder_with_the_columns_serves_as_well_as_a_file(
 @pytest.mark.parametrize(
     ("records", "sentence"),
     [
-        (None, "is no file, and no dataset that can be loaded"),
+        (None, "is no file or folder here, and no Hub id such as org/name"),
         ([], "the file is empty"),
         ([{"a": 1}], 'line 1: no "output_field"'),
         ([shopbench_records()[0] | {"input_field": ""}], 'a row has no "input_field"'),

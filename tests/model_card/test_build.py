@@ -385,7 +385,7 @@ BAD = {
     "no results": ({"--results": "data"}, "holds no results_"),
     "the same results twice": ({"--base-results": "tuned"}, "are the same"),
     "no manifest": ({"--data": "adapter"}, "holds no manifest.json"),
-    "neither folder nor id": ({"--data": "./gone"}, "neither a folder nor a Hub id"),
+    "neither folder nor id": ({"--data": "./gone"}, "is no file or folder here, and no Hub id such as org/name"),
     "out is a folder": ({"--out": "data"}, "is a folder"),
     "out is below a file": ({"--out": "data/manifest.json/README.md"}, "cannot write"),
     "base model is a path": ({"--base-model": "../x/y"}, "give --base-model org/name"),

@@ -330,13 +330,13 @@ def test_what_cannot_be_loaded_is_told_in_one_sentence(file: str, text: str, sen
     assert "\n" not in said
 
 
-def test_a_folder_that_there_is_not_is_refused_with_how_to_make_it(tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     place = tmp_path / "none"
     with pytest.raises(UserError) as refused:
         load_rows(str(place), None, "train", None, None)
     assert (
-        str(refused.value) == f"--dataset_name {place} is neither a folder nor a Hub id such as org/name; "
-        "give the --out of python -m dataset_builders.build, or its Hub id"
+        str(refused.value)
+        == f"--dataset_name {place} is no file or folder here, and no Hub id such as org/name; check the path"
     )
 
 

@@ -446,7 +446,7 @@ MISTAKES: dict[str, Case] = {
     "no model": (lambda base, rows, tmp: ["--dataset_name", rows, "--model_name_or_path", ""], "no base model"),
     "missing dataset folder": (
         lambda base, rows, tmp: ["--model_name_or_path", base, "--dataset_name", tmp / "none"],
-        "is neither a folder nor a Hub id",
+        "is no file or folder here, and no Hub id",
     ),
     "empty dataset folder": (
         lambda base, rows, tmp: ["--model_name_or_path", base, "--dataset_name", tmp],
