@@ -6,7 +6,7 @@ from pathlib import Path
 from common.dataset import Manifest, as_hub_id, read_manifest
 from common.errors import UserError
 from common.files import read_object, sha256_of
-from dataset_builders.publish import read_manifestset
+from dataset_builders.publish import read_dataset
 from eval_tasks.reporting.hub_dataset import read_runs
 from eval_tasks.reporting.model_metadata import check_rows, shop_scores
 from eval_tasks.reporting.results import read_run
@@ -64,7 +64,7 @@ def read_run_folder(
             raise UserError(
                 f"there is no {results}; evaluate with eval_tasks.run --names base,tuned, or say where the {name} results are"
             )
-    read_manifestset(run.dataset)
+    read_dataset(run.dataset)
     adapter_files(run.adapter)
     data = replace(read_manifest(str(run.dataset)), hub_id=str(run.dataset))  # the name in an error message
     _check_training_rows(run, data)
