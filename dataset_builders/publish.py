@@ -10,8 +10,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from common.commits import commit_folder
 from common.errors import UserError, plain_errors
-from common.hub import commit_folder, folder_files
+from common.files import folder_files
 from common.tasks import TASKS
 from dataset_builders.card import SPLITS, data_pattern
 from dataset_builders.dataset_files import CHECKSUMS, MANIFEST, check_checksums
@@ -170,7 +171,7 @@ def publish(data: Path, repo_id: str, private: bool = False, revision: str | Non
         dry_run=dry_run,
     )
     if not dry_run:
-        print(done.told)
+        print(done.summary)
         config = next((config.name for config in dataset.configs if config.name in TASKS), dataset.configs[0].name)
         at_revision = f', revision="{revision}"' if revision else ""
         print(f'load_dataset("{repo_id}", "{config}"{at_revision})')

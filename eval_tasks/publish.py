@@ -12,8 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from common.commits import BranchHead, commit_folder
 from common.errors import UserError, plain_errors
-from common.hub import Head, RepoType, commit_folder, every_file, hub_errors, repo_url
+from common.files import every_file
+from common.hub import RepoType, hub_errors, repo_url
 from eval_tasks.reporting.hub_dataset import RunFiles, card, public_name, read_runs, write_files
 from eval_tasks.reporting.model_metadata import SUITE, ModelScores, check_rows, shop_scores, with_model_index, write_entries
 from eval_tasks.reporting.results import Run, read_run
@@ -70,7 +72,7 @@ def publish(arguments: argparse.Namespace) -> None:
         if found:
             write_entries(scores, found, repo_url(arguments.repo_id, "dataset"))
             readme = partial(model_readme, found, arguments.model_repo.partition("/")[2])
-            (scores / CARD).write_bytes(readme(Head([], lambda path: b"")))
+            (scores / CARD).write_bytes(readme(BranchHead([], lambda path: b"")))
             commit(arguments, scores, arguments.model_repo, "model", f"Scores on {found.dataset}", readme)
 
 
@@ -80,7 +82,7 @@ def commit(
     repo_id: str,
     repo_type: RepoType,
     message: str,
-    readme: Callable[[Head], bytes],
+    readme: Callable[[BranchHead], bytes],
 ) -> None:
     """Puts all of the folder's files into the repository, with a README.md made of what is there, and tells it."""
     done = commit_folder(
@@ -95,10 +97,10 @@ def commit(
         dry_run=arguments.dry_run,
     )
     if not arguments.dry_run:
-        print(done.told)
+        print(done.summary)
 
 
-def card_of_all(repo_id: str, model: str, folder: Path, paths: Sequence[str], head: Head) -> bytes:
+def card_of_all(repo_id: str, model: str, folder: Path, paths: Sequence[str], head: BranchHead) -> bytes:
     """The card over what is in the repository already and what comes to it."""
     former = [path for path in head.paths if path not in paths]
     with tempfile.TemporaryDirectory() as scratch:
@@ -109,7 +111,7 @@ def card_of_all(repo_id: str, model: str, folder: Path, paths: Sequence[str], he
     return card(repo_id, model, run, [*former, *paths]).encode()
 
 
-def model_readme(found: ModelScores, name: str, head: Head) -> bytes:
+def model_readme(found: ModelScores, name: str, head: BranchHead) -> bytes:
     return with_model_index(head.text(CARD), found, name).encode()
 
 

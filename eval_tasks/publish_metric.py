@@ -11,9 +11,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from common.commits import commit_folder
 from common.errors import UserError, plain_errors
 from common.files import replaced
-from common.hub import commit_folder
 
 ROOT = Path(__file__).parents[1]
 NAME = "shop_score"
@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             dry_run=arguments.dry_run,
         )
     if not arguments.dry_run:
-        print(done.told)
+        print(done.summary)
 
 
 if __name__ == "__main__":

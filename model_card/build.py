@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from common.commits import BranchHead
 from common.dataset import as_hub_id, read_data
 from common.errors import UserError, plain_errors
-from common.hub import Head
 from eval_tasks.reporting.model_index import contradicted, over_former
 from eval_tasks.reporting.table import print_report
 from model_card.card import PLOT, render
@@ -67,7 +67,7 @@ def push(out: Path, facts: Facts, with_plot: bool, dry_run: bool) -> None:
 
     Scores in the former card's model-index that are not of this card stay.
     """
-    from common.hub import commit_folder
+    from common.commits import commit_folder
 
     repo_id = str(facts.repo_id)
     with tempfile.TemporaryDirectory() as staging:
@@ -78,10 +78,10 @@ def push(out: Path, facts: Facts, with_plot: bool, dry_run: bool) -> None:
         message = "Model card from measured results"
         commit = commit_folder(staging, repo_id, "model", message, contents={CARD: card}, dry_run=dry_run)
     if not dry_run:
-        print(commit.told)
+        print(commit.summary)
 
 
-def _card_over(text: str, facts: Facts, head: Head) -> bytes:
+def _card_over(text: str, facts: Facts, head: BranchHead) -> bytes:
     """The card to commit on this head; warns where the Hub's other form of scores says something else."""
     files = {path: head.text(path) for path in head.paths if path.startswith(".eval_results/")}
     scores = {task.name: round(facts.tuned.model.run.scores[f"{SHOP}:{task.name}"].value, 4) for task in facts.measured}

@@ -17,10 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common.account import check_writer
-from common.collection import LONGEST_TITLE, gather
+from common.collection import LONGEST_TITLE, update_collection
 from common.errors import UserError, plain_errors
-from common.hub import every_file, hub_errors, readable_size, repo_url, retried, signed_in
+from common.files import every_file, readable_size
+from common.hub import check_write_access, hub_errors, repo_url, retried, signed_in
 from release.run_folder import RunFolder, measured_weights, read_run_folder
 from release.secrets import check_nothing_private
 from release.stages import Repositories, Stage, items, quietly, repositories, stages
@@ -57,8 +57,8 @@ def publish_all(arguments: argparse.Namespace) -> None:
     check_hub(arguments.org, steps, run.base_model, arguments.private)
     rows = [push(steps, number) for number in range(len(steps))]
     with telling(steps, len(steps)):
-        gathered = gather(arguments.org, title, ABOUT, items(run, hub), arguments.private)
-    print_done([*rows, (COLLECTION, gathered.url, gathered.changed)])
+        collection = update_collection(arguments.org, title, ABOUT, items(run, hub), arguments.private)
+    print_done([*rows, (COLLECTION, collection.url, collection.changed)])
 
 
 def check_names(hub: Repositories, name: str, title: str) -> None:
@@ -88,7 +88,7 @@ def prepare(stage: Stage, run: RunFolder) -> tuple[int, int]:
 
 def check_hub(organisation: str, steps: Sequence[Stage], base_model: str, private: bool) -> None:
     """Raises UserError where the Hub would refuse a later stage, or somebody who sees one repository would not see another."""
-    check_writer(organisation)
+    check_write_access(organisation)
     with hub_errors(base_model):
         base = retried(partial(signed_in().model_info, base_model))
     if base.private and not private:

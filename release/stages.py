@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from common.collection import Item
-from common.hub import Head, RepoType, commit_folder, every_file, hub_errors, repo_url, retried, signed_in
+from common.collection import CollectionEntry
+from common.commits import BranchHead, commit_folder
+from common.files import every_file
+from common.hub import RepoType, hub_errors, repo_url, retried, signed_in
 from dataset_builders import publish as dataset_publish
 from eval_tasks import publish as results_publish
 from eval_tasks import publish_metric
@@ -71,14 +73,14 @@ def stages(run: RunFolder, hub: Repositories, private: bool) -> list[Stage]:
     ]
 
 
-def items(run: RunFolder, hub: Repositories) -> list[Item]:
+def items(run: RunFolder, hub: Repositories) -> list[CollectionEntry]:
     """What the Collection holds, in its order."""
     return [
-        Item(hub.space, "space", "The demo: base and tuned model side by side, and how each answer is read."),
-        Item(hub.model, "model", f"The LoRA adapter of {run.base_model}, with its scores."),
-        Item(hub.dataset, "dataset", "The instructions that it was trained and measured on."),
-        Item(hub.results, "dataset", "Scores, and every answer that they are of."),
-        Item(hub.metric, "space", "The metric, for the evaluate library: it scores answers to these tasks."),
+        CollectionEntry(hub.space, "space", "The demo: base and tuned model side by side, and how each answer is read."),
+        CollectionEntry(hub.model, "model", f"The LoRA adapter of {run.base_model}, with its scores."),
+        CollectionEntry(hub.dataset, "dataset", "The instructions that it was trained and measured on."),
+        CollectionEntry(hub.results, "dataset", "Scores, and every answer that they are of."),
+        CollectionEntry(hub.metric, "space", "The metric, for the evaluate library: it scores answers to these tasks."),
     ]
 
 
@@ -153,7 +155,7 @@ def _write_card(run: RunFolder, hub: Repositories, folder: Path, data: list[str]
     write_entries(folder, ModelScores(scores, times, hub.dataset, commit), repo_url(hub.results, "dataset"))
 
 
-def _beside_others(text: str, head: Head) -> bytes:
+def _beside_others(text: str, head: BranchHead) -> bytes:
     """The card, with the scores that others put into the metadata of the one that is there."""
     return over_former(text, head.text(CARD)).encode()
 

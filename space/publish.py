@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.commits import commit_folder
 from common.errors import UserError, plain_errors
 from common.files import replaced
-from common.hub import commit_folder
 from common.tasks import TASKS
 
 HERE = Path(__file__).parent
@@ -189,7 +189,7 @@ def publish(arguments: argparse.Namespace) -> None:
             dry_run=arguments.dry_run,
         )
         if not arguments.dry_run:
-            print(done.told)
+            print(done.summary)
         if arguments.backend == "endpoint":
             print("In the Space's settings it needs the variables BACKEND=endpoint, ENDPOINT_URL and ENDPOINT_BASE_MODEL.")
 

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from common import retry
 from tests.loopback_collections import described
 from tests.loopback_hub import Fault, LoopbackHub
 from tests.loopback_repos import Repo, StoredCommit, StoredFile
@@ -186,3 +187,17 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     yield Hub(app, listener.getsockname()[1], loop)
     server.should_exit = server.force_exit = True
     thread.join(timeout=10)
+
+
+@pytest.fixture
+def hub_client(hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hub:
+    """This process's huggingface_hub takes the loopback Hub for the Hub, as alice, and does not wait between attempts."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.0)
+    monkeypatch.setenv("HF_TOKEN", ALICE)
+    return hub

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from common.commits import Commit, commit_folder
 from common.errors import UserError, plain_errors
 from common.files import sha256_of
-from common.hub import Commit, commit_folder, hub_errors, retried, signed_in
+from common.hub import hub_errors, retried, signed_in
 from training.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 SUMMARY = "training_summary.json"
@@ -174,7 +175,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             arguments.dry_run,
         )
     if not arguments.dry_run:
-        print(done.told)
+        print(done.summary)
 
 
 if __name__ == "__main__":
