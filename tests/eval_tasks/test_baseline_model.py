@@ -106,9 +106,9 @@ def test_what_is_right_is_not_looked_at(name: str, make: Make, docs: list[Any]) 
     ("options", "sentence"),
     [
         ("gpt2", "there is no baseline 'gpt2'; give model_name=random, majority, tfidf, bm25, minilm"),
-        ("model_name=random,seed=one", "the model option seed is a whole number from 0 on, not 'one'"),
+        ("model_name=random,seed=one", "the model option seed must be a whole number of at least 0, not 'one'"),
         ("model_name=tfidf,adapter=org/a", "a baseline has no adapter; leave it out"),
-        ("model_name=tfidf,batch_size=4", "the model option 'batch_size' is unknown"),
+        ("model_name=tfidf,batch_size=4", "unknown model option 'batch_size'"),
     ],
 )
 def test_a_wrong_option_is_told_in_one_sentence(

@@ -156,10 +156,13 @@ def test_a_run_that_was_killed_goes_on_with_what_is_missing(run: Run, tiny_llama
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--adapter", "/no/adapter"], "/no/adapter is no folder here"),
-        (["--model", "/no/model", "--data", "DATA", "--out", "OUT"], "/no/model is no folder here"),
-        (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--option", "beams=4"], "'beams' is unknown"),
-        (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--option", "dtype=int8"], "dtype is one of auto"),
+        (
+            ["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--adapter", "/no/adapter"],
+            "--adapter /no/adapter is neither a folder nor a Hub id",
+        ),
+        (["--model", "/no/model", "--data", "DATA", "--out", "OUT"], "model_name=/no/model is neither a folder nor a Hub id"),
+        (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--option", "beams=4"], "unknown model option 'beams'"),
+        (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--option", "dtype=int8"], "dtype must be one of auto"),
         (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--tasks", "shop:rating|0"], "there is no 'shop:rating|0'"),
         (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--tasks", "shop:also_buy|x"], "there is no 'shop:also_buy|x'"),
     ],
