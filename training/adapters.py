@@ -30,7 +30,7 @@ NOT_COMBINED = ("use_dora", "modules_to_save", "trainable_token_indices", "targe
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter in a folder or on the Hub. `revision` is its commit on the Hub, None for a folder; `sha256` that of its weights."""
+    """An adapter that was found. `revision` is its commit on the Hub, None for a folder; `sha256` that of its weights."""
 
     name: str
     revision: str | None
