@@ -72,7 +72,7 @@ def shop_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """A finished training run: its output folder, what it printed, and where it was pushed."""
 
     folder: Path
@@ -81,7 +81,7 @@ class Run:
 
 
 @pytest.fixture(scope="session")
-def run(tiny_llama: Path, shop_rows: Path, hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tiny_llama: Path, shop_rows: Path, hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> TrainingRun:
     """Two steps with the recipe that comes along, on the tiny model, pushed to the loopback Hub."""
     home = tmp_path_factory.mktemp("training_run")
     folder, repo_id = home / "adapter", "org/trained-adapter"
@@ -98,7 +98,7 @@ def run(tiny_llama: Path, shop_rows: Path, hub: Hub, tmp_path_factory: pytest.Te
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return Run(folder, done.stdout + done.stderr, repo_id)
+    return TrainingRun(folder, done.stdout + done.stderr, repo_id)
 
 
 @pytest.fixture(scope="module")

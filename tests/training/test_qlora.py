@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.training.conftest import ROOT
-from training import sft
+from tests.training.trainers import prepare_trainer
 
 RECIPE = ROOT / "training" / "recipes" / "llama-3-8b-qlora.yaml"
 STEPS = 12
@@ -68,9 +68,7 @@ def make_trainer(base: Path, rows: Path, home: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(trl_utils, "_use_triton", trl_utils._use_triton)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", home / "cache")
-    script, args, model, data = sft.parse_arguments([*options(base, rows, home / "out"), *more])
-    train, validation, _ = sft.choose_rows(script, args, data)
-    return sft.make_trainer(args, model, sft.load_tokenizer(model, args), train, validation, data)
+    return prepare_trainer([*options(base, rows, home / "out"), *more])
 
 
 def test_gradients_are_the_same_after_an_evaluation(
@@ -116,7 +114,7 @@ def test_the_base_is_in_4_bits_and_only_the_adapter_is_trained(
     trained = {name: parameter.dtype for name, parameter in base.named_parameters() if parameter.requires_grad}
     assert len(trained) == 2 * 2 * 7
     assert all("lora_" in name for name in trained)
-    assert set(trained.values()) == {torch.bfloat16}, "as TRL has it on a quantised base, and as memory.py counts"
+    assert set(trained.values()) == {torch.bfloat16}, "as TRL has it on a quantised base"
 
 
 def test_the_loss_falls(trained: Trained) -> None:
