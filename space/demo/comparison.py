@@ -136,16 +136,16 @@ def answer_panel(
     title: str, model: str, task: Task, prompt: str, answer: ModelAnswer | None, example: PageExample | None
 ) -> AnswerPanel:
     """The column of one model. All its lines are there before the first token."""
-    if answer is None or answer.seconds is None:
-        text = "" if answer is None else answer.text
-        parsed = parse_partial(task, text)
+    answer = answer or ModelAnswer()
+    if answer.seconds is None:
+        parsed = parse_partial(task, answer.text)
         return AnswerPanel(
             title,
             model,
             task.family,
-            answer_lines(task, prompt, parsed, probabilities=answer and answer.probabilities),
-            raw_text=None if task.family == "generation" and parsed else text,
-            state="writing …" if text else "waiting …",
+            answer_lines(task, prompt, parsed, probabilities=answer.probabilities),
+            raw_text=None if task.family == "generation" and parsed else answer.text,
+            state="writing …" if answer.text else "waiting …",
             generating=True,
         )
     gold = None if example is None else example.answer

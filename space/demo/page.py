@@ -5,6 +5,7 @@ usual.
 """
 
 import os
+from typing import Any
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
@@ -54,7 +55,7 @@ def tab_order() -> list[Task]:
 
 
 def page(comparison: ModelComparison, dataset: DatasetReader | None) -> gr.Blocks:
-    queue = {"concurrency_limit": comparison.backend.max_concurrency, "concurrency_id": "model"}
+    queue: dict[str, Any] = {"concurrency_limit": comparison.backend.max_concurrency, "concurrency_id": "model"}
     with gr.Blocks(title="Shop tasks", analytics_enabled=False) as blocks:
         gr.HTML(
             "<h1>One model, an online shop's many tasks</h1>"
@@ -81,7 +82,8 @@ def page(comparison: ModelComparison, dataset: DatasetReader | None) -> gr.Block
         for task in tab_order():
             gr.api(task_endpoint(task, comparison), api_name=task.name, **queue)
         gr.api(raw_endpoint(comparison), api_name="answer", **queue)
-    return blocks.queue(max_size=QUEUE_SIZE, api_open=False)  # closed routes: no request bypasses the queue
+    blocks.queue(max_size=QUEUE_SIZE, api_open=False)  # closed routes: no request bypasses the queue
+    return blocks
 
 
 def status_of(comparison: ModelComparison) -> str:

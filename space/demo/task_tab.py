@@ -15,7 +15,7 @@ from .html import hint, prompt_block
 from .inputs import InputError, InputField, build_prompt, input_fields, wordings
 
 LIST_LINES, MAX_LINES = 4, 16
-EVENT_OPTIONS = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+EVENT_OPTIONS: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 STALE = "earlier"
 """CSS class of answers to other input than the form has now."""
 
@@ -141,10 +141,9 @@ def task_endpoint(task: Task, comparison: ModelComparison) -> ApiFunction:
     Optional are the options, which default to those of the first example, and fields that only some wordings name.
     """
     first = comparison.example_after(task.name, "")
-    required, optional = [], []
-    for field in input_fields(task):
-        everywhere = all(field in input_fields(task, number) for number in wordings(task))
-        (required if everywhere and field.name != "options" else optional).append(field)
+    everywhere = set.intersection(*(set(input_fields(task, number)) for number in wordings(task)))
+    required = [field for field in input_fields(task) if field in everywhere and field.name != "options"]
+    optional = [field for field in input_fields(task) if field not in required]
     fields = [*required, *optional]  # parameters with a default come last
 
     def answer(*values: Any) -> dict[str, Any]:
