@@ -15,6 +15,7 @@ from starlette.middleware import Middleware
 from common.tasks import TASKS, Task
 
 from . import ROOT, evaluation_tab
+from .api_endpoints import raw_endpoint, task_endpoint
 from .comparison import ModelComparison
 from .data_tab import data_tab
 from .dataset_pages import DatasetReader
@@ -22,7 +23,7 @@ from .examples import ExampleRows, read_examples
 from .html import status_line
 from .request_limits import RequestSizeLimit
 from .settings import SettingsError, make_backend, read_settings
-from .task_tab import EVENT_OPTIONS, raw_endpoint, task_endpoint, task_tab
+from .task_tab import EVENT_OPTIONS, task_tab
 
 FIRST_TABS = (
     "query_product_ranking",
