@@ -10,7 +10,7 @@ from common.answers import parse_completion
 from common.tasks import TASKS, Task
 
 from .answer_view import answer_lines, gold_lines, grade, offered_labels, parse_partial, unparsable_reason
-from .backend import AnswerRequest, Answers, Backend, BackendError, ModelAnswer
+from .backend import AnswerRequest, Answers, BackendError, ModelAnswer, ModelBackend
 from .dataset_pages import DatasetError, DatasetReader
 from .examples import Examples, PageExample, dataset_examples, prompt_key, read_examples
 from .html import AnswerPanel, alert, hint, panels, spoken
@@ -36,7 +36,7 @@ class FormExample:
 class ModelComparison:
     """The backend and the examples, shared by all of the page's functions. It stores nothing of any visitor."""
 
-    def __init__(self, backend: Backend, dataset: DatasetReader | None = None) -> None:
+    def __init__(self, backend: ModelBackend, dataset: DatasetReader | None = None) -> None:
         self.backend = backend
         self.examples = form_examples(read_examples())
         if dataset and dataset.is_local:
