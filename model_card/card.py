@@ -11,7 +11,8 @@ from eval_tasks.reporting.comparison import Line, Report
 from eval_tasks.reporting.model_index import eval_result
 from eval_tasks.reporting.notes import notes
 from eval_tasks.reporting.results import shown_time
-from eval_tasks.reporting.table import SUITES, metric_name, number, share, title
+from eval_tasks.reporting.table import metric_name, number, share, title
+from eval_tasks.suites.suite import SUITES
 from model_card import markdown, tables
 from model_card.conclusions import conclusions, headline
 from model_card.consistency import decoding, inconsistencies
@@ -42,18 +43,12 @@ LONGEST_NOTE = 4000
 """Characters."""
 
 
-SUITE_WORDS = {
-    "ecinstruct": "By the benchmark's own rules answers that cannot be read are left out: read its scores beside their share.",
-}
-"""Suite -> what a reader must know of its scores."""
-
-
 @dataclass(frozen=True)
 class OtherSuite:
     """Another benchmark's section: tables of means and of tasks, and the number of tasks."""
 
     title: str
-    words: str
+    note: str
     means: str
     tasks: str
     count: int
@@ -157,8 +152,8 @@ def other_suite(suite: SuiteComparison) -> OtherSuite:
         ("all tasks, mean", report.mean),
     ]
     return OtherSuite(
-        SUITES.get(suite.suite, suite.suite),
-        SUITE_WORDS.get(suite.suite, ""),
+        SUITES[suite.suite].title,
+        SUITES[suite.suite].note,
         tables.scores_table(report, means),
         tables.scores_table(report, tables.task_lines(report.lines)),
         len(report.lines),
