@@ -48,7 +48,7 @@ class OtherSuite:
     """Another benchmark's section: tables of means and of tasks, and the number of tasks."""
 
     title: str
-    words: str
+    note: str
     means: str
     tasks: str
     count: int

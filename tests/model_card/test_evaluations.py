@@ -136,7 +136,7 @@ BAD = {
     "two models": (
         {
             "a/results_1.json": '{"config_general": {"model_name": "x"}, "results": {"shop:also_buy|0": {"hit_rate": 1}}}',
-            "b/results_1.json": '{"config_general": {"model_name": "y"}, "results": {"shopbench:task1|0": {"score": 1}}}',
+            "b/results_1.json": '{"config_general": {"model_name": "y"}, "results": {"shop:next_query|0": {"hit_rate": 1}}}',
         },
         ["a", "b"],
         "hold results of x and y; give those of one model",
