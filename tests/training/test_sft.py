@@ -157,11 +157,12 @@ def test_a_run_leaves_the_base_as_it_was(run: TrainingRun, tiny_llama: Path, tmp
     assert (again / "model.safetensors").read_bytes() == (tiny_llama / "model.safetensors").read_bytes()
 
 
-def test_the_summary_says_what_was_done(run: TrainingRun, tiny_llama: Path) -> None:
+def test_the_summary_says_what_was_done(run: TrainingRun, tiny_llama: Path, shop_rows: Path) -> None:
     summary = json.loads((run.folder / "training_summary.json").read_text())
     assert set(summary) >= SUMMARY_KEYS
     assert summary["base_model"] == str(tiny_llama)
-    assert summary["dataset_fingerprint"] == "all of them"
+    configs = json.loads((shop_rows / "manifest.json").read_text())["configs"]
+    assert summary["dataset_fingerprint"] == configs["default"]["fingerprint"]
     assert summary["steps"] == 2
     assert summary["train_rows"] + summary["validation_rows"] == ROWS * len(COMPLETIONS)
     assert summary["validation_rows"] == 4, "groups of two rows stay whole, so of five at most four are held out"
