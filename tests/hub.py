@@ -200,7 +200,7 @@ def hub_client(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[H
         patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.endpoint + files)
         patch.setattr(constants, "HF_HUB_CACHE", str(tmp_path_factory.mktemp("hub_client")))
         patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        patch.setattr("common.hub.WAITS", (0.0, 0.0, 0.0))
+        patch.setattr("common.retry.FIRST_WAIT", 0.0)
         patch.setenv("HF_TOKEN", ALICE)
         patch.setenv("COLUMNS", "200")
         yield hub

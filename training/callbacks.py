@@ -16,8 +16,9 @@ from safetensors import SafetensorError
 from transformers import TrainerCallback
 from transformers.trainer_callback import ProgressCallback
 
+from common.commits import commit_folder
 from common.errors import UserError, first_line
-from common.hub import commit_folder, folder_files
+from common.files import folder_files
 from training.checkpoints import ON_THE_HUB, pack
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from common import hub as publisher
-from common.hub import commit_folder
+from common.commits import commit_folder
 from dataset_builders.dataset_files import write_checksums
 from dataset_builders.publish import read_dataset
 from tests import raw
@@ -238,20 +237,20 @@ REQUESTS = {
 @pytest.mark.parametrize("trouble", ["429", "500", "502", "cut before", "cut after"])
 @pytest.mark.parametrize("request_name", REQUESTS)
 def test_one_moment_of_trouble_at_any_request_costs_nothing(
-    tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch, request_name: str, trouble: str
+    tmp_path: Path, hub_client: Hub, request_name: str, trouble: str
 ) -> None:
-    monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(publisher, "WAITS", (0.0, 0.0, 0.0))
-    monkeypatch.setenv("HF_TOKEN", ALICE)
     repo_id = f"org/trouble-{request_name}-{trouble.replace(' ', '-')}"
     content = {"README.md": b"# Rows\n", "data.bin": repo_id.encode()}
     for name, data in content.items():
         (tmp_path / name).write_bytes(data)
     pattern = REQUESTS[request_name].format(repo_id)
-    fault = hub.fail(pattern, int(trouble), times=1) if trouble.isdecimal() else hub.cut(pattern, after="after" in trouble)
+    fault = (
+        hub_client.fail(pattern, int(trouble), times=1)
+        if trouble.isdecimal()
+        else hub_client.cut(pattern, after="after" in trouble)
+    )
     with fault as struck:
         assert commit_folder(tmp_path, repo_id, "dataset", "rows").changed
     assert struck.hits == 1
-    assert hub.commits(repo_id, "dataset") == ["rows"]
-    assert hub.files(repo_id, "dataset") == content
+    assert hub_client.commits(repo_id, "dataset") == ["rows"]
+    assert hub_client.files(repo_id, "dataset") == content

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from common import chat
+from common import retry
 from common.chat import Endpoint
 from common.errors import UserError
 from common.tasks import TASKS
@@ -33,7 +33,7 @@ def server() -> Iterator[ChatServer]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits of milliseconds before a retry."""
-    monkeypatch.setattr(chat, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.001)
 
 
 def prompts(count: int) -> list[Prompt]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from common.retry import ATTEMPTS
 from tests.hub import Hub
 from tests.training.runs import PADDED, Ended, Runs, read_log, steps_on_disk, words
 
@@ -143,7 +144,7 @@ def test_pushes_that_fail_are_told_and_the_training_goes_on(runs: Runs, pushed: 
     faults = [("impatient",), WAITED_FOR, ("pause_in_micro_batch", 1, str(marker))]
     going = runs.start(tmp_path / "out", *pushing(repo), faults=faults)
     going.wait_for(marker)
-    with hub.fail(COMMIT, 500, times=10):  # five tries each of the pushes of two checkpoints
+    with hub.fail(COMMIT, 500, times=2 * ATTEMPTS):  # the pushes of two checkpoints
         marker.unlink()
         ended = going.wait()
     assert ended.code == 0, ended.stderr
