@@ -164,9 +164,9 @@ def test_a_run_that_was_killed_goes_on_with_what_is_missing(evaluation: Run, tin
     [
         (
             ["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--adapter", "/no/adapter"],
-            "--adapter /no/adapter is neither a folder nor a Hub id",
+            "--adapter /no/adapter is no file or folder here",
         ),
-        (["--model", "/no/model", "--data", "DATA", "--out", "OUT"], "model_name=/no/model is neither a folder nor a Hub id"),
+        (["--model", "/no/model", "--data", "DATA", "--out", "OUT"], "model_name=/no/model is no file or folder here"),
         (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--option", "beams=4"], "unknown model option 'beams'"),
         (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--option", "dtype=int8"], "dtype must be one of auto"),
         (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--tasks", "shop:rating|0"], "there is no 'shop:rating|0'"),
