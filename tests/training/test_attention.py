@@ -1,4 +1,4 @@
-"""training/attention.py: rows behind one another attend as each would alone, alone in the function and in a whole model."""
+"""training/attention.py: packed rows attend as each would alone, in the function and in a whole model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -152,9 +152,9 @@ def test_a_sliding_window_that_is_shorter_than_a_row_is_refused() -> None:
     expected = row_by_row(*tensors, [6, 3])
     attended, _ = sdpa_varlen(torch.nn.Module(), *tensors, None, cu_seq_lens_q=boundaries, sliding_window=6)
     torch.testing.assert_close(attended, expected, atol=1e-5, rtol=1e-5)
-    with pytest.raises(ValueError, match="knows no sliding window; lower max_length to 5, or use sdpa"):
+    with pytest.raises(ValueError, match="has no sliding window; lower max_length to 5, or use sdpa"):
         sdpa_varlen(torch.nn.Module(), *tensors, None, cu_seq_lens_q=boundaries, sliding_window=5)
-    with pytest.raises(ValueError, match="knows no sliding window; lower max_length to 8, or use sdpa"):
+    with pytest.raises(ValueError, match="has no sliding window; lower max_length to 8, or use sdpa"):
         sdpa_varlen(torch.nn.Module(), *tensors, None, cu_seq_lens_q=boundaries, shared_prefix=6, sliding_window=8)
 
 
