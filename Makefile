@@ -29,8 +29,9 @@ OFFLINE ?= $(if $(filter $(OUT)/base,$(BASE_MODEL)),1,0)
 DEMO_ENV = HF_HUB_OFFLINE=$(OFFLINE) HF_HOME=$(abspath $(OUT))/cache HF_HUB_DISABLE_TELEMETRY=1 \
 	TOKENIZERS_PARALLELISM=false GRADIO_ANALYTICS_ENABLED=False SHOP_DATASET=$(abspath $(OUT))/dataset
 
-# Two workers with one compute thread each; a file's tests stay on one worker, and files start in the order of tests/conftest.py.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# Workers with one compute thread each; a file's tests stay on one worker, and files start in the order of tests/conftest.py.
+WORKERS ?= 2
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 define say
 	@printf '\n\033[1m== %s\033[0m\n' "$(1)"
