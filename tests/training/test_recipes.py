@@ -194,4 +194,3 @@ def test_the_second_of_two_nodes_is_told_from_the_first_on_the_command_line(rank
     args = launched(ROOT / "training" / "accelerate" / "two_nodes.yaml", *more)
     assert (args.num_machines, args.num_processes, args.machine_rank) == (2, 16, rank)
     assert (args.main_process_ip, args.main_process_port) == ("10.0.0.1", 29500)
-
