@@ -31,13 +31,6 @@ def task_rows(folder: Path, split: str) -> Rows:
     return {name: table.to_pylist() for name, table in read_split(str(folder), split).items()}
 
 
-def capped(rows: Rows, most: int | None) -> Rows:
-    """At most so many rows of each task: the same ones in whatever order they come."""
-    if most is None:
-        return rows
-    return {name: sorted(found, key=lambda row: _draw(row["sample_id"]))[:most] for name, found in rows.items()}
-
-
 def hold_out(train: Rows, seed: int, share: float = VALIDATION_SHARE) -> tuple[Rows, Rows]:
     """Rows to train on and rows held out, as the builder parts train and test.
 
