@@ -141,7 +141,7 @@ class ChatServer:
         self._lock = threading.Lock()
         self.closing = threading.Event()
 
-    def asked(self) -> list[str]:
+    def prompts(self) -> list[str]:
         return [request.prompt for request in self.requests]
 
     @contextmanager

@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from common.chat import Endpoint, PassingError, RequestRefused, complete, new_client
+from common.chat import Endpoint, RequestRefused, TransientError, complete, new_client
 from common.errors import UserError
 from common.retry import backoff
 from eval_tasks.backends.prompts import Prompt, RefusedAnswer
@@ -67,13 +67,13 @@ async def answer(client: Any, endpoint: Endpoint, prompt: Prompt, constrained: b
             raise UserError(
                 f"{endpoint.url} refuses the request ({refusal}){'; ' + CONSTRAINT_NEEDS if pattern else ''}"
             ) from None
-        except PassingError as failure:
+        except TransientError as failure:
             if tries > endpoint.retries:
                 raise UserError(
                     f"{endpoint.url} gave no answer in {tries} tries: {failure}. What was answered is kept: run the same "
                     "command when the server is well"
                 ) from None
-            await asyncio.sleep(backoff(tries, failure.wait))
+            await asyncio.sleep(backoff(tries, failure.retry_after))
             continue
         if completion.reason:
             return RefusedAnswer(completion.reason.partition(":")[0])

@@ -9,7 +9,7 @@ from sklearn.metrics import cohen_kappa_score
 from dataset_builders.labelling.agreement import UNREAD, measure
 from dataset_builders.labelling.plots import write_agreement
 from dataset_builders.labelling.votes import BOUNDS
-from tests.dataset_builders.labelling.asked import ranking, rating, relation, selection, vote
+from tests.dataset_builders.labelling.example_rows import ranking, rating, relation, selection, vote
 
 
 def test_labels_are_counted_by_what_they_say_in_each_prompt() -> None:

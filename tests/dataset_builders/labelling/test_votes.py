@@ -23,7 +23,7 @@ from dataset_builders.labelling.votes import (
     parse_bounds,
     rejection,
 )
-from tests.dataset_builders.labelling.asked import ranking, rating, relation, selection, vote
+from tests.dataset_builders.labelling.example_rows import ranking, rating, relation, selection, vote
 
 BEST = [0.0, 1.0, 0.1, 0.0, 0.01]
 
