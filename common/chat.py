@@ -135,7 +135,7 @@ async def complete(client: Any, endpoint: Endpoint, body: Mapping[str, Any]) -> 
         decoded = json.loads(reply.content)
     except (ValueError, RecursionError):
         shown = endpoint.hide(reply.content[:200].decode(errors="replace"))
-        raise TransientError(f"its reply is no JSON ({shown!r})") from None
+        raise TransientError(f"its reply is not JSON ({shown!r})") from None
     return read_completion(endpoint, decoded)
 
 
@@ -167,7 +167,7 @@ def read_completion(endpoint: Endpoint, reply: Any) -> Completion:
     if isinstance(refusal, str) and refusal and not text:
         return Completion("", f"refused: {first_line(ValueError(_without_surrogates(refusal)))[:300]}", False, *tokens)
     if not isinstance(text, str | None):
-        raise TransientError(f"its reply is no chat completion ({endpoint.hide(str(reply))[:200]!r})")
+        raise TransientError(f"its reply is not a chat completion ({endpoint.hide(str(reply))[:200]!r})")
     return Completion(_without_surrogates(text or ""), "", ending == "length", *tokens)
 
 
@@ -189,13 +189,13 @@ def read_error(endpoint: Endpoint, status: int, body: Any, headers: Mapping[str,
     code, message = (body.get("code"), body.get("message")) if isinstance(body, dict) else (None, body or "no reason given")
     reason = f"{status}: {first_line(ValueError(endpoint.hide(str(message))))[:300]}"
     if status in (401, 403):  # its message may hold a part of the key
-        raise UserError(f"{endpoint.url} does not let you in ({status}); set {endpoint.key_name} to a key for {endpoint.model}")
+        raise UserError(f"{endpoint.url} refuses the key ({status}); set {endpoint.key_name} to a key for {endpoint.model}")
     if status == 402 or code == "insufficient_quota":
         raise UserError(f"{endpoint.url}: the quota of this key is used up ({reason}); what was answered is kept")
     if status in TRANSIENT_STATUSES:
         wait = retry_after(headers)
         if wait and wait > LONGEST_RETRY_AFTER:
-            raise UserError(f"{endpoint.url} asks for a break of {wait:.0f} seconds; run the same command then")
+            raise UserError(f"{endpoint.url} asks to wait {wait:.0f} seconds; run the same command then")
         raise TransientError(reason, wait, busy=status == 429)
     if status == 413:
         return Completion("", "too long")

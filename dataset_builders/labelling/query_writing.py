@@ -68,7 +68,7 @@ class WrittenQueries:
     """Whether this is the reply to a second request."""
 
 
-def schema(fields: Sequence[str]) -> str:
+def query_schema(fields: Sequence[str]) -> str:
     """JSON schema of an answer, within what strict servers support; lengths are checked afterwards.
 
     Most servers write the fields in this order: the query first, then what builds on it.
@@ -87,7 +87,7 @@ def query_request(subject: QuerySubject, max_tokens: int | None = None, extra: s
         f"Answer as {json.dumps(dict.fromkeys(subject.fields, '...'))}",
     ]
     messages = (("system", SYSTEM), ("user", "\n".join(lines)))
-    return LabelRequest(messages, max_tokens or MAX_TOKENS, schema=schema(subject.fields), extra=extra)
+    return LabelRequest(messages, max_tokens or MAX_TOKENS, schema=query_schema(subject.fields), extra=extra)
 
 
 def second_request(first: LabelRequest, answer: str, reason: str) -> LabelRequest:

@@ -108,17 +108,17 @@ def test_no_more_requests_are_under_way_at_once_than_the_option_says(
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
-        (Status(401, f"Incorrect API key provided: {KEY}"), r"does not let you in \(401\); set OPENAI_API_KEY"),
-        (Status(403, "not yours"), r"does not let you in \(403\); set OPENAI_API_KEY"),
+        (Status(401, f"Incorrect API key provided: {KEY}"), r"refuses the key \(401\); set OPENAI_API_KEY"),
+        (Status(403, "not yours"), r"refuses the key \(403\); set OPENAI_API_KEY"),
         (Status(404, "The model `served` does not exist.", "model_not_found"), "knows no model 'served' .404: The model"),
         (Status(429, "You exceeded your current quota", "insufficient_quota"), "the quota of this key is used up"),
-        (Status(429, headers={"Retry-After": "3600"}), "asks for a break of 3600 seconds"),
+        (Status(429, headers={"Retry-After": "3600"}), "asks to wait 3600 seconds"),
         (Status(400, "temperature must be 1"), r"refuses the request \(400: temperature must be 1\)$"),
         (Status(500, f"key {KEY} broke it"), "gave no answer in 3 tries: 500: key … broke it. What was answered is kept"),
         (Cut(), "gave no answer in 3 tries: it cannot be reached"),
         (Stall(30), "gave no answer in 3 tries: no reply within 1 seconds"),
-        (Body(b"{"), "gave no answer in 3 tries: its reply is no JSON"),
-        (Body(f"<p>{KEY}</p>".encode(), "text/html"), "gave no answer in 3 tries: its reply is no JSON .'<p>…</p>"),
+        (Body(b"{"), "gave no answer in 3 tries: its reply is not JSON"),
+        (Body(f"<p>{KEY}</p>".encode(), "text/html"), "gave no answer in 3 tries: its reply is not JSON .'<p>…</p>"),
     ],
 )
 def test_what_does_not_pass_ends_the_run_in_one_sentence_without_the_key(
@@ -215,15 +215,15 @@ def test_an_answer_that_was_cut_at_its_limit_need_not_match_its_pattern(
 
 def test_a_server_that_refuses_patterns_is_told(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     server.always = Status(400, "Unrecognized request argument supplied: structured_outputs")
-    with pytest.raises(UserError, match=r"structured_outputs\); constrained=true needs a server that knows vLLM's"):
+    with pytest.raises(UserError, match=r"structured_outputs\); constrained=true needs a server with vLLM's"):
         texts(loaded(server, monkeypatch), prompts(1), constrained=True)
 
 
 @pytest.mark.parametrize(
     ("options", "environment", "sentence"),
     [
-        ("model_name=m", {}, "base_url is the server's address"),
-        ("model_name=m,base_url=localhost:8000", {}, "base_url is the server's address"),
+        ("model_name=m", {}, "base_url must be the server's URL"),
+        ("model_name=m,base_url=localhost:8000", {}, "base_url must be the server's URL"),
         ("model_name=m,base_url=http://h/v1,revision=main", {}, "leave the model option revision out"),
         ("model_name=m,base_url=http://h/v1,concurrency=0", {}, "concurrency must be a whole number of at least 1"),
         ("model_name=m,base_url=http://h/v1", {"OPENAI_API_KEY": "sk-\u00e4"}, "characters that no key has"),
@@ -248,7 +248,7 @@ def test_address_and_key_may_come_from_the_environment_and_the_key_shows_nowhere
 def test_an_adapter_is_to_be_named_as_the_server_does(tmp_path: Path) -> None:
     from eval_tasks.endpoint_model import EndpointBackend, load
 
-    with pytest.raises(UserError, match="names of its own for adapters"):
+    with pytest.raises(UserError, match="serves adapters under their own names"):
         load(parse_options("model_name=m,base_url=http://h/v1", EndpointBackend.OPTIONS), [tmp_path])
 
 
@@ -308,6 +308,6 @@ def test_a_run_of_lighteval_ends_without_a_traceback_where_the_server_does_not_l
     )
 
     assert done.returncode == 2
-    assert f"error: {server.url} does not let you in (401)" in done.stderr
+    assert f"error: {server.url} refuses the key (401)" in done.stderr
     assert "Traceback" not in done.stderr
     assert KEY not in done.stdout + done.stderr

@@ -145,7 +145,7 @@ def test_every_line_that_is_no_answer_is_counted_with_its_reason_and_asked_again
             "no completion, status 429": 1,
             "no completion, status 200": 1,
             "no reply: batch_expired": 1,
-            "the batch does not let you in (401); set OPENAI_API_KEY to a key for m": 1,
+            "the batch refuses the key (401); set OPENAI_API_KEY to a key for m": 1,
             "the reply to no request of this run": 1,
             "not a line of a batch's output": 6,
         }

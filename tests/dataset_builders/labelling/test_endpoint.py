@@ -252,12 +252,12 @@ def test_a_prompt_that_the_server_fails_at_again_and_again_is_rejected_and_asked
 
 
 LASTING: dict[str, Fault] = {
-    r"does not let you in \(401\); set SHOP_KEY to a key for served": Status(401, f"Incorrect API key provided: {KEY}"),
-    r"does not let you in \(403\)": Status(403, "not yours"),
+    r"refuses the key \(401\); set SHOP_KEY to a key for served": Status(401, f"Incorrect API key provided: {KEY}"),
+    r"refuses the key \(403\)": Status(403, "not yours"),
     "knows no model 'served' .404: The model `served` does not exist": Status(404, "The model `served` does not exist."),
     "the quota of this key is used up": Status(429, "You exceeded your current quota", "insufficient_quota"),
     "the quota of this key is used up ": Status(402, "Insufficient Balance"),
-    "asks for a break of 3600 seconds": Status(429, headers={"Retry-After": "3600"}),
+    "asks to wait 3600 seconds": Status(429, headers={"Retry-After": "3600"}),
     r"refuses the requests \(400: Unknown parameter: 'response_format'\); leave out what it refuses": Status(
         400, "Unknown parameter: 'response_format'."
     ),
@@ -266,8 +266,8 @@ LASTING: dict[str, Fault] = {
     ),
     "gave no answer in 3 tries: no reply within 1 seconds": Stall(30),
     "gave no answer in 3 tries: it cannot be reached": Cut(),
-    "gave no answer in 3 tries: its reply is no JSON": Body(b"<html>a proxy speaks</html>", "text/html"),
-    "gave no answer in 3 tries: its reply is no chat completion": Body(b'{"choices": []}'),
+    "gave no answer in 3 tries: its reply is not JSON": Body(b"<html>a proxy speaks</html>", "text/html"),
+    "gave no answer in 3 tries: its reply is not a chat completion": Body(b'{"choices": []}'),
 }
 
 
@@ -306,7 +306,7 @@ def test_what_was_under_way_when_the_run_ended_is_kept(server: ChatServer, tmp_p
     requests = label_requests(12)
     server.seconds = 0.1
     server.faults[prompt(requests[6])] = [Status(401)]
-    with pytest.raises(UserError, match=r"does not let you in .* (\d+) new replies are kept") as raised:
+    with pytest.raises(UserError, match=r"refuses the key .* (\d+) new replies are kept") as raised:
         replies_of(server, requests, tmp_path, concurrency=4)
     kept = int(re.findall(r"(\d+) new replies", str(raised.value))[0])
     assert kept == len(server.requests) - 1

@@ -1,11 +1,10 @@
-"""What a model is told to write queries for, and which of its answers can be used."""
+"""Requests for queries, and which answers can be used."""
 
 import json
 from collections import Counter
 from typing import Any
 
 import pytest
-from dataset_builders.labelling.structured import fault
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,11 +19,11 @@ from dataset_builders.labelling.query_writing import (
     QuerySubject,
     query_request,
     query_rows,
+    query_schema,
     read_queries,
-    schema,
     second_request,
 )
-from dataset_builders.labelling.requests import LabelReply
+from dataset_builders.labelling.requests import LabelReply, schema_fault
 from dataset_builders.recipes.query_lists import COMPLEMENTS, NARROWING, SUBSTITUTES
 
 VIEWED = QuerySubject("k1", "Title: Red mug\nBrand: Acme", label=False)
@@ -47,19 +46,19 @@ def answer(subject: QuerySubject, **changes: Any) -> str:
 @pytest.mark.parametrize(("subject", "fields"), [(VIEWED, ("query",)), (LABEL, tuple(GOOD)), (SEARCH, LIST)])
 def test_what_is_asked_for_hangs_on_what_there_is(subject: QuerySubject, fields: tuple[str, ...]) -> None:
     assert subject.fields == fields
-    requests = query_request(subject)
-    told = [line.partition(":")[0] for line in requests.messages[-1][1].splitlines() if line.startswith("- ")]
+    request = query_request(subject)
+    told = [line.partition(":")[0] for line in request.messages[-1][1].splitlines() if line.startswith("- ")]
     assert ", ".join(told).replace("- ", "") == ", ".join(fields)
-    assert json.loads(requests.schema)["required"] == list(json.loads(requests.schema)["properties"]) == list(fields)
-    assert fault(requests.schema, answer(subject)) == ""
+    assert json.loads(request.schema)["required"] == list(json.loads(request.schema)["properties"]) == list(fields)
+    assert schema_fault(request.schema, answer(subject)) == ""
 
 
 def test_the_schema_holds_an_answer_to_its_fields() -> None:
-    form = schema(LABEL.fields)
+    form = query_schema(LABEL.fields)
     for changes in ({"narrowing_1": ["one"]}, {"complement_2": 2}, {"query": None}):
-        assert fault(form, answer(LABEL, **changes))
-    assert fault(form, answer(VIEWED))
-    assert fault(form, json.dumps({**GOOD, "brand": "Acme"}))
+        assert schema_fault(form, answer(LABEL, **changes))
+    assert schema_fault(form, answer(VIEWED))
+    assert schema_fault(form, json.dumps({**GOOD, "brand": "Acme"}))
 
 
 def test_what_is_told_holds_no_markup_and_nobodys_address() -> None:
