@@ -16,7 +16,7 @@ import pytest
 
 from common.tasks import TASKS
 from dataset_builders.dataset_files import write_checksums
-from tests.chat_server import ChatServer, Status, chat_server
+from tests.chat_server import ChatServer, ErrorStatus, chat_server
 from tests.dataset_builders.conftest import run_command
 
 ROOT = Path(__file__).parents[2]
@@ -211,9 +211,9 @@ def test_training_reads_its_rows(checked: Path, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_it_can_be_published_with_its_picture(checked: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from dataset_builders.publish import publish
+    from dataset_builders.publish import main
 
-    publish(checked, "org/rows", dry_run=True)
+    main(["--data", str(checked), "--repo-id", "org/rows", "--dry-run"])
     told = capsys.readouterr().out
     assert "images/agreement-1.png" in told
     assert "rejects" not in told
@@ -276,7 +276,7 @@ def test_a_changed_prompt_is_asked_anew_and_no_other(dataset: Path, chat: ChatSe
     write_checksums(changed, [path for folder in ("data", "images") for path in (changed / folder).rglob("*.*")])
     chat.requests.clear()
     assert run("--data", changed, *options, "--out", tmp_path / "two") == 0
-    assert chat.asked() == [prompt_of(rows[1])]
+    assert chat.prompts() == [prompt_of(rows[1])]
 
 
 def test_more_rows_ask_only_for_those_that_come_to_them(
@@ -284,7 +284,7 @@ def test_more_rows_ask_only_for_those_that_come_to_them(
 ) -> None:
     options = ("--data", dataset, "--tasks", "query_relation,also_buy", *to(chat), "--answers", tmp_path / "answers")
     assert run(*options, "--max-rows", 5, "--out", tmp_path / "few") == 0
-    few = set(chat.asked())
+    few = set(chat.prompts())
     assert len(few) == 10
     left_out = {task: len(rows_of(dataset, task)) - 5 for task in ("query_relation", "also_buy")}
     [annotation] = manifest(tmp_path / "few")["annotations"]
@@ -292,7 +292,7 @@ def test_more_rows_ask_only_for_those_that_come_to_them(
         assert counts["rejects"] == {"not asked, since --max-rows leaves it out": left_out[task]}
         assert counts["kept"] == 5 == len(rows_of(tmp_path / "few", task))
     assert run(*options, "--max-rows", 8, "--out", tmp_path / "more") == 0
-    assert len(chat.asked()) == 16
+    assert len(chat.prompts()) == 16
     assert {prompt_of(row) for task in left_out for row in rows_of(tmp_path / "more", task)} >= few
 
 
@@ -349,7 +349,7 @@ def test_two_models_have_to_agree_each_with_its_own_key(
 
 def test_a_row_that_is_refused_is_rejected_for_it(dataset: Path, chat: ChatServer, script: Script, tmp_path: Path) -> None:
     refused = rows_of(dataset, "query_relation")[3]
-    chat.faults[prompt_of(refused)] = [Status(400, "filtered", code="content_filter")]
+    chat.faults[prompt_of(refused)] = [ErrorStatus(400, "filtered", code="content_filter")]
     out = tmp_path / "out"
     assert run("--data", dataset, "--tasks", "query_relation", *to(chat), "--out", out) == 0
     counts = manifest(out)["annotations"][0]["tasks"]["query_relation"]

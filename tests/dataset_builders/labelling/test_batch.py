@@ -49,12 +49,12 @@ def answer(text: str) -> LabelReply:
 
 
 def test_a_line_is_what_the_batch_api_takes(tmp_path: Path) -> None:
-    (requests,) = label_requests(1, schema=SCHEMA, temperature=0.5, sample=2)
+    (wanted,) = label_requests(1, schema=SCHEMA, temperature=0.5, sample=2)
     with ReplyStore(tmp_path / "out") as store:
-        paths = write_batch([requests, requests], "m", store, tmp_path / "batch")
+        paths = write_batch([wanted, wanted], "m", store, tmp_path / "batch")
     assert paths == [tmp_path / "batch" / "batch-0001.jsonl"]
     assert lines(paths) == [
-        {"custom_id": requests.key("m"), "method": "POST", "url": "/v1/chat/completions", "body": requests.body("m")}
+        {"custom_id": wanted.key("m"), "method": "POST", "url": "/v1/chat/completions", "body": wanted.body("m")}
     ]
 
 
@@ -63,12 +63,12 @@ def test_a_line_is_what_the_batch_api_takes(tmp_path: Path) -> None:
 def test_outputs_in_any_order_twice_and_in_pieces_answer_what_was_written(
     count: int, most: int, random: Random, data: st.DataObject
 ) -> None:
-    requests = label_requests(count)
+    wanted = label_requests(count)
     with TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch, ReplyStore(Path(name) / "out") as store:
         folder = Path(name)
         patch.setattr(batch, "MAX_REQUESTS", most)
         patch.setattr(batch, "REPLIES_PER_WRITE", 3)
-        paths = write_batch(requests, "m", store, folder / "batch")
+        paths = write_batch(wanted, "m", store, folder / "batch")
         assert [len(lines([path])) for path in paths] == [most] * (count // most) + [count % most] * (count % most > 0)
 
         requests = lines(paths)
@@ -78,26 +78,26 @@ def test_outputs_in_any_order_twice_and_in_pieces_answer_what_was_written(
         random.shuffle(twice)
         cut = len(twice) // 2
         parts = [file_of(twice[:cut], folder / "one.jsonl"), file_of(twice[cut:], folder / "two.jsonl")]
-        counts = read_batch(parts, "m", store, requests)
+        counts = read_batch(parts, "m", store, wanted)
 
-        assert {one.key("m"): store.get(one.key("m")) for one in requests} == {key: answer(text) for key, text in texts.items()}
+        assert {one.key("m"): store.get(one.key("m")) for one in wanted} == {key: answer(text) for key, text in texts.items()}
         assert (counts.answered, counts.rejected) == (count, {})
         assert counts.skipped == ({"answered before": count // 2} if count > 1 else {})
-        assert write_batch(requests, "m", store, folder / "batch") == []
+        assert write_batch(wanted, "m", store, folder / "batch") == []
 
 
 def test_files_are_split_by_size_and_an_earlier_batch_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    requests = label_requests(6)
+    wanted = label_requests(6)
     with ReplyStore(tmp_path / "out") as store:
-        (whole,) = write_batch(requests, "m", store, tmp_path / "batch")
+        (whole,) = write_batch(wanted, "m", store, tmp_path / "batch")
         monkeypatch.setattr(batch, "MAX_BYTES", whole.stat().st_size // 3)
-        paths = write_batch(requests, "m", store, tmp_path / "batch")
+        paths = write_batch(wanted, "m", store, tmp_path / "batch")
         assert [len(lines([path])) for path in paths] == [2, 2, 2]
         assert all(path.stat().st_size <= batch.MAX_BYTES for path in paths)
-        store.put({one.key("m"): LabelReply("3") for one in requests[:5]})
-        paths = write_batch(requests, "m", store, tmp_path / "batch")
+        store.put({one.key("m"): LabelReply("3") for one in wanted[:5]})
+        paths = write_batch(wanted, "m", store, tmp_path / "batch")
         assert sorted((tmp_path / "batch").iterdir()) == paths
-        assert [line["custom_id"] for line in lines(paths)] == [requests[5].key("m")]
+        assert [line["custom_id"] for line in lines(paths)] == [wanted[5].key("m")]
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
@@ -109,9 +109,9 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
 
 
 def test_every_line_that_is_no_answer_is_counted_with_its_reason_and_asked_again_where_that_may_help(tmp_path: Path) -> None:
-    requests = label_requests(12)
+    wanted = label_requests(12)
     with ReplyStore(tmp_path / "out") as store:
-        requests = lines(write_batch(requests, "m", store, tmp_path / "batch"))
+        requests = lines(write_batch(wanted, "m", store, tmp_path / "batch"))
         expired = {"code": "batch_expired", "message": "This request could not be executed in time."}
         found = [
             output(requests[0], "3"),
@@ -136,7 +136,7 @@ def test_every_line_that_is_no_answer_is_counted_with_its_reason_and_asked_again
         path = file_of(found, tmp_path / "output.jsonl")
         whole = json.dumps(output(requests[10], "4"))
         path.write_bytes(path.read_bytes() + b"\n\xff\n[]\n7\n" + whole.encode()[:50])
-        counts = read_batch([path], "m", store, requests)
+        counts = read_batch([path], "m", store, wanted)
 
         assert counts.answered == 1
         assert counts.rejected == {"content filter": 1, "too long": 2, "refused": 1}
@@ -149,42 +149,42 @@ def test_every_line_that_is_no_answer_is_counted_with_its_reason_and_asked_again
             "the reply to no request of this run": 1,
             "not a line of a batch's output": 6,
         }
-        assert store.get(requests[3].key("m")) == LabelReply("", "refused: 400: Invalid 'messages[0].content'")
-        again = lines(write_batch(requests, "m", store, tmp_path / "batch"))
-        assert [line["custom_id"] for line in again] == [requests[place].key("m") for place in (4, 5, 6, 7, 9, 10, 11)]
+        assert store.get(wanted[3].key("m")) == LabelReply("", "refused: 400: Invalid 'messages[0].content'")
+        again = lines(write_batch(wanted, "m", store, tmp_path / "batch"))
+        assert [line["custom_id"] for line in again] == [wanted[place].key("m") for place in (4, 5, 6, 7, 9, 10, 11)]
 
 
 def test_a_batch_in_which_every_request_is_refused_rejects_nothing(tmp_path: Path) -> None:
-    requests = label_requests(3)
+    wanted = label_requests(3)
     with ReplyStore(tmp_path / "out") as store:
-        requests = lines(write_batch(requests, "m", store, tmp_path / "batch"))
+        requests = lines(write_batch(wanted, "m", store, tmp_path / "batch"))
         found = [failed(request, 400, "Unsupported parameter: 'max_tokens'") for request in requests]
-        counts = read_batch([file_of(found, tmp_path / "errors.jsonl")], "m", store, requests)
+        counts = read_batch([file_of(found, tmp_path / "errors.jsonl")], "m", store, wanted)
         assert (counts.answered, counts.rejected) == (0, {})
         assert counts.skipped == {"refused: 400: Unsupported parameter: 'max_tokens'": 3}
-        assert list(store.missing(requests, "m")) == requests
+        assert list(store.missing(wanted, "m")) == wanted
 
 
 def test_a_structured_answer_that_is_wrong_is_asked_once_more_in_the_next_batch(tmp_path: Path) -> None:
-    requests = label_requests(3, schema=SCHEMA)
+    wanted = label_requests(3, schema=SCHEMA)
     with ReplyStore(tmp_path / "out") as store:
-        requests = lines(write_batch(requests, "m", store, tmp_path / "batch"))
+        requests = lines(write_batch(wanted, "m", store, tmp_path / "batch"))
         texts = ('{"label": 1}', '{"label": 2}', "one")
         first = file_of([output(*pair) for pair in zip(requests, texts, strict=True)], tmp_path / "first.jsonl")
         for already in (False, True):  # reading it again is no second try
-            counts = read_batch([first], "m", store, requests)
+            counts = read_batch([first], "m", store, wanted)
             assert counts.answered == (not already)
             again = "a first reply that was read before" if already else "no JSON of the schema, for a second request"
             assert counts.skipped[again] == 2
 
-        requests = lines(write_batch(requests, "m", store, tmp_path / "batch"))
+        requests = lines(write_batch(wanted, "m", store, tmp_path / "batch"))
         assert [request["body"]["messages"][1]["content"] for request in requests] == ['{"label": 2}', "one"]
         assert "at $.label: 2 is not one of [0, 1]" in requests[0]["body"]["messages"][2]["content"]
         second = file_of([output(requests[0], '{"label": 0}'), output(requests[1], "two")], tmp_path / "second.jsonl")
-        counts = read_batch([first, second], "m", store, requests)
+        counts = read_batch([first, second], "m", store, wanted)
         assert (counts.answered, counts.rejected) == (1, {"no JSON of the schema": 1})
-        assert [store.get(one.key("m")) for one in requests[:2]] == [answer('{"label": 1}'), answer('{"label": 0}')]
-        assert not list(store.missing(requests, "m"))
+        assert [store.get(one.key("m")) for one in wanted[:2]] == [answer('{"label": 1}'), answer('{"label": 0}')]
+        assert not list(store.missing(wanted, "m"))
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:

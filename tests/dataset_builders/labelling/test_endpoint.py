@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -27,17 +28,18 @@ from dataset_builders.labelling.reply_store import FILE, ReplyStore
 from dataset_builders.labelling.requests import LabelReply, LabelRequest, ReplyCounts
 from tests.chat_server import (
     COMPLETION_TOKENS,
-    PASSING,
     PROMPT_TOKENS,
+    TRANSIENT_FAULTS,
     Body,
     ChatServer,
-    Cut,
+    CutConnection,
+    ErrorStatus,
     Fault,
     Stall,
-    Status,
     chat_server,
     completion,
     said,
+    transient_faults,
 )
 
 REPOSITORY = Path(__file__).parents[3]
@@ -107,11 +109,11 @@ def test_a_second_run_asks_only_what_is_new_or_has_changed(server: ChatServer, t
 
 def test_replies_after_a_storm_are_those_of_a_calm_server(server: ChatServer, tmp_path: Path) -> None:
     # Every reply of this server has the same id, and some replies come late or by half.
-    requests = label_requests(2 * len(PASSING))
+    requests = label_requests(2 * len(TRANSIENT_FAULTS))
     _, calm = replies_of(server, requests, tmp_path / "calm")
     server.requests.clear()
     for number, one in enumerate(requests):
-        server.faults[prompt(one)] = [PASSING[number % len(PASSING)], PASSING[(number * 7 + 3) % len(PASSING)]]
+        server.faults[prompt(one)] = transient_faults(number)
 
     counts, stormy = replies_of(server, requests, tmp_path / "stormy", concurrency=16, timeout=4)
     assert stormy == calm == list(map(answer, requests))
@@ -159,19 +161,19 @@ def test_no_worker_goes_on_before_its_reply_is_on_disk(server: ChatServer, tmp_p
 def test_a_busy_server_is_left_alone_by_all_for_as_long_as_it_says(
     server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dated: bool
 ) -> None:
-    pauses: list[float] = []
-    waits: list[float | None] = []
-    monkeypatch.setattr(RateLimiter, "pause", lambda self, seconds, spread, now: pauses.append(seconds))
-    monkeypatch.setattr(endpoint, "backoff", lambda attempt, asked: waits.append(asked) or 0.0)
+    pause, backoff = Mock(), Mock(return_value=0.0)
+    monkeypatch.setattr(RateLimiter, "pause", pause)
+    monkeypatch.setattr(endpoint, "backoff", backoff)
     requests = label_requests(50)
     moment = format_datetime(datetime.now(UTC) + timedelta(seconds=500), usegmt=True)
-    server.faults[prompt(requests[5])] = [Status(429, headers={"Retry-After": moment if dated else "500"})]
+    server.faults[prompt(requests[5])] = [ErrorStatus(429, headers={"Retry-After": moment if dated else "500"})]
 
     counts, replies = replies_of(server, requests, tmp_path, concurrency=4)
     assert replies == list(map(answer, requests))
-    assert pauses == waits
-    assert 0 < pauses[0] <= 500 if dated else pauses == [500]
-    assert counts.retries == 1
+    (seconds, _, _), (attempt, waited) = pause.call_args.args, backoff.call_args.args
+    assert (attempt, waited) == (1, seconds)
+    assert 0 < seconds <= 500 if dated else seconds == 500
+    assert counts.retries == pause.call_count == backoff.call_count == 1
 
 
 def test_busy_is_no_failure_while_others_are_answered(
@@ -179,7 +181,7 @@ def test_busy_is_no_failure_while_others_are_answered(
 ) -> None:
     monkeypatch.setattr(retry, "FIRST_WAIT", 0.1)
     requests = label_requests(200)
-    server.faults[prompt(requests[0])] = [Status(429)] * 4
+    server.faults[prompt(requests[0])] = [ErrorStatus(429)] * 4
     server.seconds = 0.01
     _, replies = replies_of(server, requests, tmp_path, concurrency=2, retries=2)
     assert replies == list(map(answer, requests))
@@ -208,20 +210,20 @@ def test_requests_are_as_far_apart_as_the_limits_say(
 
 def test_retries_count_for_the_limits_too(server: ChatServer, tmp_path: Path, slept: list[float]) -> None:
     requests = label_requests(1)
-    server.faults[prompt(requests[0])] = [Status(500)] * 6
+    server.faults[prompt(requests[0])] = [ErrorStatus(500)] * 6
     replies_of(server, requests, tmp_path, requests_per_minute=600, retries=6)
     assert slept[1::2] == pytest.approx([0.1 * number for number in range(1, 7)]), "between the retries' own waits"
 
 
 REJECTED: dict[str, Fault] = {
-    "content filter": Status(400, "The response was filtered", "content_filter"),
+    "content filter": ErrorStatus(400, "The response was filtered", "content_filter"),
     "content filter ": Body(json.dumps(completion("so", "content_filter")).encode()),
-    "too long": Status(400, "This model's maximum context length is 2048 tokens. However, you asked for 4000.", 400),
-    "too long ": Status(413, "Payload Too Large"),
+    "too long": ErrorStatus(400, "This model's maximum context length is 2048 tokens. However, you asked for 4000.", 400),
+    "too long ": ErrorStatus(413, "Payload Too Large"),
     "refused: I cannot rate this": Body(
         json.dumps({"choices": [{"message": {"content": None, "refusal": "I cannot rate this."}}]}).encode()
     ),
-    "refused: 400: Invalid 'messages[0].content'": Status(400, "Invalid 'messages[0].content'."),
+    "refused: 400: Invalid 'messages[0].content'": ErrorStatus(400, "Invalid 'messages[0].content'."),
 }
 
 
@@ -241,7 +243,7 @@ def test_a_prompt_that_the_server_fails_at_again_and_again_is_rejected_and_asked
     server: ChatServer, tmp_path: Path
 ) -> None:
     requests = label_requests(20)
-    server.faults[prompt(requests[3])] = [Status(500, "out of memory")] * 3
+    server.faults[prompt(requests[3])] = [ErrorStatus(500, "out of memory")] * 3
     counts, replies = replies_of(server, requests, tmp_path)
     assert replies[3] == LabelReply("", "no answer in 3 tries: 500: out of memory")
     assert (counts.answered, counts.rejected, counts.retries) == (19, {"no answer in 3 tries": 1}, 2)
@@ -252,20 +254,20 @@ def test_a_prompt_that_the_server_fails_at_again_and_again_is_rejected_and_asked
 
 
 LASTING: dict[str, Fault] = {
-    r"refuses the key \(401\); set SHOP_KEY to a key for served": Status(401, f"Incorrect API key provided: {KEY}"),
-    r"refuses the key \(403\)": Status(403, "not yours"),
-    "knows no model 'served' .404: The model `served` does not exist": Status(404, "The model `served` does not exist."),
-    "the quota of this key is used up": Status(429, "You exceeded your current quota", "insufficient_quota"),
-    "the quota of this key is used up ": Status(402, "Insufficient Balance"),
-    "asks to wait 3600 seconds": Status(429, headers={"Retry-After": "3600"}),
-    r"refuses the requests \(400: Unknown parameter: 'response_format'\); leave out what it refuses": Status(
+    r"refuses the key \(401\); set SHOP_KEY to a key for served": ErrorStatus(401, f"Incorrect API key provided: {KEY}"),
+    r"refuses the key \(403\)": ErrorStatus(403, "not yours"),
+    "knows no model 'served' .404: The model `served` does not exist": ErrorStatus(404, "The model `served` does not exist."),
+    "the quota of this key is used up": ErrorStatus(429, "You exceeded your current quota", "insufficient_quota"),
+    "the quota of this key is used up ": ErrorStatus(402, "Insufficient Balance"),
+    "asks to wait 3600 seconds": ErrorStatus(429, headers={"Retry-After": "3600"}),
+    r"refuses the requests \(400: Unknown parameter: 'response_format'\); leave out what it refuses": ErrorStatus(
         400, "Unknown parameter: 'response_format'."
     ),
-    "gave no answer in 3 tries: 500: key … broke it. Run the same command when the server is well": Status(
+    "gave no answer in 3 tries: 500: key … broke it. Run the same command when the server is well": ErrorStatus(
         500, f"key {KEY} broke it"
     ),
     "gave no answer in 3 tries: no reply within 1 seconds": Stall(30),
-    "gave no answer in 3 tries: it cannot be reached": Cut(),
+    "gave no answer in 3 tries: it cannot be reached": CutConnection(),
     "gave no answer in 3 tries: its reply is not JSON": Body(b"<html>a proxy speaks</html>", "text/html"),
     "gave no answer in 3 tries: its reply is not a chat completion": Body(b'{"choices": []}'),
 }
@@ -297,7 +299,7 @@ def test_a_server_that_is_not_there_is_told(server: ChatServer, tmp_path: Path) 
 def test_a_single_request_that_is_refused_is_told_as_no_answer_shows_that_others_are_right(
     server: ChatServer, tmp_path: Path
 ) -> None:
-    server.always = Status(422, "max_tokens is too large")
+    server.always = ErrorStatus(422, "max_tokens is too large")
     with pytest.raises(UserError, match=r"refuses the requests \(422: max_tokens is too large\)"):
         replies_of(server, label_requests(1), tmp_path)
 
@@ -305,7 +307,7 @@ def test_a_single_request_that_is_refused_is_told_as_no_answer_shows_that_others
 def test_what_was_under_way_when_the_run_ended_is_kept(server: ChatServer, tmp_path: Path) -> None:
     requests = label_requests(12)
     server.seconds = 0.1
-    server.faults[prompt(requests[6])] = [Status(401)]
+    server.faults[prompt(requests[6])] = [ErrorStatus(401)]
     with pytest.raises(UserError, match=r"refuses the key .* (\d+) new replies are kept") as raised:
         replies_of(server, requests, tmp_path, concurrency=4)
     kept = int(re.findall(r"(\d+) new replies", str(raised.value))[0])

@@ -149,7 +149,7 @@ def test_a_completion_is_an_answer_or_rejected_or_has_a_fault() -> None:
 
 
 def test_a_second_request_shows_the_answer_and_its_fault_and_changes_nothing_else() -> None:
-    body = {"model": "m", "messages": [{"role": "user", "content": "Rate it."}], "max_tokens": 8}
+    body: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Rate it."}], "max_tokens": 8}
     again = second_body(body, "three", "it is no JSON")
     assert again["messages"][:2] == [*body["messages"], {"role": "assistant", "content": "three"}]
     assert again["messages"][2]["role"] == "user"
