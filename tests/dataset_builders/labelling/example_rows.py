@@ -3,7 +3,7 @@
 from typing import Any
 
 from common.tasks import TASKS
-from dataset_builders.labelling.requests import Reply
+from dataset_builders.labelling.requests import LabelReply
 from dataset_builders.labelling.votes import BOUNDS, Vote, read_vote
 from dataset_builders.rows import Row, make_row
 
@@ -38,4 +38,4 @@ def selection(answer: list[int], number: int = 0) -> Row:
 
 
 def vote(found: Row, text: str, model: str = "one", reason: str = "") -> Vote:
-    return read_vote(model, found, Reply(text, reason), BOUNDS)
+    return read_vote(model, found, LabelReply(text, reason), BOUNDS)
