@@ -25,7 +25,7 @@ from dataset_builders.labelling import options
 from dataset_builders.labelling.costs import Prices
 from dataset_builders.labelling.row_requests import SYSTEM, drawn, row_asks
 from dataset_builders.labelling.votes import POLICIES, Vote, comparable, label_columns, parse_bounds, read_vote, rejection
-from dataset_builders.rows import Row
+from dataset_builders.rows import DatasetRow
 
 if TYPE_CHECKING:
     from dataset_builders.labelling.labelled_dataset import Checked, Source
@@ -157,12 +157,12 @@ def parse_splits(text: str) -> list[str]:
     return [split for split in SPLITS if split in names]
 
 
-def asks_of(arguments: argparse.Namespace, rows: Sequence[Row]) -> "Iterator[Ask]":
+def asks_of(arguments: argparse.Namespace, rows: Sequence[DatasetRow]) -> "Iterator[Ask]":
     return row_asks(rows, arguments.samples, arguments.temperature, arguments.max_tokens, arguments.system, arguments.extra)
 
 
 def all_votes(
-    arguments: argparse.Namespace, models: Sequence[options.Model], rows: Sequence[Row], store: "Replies"
+    arguments: argparse.Namespace, models: Sequence[options.Model], rows: Sequence[DatasetRow], store: "Replies"
 ) -> dict[str, list[Vote]]:
     """The votes on each row, by its id."""
     from rich.console import Console
@@ -174,7 +174,11 @@ def all_votes(
 
 
 def read_votes(
-    arguments: argparse.Namespace, models: Sequence[options.Model], row: Row, store: "Replies", bounds: Mapping[str, float]
+    arguments: argparse.Namespace,
+    models: Sequence[options.Model],
+    row: DatasetRow,
+    store: "Replies",
+    bounds: Mapping[str, float],
 ) -> list[Vote]:
     """What each model's samples say, in order. An answer that the endpoint could not give is a vote without a text."""
     from dataset_builders.labelling.requests import NO_ANSWER, Reply
@@ -187,7 +191,7 @@ def read_votes(
     ]
 
 
-def check(arguments: argparse.Namespace, split: str, row: Row, votes: Sequence[Vote]) -> "Checked":
+def check(arguments: argparse.Namespace, split: str, row: DatasetRow, votes: Sequence[Vote]) -> "Checked":
     from dataset_builders.labelling.labelled_dataset import Checked
 
     if not votes:

@@ -8,7 +8,7 @@ from typing import Any
 
 from common.tasks import TASKS, read_fields
 from dataset_builders.labelling.votes import Vote, chance
-from dataset_builders.rows import Row
+from dataset_builders.rows import DatasetRow
 
 UNREAD = "unreadable"
 """Name of the column of a confusion matrix for answers that could not be read or were refused."""
@@ -78,7 +78,9 @@ class Agreement:
         }
 
 
-def measure(voted: Iterable[tuple[Row, Sequence[Vote]]], bounds: Mapping[str, float]) -> dict[tuple[str, str], Agreement]:
+def measure(
+    voted: Iterable[tuple[DatasetRow, Sequence[Vote]]], bounds: Mapping[str, float]
+) -> dict[tuple[str, str], Agreement]:
     """(task, model) -> their agreement, in the order in which they come."""
     found: dict[tuple[str, str], Agreement] = {}
     for row, votes in voted:
@@ -101,7 +103,7 @@ def measure(voted: Iterable[tuple[Row, Sequence[Vote]]], bounds: Mapping[str, fl
     return found
 
 
-def label_names(row: Row) -> dict[str, str]:
+def label_names(row: DatasetRow) -> dict[str, str]:
     """Label -> its name, of a multiple choice; else empty. A number is named for the option that it has in the row's prompt."""
     from dataset_builders.recipes.multiple_choice import RELATION_OF_PRODUCTS, RELEVANCE
 

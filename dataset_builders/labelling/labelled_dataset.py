@@ -16,9 +16,9 @@ from dataset_builders.dataset_files import config_facts, row_table, write_datase
 from dataset_builders.labelling.agreement import Agreement
 from dataset_builders.labelling.votes import CONSTRUCTED
 from dataset_builders.publish import CARD, read_dataset
-from dataset_builders.rows import Row
+from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Split
-from dataset_builders.staging import Ledger
+from dataset_builders.staging import RejectLog
 
 NOTHING_KEPT = "none of its rows was kept when the labels were checked"
 
@@ -38,7 +38,7 @@ class Checked:
     """A row that was asked, with the columns that tell how it was labelled, and why it is rejected; "" where it is kept."""
 
     split: str
-    row: Row
+    row: DatasetRow
     reason: str
 
 
@@ -49,17 +49,17 @@ def read_source(folder: Path) -> Source:
     built = {}
     for task in TASKS:
         if task in manifest["configs"]:
-            built[task] = Split(train=_rows(folder, task, "train"), test=_rows(folder, task, "test"), over=[])
+            built[task] = Split(train=_rows(folder, task, "train"), test=_rows(folder, task, "test"))
     return Source(folder, manifest, card_title((folder / CARD).read_text(encoding="utf-8")), built)
 
 
-def _rows(folder: Path, task: str, split: str) -> list[Row]:
+def _rows(folder: Path, task: str, split: str) -> list[DatasetRow]:
     import pyarrow.parquet as pq
 
     try:
         found = [row for path in sorted(folder.glob(data_pattern(task, split))) for row in pq.read_table(path).to_pylist()]
         return [
-            Row(
+            DatasetRow(
                 prompt=row["prompt"][0]["content"],
                 completion=row["completion"][0]["content"],
                 **{name: row[name] for name in ("task", "family", "answer", "source", "licence", "group")},
@@ -72,14 +72,14 @@ def _rows(folder: Path, task: str, split: str) -> list[Row]:
         raise UserError(f"the rows of {task} in {folder} are not those of a build; build it again") from None
 
 
-def asked_rows(source: Source, tasks: Sequence[str], splits: Sequence[str]) -> list[tuple[str, Row]]:
+def asked_rows(source: Source, tasks: Sequence[str], splits: Sequence[str]) -> list[tuple[str, DatasetRow]]:
     """(split, row) of these tasks and splits, in the order of the dataset."""
     return [(split, row) for task in tasks for split in splits for row in getattr(source.built[task], split)]
 
 
 def kept_rows(source: Source, asked: Sequence[Checked], tasks: Sequence[str], splits: Sequence[str]) -> dict[str, Split]:
     """The rows of the new dataset by task: of what was asked what is kept, all others as they were. No task without a row."""
-    kept: dict[tuple[str, str], list[Row]] = {(task, split): [] for task in tasks for split in splits}
+    kept: dict[tuple[str, str], list[DatasetRow]] = {(task, split): [] for task in tasks for split in splits}
     for one in asked:
         if not one.reason:
             kept[one.row.task, one.split].append(one.row)
@@ -87,11 +87,11 @@ def kept_rows(source: Source, asked: Sequence[Checked], tasks: Sequence[str], sp
     for task, parts in source.built.items():
         rows = {split: kept.get((task, split), [_constructed(row) for row in getattr(parts, split)]) for split in SPLITS}
         if any(rows.values()):
-            built[task] = Split(**rows, over=[])
+            built[task] = Split(**rows)
     return built
 
 
-def _constructed(row: Row) -> Row:
+def _constructed(row: DatasetRow) -> DatasetRow:
     """A row that was not asked: it keeps what an earlier check says of it."""
     return row if row.checked else replace(row, checked=CONSTRUCTED)
 
@@ -132,15 +132,15 @@ def write_labelled(
     (out / "agreement.json").write_text(json.dumps(annotation, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _ledger(folder: Path) -> Ledger:
+def _ledger(folder: Path) -> RejectLog:
     """The places of rejected records, which go along."""
-    ledger = Ledger()
+    log = RejectLog()
     try:
         for found in json.loads((folder / "rejects" / "places.json").read_text(encoding="utf-8")):
-            ledger.places[found["source"], found["reason"]] = found["places"]
+            log.places[found["source"], found["reason"]] = found["places"]
     except (OSError, ValueError):
-        return Ledger()
-    return ledger
+        return RejectLog()
+    return log
 
 
 def _write_rejects(path: Path, rejected: Sequence[Checked]) -> None:

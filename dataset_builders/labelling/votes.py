@@ -20,7 +20,7 @@ from common.errors import UserError
 from common.scoring import ndcg, score_answer
 from common.tasks import RANKED, TASKS, Task
 from dataset_builders.labelling.requests import Reply
-from dataset_builders.rows import Row
+from dataset_builders.rows import DatasetRow
 
 POLICIES = ("agree", "majority", "two-models", "all")
 
@@ -56,7 +56,7 @@ def comparable(task: Task) -> bool:
     return task.family in BOUNDS
 
 
-def read_vote(model: str, row: Row, reply: Reply, bounds: Mapping[str, float]) -> Vote:
+def read_vote(model: str, row: DatasetRow, reply: Reply, bounds: Mapping[str, float]) -> Vote:
     """The vote that a model's reply is; what a model thought aloud in `<think>` before its answer does not count."""
     task, answer = TASKS[row.task], json.loads(row.answer)
     said = parse_completion(task, _THOUGHT.sub("", reply.text, count=1))
@@ -97,7 +97,7 @@ def has_majority(votes: Sequence[Vote]) -> bool:
     return 2 * sum(vote.agrees for vote in votes) > len(votes)
 
 
-def chance(row: Row, bounds: Mapping[str, float]) -> float:
+def chance(row: DatasetRow, bounds: Mapping[str, float]) -> float:
     """The probability that an answer drawn at random agrees: an order, or a selection as large as the right one."""
     task, answer = TASKS[row.task], json.loads(row.answer)
     bound = bounds[task.family]
