@@ -15,7 +15,7 @@ from common.files import replaced, write_json
 from dataset_builders.card import TEXT_COLUMNS, config_tasks
 from dataset_builders.contamination import EvaluationSet, contaminated
 from dataset_builders.dataset_files import config_facts, write_split
-from dataset_builders.rows import Row
+from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Split
 from eval_tasks.baselines.template_rows import template_row
 
@@ -71,7 +71,7 @@ def write_validation_folder(dataset: Path, out: Path, seed: int) -> None:
     train, held = hold_out(task_rows(dataset, "train"), seed)
     if not held or not any(train.values()):
         raise UserError(f"{dataset} has too few rows to hold some of them out. Give more raw data, or --split test.")
-    parts = {name: Split(_as_rows(train[name]), _as_rows(held.get(name, [])), []) for name in train}
+    parts = {name: Split(_as_rows(train[name]), _as_rows(held.get(name, []))) for name in train}
     built = {name: part for name, part in parts.items() if part.train or part.test}
     with replaced(out, MANIFEST) as folder:
         for name, part in built.items():
@@ -82,9 +82,9 @@ def write_validation_folder(dataset: Path, out: Path, seed: int) -> None:
         write_json(folder / MANIFEST, {"configs": config_facts(built)})
 
 
-def _as_rows(rows: Sequence[dict[str, Any]]) -> list[Row]:
+def _as_rows(rows: Sequence[dict[str, Any]]) -> list[DatasetRow]:
     return [
-        Row(
+        DatasetRow(
             prompt=row["prompt"][0]["content"],
             completion=row["completion"][0]["content"],
             records=(),

@@ -35,7 +35,7 @@ from dataset_builders.labelling.votes import (
     rejection,
     row_requests,
 )
-from dataset_builders.rows import Row
+from dataset_builders.rows import DatasetRow
 
 if TYPE_CHECKING:
     from dataset_builders.labelling.labelled_dataset import CheckedRow, SourceDataset
@@ -167,12 +167,12 @@ def parse_splits(text: str) -> list[str]:
     return [split for split in SPLITS if split in names]
 
 
-def requests_of(arguments: argparse.Namespace, rows: Sequence[Row]) -> "Iterator[LabelRequest]":
+def requests_of(arguments: argparse.Namespace, rows: Sequence[DatasetRow]) -> "Iterator[LabelRequest]":
     return row_requests(rows, arguments.samples, arguments.temperature, arguments.max_tokens, arguments.system, arguments.extra)
 
 
 def all_votes(
-    arguments: argparse.Namespace, models: Sequence[LabelModel], rows: Sequence[Row], store: "ReplyStore"
+    arguments: argparse.Namespace, models: Sequence[LabelModel], rows: Sequence[DatasetRow], store: "ReplyStore"
 ) -> dict[str, list[Vote]]:
     """The votes on each row, by its id."""
     from rich.console import Console
@@ -186,7 +186,7 @@ def all_votes(
 def read_votes(
     arguments: argparse.Namespace,
     models: Sequence[LabelModel],
-    row: Row,
+    row: DatasetRow,
     store: "ReplyStore",
     bounds: Mapping[str, float],
 ) -> list[Vote]:
@@ -201,7 +201,7 @@ def read_votes(
     ]
 
 
-def check(arguments: argparse.Namespace, split: str, row: Row, votes: Sequence[Vote]) -> "CheckedRow":
+def check(arguments: argparse.Namespace, split: str, row: DatasetRow, votes: Sequence[Vote]) -> "CheckedRow":
     from dataset_builders.labelling.labelled_dataset import CheckedRow
 
     if not votes:

@@ -8,7 +8,7 @@ from typing import Any
 
 from common.tasks import TASKS, read_fields
 from dataset_builders.labelling.votes import Vote, chance_agreement
-from dataset_builders.rows import Row
+from dataset_builders.rows import DatasetRow
 
 UNREADABLE = "unreadable"
 """Column of a confusion matrix for answers that could not be parsed or were refused."""
@@ -79,7 +79,7 @@ class Agreement:
 
 
 def measure_agreement(
-    voted: Iterable[tuple[Row, Sequence[Vote]]], bounds: Mapping[str, float]
+    voted: Iterable[tuple[DatasetRow, Sequence[Vote]]], bounds: Mapping[str, float]
 ) -> dict[tuple[str, str], Agreement]:
     """(task, model) -> agreement, in order of appearance."""
     agreements: dict[tuple[str, str], Agreement] = {}
@@ -103,7 +103,7 @@ def measure_agreement(
     return agreements
 
 
-def label_names(row: Row) -> dict[str, str]:
+def label_names(row: DatasetRow) -> dict[str, str]:
     """Label -> name, of a multiple choice, else empty. A number is named for its option in the row's prompt."""
     from dataset_builders.recipes.multiple_choice import RELATION_OF_PRODUCTS, RELEVANCE
 

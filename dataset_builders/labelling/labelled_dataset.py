@@ -17,9 +17,9 @@ from dataset_builders.dataset_files import config_facts, row_table, write_datase
 from dataset_builders.labelling.agreement import Agreement
 from dataset_builders.labelling.votes import CONSTRUCTED
 from dataset_builders.publish import CARD, read_dataset
-from dataset_builders.rows import Row
+from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Split
-from dataset_builders.staging import Ledger
+from dataset_builders.staging import RejectLog
 
 NOTHING_KEPT = "none of its rows was kept when the labels were checked"
 
@@ -39,7 +39,7 @@ class CheckedRow:
     """A row with its label columns, and why it is rejected; "" where it is kept."""
 
     split: str
-    row: Row
+    row: DatasetRow
     reason: str
 
 
@@ -50,17 +50,17 @@ def read_source(folder: Path) -> SourceDataset:
     built = {}
     for task in TASKS:
         if task in manifest["configs"]:
-            built[task] = Split(train=_rows(folder, task, "train"), test=_rows(folder, task, "test"), over=[])
+            built[task] = Split(train=_rows(folder, task, "train"), test=_rows(folder, task, "test"))
     return SourceDataset(folder, manifest, card_title((folder / CARD).read_text(encoding="utf-8")), built)
 
 
-def _rows(folder: Path, task: str, split: str) -> list[Row]:
+def _rows(folder: Path, task: str, split: str) -> list[DatasetRow]:
     import pyarrow.parquet as pq
 
     try:
         found = [row for path in sorted(folder.glob(data_pattern(task, split))) for row in pq.read_table(path).to_pylist()]
         return [
-            Row(
+            DatasetRow(
                 prompt=row["prompt"][0]["content"],
                 completion=row["completion"][0]["content"],
                 **{name: row[name] for name in ("task", "family", "answer", "source", "licence", "group")},
@@ -73,12 +73,12 @@ def _rows(folder: Path, task: str, split: str) -> list[Row]:
         raise UserError(f"the rows of {task} in {folder} do not have a build's columns; build it again") from None
 
 
-def rows_of(source: SourceDataset, tasks: Sequence[str], splits: Sequence[str]) -> list[tuple[str, Row]]:
+def rows_of(source: SourceDataset, tasks: Sequence[str], splits: Sequence[str]) -> list[tuple[str, DatasetRow]]:
     """(split, row) of these tasks and splits, in the dataset's order."""
     return [(split, row) for task in tasks for split in splits for row in getattr(source.built[task], split)]
 
 
-def draw_rows(rows: Sequence[tuple[str, Row]], limit: int | None, seed: int) -> set[str]:
+def draw_rows(rows: Sequence[tuple[str, DatasetRow]], limit: int | None, seed: int) -> set[str]:
     """Ids of all rows, or of the first `limit` by a seeded draw, so that a larger limit includes those of a smaller one."""
     ids = [row.sample_id for _, row in rows]
     order = sorted(ids, key=lambda name: hashlib.md5(f"{seed}|annotate|{name}".encode()).hexdigest())
@@ -89,7 +89,7 @@ def kept_rows(
     source: SourceDataset, checked: Sequence[CheckedRow], tasks: Sequence[str], splits: Sequence[str]
 ) -> dict[str, Split]:
     """The new dataset's rows by task, without empty tasks: the checked rows that are kept and all unchecked ones."""
-    kept: dict[tuple[str, str], list[Row]] = {(task, split): [] for task in tasks for split in splits}
+    kept: dict[tuple[str, str], list[DatasetRow]] = {(task, split): [] for task in tasks for split in splits}
     for one in checked:
         if not one.reason:
             kept[one.row.task, one.split].append(one.row)
@@ -97,11 +97,11 @@ def kept_rows(
     for task, parts in source.built.items():
         rows = {split: kept.get((task, split), [_constructed(row) for row in getattr(parts, split)]) for split in SPLITS}
         if any(rows.values()):
-            built[task] = Split(**rows, over=[])
+            built[task] = Split(**rows)
     return built
 
 
-def _constructed(row: Row) -> Row:
+def _constructed(row: DatasetRow) -> DatasetRow:
     """An unchecked row; one from an earlier check keeps its label columns."""
     return row if row.checked else replace(row, checked=CONSTRUCTED)
 
@@ -137,22 +137,22 @@ def write_labelled(
     }
     for found in earlier:
         shutil.copyfile(source.folder / found["picture"], out / found["picture"])
-    write_dataset(out, manifest, built, _ledger(source.folder), source.title)
+    write_dataset(out, manifest, built, _reject_log(source.folder), source.title)
     for path in [*source.folder.glob("rejects/annotation*.parquet"), *source.folder.glob("LICENSE*")]:
         shutil.copyfile(path, out / path.relative_to(source.folder))
     _write_rejects(out / "rejects" / f"annotation-{len(earlier) + 1}.parquet", [one for one in checked if one.reason])
     (out / "agreement.json").write_text(json.dumps(annotation, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _ledger(folder: Path) -> Ledger:
+def _reject_log(folder: Path) -> RejectLog:
     """The places of rejected records, which go along."""
-    ledger = Ledger()
+    log = RejectLog()
     try:
         for found in json.loads((folder / "rejects" / "places.json").read_text(encoding="utf-8")):
-            ledger.places[found["source"], found["reason"]] = found["places"]
+            log.places[found["source"], found["reason"]] = found["places"]
     except (OSError, ValueError):
-        return Ledger()
-    return ledger
+        return RejectLog()
+    return log
 
 
 def _write_rejects(path: Path, rejected: Sequence[CheckedRow]) -> None:

@@ -20,7 +20,7 @@ from common.errors import UserError
 from common.scoring import ndcg, score_answer
 from common.tasks import RANKED, TASKS, Task
 from dataset_builders.labelling.requests import LabelReply, LabelRequest
-from dataset_builders.rows import Row
+from dataset_builders.rows import DatasetRow
 
 SYSTEM = "Answer in exactly the form that is asked for, with nothing before or after it."
 
@@ -59,7 +59,7 @@ def comparable(task: Task) -> bool:
 
 
 def row_requests(
-    rows: Iterable[Row], samples: int, temperature: float, max_tokens: int | None = None, system: str = SYSTEM, extra: str = ""
+    rows: Iterable[DatasetRow], samples: int, temperature: float, max_tokens: int | None = None, system: str = SYSTEM, extra: str = ""
 ) -> Iterator[LabelRequest]:
     """`samples` requests with each row's own prompt, in order. `max_tokens` of an answer is by default what the task allows."""
     for row in rows:
@@ -68,7 +68,7 @@ def row_requests(
             yield LabelRequest(messages, max_tokens or TASKS[row.task].max_new_tokens, temperature, sample, extra=extra)
 
 
-def read_vote(model: str, row: Row, reply: LabelReply, bounds: Mapping[str, float]) -> Vote:
+def read_vote(model: str, row: DatasetRow, reply: LabelReply, bounds: Mapping[str, float]) -> Vote:
     """The vote in a model's reply, without a `<think>` block before the answer."""
     task, answer = TASKS[row.task], json.loads(row.answer)
     value = parse_completion(task, _THINKING.sub("", reply.text, count=1))
@@ -109,7 +109,7 @@ def has_majority(votes: Sequence[Vote]) -> bool:
     return 2 * sum(vote.agrees for vote in votes) > len(votes)
 
 
-def chance_agreement(row: Row, bounds: Mapping[str, float]) -> float:
+def chance_agreement(row: DatasetRow, bounds: Mapping[str, float]) -> float:
     """The probability that a random answer agrees: a random order, or a random selection of the right size."""
     task, answer = TASKS[row.task], json.loads(row.answer)
     bound = bounds[task.family]

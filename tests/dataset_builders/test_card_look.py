@@ -14,7 +14,7 @@ from dataset_builders.labelling.agreement import Agreement
 from dataset_builders.labelling.plots import write_agreement
 from dataset_builders.labelling.votes import BOUNDS
 from dataset_builders.plots import IMAGES, PICTURE_DPI, write_plots
-from dataset_builders.rows import Row
+from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Split
 from tests.card_page import look, write_page
 
@@ -31,11 +31,11 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dataset_card")
     draw = random.Random(1)
 
-    def rows(task: str, count: int) -> list[Row]:
+    def rows(task: str, count: int) -> list[DatasetRow]:
         family = TASKS[task].family
         texts = (" ".join(["word"] * draw.randint(20, 200)) for _ in range(count))
         answer = json.dumps(ANSWERS[family])
-        return [Row(text, "x", task, family, answer, "esci", "Apache-2.0", "group", ()) for text in texts]
+        return [DatasetRow(text, "x", task, family, answer, "esci", "Apache-2.0", "group", ()) for text in texts]
 
     built = {name: Split(rows(name, 40), rows(name, 4), []) for name in TASKS}
     write_plots(folder, built)
