@@ -11,7 +11,7 @@ import pytest
 from common.tasks import TASKS
 from dataset_builders.card import SplitSize, TaskFacts, card_text, config_tasks
 from dataset_builders.labelling.agreement import Agreement
-from dataset_builders.labelling.plots import write_agreement
+from dataset_builders.labelling.plots import plot_agreement
 from dataset_builders.labelling.votes import BOUNDS
 from dataset_builders.plots import IMAGES, PICTURE_DPI, write_plots
 from dataset_builders.rows import DatasetRow
@@ -69,7 +69,7 @@ def checked(folder: Path) -> dict[str, Any]:
                 found.confusion.update(dict.fromkeys(pairs, 12345))
             else:
                 found.scores += [0.5, 1.0]
-    write_agreement(folder / picture, measured, BOUNDS)
+    plot_agreement(folder / picture, measured, BOUNDS)
     rejects = {"the answer differs from the label": 12345, "only one of the two models agrees": 1234}
     tasks: dict[str, Any] = {}
     for (task, model), agreement in measured.items():

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from common.errors import UserError
 from dataset_builders.engine import Draw, connect, deduplicate, load_tables
 from dataset_builders.expressions import lower, spaced, without, words
-from dataset_builders.outcomes import keep
+from dataset_builders.outcomes import save_unused
 from dataset_builders.recipes import recipes
 from dataset_builders.recipes.multiple_choice import _STARS
 from dataset_builders.recipes.retrieval import subjects
@@ -134,8 +134,8 @@ def test_what_a_task_left_is_told_anew_when_it_is_asked_for_more(duckdb: Any, sp
     for connection in (duckdb, spark):
         pq.write_table(pa.table({"record": [1, 2], "reason": ["a", "b"]}), tmp_path / "left.parquet")
         left = connection.read_parquet(tmp_path / "left.parquet")
-        keep(connection, [left, left], tmp_path / connection.name, "task: ")
-        [kept] = keep(connection, [left.filter(left.record == 2)], tmp_path / connection.name, "task: ")
+        save_unused(connection, [left, left], tmp_path / connection.name, "task: ")
+        [kept] = save_unused(connection, [left.filter(left.record == 2)], tmp_path / connection.name, "task: ")
         assert kept.to_pyarrow().to_pylist() == [{"record": 2, "reason": "task: b"}]
 
 
