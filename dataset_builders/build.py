@@ -1,4 +1,4 @@
-"""Builds the dataset: raw corpora, or a shop's own tables, in; Parquet, card and manifest out.
+"""Builds the dataset from raw corpora or a shop's own tables: Parquet files, card and manifest.
 
 python -m dataset_builders.build --raw corpora --out dataset
 python -m dataset_builders.build --tables my_shop --out dataset --tasks review_rating,also_buy
@@ -14,12 +14,12 @@ from common.dataset import MANIFEST
 from common.errors import UserError, plain_errors
 from common.files import replaced
 from common.tasks import TASKS
-from dataset_builders.assembly import OWN_TEST, gather_rows
+from dataset_builders.assembly import OWN_TEST, assemble_rows
 from dataset_builders.contamination import read_evaluation_sets
 from dataset_builders.dataset_files import config_facts, write_dataset
 from dataset_builders.engine import connect
 from dataset_builders.splits import Split, parse_sizes
-from dataset_builders.staging import SAMPLE_MARKER, Ledger, find_corpora, find_tables, readable, stage
+from dataset_builders.staging import SAMPLE_MARKER, RejectLog, find_corpora, find_tables, readable, stage
 from dataset_builders.tables import SESSION_QUERIES, SESSION_QUERY_COLUMNS
 
 
@@ -72,18 +72,18 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.explain:
         with tempfile.TemporaryDirectory(prefix="shop-tables-") as folder:
-            print_explanation(gather(arguments, Path(folder) / "staged")[0])
+            print_explanation(build_rows(arguments, Path(folder) / "staged")[0])
         return
     with replaced(arguments.out, MANIFEST) as out:
-        manifest, built, ledger = gather(arguments, out / "staged")
+        manifest, built, log = build_rows(arguments, out / "staged")
         if not built:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in manifest["not_built"].items())
             raise UserError(f"{arguments.raw or arguments.tables} yields no row of any task. {reasons}")
-        write_dataset(out, manifest, built, ledger, arguments.title)
+        write_dataset(out, manifest, built, log, arguments.title)
     print_tables(manifest, arguments.out)
 
 
-def gather(arguments: argparse.Namespace, staged: Path) -> tuple[dict[str, Any], dict[str, Split], Ledger]:
+def build_rows(arguments: argparse.Namespace, staged: Path) -> tuple[dict[str, Any], dict[str, Split], RejectLog]:
     """The manifest, the rows of every task that can be built, and what became of the records. Tables go to `staged`."""
     sizes = parse_sizes(arguments.size)
     asked = parse_tasks(arguments.tasks)
@@ -91,27 +91,27 @@ def gather(arguments: argparse.Namespace, staged: Path) -> tuple[dict[str, Any],
     folder = arguments.raw or arguments.tables
     files, unclaimed = find_corpora(folder, arguments.licences == "commercial") if arguments.raw else find_tables(folder)
     locales = frozenset(name.strip() for name in arguments.locales.split(","))
-    ledger = Ledger()
+    log = RejectLog()
     staged.mkdir()
     connection = connect(arguments.memory_limit, arguments.threads, staged / "spill", arguments.engine)
     written = stage_session_queries(arguments.session_queries, staged) if arguments.session_queries else None
-    stage(files, folder, staged, locales, ledger)
+    stage(files, folder, staged, locales, log)
     licences = {file.source: file.licence for file in files}
-    crop = gather_rows(connection, staged, asked or list(TASKS), sizes, licences, arguments.seed, sets, ledger.rejects)
-    built = crop.built
+    rows = assemble_rows(connection, staged, asked or list(TASKS), sizes, licences, arguments.seed, sets, log.rejects)
+    built = rows.splits
     manifest = {
         "configs": config_facts(built),
-        "rejects": {source: dict(sorted(reasons.items())) for source, reasons in sorted(ledger.rejects.items())},
+        "rejects": {source: dict(sorted(reasons.items())) for source, reasons in sorted(log.rejects.items())},
         "sources": {
-            file.source: {"licence": file.licence, "read": ledger.read[file.source], "used": crop.used.get(file.source, 0)}
+            file.source: {"licence": file.licence, "read": log.read[file.source], "used": rows.used.get(file.source, 0)}
             for file in files
         },
-        "not_built": crop.not_built,
-        "short": crop.short,
-        "near_duplicates": crop.near_duplicates,
-        "decontamination": decontamination(crop.contaminated, [OWN_TEST, *(found.name for found in sets)]),
+        "not_built": rows.not_built,
+        "short": rows.short,
+        "near_duplicates": rows.near_duplicates,
+        "decontamination": decontamination(rows.contaminated, [OWN_TEST, *(found.name for found in sets)]),
         "skipped_evaluation_records": {found.name: found.skipped for found in sets if found.skipped},
-        "masked": {source: dict(sorted(kinds.items())) for source, kinds in sorted(crop.masked.items()) if kinds},
+        "masked": {source: dict(sorted(kinds.items())) for source, kinds in sorted(rows.masked.items()) if kinds},
         **queries_made_by(built.get("next_query"), written),
         "unclaimed_files": [readable(path.relative_to(folder)) for path in unclaimed],
         "synthetic": (folder / SAMPLE_MARKER).exists(),
@@ -119,7 +119,7 @@ def gather(arguments: argparse.Namespace, staged: Path) -> tuple[dict[str, Any],
         "size": arguments.size,
         "seed": arguments.seed,
     }
-    return manifest, built, ledger
+    return manifest, built, log
 
 
 def stage_session_queries(folder: Path, staged: Path) -> list[str]:

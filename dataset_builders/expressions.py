@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dataset_builders.engine import firsts, once, union, unused
+from dataset_builders.engine import deduplicate, materialize, union, unused
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -24,12 +24,12 @@ def rank(draw: "ir.Value", group_by: list[Any] | None = None) -> "ir.IntegerValu
     return ibis.row_number().over(group_by=group_by, order_by=draw)
 
 
-def first(table: "ir.Table", limit: int) -> "ir.Table":
-    """The first rows in order of their `draw`: a heap of that many rows, where a rank would sort them all."""
+def sample(table: "ir.Table", limit: int) -> "ir.Table":
+    """A random sample: the rows with the lowest `draw`, found with a heap of `limit` rows instead of a sort of all."""
     return table.order_by("draw").limit(limit) if limit < MOST else table
 
 
-def redrawn(draw: "ir.StringValue") -> "ir.StringValue":
+def redraw(draw: "ir.StringValue") -> "ir.StringValue":
     """Another draw, for rows that were taken kind by kind in order of the first one.
 
     As many from a large kind as from a small one have the lower draws of the two: in that order, whatever takes only the
@@ -38,11 +38,11 @@ def redrawn(draw: "ir.StringValue") -> "ir.StringValue":
     return draw.hexdigest("md5")
 
 
-def in_turn(table: "ir.Table", column: str, kinds: Sequence[Any], limit: int) -> "ir.Table":
+def round_robin(table: "ir.Table", column: str, kinds: Sequence[Any], limit: int) -> "ir.Table":
     """The first rows in order of their `draw`, but round robin over the kinds, so that none crowds out others."""
     import ibis
 
-    most = union([first(table.filter(table[column] == kind), limit) for kind in kinds])
+    most = union([sample(table.filter(table[column] == kind), limit) for kind in kinds])
     placed = most.mutate(place=rank(most.draw, [most[column]]))
     placed = placed.mutate(turn=ibis.row_number().over(order_by=[placed.place, placed.draw]))
     return placed.filter(placed.turn < limit).drop("place", "turn")
@@ -82,9 +82,9 @@ def titles(tables: dict[str, "ir.Table"]) -> "ir.Table":
     """One title per product id and source, whatever its locales: `product_id, title, source, record`, `look` (the same for
     titles that differ in case only) and `words` (its distinct words)."""
     products = tables["products"]
-    single, _ = firsts(products, ["product_id", "source"], lambda product: [product.locale])
+    single, _ = deduplicate(products, ["product_id", "source"], lambda product: [product.locale])
     look = lower(single.title).hexdigest("md5")
-    return single.select("product_id", "source", "title", "record", look=look, words=words(single.title)).pipe(once)
+    return single.select("product_id", "source", "title", "record", look=look, words=words(single.title)).pipe(materialize)
 
 
 def titled_links(links: "ir.Table", products: "ir.Table", *columns: str) -> "ir.Table":
@@ -104,7 +104,7 @@ def bought_links(tables: dict[str, "ir.Table"]) -> "ir.Table":
     links = titled_links(links.filter(links.relation == "also_buy"), titles(tables), "record", "look", "words")
     fewer = ibis.least(links.own_words.length(), links.other_words.length())
     overlap = links.own_words.intersect(links.other_words).length() / fewer
-    return links.mutate(overlap=overlap).drop("own_words", "other_words", "relation").pipe(once)
+    return links.mutate(overlap=overlap).drop("own_words", "other_words", "relation").pipe(materialize)
 
 
 def judged_once(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", "ir.Table"]:
@@ -118,11 +118,11 @@ def judged_once(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", "ir.Table"]:
     judgments = tables["judgments"].rename(spelling="query")
     spellings = judgments.select("spelling").distinct()
     spellings = spellings.mutate(query=lower(spaced(spellings.spelling)))
-    spellings = once(spellings.mutate(number=ibis.dense_rank().over(order_by=spellings["query"])))
+    spellings = materialize(spellings.mutate(number=ibis.dense_rank().over(order_by=spellings["query"])))
     counts = spellings.group_by("number").agg(spellings=spellings.count())
     several = counts.filter(counts.spellings > 1)
     named = judgments.join(spellings, "spelling")
-    single, others = firsts(named.semi_join(several, "number"), ["number", *PRODUCT], lambda judgment: [judgment.spelling])
+    single, others = deduplicate(named.semi_join(several, "number"), ["number", *PRODUCT], lambda judgment: [judgment.spelling])
     repeats = unused(others, "judgment repeats another's query and product")
     return union([named.anti_join(several, "number"), single]).drop("spelling"), repeats
 
@@ -137,6 +137,6 @@ def titled(judgments: "ir.Table", tables: dict[str, "ir.Table"]) -> "ir.Table":
 def titled_judgments(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", list["ir.Table"]]:
     """`judged_once` and `titled` where the product is known, and what was left."""
     judgments, repeats = judged_once(tables)
-    judgments = titled(judgments, tables).pipe(once)
+    judgments = titled(judgments, tables).pipe(materialize)
     known = judgments.filter(judgments.title.notnull())
     return known, [repeats, unused(judgments.filter(judgments.title.isnull()), UNTITLED)]

@@ -1,4 +1,7 @@
-"""Raw records out of JSON lines, JSON documents, CSV and Parquet files. A bad one is yielded as a Rejected, never raised."""
+"""Reads raw records from JSON lines, JSON documents, CSV and Parquet files; a bad one is yielded as a Rejected, never raised.
+
+A record is what an input file holds; the rows of the dataset are in rows.py.
+"""
 
 import csv
 import gzip

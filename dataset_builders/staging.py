@@ -1,4 +1,4 @@
-"""Raw files in, canonical tables as Parquet out, with every record that yields none counted by its reason."""
+"""Stages raw files as canonical tables in Parquet, and counts every record that yields no row by its reason."""
 
 import os
 from collections import Counter, defaultdict
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
 from dataset_builders.records import Record, Rejected
-from dataset_builders.sources import Rows, corpora, own_tables
+from dataset_builders.sources import TableRows, corpus_modules, own_tables
 from dataset_builders.tables import TABLES, arrow_schema, reject_reason
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ class RawFile:
     source: str
     licence: str
     read: Callable[[], Iterator[Record]]
-    canonical: Callable[[dict[str, Any]], Rows | Rejected]
+    canonical: Callable[[dict[str, Any]], TableRows | Rejected]
 
 
 @dataclass
-class Ledger:
-    """What became of the raw records: `read` and `rejects` count them by source, `places` keeps a few for a look."""
+class RejectLog:
+    """Counts of raw records read and, by reason, rejected, for each source; `places` keeps where a few of them are."""
 
     read: Counter[str] = field(default_factory=Counter)
     rejects: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -57,7 +57,7 @@ def find_corpora(folder: Path, commercial_only: bool) -> tuple[list[RawFile], li
     claimed, unclaimed, barred = [], [], set()
     for path in _files(folder):
         with _plain_read_errors(path):
-            corpus = next((corpus for corpus in corpora() if corpus.claims(path)), None)
+            corpus = next((corpus for corpus in corpus_modules() if corpus.claims(path)), None)
         if corpus is None:
             unclaimed.append(path)
             continue
@@ -132,7 +132,7 @@ def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def stage(files: list[RawFile], folder: Path, out: Path, locales: frozenset[str], ledger: Ledger) -> None:
+def stage(files: list[RawFile], folder: Path, out: Path, locales: frozenset[str], log: RejectLog) -> None:
     """Writes `<out>/<table>.parquet` for every table that a record yielded a row of.
 
     A record's number is its file's number and its own in that file, so it does not change with the number of processes.
@@ -157,19 +157,19 @@ def stage(files: list[RawFile], folder: Path, out: Path, locales: frozenset[str]
             progress.update(bar, description=name)
             number = -1
             for number, record in enumerate(_records(file)):
-                ledger.read[file.source] += 1
+                log.read[file.source] += 1
                 rows = record if isinstance(record, Rejected) else _canonical(file, record)
                 if isinstance(rows, list):
                     reason = _admit(rows, file.source, (file_number << 40) + number, locales, writers)
                 else:
                     reason = rows.reason
                 if reason:
-                    ledger.reject(file.source, reason, f"{name}:{number + 1}")
+                    log.reject(file.source, reason, f"{name}:{number + 1}")
             if number < 0:
-                ledger.read[file.source] += 1
-                ledger.reject(file.source, "file is empty", name)
+                log.read[file.source] += 1
+                log.reject(file.source, "file is empty", name)
             progress.advance(bar)
-        progress.update(bar, description=f"{sum(ledger.read.values()):,} records")
+        progress.update(bar, description=f"{sum(log.read.values()):,} records")
 
 
 def _records(file: RawFile) -> Iterator[Record]:
@@ -185,14 +185,16 @@ def _plain_read_errors(path: Path) -> Iterator[None]:
         raise UserError(f"{readable(path)} cannot be read: {error.strerror}. Mend it or take it away.") from None
 
 
-def _canonical(file: RawFile, record: dict[str, Any]) -> Rows | Rejected:
+def _canonical(file: RawFile, record: dict[str, Any]) -> TableRows | Rejected:
     try:
         return file.canonical(record)
     except RecursionError:
         return Rejected("record is nested too deeply")
 
 
-def _admit(rows: Rows, source: str, record: int, locales: frozenset[str], writers: dict[str, "_TableWriter"]) -> str | None:
+def _admit(
+    rows: TableRows, source: str, record: int, locales: frozenset[str], writers: dict[str, "_TableWriter"]
+) -> str | None:
     """Writes the rows that may enter their tables; the first reason against one, where none may."""
     reasons = []
     for table, row in rows:

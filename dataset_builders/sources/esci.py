@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_builders.records import Record, Rejected, column_names, csv_rows, json_document, parquet_rows
-from dataset_builders.sources import Rows, missing, optional_text
+from dataset_builders.sources import TableRows, missing, optional_text
 
 NAME = "esci"
 LICENCE = "Apache-2.0"
@@ -52,10 +52,10 @@ def _judgment_list(path: Path) -> Iterator[Record]:
             yield {"query": entry.get("query"), "rating": rating}
 
 
-def canonical(record: dict[str, Any], path: Path) -> Rows | Rejected:
+def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:
     if path.suffix == ".json":
         return _listed_judgment(record)
-    rows: Rows = []
+    rows: TableRows = []
     if "esci_label" in record:
         rejected = missing(record, _JUDGMENT)
         if rejected:
@@ -86,7 +86,7 @@ def canonical(record: dict[str, Any], path: Path) -> Rows | Rejected:
     return rows or Rejected("row has neither esci_label nor product_title")
 
 
-def _listed_judgment(record: dict[str, Any]) -> Rows | Rejected:
+def _listed_judgment(record: dict[str, Any]) -> TableRows | Rejected:
     rating = record["rating"]
     try:
         label = _GAINS[float(rating["rating"])]

@@ -7,7 +7,7 @@ from typing import Any
 
 from common.errors import UserError
 from dataset_builders.records import Record, Rejected, column_names, csv_rows, parquet_rows
-from dataset_builders.sources import Rows, identifier
+from dataset_builders.sources import TableRows, identifier
 from dataset_builders.tables import TABLES, Column, Table
 
 NAME = "own"
@@ -38,7 +38,7 @@ def read(path: Path, table: Table) -> Iterator[Record]:
     return csv_rows(path) if path.suffix == ".csv" else parquet_rows(path, columns)
 
 
-def canonical(record: dict[str, Any], table: Table) -> Rows | Rejected:
+def canonical(record: dict[str, Any], table: Table) -> TableRows | Rejected:
     row = {}
     for column in table.columns:
         try:

@@ -26,9 +26,9 @@ from dataset_builders.dataset_files import (
     write_dataset,
     write_split,
 )
-from dataset_builders.rows import Row
+from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Split
-from dataset_builders.staging import Ledger
+from dataset_builders.staging import RejectLog
 
 ANSWERS: dict[str, Any] = {
     "review_rating": "4",
@@ -38,8 +38,8 @@ ANSWERS: dict[str, Any] = {
 }
 
 
-def row(task: str, number: int, prompt: str = "Which one? schön, 日本語, 👍") -> Row:
-    return Row(
+def row(task: str, number: int, prompt: str = "Which one? schön, 日本語, 👍") -> DatasetRow:
+    return DatasetRow(
         prompt=f"{prompt} {number}",
         completion="4",
         task=task,
@@ -76,9 +76,9 @@ def manifest(built: dict[str, Split]) -> dict[str, Any]:
 
 def write(folder: Path, built: dict[str, Split]) -> Path:
     (folder / "staged").mkdir(parents=True)
-    ledger = Ledger()
-    ledger.reject("esci", "query is missing", "judgments.parquet:7")
-    write_dataset(folder, manifest(built), built, ledger, "Shop")
+    log = RejectLog()
+    log.reject("esci", "query is missing", "judgments.parquet:7")
+    write_dataset(folder, manifest(built), built, log, "Shop")
     return folder
 
 

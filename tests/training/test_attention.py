@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from training.attention import NAME, QUERIES_AT_A_TIME, attend_on_cpu, attend_on_gpu, register, sdpa_varlen, shares_prefixes
-from training.batches import Batches, PrefixCollator
+from training.batches import PrefixCollator, TokenBatches
 
 ROWS = [
     [1],
@@ -224,7 +224,7 @@ def test_a_model_learns_from_a_shared_prefix_what_it_learns_from_rows_that_each_
     prompts = [begin + torch.randint(3, 390, (length,)).tolist() for length in (9, 60, 3)]
     ids = [[*prompt, 5, 2] for prompt in prompts]
     labels = [[-100] * len(prompt) + [5, 2] for prompt in prompts]
-    batch = Batches(Dataset.from_dict({"input_ids": ids, "labels": labels}), budget=1000, seed=0, share=True)[0]
+    batch = TokenBatches(Dataset.from_dict({"input_ids": ids, "labels": labels}), budget=1000, seed=0, share=True)[0]
     assert batch["shared_prefix"] == len(begin)
     once = PrefixCollator(DataCollatorForLanguageModeling(pad_token_id=0, padding_free=True))([batch])
     each = collated([{"input_ids": row, "labels": label} for row, label in zip(ids, labels, strict=True)], padding_free=True)
