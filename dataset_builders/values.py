@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -104,10 +105,9 @@ def as_list(value: Any) -> list[str]:
 
 def _list_of(text: str) -> Any:
     text = text.strip()
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        pass
+    with suppress(ValueError, RecursionError):
+        found = json.loads(text)
+        return [] if found == {} else found  # PostgreSQL's empty array
     if text.startswith(("[", "(")):
         if _NUMPY_LIST.search(text):  # a Python literal would join them into one text
             raise ValueError("is a NumPy array as it is printed; write lists as JSON")
