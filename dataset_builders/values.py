@@ -123,11 +123,14 @@ def _postgres_array(text: str) -> list[str | None]:
     if not text:
         return []
     items: list[str | None] = []
-    for quoted, bare in re.findall(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^,"{}]*))\s*(?:,|$)', text)[: text.count(",") + 1]:
-        if bare.strip().upper() == "NULL":
-            items.append(None)
+    for match in re.finditer(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^,"{}]*))\s*(?:,|$)', text):
+        quoted, bare = match.groups()
+        if quoted is not None:
+            items.append(re.sub(r"\\(.)", r"\1", quoted))
         else:
-            items.append(re.sub(r"\\(.)", r"\1", quoted) if quoted or not bare.strip() else bare.strip())
+            items.append(None if bare.strip().upper() == "NULL" else bare.strip())
+        if match.end() == len(text):
+            break
     return items
 
 
