@@ -8,9 +8,12 @@ from typing import Any
 
 from common.tasks import TASKS, Task
 from dataset_builders.contamination import EvaluationSet, contaminated
+from dataset_builders.explanation import KeyMatch
 from dataset_builders.records import Rejected
 from dataset_builders.rows import Row, make_row
+from dataset_builders.sources.own_tables import NAME as OWN
 from dataset_builders.splits import UNLIMITED, Size, Split, is_test
+from dataset_builders.staging import RecordCounts
 
 OWN_TEST = "test split"
 """Name of this build's own test rows among the evaluation sets."""
@@ -47,6 +50,7 @@ class Crop:
     masked: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     short: dict[str, dict[str, int]] = field(default_factory=dict)
     used: dict[str, int] = field(default_factory=dict)
+    key_matches: "list[KeyMatch]" = field(default_factory=list)
 
 
 def gather_rows(
@@ -57,21 +61,23 @@ def gather_rows(
     licences: dict[str, str],
     seed: int,
     sets: Sequence[EvaluationSet],
-    rejects: dict[str, Counter[str]],
+    counts: RecordCounts,
+    locales: Sequence[str] = ("us",),
+    unread: str = "",
 ) -> Crop:
     """Rows of every task that can be built, of the sizes asked for as far as the tables suffice.
 
-    What becomes of the records is added to `rejects`. A recipe is asked for a few more rows than fill the splits; where too
+    What becomes of the records is added to `counts`. `unread` names the files that were not read. A recipe is asked for a few more rows than fill the splits; where too
     many of them fall away, it is asked again for twice as many.
     """
     from rich.progress import Progress
 
-    from dataset_builders import outcomes
+    from dataset_builders import explanation, outcomes
     from dataset_builders.engine import Draw, load_tables
     from dataset_builders.recipes import recipes
 
     crop, found, known = Crop(), {}, recipes()
-    tables, repeats = load_tables(connection, staged)
+    tables, repeats = load_tables(connection, staged, locales)
     left = {"": outcomes.keep(connection, repeats, staged / "left")}
 
     def draw_rows(name: str, limit: int) -> Found:
@@ -86,7 +92,7 @@ def gather_rows(
             progress.update(bar, description=f"Building {name}", advance=0)
             absent = [table for table in TASKS[name].tables if table not in tables]
             if absent:
-                crop.not_built[name] = f"needs the table{'s' * (len(absent) > 1)} {', '.join(absent)}"
+                crop.not_built[name] = explanation.missing_tables(TASKS[name], absent, counts.tables, unread)
             else:
                 found[name] = draw_rows(name, sizes[name].candidates())
             progress.advance(bar)
@@ -99,6 +105,14 @@ def gather_rows(
             splits, drops = split_clean(found, sizes, seed, sets)
         for name, parts in splits.items():
             _enter(crop, name, parts, sizes[name], found[name])
+        empty = [name for name in found if name in crop.not_built]
+        if empty or OWN in licences:
+            crop.key_matches = explanation.key_matches(tables)
+        for name in empty:
+            reasons = explanation.left_reasons(left[name], f"{name}: ") + Counter(
+                reason.removeprefix(f"{name}: ") for *_, reason in found[name].drops
+            )
+            crop.not_built[name] = explanation.no_rows(TASKS[name], reasons, crop.key_matches)
         crop.dropped += [(record, drop.row.source, drop.reason) for drop, _ in drops for record in drop.row.records]
         crop.contaminated = Counter(hit for _, hit in drops)
         progress.update(bar, description="Accounting for every record")
@@ -106,7 +120,7 @@ def gather_rows(
         for row in kept:
             crop.masked[row.source] += Counter(dict(row.masked))
         crop.used = outcomes.settle(
-            connection, staged, [table for tables in left.values() for table in tables], crop.dropped, kept, rejects
+            connection, staged, [table for tables in left.values() for table in tables], crop.dropped, kept, counts.rejects
         )
     return crop
 

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from dataset_builders.engine import once, union
 from dataset_builders.rows import Row
+from dataset_builders.staging import PARTLY
 from dataset_builders.tables import TABLES
+
+FIRST = "\x01"
+"""Sorts before every letter."""
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -57,7 +61,12 @@ def settle(
         "reason": pa.array([reason for _, _, reason in dropped], pa.string()),
     }
     everything = union([connection.read_parquet(path).select("record", "source") for path in paths]).distinct().pipe(once)
-    reasons = union([*left, ibis.memtable(pa.table(arrays))]).anti_join(in_a_row, "record")
+    told = [*left, ibis.memtable(pa.table(arrays))]
+    if (partly := staged / f"{PARTLY}.parquet").exists():
+        rejected = connection.read_parquet(partly)
+        # What was wrong with the record itself comes before what any task says of it.
+        told.append(rejected.select("record", "source", reason=ibis.literal(FIRST).concat(rejected.reason)))
+    reasons = union([table.select("record", "reason") for table in told]).anti_join(in_a_row, "record")
     # A place in the alphabet instead of the reason itself: millions of records have one of some dozens of reasons.
     places = reasons.select("reason").distinct()
     places = places.mutate(place=ibis.row_number().over(order_by=places.reason)).pipe(once)
@@ -66,6 +75,7 @@ def settle(
     unused = everything.anti_join(in_a_row, "record").left_join(firsts, "record")
     counts = unused.group_by("source", "place").agg(records=lambda table: table.count()).left_join(places, "place")
     for row in connection.to_pyarrow(counts.select("source", "reason", "records")).to_pylist():
-        rejects.setdefault(row["source"], Counter())[row["reason"] or "no task asked for it"] += row["records"]
+        reason = (row["reason"] or "no task asked for it").removeprefix(FIRST)
+        rejects.setdefault(row["source"], Counter())[reason] += row["records"]
     used = everything.semi_join(in_a_row, "record").group_by("source").agg(records=lambda table: table.count())
     return {row["source"]: row["records"] for row in connection.to_pyarrow(used).to_pylist()}

@@ -99,7 +99,7 @@ def as_list(value: Any) -> list[str]:
     if isinstance(items, tuple | set) or type(items).__name__ == "ndarray":
         items = list(items)
     if not isinstance(items, list) or not all(isinstance(item, str) or item is None for item in items):
-        raise ValueError("is not a list of texts; write it as JSON, such as [\"one\", \"two\"]")
+        raise ValueError('is not a list of texts; write it as JSON, such as ["one", "two"]')
     return [item for item in items if item is not None]
 
 
@@ -140,3 +140,11 @@ def as_label(value: Any) -> str:
     if label is None:
         raise ValueError("is none of exact, substitute, complement, irrelevant")
     return label
+
+
+def label_or_text(value: Any) -> str:
+    """The label, or the value as text, which the table's rules then reject and show."""
+    try:
+        return as_label(value)
+    except ValueError:
+        return str(value)

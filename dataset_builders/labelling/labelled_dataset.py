@@ -18,7 +18,7 @@ from dataset_builders.labelling.votes import CONSTRUCTED
 from dataset_builders.publish import CARD, read_dataset
 from dataset_builders.rows import Row
 from dataset_builders.splits import Split
-from dataset_builders.staging import Ledger
+from dataset_builders.staging import RecordCounts
 
 NOTHING_KEPT = "none of its rows was kept when the labels were checked"
 
@@ -125,22 +125,22 @@ def write_labelled(
     }
     for found in earlier:
         shutil.copyfile(source.folder / found["picture"], out / found["picture"])
-    write_dataset(out, manifest, built, _ledger(source.folder), source.title)
+    write_dataset(out, manifest, built, _record_counts(source.folder), source.title)
     for path in [*source.folder.glob("rejects/annotation*.parquet"), *source.folder.glob("LICENSE*")]:
         shutil.copyfile(path, out / path.relative_to(source.folder))
     _write_rejects(out / "rejects" / f"annotation-{len(earlier) + 1}.parquet", [one for one in asked if one.reason])
     (out / "agreement.json").write_text(json.dumps(annotation, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _ledger(folder: Path) -> Ledger:
+def _record_counts(folder: Path) -> RecordCounts:
     """The places of rejected records, which go along."""
-    ledger = Ledger()
+    counts = RecordCounts()
     try:
         for found in json.loads((folder / "rejects" / "places.json").read_text(encoding="utf-8")):
-            ledger.places[found["source"], found["reason"]] = found["places"]
+            counts.places[found["source"], found["reason"]] = found["places"]
     except (OSError, ValueError):
-        return Ledger()
-    return ledger
+        return RecordCounts()
+    return counts
 
 
 def _write_rejects(path: Path, rejected: Sequence[Checked]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.records import Record, Rejected, json_lines
+from dataset_builders.records import Placed, Rejected, json_lines
 from dataset_builders.sources import Rows, missing, optional_text
 
 NAME = "amazon_reviews_2018"
@@ -25,7 +25,7 @@ def claims(path: Path) -> bool:
     return bool(_META.fullmatch(path.name) or re.fullmatch(r".+_5\.json(?:\.gz)?", path.name))
 
 
-def read(path: Path) -> Iterator[Record]:
+def read(path: Path) -> Iterator[Placed]:
     return json_lines(path)
 
 

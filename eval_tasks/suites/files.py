@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError, first_line
-from dataset_builders.records import Rejected, column_names, csv_rows, parquet_rows
+from dataset_builders.records import Rejected, csv_rows, parquet_rows
 
 ENDINGS = (".json", ".jsonl", ".csv", ".parquet")
 
@@ -53,8 +53,8 @@ def read_records(path: Path) -> Records:
 
 def _read(path: Path) -> Iterator[tuple[str, Any]]:
     if path.suffix in (".csv", ".parquet") and path.is_file():
-        rows = csv_rows(path) if path.suffix == ".csv" else parquet_rows(path, tuple(column_names(path)))
-        for number, row in enumerate(rows, start=1):
+        rows = csv_rows(path) if path.suffix == ".csv" else parquet_rows(path)
+        for number, (_, row) in enumerate(rows, start=1):
             yield f"row {number}", row
         return
     try:

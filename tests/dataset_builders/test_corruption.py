@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dataset_builders import staging
-from dataset_builders.staging import Ledger, find_corpora, find_tables, stage
+from dataset_builders.staging import RecordCounts, find_corpora, find_tables, stage
 from dataset_builders.tables import MAX_CHARACTERS, TABLES, reject_reason
 from tests import raw
 
@@ -250,28 +250,28 @@ def spoilt_shop(folder: Path, count: int, spoiler: Spoiler, ending: str) -> None
         (spoiler.csv if ending == "csv" else spoiler.parquet)(folder / name, name, repeated(rows, count), fields)
 
 
-def staged(folder: Path, out: Path, tables: bool = False) -> tuple[Ledger, dict[str, Records]]:
+def staged(folder: Path, out: Path, tables: bool = False) -> tuple[RecordCounts, dict[str, Records]]:
     import pyarrow.parquet as pq
 
     out.mkdir()
     files, unclaimed = find_tables(folder) if tables else find_corpora(folder, commercial_only=False)
     assert not unclaimed
-    ledger = Ledger()
-    stage(files, folder, out, frozenset({"us"}), ledger)
-    return ledger, {path.stem: pq.read_table(path).to_pylist() for path in out.glob("*.parquet")}
+    counts = RecordCounts()
+    stage(files, folder, out, frozenset({"us"}), counts)
+    return counts, {path.stem: pq.read_table(path).to_pylist() for path in out.glob("*.parquet")}
 
 
-def check(ledger: Ledger, tables: dict[str, Records], spoiler: Spoiler) -> int:
+def check(counts: RecordCounts, tables: dict[str, Records], spoiler: Spoiler) -> int:
     """The account balances, what was staged is sound, and what was rejected is what was spoilt; the number of the latter."""
     used = Counter(source for source, _ in {(row["source"], row["record"]) for rows in tables.values() for row in rows})
-    for source, read in ledger.read.items():
-        assert read == used[source] + ledger.rejects[source].total(), source
+    for source, read in counts.read.items():
+        assert read == used[source] + counts.rejects[source].total(), source
     assert not [
         reject_reason(TABLES[name], row) for name, rows in tables.items() for row in rows if reject_reason(TABLES[name], row)
     ]
-    assert all(reason.isprintable() for reasons in ledger.rejects.values() for reason in reasons)
-    rejected = {place for places in ledger.places.values() for place in places}
-    assert len(rejected) == sum(reasons.total() for reasons in ledger.rejects.values())
+    assert all(reason.isprintable() for reasons in counts.rejects.values() for reason in reasons)
+    rejected = {place for places in counts.places.values() for place in places}
+    assert len(rejected) == sum(reasons.total() for reasons in counts.rejects.values())
     must = {f"{name}:{number}" for name, numbers in spoiler.must.items() for number in numbers}
     may = {f"{name}:{number}" for name, numbers in spoiler.may.items() for number in numbers}
     assert sorted(must - rejected) == []
@@ -294,8 +294,8 @@ def test_ten_thousand_spoilt_records_are_rejected_each_at_its_place(tmp_path: Pa
         spoiler = Spoiler(seed=0)
         (tmp_path / name).mkdir()
         spoil(tmp_path / name, 480, spoiler)
-        ledger, found = staged(tmp_path / name, tmp_path / f"{name}.staged", tables)
-        total += check(ledger, found, spoiler)
+        counts, found = staged(tmp_path / name, tmp_path / f"{name}.staged", tables)
+        total += check(counts, found, spoiler)
     assert total >= 10_000
 
 
@@ -339,8 +339,8 @@ def test_a_column_of_a_wrong_type_rejects_its_rows_and_no_more(tmp_path: Path, n
     stem, table = wrong_types()[name]
     (tmp_path / "in").mkdir()
     pq.write_table(table, tmp_path / "in" / f"{stem}.parquet")
-    ledger, found = staged(tmp_path / "in", tmp_path / "staged", tables=stem in TABLES)
-    assert (ledger.read.total(), sum(map(Counter.total, ledger.rejects.values())), found) == (3, 3, {})
+    counts, found = staged(tmp_path / "in", tmp_path / "staged", tables=stem in TABLES)
+    assert (counts.read.total(), sum(map(Counter.total, counts.rejects.values())), found) == (3, 3, {})
 
 
 def test_no_damage_to_the_bytes_of_a_file_stops_the_reading(tmp_path: Path) -> None:
@@ -356,19 +356,19 @@ def test_no_damage_to_the_bytes_of_a_file_stops_the_reading(tmp_path: Path) -> N
                 damaged[place] = draw.randrange(256)
             (whole / name).write_bytes(damaged[: draw.randrange(len(damaged))] if draw.random() < 0.2 else damaged)
         files, _ = find_corpora(whole, commercial_only=False)
-        ledger, out = Ledger(), tmp_path / f"staged{turn}"
+        counts, out = RecordCounts(), tmp_path / f"staged{turn}"
         out.mkdir()
-        stage(files, whole, out, frozenset({"us"}), ledger)
-        balanced(ledger, out)
+        stage(files, whole, out, frozenset({"us"}), counts)
+        balanced(counts, out)
 
 
-def balanced(ledger: Ledger, out: Path) -> None:
+def balanced(counts: RecordCounts, out: Path) -> None:
     import pyarrow.parquet as pq
 
     tables = [pq.read_table(path, columns=["source", "record"]).to_pylist() for path in out.glob("*.parquet")]
     used = Counter(source for source, _ in {(row["source"], row["record"]) for rows in tables for row in rows})
-    for source, read in ledger.read.items():
-        assert read == used[source] + ledger.rejects[source].total(), source
+    for source, read in counts.read.items():
+        assert read == used[source] + counts.rejects[source].total(), source
 
 
 def test_a_build_of_good_and_spoilt_files_accounts_for_every_record(tmp_path: Path, run_build: Callable[..., int]) -> None:

@@ -28,7 +28,7 @@ from dataset_builders.dataset_files import (
 )
 from dataset_builders.rows import Row
 from dataset_builders.splits import Split
-from dataset_builders.staging import Ledger
+from dataset_builders.staging import RecordCounts
 
 ANSWERS: dict[str, Any] = {
     "review_rating": "4",
@@ -76,9 +76,9 @@ def manifest(built: dict[str, Split]) -> dict[str, Any]:
 
 def write(folder: Path, built: dict[str, Split]) -> Path:
     (folder / "staged").mkdir(parents=True)
-    ledger = Ledger()
-    ledger.reject("esci", "query is missing", "judgments.parquet:7")
-    write_dataset(folder, manifest(built), built, ledger, "Shop")
+    counts = RecordCounts()
+    counts.reject("esci", "query is missing", "judgments.parquet:7")
+    write_dataset(folder, manifest(built), built, counts, "Shop")
     return folder
 
 
