@@ -29,12 +29,15 @@ OFFLINE ?= $(if $(filter $(OUT)/base,$(BASE_MODEL)),1,0)
 DEMO_ENV = HF_HUB_OFFLINE=$(OFFLINE) HF_HOME=$(abspath $(OUT))/cache HF_HUB_DISABLE_TELEMETRY=1 \
 	TOKENIZERS_PARALLELISM=false GRADIO_ANALYTICS_ENABLED=False SHOP_DATASET=$(abspath $(OUT))/dataset
 
+# Two workers with one compute thread each; a file's tests stay on one worker, and files start in the order of tests/conftest.py.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 define say
 	@printf '\n\033[1m== %s\033[0m\n' "$(1)"
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-vllm lock demo test lint format space publish clean
+.PHONY: help setup setup-vllm lock demo test test-all lint format space publish clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -109,8 +112,11 @@ endif
 	@printf 'dataset  %s\nadapter  %s\nmerged   %s\nresults  %s\nreport   %s\ncard     %s\nSpace    %s   (make space serves it)\n' \
 		$(OUT)/dataset $(OUT)/adapter $(OUT)/merged $(OUT)/results $(OUT)/results/report/report.html $(OUT)/adapter/README.md $(OUT)/space
 
-test: setup ## run the tests
-	$(BIN)/python -m pytest
+test: setup ## what proves the product, in minutes
+	$(PYTEST) -m "not slow"
+
+test-all: test ## all tests: those of make test, then what is slow, and properties on more cases
+	$(PYTEST) -m "slow or profiled" --hypothesis-profile full --durations 25
 
 lint: setup ## ruff (lint and format), the order of imports, mypy, and whether the lock holds what requirements.txt asks for
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""How far two runs answer the same rows alike: one model on two backends, in two precisions, or before and after a change.
+"""Agreement of two runs on the same rows: one model on two backends, in two precisions, or before and after a change.
 
     python -m benchmarks.agreement --results OUT_A --results OUT_B [--names accelerate,vllm] [--show 3]
 

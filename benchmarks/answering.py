@@ -1,4 +1,4 @@
-"""Answers of models and baselines, kept in a folder until what they depend on changes."""
+"""Cached answers of models and baselines, until what they depend on changes."""
 
 import hashlib
 import json

@@ -11,9 +11,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from statistics import median
+from statistics import mean
+from subprocess import PIPE
 from time import perf_counter
 from typing import Any
 
@@ -35,12 +36,12 @@ TRAINED_TOKENS = 256
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.busy_machine", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--layers", type=int, default=8, metavar="N", help="(default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="the median counts (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=8, metavar="N", help="of which the mean is taken (default: %(default)s)")
     return parser.parse_args(argv)
 
 
 def work(layers: int, repeats: int) -> None:
-    """Run in a process of its own: says when it is loaded, begins at a line on stdin, and prints seconds as JSON."""
+    """Run in a process of its own: says when it is loaded, and prints seconds as JSON for each line on stdin."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -66,18 +67,17 @@ def work(layers: int, repeats: int) -> None:
         model(input_ids=row, labels=row).loss.backward()
         model.zero_grad()
 
-    train()  # what is done once
-    print("loaded", flush=True)
-    sys.stdin.readline()
-    seconds = {}
-    for name, step in (("write", write), ("train", train)):
-        times = []
+    def mean_seconds(step: Callable[[], None]) -> float:
+        started = perf_counter()
         for _ in range(repeats):
-            started = perf_counter()
             step()
-            times.append(perf_counter() - started)
-        seconds[name] = median(times)
-    print(json.dumps(seconds))
+        return (perf_counter() - started) / repeats
+
+    write()  # what is done once
+    train()
+    print("loaded", flush=True)
+    for _ in sys.stdin:
+        print(json.dumps({"write": mean_seconds(write), "train": mean_seconds(train)}), flush=True)
 
 
 @contextmanager
@@ -92,31 +92,35 @@ def busy(processes: int) -> Iterator[None]:
             neighbour.wait()
 
 
-def measure(setting: str, workers: int, neighbours: int, layers: int, repeats: int) -> dict[str, float]:
-    """Seconds of each kind of work with the setting; of several workers that run at a time the mean."""
+def measure(setting: str, layers: int, repeats: int) -> dict[str, dict[str, float]]:
+    """Seconds of each kind of work in each situation; of two workers the mean."""
     unset = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS"}
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     if "=" in setting:
         name, value = setting.split("=")
         environment[name] = value
-    # This module imports nothing of the project but in main, so that the project's own setting is not in force here.
+    # Until main runs this module imports nothing of the project, whose own setting would be in force otherwise.
     command = [sys.executable, "-c", f"from benchmarks.busy_machine import work; work({layers}, {repeats})"]
-    started = [
-        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(workers)
-    ]
-    for process in started:
-        if process.stdout is None or process.stdout.readline() != "loaded\n":
+    workers = [subprocess.Popen(command, env=environment, stdin=PIPE, stdout=PIPE, text=True) for _ in range(2)]
+    try:
+        if any(_said(worker) != "loaded\n" for worker in workers):
             raise SystemExit("error: a worker could not load torch; what it said stands above.")
-    with busy(neighbours):
-        said = []
-        for process in started:
-            assert process.stdin
-            process.stdin.write("\n")
-            process.stdin.flush()
-        for process in started:
-            said.append(json.loads(process.communicate()[0]))
-    return {name: sum(seconds[name] for seconds in said) / workers for name in said[0]}
+        found = {}
+        for situation, (count, neighbours) in SITUATIONS.items():
+            with busy(neighbours):
+                for worker in workers[:count]:
+                    print(file=worker.stdin, flush=True)
+                seconds = [json.loads(_said(worker)) for worker in workers[:count]]
+            found[situation] = {kind: mean(one[kind] for one in seconds) for kind in seconds[0]}
+        return found
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+
+
+def _said(worker: "subprocess.Popen[str]") -> str:
+    return worker.stdout.readline() if worker.stdout else ""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -125,13 +129,7 @@ def main(argv: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    found = {
-        setting: {
-            situation: measure(setting, workers, neighbours, arguments.layers, arguments.repeats)
-            for situation, (workers, neighbours) in SITUATIONS.items()
-        }
-        for setting in SETTINGS
-    }
+    found = {setting: measure(setting, arguments.layers, arguments.repeats) for setting in SETTINGS}
     table = Table("setting", title=f"seconds for {NEW_TOKENS} tokens, and for a training step of {TRAINED_TOKENS}")
     for situation in SITUATIONS:
         table.add_column(situation, justify="right")

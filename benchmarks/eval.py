@@ -1,4 +1,4 @@
-"""How fast the evaluation is beside the straightforward way, both on the same rows in one run. The last line is JSON.
+"""Speed of the evaluation beside a plain loop, both on the same rows in one run. The last line is JSON.
 
 python -m benchmarks.eval generation --data DATASET --model MODEL     # rows/s of answers
 python -m benchmarks.eval scoring                                     # scores/s of stored answers

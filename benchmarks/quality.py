@@ -1,4 +1,4 @@
-"""How good a tuned model is on rows of real corpora that it has not seen, beside everything that is cheaper.
+"""Quality of a tuned model on held-out rows of real corpora, beside its base and baselines.
 
     python -m benchmarks.quality --raw DIR [--shopbench FILE] [-- any option of training/sft.py]
     python -m benchmarks.quality --raw DIR --split validation -- --learning_rate 5e-4    # to tune; reads no test row
@@ -177,7 +177,7 @@ def children_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-# --- What is told ---
+# --- Report ---
 
 
 def report(

@@ -1,4 +1,4 @@
-"""ShopBench's rows as the benchmark of quality asks them: its own prompts, parsers and scorer."""
+"""ShopBench in the quality benchmark: its own prompts, parsers and scorer."""
 
 import os
 from collections.abc import Mapping, Sequence

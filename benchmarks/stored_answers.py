@@ -1,4 +1,4 @@
-"""Answers of several models by several backends to the same rows, as they lie in a folder of results: of every task of the
+"""Generated answers of several models by several backends to the same rows, for benchmarks of scoring: of every task of the
 twelve, and every metric of ShopBench whose model is here. The texts are those of the sample corpora's invented shop.
 
 Models differ in how likely they are right, and a word that a worse model has right a better one has right too. Backends of the

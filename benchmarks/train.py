@@ -28,7 +28,7 @@ RECIPE = Path("training/recipes/smollm2-135m-lora.yaml")
 HELD_OUT = 96
 ROWS_PER_STEP = 8
 IGNORED = -100
-IMPORTS = ("transformers", "trl", "peft", "datasets", "training.trainer", "training.callbacks")
+IMPORTS = ("transformers", "trl", "peft", "datasets", "training.trainer")
 
 
 def main() -> None:
@@ -148,8 +148,8 @@ def prepare(data: str, base: str, rows: int, seed: int, out: str, *more: str) ->
     """What all ways share: arguments of the recipe, the tokenizer, the rows."""
     import torch
 
-    from training.sft import load_tokenizer
     from training.summary import usable_cores
+    from training.tokenizer import load_tokenizer
 
     torch.set_num_threads(usable_cores())
     _, args, model, chosen = recipe_arguments(base, data, seed, out, *more)
@@ -158,12 +158,14 @@ def prepare(data: str, base: str, rows: int, seed: int, out: str, *more: str) ->
 
 
 def train_by_recipe(data: str, base: str, rows: int, seed: int) -> dict[str, Any]:
-    from training.sft import make_trainer, set_rows_per_step
+    from training.batches import sample_lengths
+    from training.plan import make_plan
+    from training.trainer import make_trainer
 
     with tempfile.TemporaryDirectory() as out:
         args, model, chosen, tokenizer, train, held_out = prepare(data, base, rows, seed, out)
-        set_rows_per_step(args, chosen, train, tokenizer)
-        trainer: Any = make_trainer(args, model, tokenizer, train, None, chosen)
+        plan = make_plan(args, model, chosen, sample_lengths(train, tokenizer, args.seed), len(train))
+        trainer: Any = make_trainer(args, model, tokenizer, train, None, chosen, plan)
         seconds = timed(trainer)
         trainer.model.set_attn_implementation("sdpa")  # the held-out rows come one by one
         lengths = sum(len(row["input_ids"]) for row in tokenised(train, tokenizer))

@@ -1,4 +1,4 @@
-"""Scores of a tuned model beside those of everything else: means, bootstrap intervals and who beats whom."""
+"""Comparison of a tuned model with its base and baselines: means, bootstrap intervals and differences."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

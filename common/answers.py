@@ -1,4 +1,4 @@
-"""Answers: what a perfect model says, how a model's text is parsed, and regular expressions of all that can be parsed.
+"""Parsing of answers: gold completions, parsers of a model's text, and regular expressions of all that can be parsed.
 
 No parser raises, whatever the text is. Only the standard library is imported, so that the Space can take this file along.
 """
@@ -12,11 +12,11 @@ from typing import Any
 from common.tasks import RANKED, Task, Value
 
 LONGEST_INT = 4300
-"""Digits that Python reads as an int unless it is told otherwise, and libraries do tell it otherwise."""
+"""Python's default limit of digits in an int, which libraries change."""
 
 
 def gold(task: Task, answer: Any) -> Value:
-    """What a perfect model's completion parses to, from a row's decoded `answer`.
+    """The parsed gold answer, from a row's decoded `answer`.
 
     `answer` is what the metric needs, in ShopBench's shapes: a label, the gain of each product (ranking), the numbers of
     the true items (retrieval), or a text.
@@ -34,7 +34,7 @@ def render_completion(task: Task, value: Value) -> str:
 
 
 def parse_completion(task: Task, text: str) -> Value | None:
-    """What a model's text says, or None where it cannot be read. Never raises.
+    """Parses a model's text; None where it cannot be parsed. Never raises.
 
     A label counts where the text begins with it, whatever follows. Numbers are read as `parse_numbers` does; a ranking is
     a permutation of 1 to 5, a selection has distinct numbers from 1. Only the first line of a generated text counts.

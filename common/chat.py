@@ -8,25 +8,14 @@ pass (UserError).
 import asyncio
 import json
 import logging
-import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from common.errors import UserError, first_line
-
-FIRST_WAIT = 0.5
-"""Seconds before the first retry; each further one waits twice as long."""
-
-LONGEST_WAIT = 30.0
-"""Seconds before a retry at most, unless the server asks for more."""
-
-LONGEST_BREAK = 600.0
-"""A server that asks to be left alone for more seconds is taken at its word: the run ends."""
+from common.retry import LONGEST_RETRY_AFTER, TRANSIENT_STATUSES, retry_after
 
 KEY_NAME = "OPENAI_API_KEY"
 
@@ -204,9 +193,9 @@ def rejected(endpoint: Endpoint, status: int, body: Any, headers: Mapping[str, s
         raise UserError(f"{endpoint.url} does not let you in ({status}); set {endpoint.key_name} to a key for {endpoint.model}")
     if status == 402 or code == "insufficient_quota":
         raise UserError(f"{endpoint.url}: the quota of this key is used up ({said}); what was answered is kept")
-    if status in (408, 409, 425, 429) or status >= 500:
+    if status in TRANSIENT_STATUSES:
         wait = retry_after(headers)
-        if wait and wait > LONGEST_BREAK:
+        if wait and wait > LONGEST_RETRY_AFTER:
             raise UserError(f"{endpoint.url} asks for a break of {wait:.0f} seconds; run the same command then")
         raise PassingError(said, wait, busy=status == 429)
     if status == 413:
@@ -220,31 +209,3 @@ def rejected(endpoint: Endpoint, status: int, body: Any, headers: Mapping[str, s
             "ends as the server's manual says, mostly in /v1"
         )
     raise RequestRefused(said)
-
-
-def longest_wait(tries: int) -> float:
-    """Seconds that a server which names no time is left alone for after so many tries, give or take a quarter."""
-    return min(FIRST_WAIT * 2.0 ** (tries - 1), LONGEST_WAIT)
-
-
-def backoff(tries: int, failure: PassingError) -> float:
-    """Seconds to wait after so many tries. What the server asks for is no less, and no two wait alike."""
-    longest = longest_wait(tries)
-    return longest * random.uniform(0.75, 1.25) if failure.wait is None else failure.wait + longest * random.random()
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds from now of Retry-After (RFC 9110, section 10.2.3), or of retry-after-ms, which Azure sends; None where both are
-    absent or unreadable."""
-    number = re.compile(r"\s*[0-9]{1,9}(\.[0-9]*)?\s*")
-    if number.fullmatch(milliseconds := headers.get("retry-after-ms", "")):
-        return float(milliseconds) / 1000
-    value = headers.get("retry-after", "")
-    if number.fullmatch(value):
-        return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max((moment - datetime.now(UTC)).total_seconds(), 0.0)

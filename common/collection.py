@@ -1,4 +1,4 @@
-"""Gathers repositories in a Collection of the Hub: made once, found again by its title, put right where it differs.
+"""A Collection of repositories on the Hub: created once, found again by its title, updated where it differs.
 
 https://huggingface.co/docs/huggingface_hub/guides/collections
 """
@@ -18,8 +18,8 @@ LONGEST_TITLE = 60
 
 
 @dataclass(frozen=True)
-class Item:
-    """A repository and what the collection says of it, in one line."""
+class CollectionEntry:
+    """A repository and its note in the collection, one line."""
 
     repo_id: str
     repo_type: RepoType
@@ -31,26 +31,28 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Gathered:
-    """`url` is the collection's page, `changed` False if nothing was to do."""
+class CollectionResult:
+    """`url` is the collection's page, `changed` False if nothing differed."""
 
     url: str
     changed: bool
 
 
-def gather(namespace: str, title: str, description: str, items: Sequence[Item], private: bool = False) -> Gathered:
-    """Makes the collection of this title hold the items, with their notes and in their order.
+def update_collection(
+    namespace: str, title: str, description: str, entries: Sequence[CollectionEntry], private: bool = False
+) -> CollectionResult:
+    """Creates or updates the collection of this title: the entries, with their notes, in their order.
 
-    What others put into it stays. Raises UserError with what to do, also where it is to be private and is public.
+    What others added stays. Raises UserError with what to do, also where it is public and should be private.
     """
     changes: list[str] = []
     with hub_errors(f"{namespace}/{title}"):
         api = signed_in()
-        # A try does what is missing, so a second one goes on behind the first.
+        # Each attempt does only what is missing.
         slug = retried(lambda: _find_or_make(api, namespace, title, description, private, changes))
-        retried(lambda: _fill(api, slug, items, changes))
-        retried(lambda: _put_in_order(api, slug, items, changes))
-        return Gathered(api.get_collection(slug).url, changed=bool(changes))
+        retried(lambda: _add_entries(api, slug, entries, changes))
+        retried(lambda: _reorder(api, slug, entries, changes))
+        return CollectionResult(api.get_collection(slug).url, changed=bool(changes))
 
 
 def _find_or_make(api: "HfApi", namespace: str, title: str, description: str, private: bool, changes: list[str]) -> str:
@@ -69,36 +71,36 @@ def _find_or_make(api: "HfApi", namespace: str, title: str, description: str, pr
     return found.slug
 
 
-def _fill(api: "HfApi", slug: str, items: Sequence[Item], changes: list[str]) -> None:
+def _add_entries(api: "HfApi", slug: str, entries: Sequence[CollectionEntry], changes: list[str]) -> None:
     present = {_key(item): item for item in api.get_collection(slug).items}  # a list has the first few of them only
-    for item in items:
-        there = present.get(item.key)
+    for entry in entries:
+        there = present.get(entry.key)
         if there is None:
-            api.add_collection_item(slug, item.repo_id, item.repo_type, note=item.note, exists_ok=True)
-            changes.append(f"added {item.repo_id}")
-        elif " ".join((there.note or "").split()) != item.note:
-            api.update_collection_item(slug, there.item_object_id, note=item.note)
-            changes.append(f"noted {item.repo_id}")
+            api.add_collection_item(slug, entry.repo_id, entry.repo_type, note=entry.note, exists_ok=True)
+            changes.append(f"added {entry.repo_id}")
+        elif " ".join((there.note or "").split()) != entry.note:
+            api.update_collection_item(slug, there.item_object_id, note=entry.note)
+            changes.append(f"noted {entry.repo_id}")
 
 
-def _put_in_order(api: "HfApi", slug: str, items: Sequence[Item], changes: list[str]) -> None:
-    """Where the items stand in another order, they change places among themselves."""
-    ours = _ours(api.get_collection(slug), items)
+def _reorder(api: "HfApi", slug: str, entries: Sequence[CollectionEntry], changes: list[str]) -> None:
+    """Moves the entries among their own positions until they are in order."""
+    ours = _ours(api.get_collection(slug), entries)
     places = [item.position for item in ours]
-    wanted = [item.key for item in items if item.key in map(_key, ours)]
+    wanted = [entry.key for entry in entries if entry.key in map(_key, ours)]
     if [_key(item) for item in ours] == wanted:
         return
     for place, key in zip(places, wanted, strict=True):
-        # Read anew each time, since one that moves shifts others.
-        item = next(item for item in _ours(api.get_collection(slug), items) if _key(item) == key)
+        # Read again each time: moving one shifts others.
+        item = next(item for item in _ours(api.get_collection(slug), entries) if _key(item) == key)
         if item.position != place:
             api.update_collection_item(slug, item.item_object_id, position=place)
             changes.append(f"moved {item.item_id}")
 
 
-def _ours(collection: "Collection", items: Sequence[Item]) -> "list[CollectionItem]":
-    """Those of the items that it holds, as they stand in it."""
-    keys = {item.key for item in items}
+def _ours(collection: "Collection", entries: Sequence[CollectionEntry]) -> "list[CollectionItem]":
+    """The items of the collection that are among the entries, by position."""
+    keys = {entry.key for entry in entries}
     return sorted((item for item in collection.items if _key(item) in keys), key=lambda item: item.position)
 
 

@@ -220,7 +220,12 @@ def find_file(name: str, file: str, revision: str | None = None, kind: Kind = "d
 
 
 def find_folder(
-    name: str, patterns: Sequence[str], revision: str | None = None, kind: Kind = "dataset", option: str = "--data"
+    name: str,
+    patterns: Sequence[str],
+    revision: str | None = None,
+    kind: Kind = "dataset",
+    option: str = "--data",
+    ignore: Sequence[str] = (),
 ) -> Path:
     """The local folder (or file) itself, or a folder with the Hub repository's files that match. Raises UserError."""
     from huggingface_hub import snapshot_download
@@ -229,7 +234,11 @@ def find_folder(
     if Path(name).exists():
         return Path(name)
     try:
-        return Path(snapshot_download(name, repo_type=kind, revision=revision, allow_patterns=list(patterns)))
+        return Path(
+            snapshot_download(
+                name, repo_type=kind, revision=revision, allow_patterns=list(patterns), ignore_patterns=list(ignore) or None
+            )
+        )
     except Exception as error:
         raise _refusal(error, name, revision, option, kind, "such files") from None
 

@@ -149,3 +149,20 @@ def read_object(path: Path, advice: str = "write it again") -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"{path} holds no JSON object; {advice}")
     return value
+
+
+def folder_files(folder: Path) -> list[str]:
+    """Paths of the folder's files, sorted, without hidden ones and Python's caches."""
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder")
+    return [path for path in every_file(folder) if not any(part.startswith((".", "__pycache__")) for part in path.split("/"))]
+
+
+def every_file(folder: Path) -> list[str]:
+    """Paths of all of the folder's files, sorted, hidden ones too."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def readable_size(size: int) -> str:
+    """A number of bytes for people."""
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from common.commits import Commit, Content, commit_folder
 from common.errors import UserError
-from common.hub import Commit, Content, RepoType, commit_folder
+from common.hub import RepoType
 
 
 @dataclass(frozen=True)
@@ -83,5 +84,5 @@ def commit(upload: Upload, destination: Destination, quiet: bool = False) -> Com
         dry_run=destination.dry_run,
     )
     if not quiet and not destination.dry_run:
-        print(done.told)
+        print(done.summary)
     return done

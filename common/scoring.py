@@ -1,4 +1,4 @@
-"""How one answer is scored: accuracy, NDCG, hit rate, ROUGE-L and BLEU. Report, metric, Space and card all score by these.
+"""Scores of one answer: accuracy, NDCG, hit rate, ROUGE-L and BLEU. Report, metric, Space and card all score by these.
 
 ROUGE-L and BLEU have the figures of rouge_score and sacrebleu to the last digit. What they need is cached: stems of
 words, tokens of texts, BLEU's tokenizers, and scores of pairs of texts, which come again where several models give one answer.
@@ -59,7 +59,7 @@ def discounted_sum(gains: Iterable[float]) -> float:
 
 
 def expected_ndcg(weights: Sequence[float]) -> float:
-    """The mean of `ndcg` over all orders: at every position stands the mean gain."""
+    """The mean of `ndcg` over all orders: every position has the mean gain."""
     gains = [2**weight - 1 for weight in weights]
     ideal = discounted_sum(sorted(weights, reverse=True))
     discounts = sum(1 / log2(position + 1) for position in range(1, len(weights) + 1))
@@ -85,7 +85,7 @@ _KEPT = 2**14
 
 
 class MetricUnavailableError(Exception):
-    """A metric's model or package cannot be had here. The message says why."""
+    """A metric's model or package is missing here. The message says which."""
 
 
 @lru_cache(_KEPT)

@@ -21,8 +21,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from common.errors import UserError, plain_errors
-from common.files import sha256_of
-from common.hub import readable_size
+from common.files import readable_size, sha256_of
 from dataset_builders.addresses import MERREC_FILES, UNLICENSED, Corpus, RemoteFile, corpora, hub_files, hub_read_errors
 from dataset_builders.fetch import disk_errors, fetch, new_client, require_room, retried, shown, unsound
 from dataset_builders.staging import SAMPLE_MARKER

@@ -12,19 +12,20 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from common.errors import UserError
 from common.files import sha256_of
-from common.hub import LONGEST_WAIT, TRANSIENT, WAITS
+from common.retry import LONGEST_RETRY_AFTER, TRANSIENT_STATUSES, retry_after
 
 if TYPE_CHECKING:
     import httpx
 
 T = TypeVar("T")
+
+WAITS = (1.0, 2.0, 4.0, 8.0)
+"""Seconds before each further try."""
 
 PROGRESS = 1_000_000
 """Bytes; with as many more the count of tries begins anew."""
@@ -165,25 +166,14 @@ def _pause(error: BaseException, wait: float | None) -> tuple[str, float | None]
         return "", None
     pause = wait * random.uniform(0.75, 1.25)
     if response := getattr(error, "response", None):
-        if response.status_code not in TRANSIENT:
+        if response.status_code not in TRANSIENT_STATUSES:
             return "", None
-        asked = asked_wait(response.headers)
+        asked = retry_after(response.headers)
         pause = pause if asked is None else asked
-        return f"the server answered {response.status_code}", pause if pause <= LONGEST_WAIT else None
+        return f"the server answered {response.status_code}", pause if pause <= LONGEST_RETRY_AFTER else None
     if isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol):
         return f"the connection failed ({error})", pause
     return "", None
-
-
-def asked_wait(headers: Mapping[str, str]) -> float | None:
-    """Seconds that Retry-After asks for, which is a number of them or a date; None without one that can be read."""
-    value = headers.get("Retry-After", "")
-    if value.isdecimal():
-        return float(value)
-    try:
-        return max(0.0, (parsedate_to_datetime(value).astimezone(UTC) - datetime.now(UTC)).total_seconds())
-    except ValueError:
-        return None
 
 
 def root(error: BaseException) -> BaseException:
@@ -199,7 +189,7 @@ def _explain(error: Exception, url: str, by_hand: str) -> str | None:
     later = "what came is kept; run the command again later, and it goes on from there"
     if isinstance(error, httpx.HTTPStatusError):
         status = error.response.status_code
-        if status in TRANSIENT or status >= 500:
+        if status in TRANSIENT_STATUSES or status >= 500:
             return f"{url} is in trouble or busy ({status}): {later}"
         reasons = {401: "is not open to everyone", 403: "is not open to everyone", 404: "is not there", 410: "is not there"}
         return f"{url} {reasons.get(status, 'refuses')} ({status}); {by_hand}"

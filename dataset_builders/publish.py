@@ -13,7 +13,7 @@ from typing import Any
 from common import publishing
 from common.dataset import MANIFEST, SPLITS, data_pattern, read_manifest
 from common.errors import UserError, plain_errors
-from common.hub import folder_files
+from common.files import folder_files
 from common.publishing import Destination, Upload
 from common.tasks import TASKS
 from dataset_builders.dataset_files import CHECKSUMS, check_checksums

@@ -1,1 +1,1 @@
-"""Evaluation: lighteval tasks, the ShopBench scorer, and the table that sets models side by side."""
+"""Evaluation: lighteval tasks and backends, ShopBench's scorer, and reports that compare models."""

@@ -13,9 +13,11 @@ from functools import partial
 from pathlib import Path
 
 from common import publishing
+from common.commits import BranchHead
 from common.dataset import Manifest, as_hub_id, read_manifest
 from common.errors import UserError, plain_errors
-from common.hub import Head, every_file, hub_errors, repo_url
+from common.files import every_file
+from common.hub import hub_errors, repo_url
 from common.publishing import Destination, Upload
 from eval_tasks.reporting.hub_dataset import LightevalRun, card, public_name, read_runs, write_files
 from eval_tasks.reporting.model_metadata import (
@@ -103,11 +105,11 @@ def assemble_scores(folder: Path, destination: Destination, scores: DatasetScore
     """The scores in both of the forms that the Hub reads from a model's repository. `source`: address of the answers."""
     write_entries(folder, scores, source)
     readme = partial(model_readme, scores, destination.repo_id.partition("/")[2])
-    (folder / CARD).write_bytes(readme(Head([], lambda path: b"")))
+    (folder / CARD).write_bytes(readme(BranchHead([], lambda path: b"")))
     return Upload(folder, "model", f"Scores on {scores.dataset}", every_file(folder), {CARD: readme})
 
 
-def card_of_all(repo_id: str, model: str, folder: Path, paths: Sequence[str], head: Head) -> bytes:
+def card_of_all(repo_id: str, model: str, folder: Path, paths: Sequence[str], head: BranchHead) -> bytes:
     """The card over the repository's former files and the new ones."""
     former = [path for path in head.paths if path not in paths]
     with tempfile.TemporaryDirectory() as scratch:
@@ -118,7 +120,7 @@ def card_of_all(repo_id: str, model: str, folder: Path, paths: Sequence[str], he
     return card(repo_id, model, run, [*former, *paths]).encode()
 
 
-def model_readme(scores: DatasetScores, name: str, head: Head) -> bytes:
+def model_readme(scores: DatasetScores, name: str, head: BranchHead) -> bytes:
     return with_model_index(head.text(CARD), scores, name).encode()
 
 

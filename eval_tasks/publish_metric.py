@@ -11,8 +11,7 @@ from pathlib import Path
 
 from common import publishing
 from common.errors import UserError, plain_errors
-from common.files import replaced
-from common.hub import every_file
+from common.files import every_file, replaced
 from common.publishing import Destination, Upload
 
 ROOT = Path(__file__).parents[1]

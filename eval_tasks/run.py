@@ -139,7 +139,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     folders = [arguments.out / name for name in folder_names([*names, *arguments.baseline])]
     task_module = import_module(f"eval_tasks.{suite.name}")
     tasks = task_names(arguments.tasks, [config.name for config in task_module.TASKS_TABLE], suite.name)
-    loaded = backend.load(parse_options(options[0], backend.OPTIONS), [local_folder(name) for name in arguments.adapter])
+    loaded = backend.load(
+        parse_options(options[0], backend.OPTIONS), [local_folder(name, "--adapter") for name in arguments.adapter]
+    )
     models = [
         *((backend, text, loaded) for text in options),
         *((BaselineBackend, f"model_name={name}", None) for name in arguments.baseline),

@@ -25,10 +25,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from common.dataset import read_split
 from common.errors import UserError, plain_errors
 from common.files import write_json, write_whole
 from common.tasks import TASKS
-from training.adapters import Adapter, base_of, parse_weights, public_name, read_adapter, split_revision
+from training.adapters import Adapter, base_of, parse_weights, public_name, read_adapter
 from training.merge import merge_adapters
 
 CHOICE, REPORT = "choice", "report"
@@ -78,10 +79,8 @@ def in_report(row: Mapping[str, Any]) -> bool:
 
 def halves(table: Sequence[Any]) -> dict[str, Sequence[Any]]:
     """lighteval's tasks on either half of their rows. Raises UserError where a task has too few groups."""
-    from datasets import load_dataset
-
     for config in table:
-        rows: Any = load_dataset(config.hf_repo, config.hf_subset, revision=config.hf_revision, split="test")
+        rows = read_split(config.hf_repo, "test", [config.hf_subset], config.hf_revision)[config.hf_subset].to_pylist()
         if len(set(map(in_choice, rows))) < 2:
             raise UserError(f"{config.name} has too few test rows to halve; leave it out of --tasks, or give --choose-on all")
     filters = {CHOICE: in_choice, REPORT: in_report}
@@ -137,8 +136,8 @@ def run_sweep(sweep: Sweep) -> None:
     points = {first: [evaluate_weight(sweep, weight, first) for weight in sweep.weights]}
     chosen = best(points[first])
     if REPORT in sweep.tables:
-        told = [weight for weight in sweep.weights if weight in (0, 1, chosen.weight)]
-        points[REPORT] = [evaluate_weight(sweep, weight, REPORT) for weight in told]
+        ends = [weight for weight in sweep.weights if weight in (0, 1, chosen.weight)]
+        points[REPORT] = [evaluate_weight(sweep, weight, REPORT) for weight in ends]
     for part, found in points.items():
         print(f"Scores by weight on the {part} rows:")
         compare([sweep.folder(point.weight, part) for point in found], [f"{point.weight:g}" for point in found])
@@ -208,12 +207,11 @@ def read_sweep(argv: Sequence[str] | None = None) -> Sweep:
         raise UserError(f"{arguments.out} has a comma in its path, where an option ends; give another --out")
     adapter = read_adapter(arguments.adapter)
     base = arguments.base or base_of([adapter])
-    data, revision = split_revision(arguments.data)
-    os.environ["SHOP_DATASET"], os.environ["SHOP_DATASET_REVISION"] = data, revision or ""  # read when shop.py is imported
-    table = import_module("eval_tasks.shop").task_table(data, revision, arguments.tasks)
+    os.environ["SHOP_DATASET"], os.environ["SHOP_DATASET_REVISION"] = arguments.data, ""  # read when shop.py is imported
+    table = import_module("eval_tasks.shop").task_table(arguments.data, None, arguments.tasks)
     stamp = {
         "adapter": [adapter.sha256, adapter.config],
-        "base": folder_identity(local_folder(base)),
+        "base": folder_identity(local_folder(base, "--base")),
         "options": arguments.option,
         "max_samples": arguments.max_samples,
     }

@@ -35,8 +35,8 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedMod
     from eval_tasks.backends.kv_buffers import ATTENTION
 
     if options["dtype"] not in DTYPES:
-        raise UserError(f"the model option dtype is one of {', '.join(DTYPES)}, not {options['dtype']!r}")
-    folder = lighteval_model.local_folder(options["model_name"], options["revision"])
+        raise UserError(f"the model option dtype must be one of {', '.join(DTYPES)}, not {options['dtype']!r}")
+    folder = lighteval_model.local_folder(options["model_name"], revision=options["revision"] or None)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         base: Any = transformers.AutoModelForCausalLM.from_pretrained(

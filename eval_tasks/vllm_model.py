@@ -38,7 +38,7 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedMod
             f"vLLM cannot be imported here ({first_line(error)}); run make setup-vllm, and this with .venv-vllm/bin"
         ) from None
 
-    folder = lighteval_model.local_folder(options["model_name"], options["revision"])
+    folder = lighteval_model.local_folder(options["model_name"], revision=options["revision"] or None)
     lora = {"enable_lora": True, "max_lora_rank": rank_limit(adapters)} if adapters else {}
     try:
         llm = vllm.LLM(
@@ -51,7 +51,7 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedMod
             **lora,
         )
     except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(f"vLLM cannot load {options['model_name']} ({first_line(error)}); its reason stands above") from None
+        raise UserError(f"vLLM cannot load {options['model_name']} ({first_line(error)}); its reason is above") from None
     loras: dict[Path, Any] = {}
 
     def answer(prompts: Sequence[Prompt], adapter: Path | None, constrained: bool) -> Iterator[tuple[int, str]]:
@@ -137,7 +137,7 @@ def generate(llm: Any, prompts: Sequence[Prompt], lora: Any, constrained: bool) 
     except ValueError as error:
         raise UserError(f"vLLM refuses a prompt: {first_line(error)}") from None
     except EngineDeadError:
-        raise UserError("vLLM has died; its reason stands above. What was answered is kept") from None
+        raise UserError("vLLM has died; its reason is above. Answers so far are kept") from None
     finally:
         engine.abort_request(list(waiting))
 

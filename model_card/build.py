@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from common import publishing
+from common.commits import BranchHead
 from common.dataset import as_hub_id
 from common.errors import UserError, plain_errors
-from common.hub import Head, folder_files
+from common.files import folder_files
 from common.publishing import Destination, Upload
 from common.secrets import check_nothing_private
 from eval_tasks.reporting.model_index import contradicted, over_former
@@ -72,7 +73,7 @@ def assemble(folder: Path, destination: Destination, card: Path, with_plot: bool
     return Upload(folder, "model", "Model card from measured results", folder_files(folder), {CARD: readme})
 
 
-def card_over_head(text: str, inputs: CardInputs, head: Head) -> bytes:
+def card_over_head(text: str, inputs: CardInputs, head: BranchHead) -> bytes:
     """The card to commit on this head; warns where `.eval_results` there hold other scores."""
     files = {path: head.text(path) for path in head.paths if path.startswith(".eval_results/")}
     scores = {task.name: round(inputs.tuned.model.run.scores[f"{SHOP}:{task.name}"].value, 4) for task in inputs.measured}

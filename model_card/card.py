@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from common.tasks import Family
 from dataset_builders.card import REFERENCES
-from eval_tasks.reporting.comparison import Line, Report
+from eval_tasks.reporting.comparison import Report, ScoreLine
 from eval_tasks.reporting.model_index import eval_result
 from eval_tasks.reporting.notes import notes
 from eval_tasks.reporting.results import shown_time
-from eval_tasks.reporting.table import SUITES, metric_name, number, share, title
+from eval_tasks.reporting.table import metric_name, number, share
+from eval_tasks.suites.suite import SUITES, task_title
 from model_card import markdown, tables
 from model_card.conclusions import conclusions, headline
 from model_card.consistency import decoding, inconsistencies
@@ -42,18 +43,12 @@ LONGEST_NOTE = 4000
 """Characters."""
 
 
-SUITE_WORDS = {
-    "ecinstruct": "By the benchmark's own rules answers that cannot be read are left out: read its scores beside their share.",
-}
-"""Suite -> what a reader must know of its scores."""
-
-
 @dataclass(frozen=True)
 class OtherSuite:
     """Another benchmark's section: tables of means and of tasks, and the number of tasks."""
 
     title: str
-    words: str
+    note: str
     means: str
     tasks: str
     count: int
@@ -157,8 +152,8 @@ def other_suite(suite: SuiteComparison) -> OtherSuite:
         ("all tasks, mean", report.mean),
     ]
     return OtherSuite(
-        SUITES.get(suite.suite, suite.suite),
-        SUITE_WORDS.get(suite.suite, ""),
+        SUITES[suite.suite].title,
+        SUITES[suite.suite].note,
         tables.scores_table(report, means),
         tables.scores_table(report, tables.task_lines(report.lines)),
         len(report.lines),
@@ -167,7 +162,7 @@ def other_suite(suite: SuiteComparison) -> OtherSuite:
     )
 
 
-def mean_lines(report: Report) -> list[tuple[str, Line]]:
+def mean_lines(report: Report) -> list[tuple[str, ScoreLine]]:
     """Means of the families with several tasks, and the mean over all tasks."""
     families = [(f"{group.family.replace('_', ' ')}, mean", group.mean) for group in report.groups if len(group.lines) > 1]
     return [*families, ("all tasks, mean", report.mean)] if len(report.lines) > 1 else []
@@ -204,14 +199,14 @@ def _weakest(report: Report) -> str | None:
     if len(scored) < 2:
         return None
     value, line = min(scored, key=lambda found: found[0])
-    return f"{title(line.name)} ({metric_name(line)} {number(value)})"
+    return f"{task_title(line.name)} ({metric_name(line)} {number(value)})"
 
 
 def _least_readable(report: Report) -> str | None:
     """The task with the largest share of unreadable answers; None if there are none."""
     shares = [(cell.unparsable or 0.0, line) for line in report.lines if (cell := line.cells[report.last])]
     found, line = max(shares, key=lambda found: found[0])
-    return f"{title(line.name)} ({share(found)})" if found else None
+    return f"{task_title(line.name)} ({share(found)})" if found else None
 
 
 def _emissions(inputs: CardInputs) -> dict[str, Any] | None:

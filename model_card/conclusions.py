@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from eval_tasks.reporting.comparison import Cell, Gain, Line, Report
-from eval_tasks.reporting.table import number, signed, title
+from eval_tasks.reporting.comparison import Report, ScoreCell, ScoreGain, ScoreLine
+from eval_tasks.reporting.table import number, signed
+from eval_tasks.suites.suite import task_title
 from model_card.markdown import plain
 
 
@@ -62,22 +63,24 @@ def _against_baselines(report: Report) -> Iterable[str]:
         return
     below = [(line, best) for line, tuned, best in known if round(best, 3) > round(tuned, 3)]
     if below:
-        shown = ", ".join(f"{title(line.name)} ({plain(_baseline(report, line, best))} {number(best)})" for line, best in below)
+        shown = ", ".join(
+            f"{task_title(line.name)} ({plain(_baseline(report, line, best))} {number(best)})" for line, best in below
+        )
         yield f"**A baseline without a language model scores higher on {len(below)} of {len(known)}:** {shown}."
     else:
         yield f"No baseline without a language model scores higher on any of {len(known)} {_tasks(len(known))}."
 
 
-def _baseline(report: Report, line: Line, score: float) -> str:
+def _baseline(report: Report, line: ScoreLine, score: float) -> str:
     """Name of the first baseline that has this score."""
     beside = zip(report.names[report.last + 1 :], line.cells[report.last + 1 :], strict=True)
     return next(name for name, cell in beside if cell and cell.value == score)
 
 
-def _interval(cell: Cell | Gain) -> str:
+def _interval(cell: ScoreCell | ScoreGain) -> str:
     if cell.low is None or cell.high is None:
         return ""
-    shown = signed if isinstance(cell, Gain) else number
+    shown = signed if isinstance(cell, ScoreGain) else number
     return f" (95 % interval {shown(cell.low)} to {shown(cell.high)})"
 
 
@@ -85,5 +88,5 @@ def _tasks(count: int) -> str:
     return "task" if count == 1 else "tasks"
 
 
-def _listed(found: Sequence[tuple[Line, Gain]]) -> str:
-    return ", ".join(f"{title(line.name)} ({signed(gain.value)})" for line, gain in found)
+def _listed(found: Sequence[tuple[ScoreLine, ScoreGain]]) -> str:
+    return ", ".join(f"{task_title(line.name)} ({signed(gain.value)})" for line, gain in found)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from eval_tasks.reporting.comparison import Model, Report, make_report
+from eval_tasks.reporting.comparison import EvaluatedModel, Report, make_report
 from eval_tasks.reporting.details import by_row, read_details
 from eval_tasks.reporting.results import read_run, results_files, task_of
 from eval_tasks.suites.suite import SUITES
@@ -42,7 +42,7 @@ class ModelResults:
     `adapter_sha256`: of the adapter's weights. None stands for what the results do not record.
     """
 
-    model: Model
+    model: EvaluatedModel
     called: str
     prompts: Mapping[str, str] = field(default_factory=dict)
     temperature: float | None = None
@@ -159,7 +159,7 @@ def _read_file(name: str, file: Path) -> ModelResults:
     general = _dict(document, "config_general")
     config = _dict(general, "model_config")
     return ModelResults(
-        model=Model(name, run, {task: by_row(answers) for task, answers in read_details(file).items()}),
+        model=EvaluatedModel(name, run, {task: by_row(answers) for task, answers in read_details(file).items()}),
         called=run.model.removesuffix(CONSTRAINED),
         prompts=dict(_prompts(document)),
         temperature=number(_dict(config, "generation_parameters").get("temperature")),
@@ -185,7 +185,7 @@ def _joined(one: ModelResults, other: ModelResults) -> ModelResults:
     )
     return replace(
         one,
-        model=Model(one.model.name, run, {**one.model.answers, **other.model.answers}),
+        model=EvaluatedModel(one.model.name, run, {**one.model.answers, **other.model.answers}),
         prompts={**one.prompts, **other.prompts},
         temperature=one.temperature if one.temperature == other.temperature else None,
         constrained=one.constrained or other.constrained,

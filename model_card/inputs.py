@@ -11,8 +11,7 @@ from common.errors import UserError
 from common.files import read_object, sha256_of
 from common.tasks import TASKS, Task
 from model_card.evaluations import ModelResults, SuiteComparison, read_comparisons
-from training.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from training.publish import SUMMARY
+from training.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, SUMMARY
 
 SHOP = "shop"
 """The suite of the dataset's own test rows."""

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from eval_tasks.reporting.comparison import Line, Report
+from eval_tasks.reporting.comparison import Report, ScoreLine
 from eval_tasks.reporting.plot import FAINT, INK, draw_scores, frame, legend, literal, score_axis
-from eval_tasks.reporting.table import metric_name, title
+from eval_tasks.reporting.table import metric_name
+from eval_tasks.suites.suite import task_title
 
 SHOWN_WIDTH = 480
 """Width in pixels on a large screen; a phone uses its full width."""
@@ -44,9 +45,9 @@ def draw(report: Report, file: Path) -> None:
         figure.savefig(file, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
 
 
-def _name(line: Line) -> str:
-    return title(line.name) if line.metric else "Mean over tasks"
+def _name(line: ScoreLine) -> str:
+    return task_title(line.name) if line.metric else "Mean over tasks"
 
 
-def _intervals(lines: Sequence[Line]) -> bool:
+def _intervals(lines: Sequence[ScoreLine]) -> bool:
     return any(cell and cell.low is not None for line in lines for cell in line.cells)

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from common.dataset import Manifest
-from eval_tasks.reporting.comparison import Cell, Gain, Line, Report
-from eval_tasks.reporting.table import NOTHING, gain_interval, metric_name, number, score_interval, share, signed, title
+from eval_tasks.reporting.comparison import Report, ScoreCell, ScoreGain, ScoreLine
+from eval_tasks.reporting.table import NOTHING, gain_interval, metric_name, number, score_interval, share, signed
+from eval_tasks.suites.suite import task_title
 from model_card import markdown
 from model_card.inputs import CardInputs
 
@@ -19,7 +20,7 @@ UNBROKEN = "\u00a0"
 # --- Scores ---
 
 
-def scores_table(report: Report, lines: Sequence[tuple[str, Line]]) -> str:
+def scores_table(report: Report, lines: Sequence[tuple[str, ScoreLine]]) -> str:
     """Base, tuned model and their difference. `lines`: name -> line; a line without a metric is a mean."""
     beside = report.last > 0
     columns = ["Task", *(["Base:"] if beside else []), "Tuned:", *(["Difference:"] if beside else []), "Unreadable:"]
@@ -31,7 +32,7 @@ def scores_table(report: Report, lines: Sequence[tuple[str, Line]]) -> str:
     return markdown.table(columns, rows)
 
 
-def baselines_table(report: Report, lines: Sequence[tuple[str, Line]]) -> str | None:
+def baselines_table(report: Report, lines: Sequence[tuple[str, ScoreLine]]) -> str | None:
     """The tuned model beside baselines, the highest score of a line in bold; None without baselines."""
     shown = range(report.last, len(report.models))
     lines = [(name, line) for name, line in lines if any(line.cells[place] for place in shown[1:])]
@@ -47,25 +48,25 @@ def baselines_table(report: Report, lines: Sequence[tuple[str, Line]]) -> str | 
     return markdown.table(["Task", "Tuned:", *(f"{markdown.plain(report.names[place])}:" for place in shown[1:])], rows)
 
 
-def task_lines(lines: Sequence[Line]) -> list[tuple[str, Line]]:
-    return [(title(line.name), line) for line in lines]
+def task_lines(lines: Sequence[ScoreLine]) -> list[tuple[str, ScoreLine]]:
+    return [(task_title(line.name), line) for line in lines]
 
 
-def _name(name: str, line: Line) -> str:
+def _name(name: str, line: ScoreLine) -> str:
     shown = markdown.plain(name[:1].upper() + name[1:])
     return shown if line.metric else f"**{shown}**"
 
 
-def _name_and_rows(name: str, line: Line, tuned: Cell | None) -> str:
+def _name_and_rows(name: str, line: ScoreLine, tuned: ScoreCell | None) -> str:
     rows = f"{tuned.rows:,} rows" if tuned and tuned.rows else ""
     return _with_small(_name(name, line), ", ".join(filter(None, (metric_name(line), rows))))
 
 
-def _score(cell: Cell | None) -> str:
+def _score(cell: ScoreCell | None) -> str:
     return _with_small(number(cell.value), score_interval(cell).replace(" ", UNBROKEN)) if cell else NOTHING
 
 
-def _gain(gain: Gain | None) -> str:
+def _gain(gain: ScoreGain | None) -> str:
     if gain is None:
         return NOTHING
     shown = f"**{signed(gain.value)}**" if gain.clear else signed(gain.value)

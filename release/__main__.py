@@ -17,10 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common.account import check_writer
-from common.collection import LONGEST_TITLE, gather
+from common.collection import LONGEST_TITLE, update_collection
 from common.errors import UserError, plain_errors
-from common.hub import hub_errors, readable_size, repo_url, retried, signed_in
+from common.files import readable_size
+from common.hub import check_write_access, hub_errors, repo_url, retried, signed_in
 from common.publishing import Destination, publish
 from common.secrets import check_nothing_private
 from release.run_folder import RunFolder, measured_weights, read_run_folder
@@ -72,7 +72,7 @@ def release(
             commit = publish(stage.assemble, Destination(stage.repo_id, private), quiet=True)
         done.append((stage.title, repo_url(stage.repo_id, stage.repo_type), commit is not None and commit.changed))
     with progress(planned, len(planned)):
-        gathered = gather(org, title, ABOUT, items(found, hub), private)
+        gathered = update_collection(org, title, ABOUT, items(found, hub), private)
     print_done([*done, (COLLECTION, gathered.url, gathered.changed)])
 
 
@@ -102,7 +102,7 @@ def check_files(stage: Stage, run: RunFolder) -> tuple[int, int]:
 
 def check_hub(organisation: str, planned: Sequence[Stage], base_model: str, private: bool) -> None:
     """Raises UserError where a later stage would be refused, or where public and private repositories would mix."""
-    check_writer(organisation)
+    check_write_access(organisation)
     with hub_errors(base_model):
         base = retried(partial(signed_in().model_info, base_model))
     if base.private and not private:

@@ -10,8 +10,8 @@ from dataset_builders.publish import read_dataset
 from eval_tasks.reporting.hub_dataset import read_runs
 from eval_tasks.reporting.model_metadata import check_rows, shop_scores
 from eval_tasks.reporting.results import read_run
-from training.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from training.publish import SUMMARY, adapter_files, base_on_hub
+from training.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, SUMMARY
+from training.publish import adapter_files, base_on_hub
 
 AGAIN = "make it again"
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from common.collection import Item
-from common.hub import Head, RepoType, every_file, hub_errors, repo_url, retried, signed_in
+from common.collection import CollectionEntry
+from common.commits import BranchHead
+from common.files import every_file
+from common.hub import RepoType, hub_errors, repo_url, retried, signed_in
 from common.publishing import Assemble, Destination, Upload
 from dataset_builders import publish as dataset
 from eval_tasks import publish as results
@@ -69,14 +71,14 @@ def stages(run: RunFolder, hub: Repositories) -> list[Stage]:
     ]
 
 
-def items(run: RunFolder, hub: Repositories) -> list[Item]:
+def items(run: RunFolder, hub: Repositories) -> list[CollectionEntry]:
     """What the Collection holds, in its order."""
     return [
-        Item(hub.space, "space", "The demo: base and tuned model side by side, and how each answer is read."),
-        Item(hub.model, "model", f"The LoRA adapter of {run.base_model}, with its scores."),
-        Item(hub.dataset, "dataset", "The instructions that it was trained and measured on."),
-        Item(hub.results, "dataset", "Scores, and every answer that they are of."),
-        Item(hub.metric, "space", "The metric, for the evaluate library: it scores answers to these tasks."),
+        CollectionEntry(hub.space, "space", "The demo: base and tuned model side by side, and how each answer is read."),
+        CollectionEntry(hub.model, "model", f"The LoRA adapter of {run.base_model}, with its scores."),
+        CollectionEntry(hub.dataset, "dataset", "The instructions that it was trained and measured on."),
+        CollectionEntry(hub.results, "dataset", "Scores, and every answer that they are of."),
+        CollectionEntry(hub.metric, "space", "The metric, for the evaluate library: it scores answers to these tasks."),
     ]
 
 
@@ -101,7 +103,7 @@ def assemble_card(folder: Path, destination: Destination, run: RunFolder, hub: R
     return Upload(folder, "model", "Model card and scores", every_file(folder), {CARD: readme})
 
 
-def card_over_head(text: str, head: Head) -> bytes:
+def card_over_head(text: str, head: BranchHead) -> bytes:
     """The card, with the scores that others put into the metadata of the repository's former one."""
     return over_former(text, head.text(CARD)).encode()
 

@@ -1,4 +1,4 @@
-"""Assembles the Space and puts it on the Hub: python -m space.publish --repo-id org/name [--data DIR|ID] [--results DIR]"""
+"""Assembles and publishes the Space: python -m space.publish --repo-id org/name [--data DIR|ID] [--results DIR]"""
 
 import argparse
 import json
@@ -10,32 +10,31 @@ from pathlib import Path
 
 from common import publishing
 from common.errors import UserError, plain_errors
-from common.files import replaced
-from common.hub import every_file
+from common.files import every_file, replaced
 from common.publishing import Destination, Upload
 from common.tasks import TASKS
 
 HERE = Path(__file__).parent
 
 FILES = ("README.md", "app.py", "examples.json", "requirements-endpoint.txt", "requirements.txt", "settings.json", "style.css")
-"""What a Space needs beside the packages `demo` and COMMON; with the scores of a report also EVALUATION."""
+"""Files of every Space, beside the package `demo` and COMMON."""
 
 COMMON = ("__init__.py", "answers.py", "scoring.py", "tasks.py")
-"""Modules of `common` that the Space takes along."""
+"""Modules of `common` that are copied into the Space."""
 
 REQUIREMENTS = {"transformers": "requirements.txt", "endpoint": "requirements-endpoint.txt"}
 """Backend of the Space -> the file that is its requirements.txt."""
 
 EVALUATION = {"evaluation.json": "scores.json", "evaluation.png": "scores.png"}
-"""File of the Space -> file of a report."""
+"""File of the Space -> file of the report that it is copied from."""
 
 MAX_CHARS = 4000
-"""Of an example's prompt: longer ones are no pleasure to read on a page."""
+"""Of an example's prompt; longer ones are hard to read on a page."""
 
 
 @dataclass(frozen=True)
 class Links:
-    """What the Space shows by default: Hub ids, or None for what settings.json says."""
+    """Hub ids for settings.json; None keeps its entry."""
 
     base_model: str | None = None
     adapter: str | None = None
@@ -54,9 +53,9 @@ def assemble(
 ) -> Upload:
     """Writes the Space's tree to `folder`, replacing an earlier one.
 
-    data: a dataset folder or Hub id whose test rows become the examples of its tasks; other tasks keep the ones written here.
-    results: what `python -m eval_tasks.run` left, or a report's folder, for the Evaluation view.
-    backend: which the Space's packages are for, one of REQUIREMENTS. Raises UserError.
+    data: a dataset folder or Hub id whose test rows become the examples of its tasks; other tasks keep those of examples.json.
+    results: the output folder of eval_tasks.run, or a report's folder, for the Evaluation tab.
+    backend: a key of REQUIREMENTS. Raises UserError.
     """
     with replaced(folder, "app.py") as tree:
         _copy_files(tree, _sources() | {"requirements.txt": HERE / REQUIREMENTS[backend]})
@@ -101,7 +100,7 @@ def _copy_report(tree: Path, results: Path) -> None:
     try:
         read_scores(tree / "evaluation.json")
     except (OSError, ValueError):
-        raise UserError(f"{report / 'scores.json'} is no scores.json of a report; make it again") from None
+        raise UserError(f"{report / 'scores.json'} is not from a report; run python -m eval_tasks.report again") from None
 
 
 def _write_data_examples(tree: Path, data: str, revision: str | None, examples: int) -> None:
@@ -142,21 +141,24 @@ def _write_links(tree: Path, links: Links) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m space.publish", description=__doc__.split(":")[0])
     publishing.add_options(parser, "Space", revision=False, out=True)
-    parser.add_argument("--data", metavar="DIR|ID", help="dataset folder or Hub id to take the examples from (test rows)")
+    parser.add_argument("--data", metavar="DIR|ID", help="dataset folder or Hub id whose test rows become the examples")
     parser.add_argument("--revision", metavar="REV", help="revision of --data on the Hub")
     parser.add_argument("--examples", type=int, default=5, metavar="N", help="examples per task (default: 5)")
     parser.add_argument(
-        "--results", type=Path, metavar="DIR", help="folder of eval_tasks.run or of a report, whose scores the page shows"
+        "--results",
+        type=Path,
+        metavar="DIR",
+        help="output folder of eval_tasks.run or of eval_tasks.report, with scores",
     )
     parser.add_argument(
         "--backend",
         choices=REQUIREMENTS,
         default="transformers",
-        help="what answers in the Space, so that no more packages than needed are installed there (default: %(default)s)",
+        help="where the models run; selects the packages that the Space installs (default: %(default)s)",
     )
     parser.add_argument("--base-model", metavar="ID", help="base model that the Space loads")
     parser.add_argument("--adapter", metavar="ID", help="LoRA adapter that the Space loads")
-    parser.add_argument("--dataset", metavar="ID", help="dataset that the Space draws more examples from and links to")
+    parser.add_argument("--dataset", metavar="ID", help="dataset that the Space reads examples from and links to")
     arguments = parser.parse_args(argv)
     with plain_errors():
         destination = publishing.destination_of(arguments)
@@ -172,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         publishing.publish(listed, destination)
         if destination.repo_id and arguments.backend == "endpoint":
-            print("In the Space's settings it needs the variables BACKEND=endpoint, ENDPOINT_URL and ENDPOINT_BASE_MODEL.")
+            print("Set the variables BACKEND=endpoint, ENDPOINT_URL and ENDPOINT_BASE_MODEL in the settings of the Space.")
 
 
 def print_tree(upload: Upload) -> None:

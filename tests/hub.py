@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from common import retry
 from tests.loopback_collections import described
 from tests.loopback_hub import Fault, LoopbackHub
 from tests.loopback_repos import Repo, StoredCommit, StoredFile
@@ -52,10 +53,10 @@ class Held:
         self._fault, self._gate, self._loop = fault, gate, loop
 
     def wait_for(self, number: int, seconds: float = 300) -> None:
-        """Returns when `number` requests have arrived; fails the test if they do not."""
+        """Returns when `number` requests wait; fails the test if they do not come."""
         deadline = time.monotonic() + seconds
-        while self._fault.hits < number:
-            assert time.monotonic() < deadline, f"{self._fault.hits} of {number} requests came for {self._fault.pattern}"
+        while self._fault.waiting < number:
+            assert time.monotonic() < deadline, f"{self._fault.waiting} of {number} requests came for {self._fault.pattern}"
             time.sleep(0.02)
 
     def release(self) -> None:
@@ -150,10 +151,13 @@ class Hub:
             yield fault
 
     @contextmanager
-    def hold(self, pattern: str) -> Iterator[Held]:
-        """Keeps such requests waiting until `release()` or the end of the block, then serves them."""
+    def hold(self, pattern: str, *, after: bool = False) -> Iterator[Held]:
+        """Keeps such requests waiting until `release()` or the end of the block, then serves them.
+
+        With `after` they are served at once, and their answers wait.
+        """
         gate = asyncio.Event()
-        with self._during(Fault(pattern, gate=gate)) as fault:
+        with self._during(Fault(pattern, after=after, gate=gate)) as fault:
             held = Held(fault, gate, self._loop)
             try:
                 yield held
@@ -200,7 +204,7 @@ def hub_client(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[H
         patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.endpoint + files)
         patch.setattr(constants, "HF_HUB_CACHE", str(tmp_path_factory.mktemp("hub_client")))
         patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        patch.setattr("common.hub.WAITS", (0.0, 0.0, 0.0))
+        patch.setattr(retry, "FIRST_WAIT", 0.0)
         patch.setenv("HF_TOKEN", ALICE)
         patch.setenv("COLUMNS", "200")
         yield hub

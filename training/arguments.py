@@ -1,19 +1,21 @@
-"""Recipe and command line: TRL's own argument classes, and which rows are trained on."""
+"""Recipe and command line: TRL's own argument classes, and DataArguments for rows and batches."""
 
 import difflib
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from common.errors import UserError, first_line
 
 if TYPE_CHECKING:
+    from transformers import TrainingArguments
     from trl import ModelConfig, ScriptArguments, SFTConfig
 
 
 @dataclass
 class DataArguments:
-    """Which rows are trained on, and how many at once."""
+    """The rows to train on, and the size of batches."""
 
     tasks: str | None = field(default=None, metadata={"help": "Comma-separated tasks to train on; default all."})
     task_weights: str = field(
@@ -21,36 +23,36 @@ class DataArguments:
         metadata={"help": "An epoch's mixture: proportional, uniform, temperature=T, or task=weight,task=weight."},
     )
     max_rows_per_task: int = field(
-        default=0, metadata={"help": "At most so many rows of a task, by a seeded draw, validation included; 0 = all."}
+        default=0, metadata={"help": "Maximum number of rows per task, by a seeded draw, validation included; 0 = all."}
     )
     validation_samples: str = field(
         default="0",
-        metadata={"help": "At most so many rows of the train split are held out, whole groups only; 10k will do."},
+        metadata={"help": "Maximum number of rows to hold out for validation, such as 500 or 10k; whole groups only."},
     )
     tokens_per_batch: int = field(
         default=0,
         metadata={
-            "help": "Rows of a micro-batch lie behind one another without padding, up to so many tokens, in place of "
-            "per_device_train_batch_size rows; 0 = not so."
+            "help": "Pack whole rows up to this many tokens per micro-batch, without padding, in place of "
+            "per_device_train_batch_size rows. 0 disables packing by tokens."
         },
     )
     rows_per_step: int = field(
         default=0,
         metadata={
-            "help": "Rows of an optimiser step on average, of all processes; gradient_accumulation_steps follows from it. "
-            "0 = as that one says."
+            "help": "Mean number of rows per optimiser step, over all processes; sets gradient_accumulation_steps. "
+            "0 keeps that option's value."
         },
     )
     sorted_options: float = field(
         default=0.0,
         metadata={
-            "help": "Share of the first epoch, at its beginning, in which the numbered options of a prompt come in one fixed "
-            "order, so that a small model learns what they mean before it learns to look their numbers up."
+            "help": "Curriculum: sort the numbered options of prompts in this first share of the first epoch, so that a small "
+            "model learns what they mean before it learns to look their numbers up. 0 disables it."
         },
     )
     dataset_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of a Hub dataset."})
     cpu_threads: int = field(
-        default=0, metadata={"help": "Threads on a CPU; 0 = all cores (accelerate's own default is often one)."}
+        default=0, metadata={"help": "Compute threads on a CPU; 0 = all cores (accelerate's own default is often one)."}
     )
 
 
@@ -90,15 +92,28 @@ def parse_arguments(argv: list[str]) -> Arguments:
         raise UserError(f"unknown field {unknown.lstrip('-')}" + (f"; did you mean {close[0].lstrip('-')}?" if close else ""))
     script, args, model, data = parsed
     use_float32_where_bfloat16_is_emulated(args, model)
-    if data.tokens_per_batch < 0:
-        raise UserError(f"tokens_per_batch takes a number of tokens, or 0 for none, not {data.tokens_per_batch}")
-    if not 0 <= data.sorted_options <= 1:
-        raise UserError(f"sorted_options takes a share from 0 to 1, not {data.sorted_options}")
-    if data.sorted_options and not data.tokens_per_batch:
-        raise UserError("sorted_options needs batches by tokens; give --tokens_per_batch, or --sorted_options 0")
-    if data.tokens_per_batch:
-        lay_without_padding(args, model)
+    check_batches(args, model, data)
     return script, args, model, data
+
+
+def check_batches(args: "SFTConfig", model: "ModelConfig", data: DataArguments) -> None:
+    """Raises UserError for options of batches that contradict each other."""
+    if data.tokens_per_batch < 0:
+        raise UserError(f"tokens_per_batch must be 0 or more, not {data.tokens_per_batch}; 0 disables packing by tokens")
+    if not 0 <= data.sorted_options <= 1:
+        raise UserError(f"sorted_options must be between 0 and 1, not {data.sorted_options}")
+    if data.sorted_options and not data.tokens_per_batch:
+        raise UserError("sorted_options needs packing by tokens; give --tokens_per_batch, or --sorted_options 0")
+    if data.tokens_per_batch and args.packing:
+        raise UserError("tokens_per_batch and packing are two ways to pack rows; leave packing out")
+    if data.tokens_per_batch and model.attn_implementation == "eager":
+        raise UserError("tokens_per_batch needs attn_implementation sdpa or flash_attention_2, not eager")
+
+
+def output_folder(args: "TrainingArguments") -> Path:
+    """--output_dir, which transformers types as optional although it always sets one."""
+    assert args.output_dir is not None
+    return Path(args.output_dir)
 
 
 def use_float32_where_bfloat16_is_emulated(args: "SFTConfig", model: "ModelConfig") -> None:
@@ -107,17 +122,4 @@ def use_float32_where_bfloat16_is_emulated(args: "SFTConfig", model: "ModelConfi
 
     if args.use_cpu and args.bf16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         print("this CPU has no bfloat16 instructions; training in float32", file=sys.stderr)
-        args.bf16, model.dtype = False, "float32"
-
-
-def lay_without_padding(args: "SFTConfig", model: "ModelConfig") -> None:
-    """Raises UserError where the recipe asks for something that does not go with batches by tokens."""
-    from training import attention
-
-    if args.packing:
-        raise UserError("tokens_per_batch and packing are two ways to the same end; leave packing out")
-    if model.attn_implementation in (None, "sdpa"):
-        model.attn_implementation = attention.NAME
-    if model.attn_implementation == "eager":
-        raise UserError("tokens_per_batch needs attn_implementation sdpa or flash_attention_2, not eager")
-    args.padding_free, args.per_device_train_batch_size = True, 1
+        args.bf16, args.mixed_precision, model.dtype = False, "no", "float32"

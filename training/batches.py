@@ -1,9 +1,9 @@
-"""Batches by tokens and not by rows: rows of any length behind one another, without padding, up to a budget.
+"""Packing: whole rows in one sequence without padding, up to a number of tokens per micro-batch.
 
 A row costs what it is long, so a budget of tokens bounds the memory of a step and keeps matrices of the same size on all
 processes, whereas a number of rows must be set for the longest ones and leaves a device idle on the usual ones.
 
-What all prompts of a batch begin with, at the least what a chat template writes before the first message, is computed once
+The prefix that all prompts of a batch share, at least what a chat template writes before the first message, is computed once
 a batch and not once a row: with causal attention its states are the same in each of them, and its gradient is the sum.
 """
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 IGNORED = -100
 """The label of a token that is not supervised."""
 
-LEAST_SHARED = 16
-"""A shorter prefix is not worth the copies of it that each row's attention makes."""
+MIN_SHARED_PREFIX = 16
+"""Tokens; a shorter prefix is not worth the copies of it that each row's attention makes."""
 
-SAMPLED = 1000
-"""Rows whose length is measured to tell how many go into a batch."""
+LENGTH_SAMPLE = 1000
+"""Rows whose length is measured for the training plan."""
 
 
-def cut(lengths: Sequence[int], budget: int, seed: int) -> list[list[int]]:
-    """Rows in a seeded random order, cut into batches of at most `budget` tokens; a longer row is a batch of its own."""
+def pack_rows(lengths: Sequence[int], budget: int, seed: int) -> list[list[int]]:
+    """Numbers of rows in a seeded random order, in batches of at most `budget` tokens; a longer row is a batch of its own."""
     batches: list[list[int]] = []
     used = budget
     for row in sorted(range(len(lengths)), key=lambda row: draw(seed, row)):
@@ -41,38 +41,40 @@ def cut(lengths: Sequence[int], budget: int, seed: int) -> list[list[int]]:
     return batches
 
 
-def rows_in_a_batch(lengths: Sequence[int], budget: int) -> float:
-    """How many rows of these lengths go into a batch on average."""
-    return len(lengths) / len(cut(lengths, budget, seed=0))
+def mean_rows_per_batch(lengths: Sequence[int], budget: int) -> float:
+    """How many rows of these lengths a batch holds on average."""
+    return len(lengths) / len(pack_rows(lengths, budget, seed=0))
 
 
-def sampled_lengths(rows: "Dataset", tokenizer: Any, seed: int) -> list[int]:
-    """Tokens of some rows, by the seeded draw."""
-    chosen = sorted(range(len(rows)), key=lambda row: draw(seed, row))[:SAMPLED]
+def sample_lengths(rows: "Dataset", tokenizer: Any, seed: int) -> list[int]:
+    """Tokens of at most LENGTH_SAMPLE rows, chosen by a seeded draw."""
+    chosen = sorted(range(len(rows)), key=lambda row: draw(seed, row))[:LENGTH_SAMPLE]
     sample = rows[chosen]
     chats = [prompt + completion for prompt, completion in zip(sample["prompt"], sample["completion"], strict=True)]
     return [len(tokens) for tokens in tokenizer.apply_chat_template(chats, tokenize=True, return_dict=True)["input_ids"]]
 
 
-class Batches(TorchDataset[dict[str, Any]]):
-    """Tokenised rows by batches: `input_ids` and `labels` of all rows of one, and `seq_lengths`, as TRL's packing has them.
+class TokenBatches(TorchDataset[dict[str, Any]]):
+    """Micro-batches of tokenised rows: `input_ids` and `labels` of all their rows, and `seq_lengths`, as TRL's packing has it.
 
-    Which rows share a batch is drawn once; their order is drawn anew in every epoch, by the trainer. With `share`, a prefix
-    that several rows have in common comes first, as if it were a row, and then what each of them goes on with. Behind the
-    last batch (their number is the length) come the same ones of `easier` rows, for curriculum.py.
+    Which rows share a batch is drawn once; the batches' order is drawn anew in every epoch, by the trainer. With `share`, a
+    prefix that all rows of a batch have in common comes first, as if it were a row, and then the rest of each row. Item
+    `len(self) + n` is batch n made of `sorted_rows`, the same rows with sorted options (curriculum.py).
     """
 
-    def __init__(self, rows: "Dataset", budget: int, seed: int, share: bool = False, easier: "Dataset | None" = None) -> None:
-        self.rows, self.easier, self.share = rows, easier, share
-        self.batches = cut([len(ids) for ids in rows["input_ids"]], budget, seed)
+    def __init__(
+        self, rows: "Dataset", budget: int, seed: int, share: bool = False, sorted_rows: "Dataset | None" = None
+    ) -> None:
+        self.rows, self.sorted_rows, self.share = rows, sorted_rows, share
+        self.batches = pack_rows([len(ids) for ids in rows["input_ids"]], budget, seed)
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         rows = self.rows
-        if self.easier is not None and number >= len(self):
-            rows, number = self.easier, number - len(self)
+        if self.sorted_rows is not None and number >= len(self):
+            rows, number = self.sorted_rows, number - len(self)
         columns = rows[self.batches[number]]
         ids, labels = columns["input_ids"], columns["labels"]
         shared = shared_prefix(ids, labels) if self.share else 0
@@ -83,23 +85,23 @@ class Batches(TorchDataset[dict[str, Any]]):
 
 
 def shared_prefix(ids: Sequence[Sequence[int]], labels: Sequence[Sequence[int]]) -> int:
-    """How many tokens several rows begin with in common, such that the next one of each is not supervised either.
+    """Length of the prefix that all rows share, such that the next token of each is not supervised either.
 
-    The collator supervises no row's first token, as nothing comes before it. 0 for less than LEAST_SHARED.
+    The collator supervises no row's first token, as nothing comes before it. 0 for less than MIN_SHARED_PREFIX.
     """
     if len(ids) < 2:
         return 0
     prompts = [next((place for place, label in enumerate(row) if label != IGNORED), len(row)) for row in labels]
     parted = next((place for place, tokens in enumerate(zip(*ids, strict=False)) if len(set(tokens)) > 1), min(map(len, ids)))
     shared = min(parted, min(prompts) - 1)
-    return shared if shared >= LEAST_SHARED else 0
+    return shared if shared >= MIN_SHARED_PREFIX else 0
 
 
 @dataclass(frozen=True)
 class PrefixCollator:
-    """TRL's padding-free `collate`, after which the rows of a batch go on at the position where its shared prefix ends.
+    """TRL's padding-free `collate`, with positions of the rows that continue where their shared prefix ends.
 
-    `shared_prefix` goes to the attention with what else the model is given, as `cu_seq_lens_q` does.
+    The model passes `shared_prefix` on to the attention, as it does `cu_seq_lens_q`.
     """
 
     collate: Callable[[list[dict[str, Any]]], dict[str, Any]]

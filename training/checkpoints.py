@@ -1,7 +1,11 @@
 """Checkpoints that are whole or not there: marked when complete, found again, and carried to the Hub and back.
 
-transformers writes a checkpoint file by file, so a killed run leaves a half-written one behind. Here the last file of each
-is `complete.json`, with the size of all others and what the run must share that goes on from it.
+transformers writes a checkpoint file by file, so a killed run leaves a half-written one. Here the last file of each is
+`complete.json`, with the sizes of all others and the identity of the run: what a run must share that resumes from it.
+
+The Hub holds transformers' own files. Weights are safetensors; states of optimizer, scheduler and random generators are files
+of torch.save, which transformers and this module load with weights_only=True: tensors and plain values, never code. The pickled
+`training_args.bin` is removed before the mark is written, and nothing loads it.
 """
 
 import json
@@ -9,36 +13,43 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from common.errors import UserError, first_line
 
 MARK = "complete.json"
+STATE = "trainer_state.json"
 ON_THE_HUB = "last-checkpoint"
 """Folder of a model repository that holds the newest checkpoint, as transformers' `hub_strategy: checkpoint` has it."""
-BEST = "best"
-"""Folder in a checkpoint on the Hub with the weights of the best one so far, where that is another."""
-STATE = "trainer_state.json"
-PICKLED = (".pt", ".pth")
-"""Files of torch.save that `pack` writes as safetensors."""
+BEST = "best/weights"
+"""Folder in a checkpoint from the Hub with the weights of the best one so far, where that is another. Two levels deep, since
+transformers loads an adapter in a direct subfolder as a second adapter."""
+STATES = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state*.pth")
+"""Files of torch.save that a run needs to resume."""
+WEIGHTS = ("*.safetensors", "adapter_config.json", "model.safetensors.index.json")
+CARRIED = (*STATES, "*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
+"""The files of a checkpoint that are pushed and fetched; no other is."""
 
 
-def mark_complete(folder: Path, facts: Mapping[str, Any], source: str | None = None) -> None:
-    """Says that all files of the checkpoint are on the disk.
+def mark_complete(folder: Path, identity: Mapping[str, Any], source: str | None = None) -> None:
+    """Records that all files of the checkpoint are on the disk.
 
-    `facts` is what `check_same_run` compares, `source` the commit that the checkpoint was fetched from.
+    `identity` is what `check_same_run` compares, `source` the commit that the checkpoint was fetched from.
     """
-    (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle that nothing reads
+    (folder / "training_args.bin").unlink(missing_ok=True)
     temporary = folder / f".{MARK}"
     sizes = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in (MARK, temporary.name)):
         with path.open("rb") as file:
             os.fsync(file.fileno())
         sizes[str(path.relative_to(folder))] = path.stat().st_size
-    mark = {"files": sizes, "run": dict(facts), "saved_at": time.time(), "source": source}
+    mark = {"files": sizes, "run": dict(identity), "saved_at": time.time(), "source": source}
     temporary.write_text(json.dumps(mark, indent=2) + "\n", encoding="utf-8")
     temporary.replace(folder / MARK)
 
@@ -74,23 +85,23 @@ def last_whole(output: Path, before: int | None = None) -> Path | None:
 def rotate(output: Path, keep: int | None, best: str | None) -> None:
     """Removes the oldest checkpoints until `keep` are left (None or 0: none), half-written ones first.
 
-    Never the one that was saved last, nor `best`. transformers' own goes by the number of the step where files are younger
-    than a second, and then removes the new checkpoint if an earlier run in the same folder came further.
+    Never the one that was saved last, nor the one that `best` is or lies in. transformers' own rotation orders by step where
+    files are younger than a second, and then removes the new checkpoint if an earlier run in the same folder came further.
     """
     if not keep or keep < 0:
         return
     marks = {folder: read_mark(folder) or {} for folder in checkpoints(output)}
     by_age = sorted(marks, key=lambda folder: (marks[folder].get("saved_at", 0), step_of(folder)))
-    kept = {folder for folder in by_age if folder == by_age[-1] or (best and folder.name == Path(best).name)}
+    kept = {folder for folder in by_age if folder == by_age[-1] or (best and folder.name in Path(best).parts)}
     surplus = max(0, len(by_age) - max(keep, len(kept)))
     for folder in [folder for folder in by_age if folder not in kept][:surplus]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def resolve(wanted: str | None, output: Path, token: str | None = None) -> Path | None:
-    """What --resume_from_checkpoint means: "last", a checkpoint's folder, a run's folder, or `org/name[@revision]`.
+    """The checkpoint that --resume_from_checkpoint names: "last", a checkpoint's or a run's folder, or `org/name[@revision]`.
 
-    One on the Hub is fetched into `output` first. None where nothing is asked for. Raises UserError.
+    One on the Hub is fetched into `output` first. None where the option is not given. Raises UserError.
     """
     if wanted is None or wanted.lower() in ("false", ""):
         return None
@@ -105,14 +116,29 @@ def resolve(wanted: str | None, output: Path, token: str | None = None) -> Path 
     if folder is None:
         place = output if wanted.lower() in ("last", "true") else wanted
         raise UserError(f"there is no whole checkpoint to resume from in {place}; leave --resume_from_checkpoint out")
+    check_states(folder)
     return folder
 
 
-def check_same_run(folder: Path, facts: Mapping[str, Any]) -> None:
+def check_states(folder: Path) -> None:
+    """Raises UserError where a file of torch.save cannot be loaded, or not without running code."""
+    import torch
+    from transformers.trainer_pt_utils import safe_globals
+
+    for path in sorted(path for pattern in STATES for path in folder.glob(pattern)):
+        try:
+            with safe_globals():  # type: ignore[no-untyped-call]
+                torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except (UnpicklingError, RuntimeError, EOFError) as error:
+            reason = first_line(error).partition(". ")[0]
+            raise UserError(f"{path} cannot be loaded safely: {reason}; resume from another checkpoint") from None
+
+
+def check_same_run(folder: Path, identity: Mapping[str, Any]) -> None:
     """Raises UserError if the checkpoint is of other rows or other steps, so that its place in the data would be wrong."""
     mark = read_mark(folder)
     theirs = mark["run"] if mark else {}
-    for name, value in facts.items():
+    for name, value in identity.items():
         if name in theirs and theirs[name] != value:
             shown = "" if name == "rows" else f" ({theirs[name]}, now {value})"
             raise UserError(
@@ -121,157 +147,81 @@ def check_same_run(folder: Path, facts: Mapping[str, Any]) -> None:
             )
 
 
-# To the Hub and back: no pickle leaves this machine or is read from another.
+# To the Hub and back: transformers' own files.
 
 
-def to_plain(value: Any, tensors: dict[str, Any]) -> Any:
-    """`value` as JSON, its tensors and arrays put into `tensors` under the names that stand in their place."""
-    import numpy as np
-    import torch
-
-    if isinstance(value, torch.Tensor | np.ndarray):
-        name = f"t{len(tensors)}"
-        kind = "tensor" if isinstance(value, torch.Tensor) else f"array {value.dtype}"
-        if isinstance(value, np.ndarray):
-            # torch computes little in numpy's generator's uint32; int64 has the same bits and more.
-            value = torch.from_numpy(np.array(value, np.int64 if value.dtype.kind == "u" else None, order="C"))
-        tensors[name] = value.contiguous().cpu()
-        return {"kind": kind, "name": name}
-    if isinstance(value, dict):
-        return {"kind": "dict", "items": [[to_plain(key, tensors), to_plain(item, tensors)] for key, item in value.items()]}
-    if isinstance(value, list | tuple):
-        return {"kind": type(value).__name__, "items": [to_plain(item, tensors) for item in value]}
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(f"{type(value).__name__} has no place in a checkpoint on the Hub")
+def copy_files(folder: Path, out: Path, patterns: Sequence[str]) -> None:
+    """Copies the folder's own files that match one of the patterns."""
+    out.mkdir(parents=True, exist_ok=True)
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and any(fnmatchcase(path.name, pattern) for pattern in patterns):
+            shutil.copy(path, out / path.name)
 
 
-def from_plain(value: Any, tensors: Mapping[str, Any]) -> Any:
-    """The inverse of `to_plain`."""
-    if not isinstance(value, dict):
-        return value
-    kind = value["kind"]
-    if kind == "tensor":
-        return tensors[value["name"]]
-    if kind.startswith("array "):
-        return tensors[value["name"]].numpy().astype(kind.removeprefix("array "))
-    items = value["items"]
-    if kind == "dict":
-        return {from_plain(key, tensors): from_plain(item, tensors) for key, item in items}
-    return {"list": list, "tuple": tuple}[kind](from_plain(item, tensors) for item in items)
+def set_best(folder: Path, best: str | None) -> None:
+    """Writes where the best checkpoint so far is into the trainer's state; without one its loss is forgotten too."""
+    state = json.loads((folder / STATE).read_text(encoding="utf-8")) | {"best_model_checkpoint": best}
+    if best is None:
+        state["best_metric"] = None  # else no later one could become the best
+    (folder / STATE).write_text(json.dumps(state, indent=2), encoding="utf-8")
 
 
-def pack(folder: Path, out: Path) -> None:
-    """A copy of the checkpoint in `out` in which torch's pickled files are safetensors, their structure in the metadata.
+def copy_for_hub(folder: Path, out: Path) -> None:
+    """A complete copy to push: with the weights of the best checkpoint so far, without paths of this machine.
 
-    Raises OSError for one without `optimizer.pt`, such as a sharded one of FSDP or DeepSpeed, whose states lie in folders:
-    nothing could go on from the copy.
+    Raises OSError for a checkpoint without `optimizer.pt`, such as a sharded one of FSDP or DeepSpeed.
     """
-    import torch
-    from safetensors.torch import save_file
-    from transformers.trainer_pt_utils import safe_globals
-
     if not (folder / "optimizer.pt").is_file():
         raise OSError(f"{folder.name} has its optimizer's state in no single file; give --hub_strategy every_save")
-    out.mkdir(parents=True)
-    for path in sorted(folder.iterdir()):
-        if path.suffix in PICKLED:
-            with safe_globals():  # type: ignore[no-untyped-call]
-                value = torch.load(path, map_location="cpu", weights_only=True)
-            tensors: dict[str, Any] = {}
-            tree = json.dumps(to_plain(value, tensors))
-            save_file(tensors or {"none": torch.zeros(1)}, out / f"{path.name}.safetensors", metadata={"tree": tree})
-        elif path.name == STATE:
-            pack_state(path, out)
-        elif path.is_file() and path.name not in (MARK, "README.md") and path.suffix != ".bin":
-            shutil.copy(path, out / path.name)
-    mark = read_mark(folder)
-    (out / "run.json").write_text(json.dumps(mark["run"] if mark else {}), encoding="utf-8")
-
-
-def pack_state(path: Path, out: Path) -> None:
-    """The trainer's state in `out`, with the weights of the best checkpoint, and without its path on this machine."""
-    state = json.loads(path.read_text(encoding="utf-8"))
-    best = state["best_model_checkpoint"]
-    if best and Path(best).name == path.parent.name:
-        state["best_model_checkpoint"] = "."
+    copy_files(folder, out, CARRIED)
+    best = json.loads((folder / STATE).read_text(encoding="utf-8"))["best_model_checkpoint"]
+    if best and Path(best).name == folder.name:
+        set_best(out, ".")
     elif best and Path(best).is_dir():
-        copy_weights(Path(best), out / BEST)
-        state["best_model_checkpoint"] = BEST
+        copy_files(Path(best), out / BEST, WEIGHTS)
+        set_best(out, BEST)
     else:
-        state |= {"best_model_checkpoint": None, "best_metric": None}
-    (out / STATE).write_text(json.dumps(state, indent=2), encoding="utf-8")
-
-
-def unpack_state(path: Path, out: Path) -> None:
-    """The inverse of `pack_state`, for a checkpoint that is made in `out` and then moved to its own name beside it.
-
-    An earlier best one is put beside it too, hidden: no checkpoint to go on from, it is not taken for one.
-    """
-    state = json.loads(path.read_text(encoding="utf-8"))
-    best, step = state["best_model_checkpoint"], state["global_step"]
-    if best == BEST and (path.parent / BEST).is_dir():
-        kept = out.with_name(f".{BEST}-of-{step}")  # with each one its own: several may be fetched into one folder
-        shutil.rmtree(kept, ignore_errors=True)
-        copy_weights(path.parent / BEST, kept)
-        state["best_model_checkpoint"] = str(kept)
-    elif best == ".":
-        state["best_model_checkpoint"] = str(out.with_name(f"checkpoint-{step}"))
-    else:
-        state |= {"best_model_checkpoint": None, "best_metric": None}
-    (out / STATE).write_text(json.dumps(state, indent=2), encoding="utf-8")
-
-
-def copy_weights(folder: Path, out: Path) -> None:
-    """The weights of a checkpoint and how they are read, nothing else."""
-    out.mkdir(parents=True)
-    for path in folder.iterdir():
-        if path.suffix == ".safetensors" or path.name in ("adapter_config.json", "model.safetensors.index.json"):
-            shutil.copy(path, out / path.name)
-
-
-def unpack(folder: Path, out: Path, source: str | None = None) -> None:
-    """The inverse of `pack`; `out` then is a whole checkpoint. Pickles that someone else put there are left behind."""
-    import torch
-    from safetensors import safe_open
-
-    out.mkdir(parents=True)
-    for path in sorted(folder.iterdir()):
-        if path.name.endswith(tuple(f"{suffix}.safetensors" for suffix in PICKLED)):
-            with safe_open(path, "pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
-                tree = json.loads(file.metadata()["tree"])
-            torch.save(from_plain(tree, tensors), out / path.name.removesuffix(".safetensors"))
-        elif path.name == STATE:
-            unpack_state(path, out)
-        elif path.is_file() and path.name != "run.json" and path.suffix not in (*PICKLED, ".bin", ".pkl"):
-            shutil.copy(path, out / path.name)
-    mark_complete(out, json.loads((folder / "run.json").read_text(encoding="utf-8")), source)
+        set_best(out, None)
+    mark_complete(out, (read_mark(folder) or {"run": {}})["run"])
 
 
 def fetch(repo: str, revision: str, output: Path, token: str | None) -> Path:
-    """The newest checkpoint of the repository's revision, as a folder in `output`; fetched once. Raises UserError."""
+    """The checkpoint in a repository's revision, as a folder in `output`; fetched once. Raises UserError."""
     from httpx import HTTPError
     from huggingface_hub import snapshot_download
-    from safetensors import SafetensorError
 
     try:
-        local = Path(snapshot_download(repo, revision=revision or None, allow_patterns=[f"{ON_THE_HUB}/*"], token=token))
-        packed = local / ON_THE_HUB
-        if not packed.is_dir():
+        # `*` matches `/` too, so that this includes the best checkpoint's weights.
+        wanted = [f"{ON_THE_HUB}/{pattern}" for pattern in CARRIED]
+        local = Path(snapshot_download(repo, revision=revision or None, allow_patterns=wanted, token=token))
+        pushed = local / ON_THE_HUB
+        mark = read_mark(pushed)
+        if mark is None:
             raise UserError(
-                f"{repo} holds no {ON_THE_HUB}; it is pushed with --push_to_hub --hub_strategy checkpoint while training"
+                f"{repo} holds no {ON_THE_HUB} that is complete; --push_to_hub --hub_strategy checkpoint pushes one"
             )
-        step = int(json.loads((packed / STATE).read_text(encoding="utf-8"))["global_step"])
-        folder = output / f"checkpoint-{step}"
+        state = json.loads((pushed / STATE).read_text(encoding="utf-8"))
+        folder = output / f"checkpoint-{int(state['global_step'])}"
         source = f"{repo}@{local.name}"
-        if (read_mark(folder) or {}).get("source") == source:  # by the first process of a run on several
+        if (read_mark(folder) or {}).get("source") == source:  # by another process of this run
             return folder
-        new = output / f".fetched-{step}"
-        shutil.rmtree(new, ignore_errors=True)
-        unpack(packed, new, source)
-        shutil.rmtree(folder, ignore_errors=True)
-        new.rename(folder)
-    except (OSError, HTTPError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        check_states(pushed)
+        with tempfile.TemporaryDirectory(prefix=".fetched-", dir=output) as scratch:
+            new, best = Path(scratch, "checkpoint"), None
+            copy_files(pushed, new, CARRIED)
+            if state["best_model_checkpoint"] == ".":
+                best = str(folder)
+            elif state["best_model_checkpoint"] == BEST and (pushed / BEST).is_dir():
+                copy_files(pushed / BEST, new / BEST, WEIGHTS)
+                best = str(folder / BEST)
+            set_best(new, best)
+            mark_complete(new, mark["run"], source)
+            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                new.rename(folder)
+            except OSError:  # another process of this run was first
+                if (read_mark(folder) or {}).get("source") != source:
+                    raise
+    except (OSError, HTTPError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"cannot fetch the checkpoint of {repo}: {first_line(error)}; check the id and revision") from None
     return folder

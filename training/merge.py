@@ -4,7 +4,7 @@
     python -m training.merge --adapter A --weight 0.7 --out M                    base + 0.7 of what it changed
     python -m training.merge --adapter A --adapter B --weights 0.7,0.3 --out M   base + 0.7 of A's change + 0.3 of B's
 
---weight goes from the base (0) to the tuned model (1) on a straight line between their weights, as WiSE-FT does (Wortsman et
+--weight interpolates linearly between the weights of the base (0) and of the tuned model (1), as WiSE-FT does (Wortsman et
 al. 2022, arXiv:2109.01903): a little less of what was learnt may keep more of what the base knew. Above 1 it goes beyond.
 
 Several adapters of one base are combined by PEFT, by one of its --method:
@@ -34,7 +34,16 @@ from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError, first_line, plain_errors
 from common.files import replaced
-from training.adapters import METHODS, Adapter, Mix, base_of, check_mix, parse_weights, public_name, read_adapter
+from training.adapters import (
+    METHODS,
+    Adapter,
+    Combination,
+    base_of,
+    check_combination,
+    parse_weights,
+    public_name,
+    read_adapter,
+)
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -45,7 +54,7 @@ MARKER = ".merged"
 
 
 def load_merged(
-    adapters: Sequence[Adapter], base: str, weight: float = 1.0, mix: Mix | None = None
+    adapters: Sequence[Adapter], base: str, weight: float = 1.0, combination: Combination | None = None
 ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     """The base with the adapters' weights added, in the base's own dtype, and the tokenizer that the first was trained with."""
     from peft import PeftModel
@@ -66,13 +75,13 @@ def load_merged(
     try:
         tuned = PeftModel.from_pretrained(model, first.name, revision=first.revision)
         if tuned.active_peft_config.is_prompt_learning:
-            raise UserError(f"{first.name} is a prompt that was learnt, which has no weights to merge")
-        if mix:
-            _combine(tuned, adapters, mix)
+            raise UserError(f"{first.name} is a learned prompt, which has no weights to merge")
+        if combination:
+            _combine(tuned, adapters, combination)
         merged = tuned.merge_and_unload(safe_merge=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         which = f"adapters {names} do" if len(adapters) > 1 else f"adapter {names} does"
-        raise UserError(f"the {which} not go with the base {base}: {first_line(error)}") from None
+        raise UserError(f"the {which} not fit the base {base}: {first_line(error)}") from None
     for name, parameter in merged.named_parameters() if before else ():
         start = before[name].float()
         parameter.data = (start + weight * (parameter.data.float() - start)).to(parameter.dtype)
@@ -85,42 +94,53 @@ def load_merged(
     return merged, tokenizer
 
 
-def _combine(tuned: "PeftModel", adapters: Sequence[Adapter], mix: Mix) -> None:
-    """Makes the mix the active adapter of a model that has the first one."""
+def _combine(tuned: "PeftModel", adapters: Sequence[Adapter], combination: Combination) -> None:
+    """Makes the combination the active adapter of a model that has the first one."""
     import torch
 
     names = ["default", *(f"adapter{number}" for number in range(1, len(adapters)))]
     for name, adapter in zip(names[1:], adapters[1:], strict=True):
         tuned.load_adapter(adapter.name, name, revision=adapter.revision)
-    # The mix takes its settings from the first adapter. It holds the scale of each already: rsLoRA would scale it once more.
+    # It takes its settings from the first adapter, and holds the scale of each already: rsLoRA would scale it once more.
     settings: Any = tuned.peft_config["default"]
     settings.use_rslora = False
     lora: Any = tuned.base_model
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(mix.seed)
-        lora.add_weighted_adapter(names, list(mix.weights), "mix", mix.method, density=mix.density, svd_full_matrices=False)
-    tuned.set_adapter("mix")
+        torch.manual_seed(combination.seed)
+        lora.add_weighted_adapter(
+            names,
+            list(combination.weights),
+            "combined",
+            combination.method,
+            density=combination.density,
+            svd_full_matrices=False,
+        )
+    tuned.set_adapter("combined")
 
 
 def merge_adapters(
-    adapters: Sequence[Adapter], out: Path, base: str | None = None, weight: float = 1.0, mix: Mix | None = None
+    adapters: Sequence[Adapter],
+    out: Path,
+    base: str | None = None,
+    weight: float = 1.0,
+    combination: Combination | None = None,
 ) -> str:
     """Writes the merged model to `out`, in place of an earlier one, and returns the base's name.
 
-    More than one adapter need a mix. A weight other than 1 needs memory for the base's weights twice.
+    More than one adapter need a combination. A weight other than 1 needs memory for the base's weights twice.
     """
     if not (math.isfinite(weight) and weight >= 0):
-        raise UserError(f"--weight {weight} is none; give 0 for the base, 1 for the tuned model, or what lies between")
+        raise UserError(f"--weight must be 0 or more, not {weight}; 0 is the base, 1 the tuned model")
     base = base or base_of(adapters)
-    if mix:
-        check_mix(adapters, mix)
+    if combination:
+        check_combination(adapters, combination)
     with replaced(out, MARKER) as building:
-        model, tokenizer = load_merged(adapters, base, weight, mix)
+        model, tokenizer = load_merged(adapters, base, weight, combination)
         model.save_pretrained(building)
         tokenizer.save_pretrained(building)
-        told = provenance(adapters, base, weight, mix)
-        (building / "merge.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-        (building / "README.md").write_text(card(told, base), encoding="utf-8")
+        record = provenance(adapters, base, weight, combination)
+        (building / "merge.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        (building / "README.md").write_text(card(record, base), encoding="utf-8")
         (building / MARKER).touch()
     return base
 
@@ -130,9 +150,9 @@ def merge(adapter: str, out: Path, base: str | None = None, revision: str | None
     return merge_adapters([read_adapter(adapter, revision)], out, base, weight)
 
 
-def provenance(adapters: Sequence[Adapter], base: str, weight: float, mix: Mix | None) -> dict[str, Any]:
+def provenance(adapters: Sequence[Adapter], base: str, weight: float, combination: Combination | None) -> dict[str, Any]:
     """What was merged, as merge.json has it."""
-    weights = mix.weights if mix else (1.0,)
+    weights = combination.weights if combination else (1.0,)
     return {
         "base": public_name(base),
         "weight": weight,
@@ -140,24 +160,24 @@ def provenance(adapters: Sequence[Adapter], base: str, weight: float, mix: Mix |
             {"name": public_name(adapter.name), "revision": adapter.revision, "sha256": adapter.sha256, "weight": own}
             for adapter, own in zip(adapters, weights, strict=True)
         ],
-        "method": mix and mix.method,
-        "density": mix and mix.density,
-        "seed": mix.seed if mix and mix.method.startswith("dare") else None,
+        "method": combination and combination.method,
+        "density": combination and combination.density,
+        "seed": combination.seed if combination and combination.method.startswith("dare") else None,
         "peft": version("peft"),
     }
 
 
-def card(told: dict[str, Any], base: str) -> str:
+def card(record: dict[str, Any], base: str) -> str:
     """A README.md for the Hub, which takes no folder for a base model."""
     on_hub = [f"base_model: {base}"] if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", base) and not Path(base).exists() else []
     parts = [
-        f"{adapter['weight']:g} x {adapter['name']}" if told["method"] else adapter["name"] for adapter in told["adapters"]
+        f"{adapter['weight']:g} x {adapter['name']}" if record["method"] else adapter["name"] for adapter in record["adapters"]
     ]
-    how = f", combined by PEFT's `{told['method']}`" if told["method"] else ""
+    how = f", combined by PEFT's `{record['method']}`" if record["method"] else ""
     change = parts[0] if len(parts) == 1 else f"({' + '.join(parts)})"
     return "\n".join(
         ["---", *on_hub, "library_name: transformers", "tags: [merge, lora]", "---", "", "# A merged model", "",
-         f"{told['base']} + {told['weight']:g} x {change}{how}. [merge.json](merge.json) has the details.", ""]
+         f"{record['base']} + {record['weight']:g} x {change}{how}. [merge.json](merge.json) has the details.", ""]
     )  # fmt: skip
 
 
@@ -184,8 +204,10 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError("--weights, --method and --density are for several adapters; give --adapter again, or --weight")
     count = len(args.adapter)
     weights = parse_weights(args.weights, "--weights") if args.weights else (1 / count,) * count
-    mix = Mix(weights, args.method or "cat", args.density, args.seed) if several else None
-    base = merge_adapters([read_adapter(name, args.revision) for name in args.adapter], args.out, args.base, args.weight, mix)
+    combination = Combination(weights, args.method or "cat", args.density, args.seed) if several else None
+    base = merge_adapters(
+        [read_adapter(name, args.revision) for name in args.adapter], args.out, args.base, args.weight, combination
+    )
     print(f"{' and '.join(args.adapter)} {'are' if several else 'is'} merged into {base}; the model is in {args.out}")
 
 

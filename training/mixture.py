@@ -1,4 +1,4 @@
-"""Which rows are trained on: those of the tasks asked for, in the mixture asked for, less those held out for validation.
+"""The rows to train on: selected tasks in a weighted mixture, and a validation split.
 
 Every draw is by the md5 of seed and row, so that it depends neither on the order of rows nor on their number.
 """
@@ -16,9 +16,27 @@ from common.errors import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from trl import ScriptArguments
 
-MOST_HELD_OUT = 0.2
-"""Share of the rows that validation takes at most, whatever number is asked for."""
+    from training.arguments import DataArguments
+
+MAX_VALIDATION_SHARE = 0.2
+"""Of the rows, whatever number is asked for."""
+
+
+def choose_rows(
+    script: "ScriptArguments", data: "DataArguments", seed: int
+) -> "tuple[Dataset, Dataset | None, dict[str, int]]":
+    """Rows to train on in their mixture, rows for validation, and how many of each task there were before the mixture."""
+    if not script.dataset_name:
+        raise UserError("no dataset; give --dataset_name with a dataset folder or a Hub id")
+    if script.dataset_streaming:
+        raise UserError("dataset_streaming is not supported; leave it out")
+    rows = load_rows(script.dataset_name, script.dataset_config, script.dataset_train_split, data.dataset_revision, data.tasks)
+    rows = cap_tasks(rows, data.max_rows_per_task, seed)
+    train, validation = split_validation(rows, parse_count(data.validation_samples), seed)
+    available = task_counts(train)
+    return take(train, mixture(available, data.task_weights), seed), validation, available
 
 
 def load_rows(name: str, config: str | None, split: str, revision: str | None, tasks: str | None) -> "Dataset":
@@ -60,12 +78,12 @@ def parse_count(text: str | int) -> int:
 def split_validation(rows: "Dataset", samples: int, seed: int) -> "tuple[Dataset, Dataset | None]":
     """Holds out whole groups, in the order of a seeded draw, as long as they make at most `samples` rows.
 
-    Never more than a fifth of the rows, so that a recipe for a large dataset does not eat up a small one.
+    Never more than a fifth of the rows, so that a recipe for a large dataset leaves rows of a small one to train on.
     """
     groups = rows["group"][:] if "group" in rows.column_names else [str(index) for index in range(len(rows))]
     sizes = Counter(groups)
     held: set[str] = set()
-    free = min(samples, math.floor(MOST_HELD_OUT * len(rows)))
+    free = min(samples, math.floor(MAX_VALIDATION_SHARE * len(rows)))
     for group in sorted(sizes, key=lambda group: draw(seed, group)):
         if sizes[group] <= free:
             held.add(group)
@@ -154,7 +172,7 @@ def cap_tasks(rows: "Dataset", limit: int, seed: int) -> "Dataset":
 
 
 def content_key(rows: "Dataset") -> str:
-    """A hash of which rows these are, in their order: what a checkpoint must share with the run that goes on from it."""
+    """A hash of the rows in their order, which a checkpoint must share with the run that resumes from it."""
     digest = hashlib.sha256()
     for prompt, completion in zip(rows["prompt"], rows["completion"], strict=True):
         digest.update(json.dumps([prompt, completion], ensure_ascii=False).encode())
@@ -171,7 +189,7 @@ def dataset_fingerprint(name: str, config: str | None, revision: str | None) -> 
 
 
 def print_composition(train: "Dataset", available: Mapping[str, int], held_out: int) -> None:
-    """What an epoch is made of. `available` counts the rows before the mixture."""
+    """Prints the rows of an epoch by task. `available` counts the rows before the mixture."""
     from rich.console import Console
     from rich.table import Table
 

@@ -17,15 +17,10 @@ from common.errors import UserError, plain_errors
 from common.files import read_object, sha256_of
 from common.hub import hub_errors, retried, signed_in
 from common.publishing import Destination, Upload
-from training.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from training.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, LOG, LOSS_PLOT, SUMMARY, TOKENIZER_FILES
 
-SUMMARY = "training_summary.json"
-LOG = "training_log.jsonl"
 NEEDED = (ADAPTER_WEIGHTS, ADAPTER_CONFIG, "tokenizer_config.json", SUMMARY, LOG)
-OPTIONAL = (
-    *("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json"),
-    *("chat_template.jinja", "loss.png"),
-)
+OPTIONAL = tuple(name for name in (*TOKENIZER_FILES, LOSS_PLOT) if name not in NEEDED)
 MESSAGE = "Adapter"
 AGAIN = "train the adapter again"
 CARD = "README.md"

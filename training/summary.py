@@ -1,15 +1,23 @@
-"""What a run leaves behind: training_summary.json, which the model card reads, a picture of the loss, and a table."""
+"""A run's results: training_summary.json, which the model card reads, the log, a plot of the loss, and a table."""
 
 import json
 import os
 import shutil
 import sys
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from training.adapters import LOG, LOSS_PLOT, SUMMARY
+from training.arguments import DataArguments, output_folder
+from training.mixture import dataset_fingerprint
+
 if TYPE_CHECKING:
-    from trl import SFTTrainer
+    from trl import ModelConfig, ScriptArguments, SFTConfig
+
+    from training.plan import TrainingPlan
+    from training.trainer import SafeTrainer
 
 VERSIONED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
 
@@ -41,8 +49,52 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in VERSIONED}
 
 
-def draw_loss(history: list[dict[str, Any]], path: Path) -> None:
-    """The loss of training and validation over the steps, the learning rate behind it."""
+def summarise(
+    script: "ScriptArguments",
+    args: "SFTConfig",
+    model: "ModelConfig",
+    data: DataArguments,
+    plan: "TrainingPlan",
+    trainer: "SafeTrainer",
+    seconds: float,
+) -> dict[str, Any]:
+    """The run's settings and measurements; `tokens` are those of this run's own steps, without padding."""
+    tokens, name = trainer.tokens_seen, script.dataset_name or ""
+    return {
+        "base_model": model.model_name_or_path,
+        "dataset_name": name,
+        "dataset_config": script.dataset_config or "default",
+        "dataset_fingerprint": dataset_fingerprint(name, script.dataset_config, data.dataset_revision),
+        "task_weights": data.task_weights,
+        "sorted_options": data.sorted_options,
+        "epochs": trainer.state.epoch,
+        "steps": trainer.state.global_step,
+        "best_checkpoint_step": trainer.state.best_global_step,
+        "tokens": tokens,
+        "seconds": round(seconds, 1),
+        "tokens_per_second": round(tokens / seconds, 1),
+        "peak_memory_bytes": peak_memory(),
+        "learning_rate": args.learning_rate,
+        "rows_per_step": round(trainer.rows_per_step, 1),
+        "max_length": args.max_length,
+        "plan": asdict(plan),
+        "seed": args.seed,
+        "processes": args.world_size,
+        "hardware": hardware(),
+        "lora": {
+            "r": model.lora_r,
+            "alpha": model.lora_alpha,
+            "dropout": model.lora_dropout,
+            "target_modules": model.lora_target_modules,
+        }
+        if model.use_peft
+        else None,
+        "versions": versions(),
+    }
+
+
+def plot_loss(history: list[dict[str, Any]], path: Path) -> None:
+    """Plots the loss of training and validation over the steps, and the learning rate behind it."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -65,18 +117,21 @@ def draw_loss(history: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def write_run(trainer: "SFTTrainer", summary: dict[str, Any]) -> None:
-    """Writes all files beside their place and moves them in when they are complete."""
-    from training.callbacks import LOG, write_log
+def write_log(history: list[dict[str, Any]], path: Path) -> None:
+    """Writes what was logged as JSON lines."""
+    path.write_text("".join(json.dumps(log) + "\n" for log in history), encoding="utf-8")
 
-    folder = Path(trainer.args.output_dir or "")
+
+def write_run(trainer: "SafeTrainer", summary: dict[str, Any]) -> None:
+    """Writes all files into a hidden folder first and moves them when they are complete."""
+    folder = output_folder(trainer.args)
     staging = folder / ".saving"
     trainer.save_model(str(staging))
     if not trainer.is_world_process_zero():
         return
-    draw_loss(trainer.state.log_history, staging / "loss.png")
+    plot_loss(trainer.state.log_history, staging / LOSS_PLOT)
     write_log(trainer.state.log_history, staging / LOG)
-    (staging / "training_summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    (staging / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     for unwanted in ("training_args.bin", "README.md"):  # a pickle; a card without data and scores
         (staging / unwanted).unlink(missing_ok=True)
         (folder / unwanted).unlink(missing_ok=True)

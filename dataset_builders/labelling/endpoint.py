@@ -20,12 +20,11 @@ from common.chat import (
     Endpoint,
     PassingError,
     RequestRefused,
-    backoff,
     complete,
-    longest_wait,
     new_client,
 )
 from common.errors import UserError
+from common.retry import backoff, longest_backoff
 from dataset_builders.labelling.costs import rough_tokens
 from dataset_builders.labelling.rate_limit import Pace
 from dataset_builders.labelling.reply_store import Replies
@@ -179,8 +178,8 @@ class _Run:
                     raise _Doubt(told) from None
                 self.counts.retries += 1
                 if failure.busy and failure.wait:
-                    self.pace.hold(failure.wait, longest_wait(waits), self.now())
-                await self.sleep(backoff(waits, failure))
+                    self.pace.hold(failure.wait, longest_backoff(waits), self.now())
+                await self.sleep(backoff(waits, failure.wait))
             else:
                 self.completions += 1
                 self.seconds += SMOOTHING * (self.now() - started - self.seconds)

@@ -1,1 +1,1 @@
-"""How a model is asked: prompts, backends, fast generation, and answers that are kept."""
+"""Backends: prompts, generation, and the store of answers."""

@@ -1,4 +1,4 @@
-"""A model's answers on disk as they come, so that an interrupted evaluation asks only for what is missing."""
+"""Store of a model's answers in SQLite, so that an interrupted evaluation resumes with what is missing."""
 
 import hashlib
 import json

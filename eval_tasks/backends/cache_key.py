@@ -1,4 +1,4 @@
-"""What makes lighteval generate anew when anything that an answer depends on has changed.
+"""Cache keys of lighteval that change with everything that an answer depends on.
 
 lighteval re-uses generations whose model arguments and task config read the same as before, and knows a row by its number.
 That shows neither that a dataset was rebuilt, nor that an adapter was merged into the same folder again, nor that a branch on
@@ -78,16 +78,16 @@ def folder_stamp(folder: Path) -> Stamp:
     """Changes with the content of the files in a folder, not below it; empty where there is no file.
 
     Cards and pictures do not count: they are written when a model has answered, and change none of its answers.
-    Sizes and times do not tell: two merges give files of one size, and tools restore times. A merge changes weights all over.
+    Sizes and times are not enough: two merges give files of one size, and tools restore times. A merge changes all weights.
     """
     if not folder.is_dir():
         return ""
-    told = [
+    contents = [
         (file.name, _content(file))
         for file in sorted(folder.iterdir())
         if file.is_file() and file.suffix not in (".md", ".png")
     ]
-    return _digest(repr(told))[:16] if told else ""
+    return _digest(repr(contents))[:16] if contents else ""
 
 
 def _content(file: Path) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Decoding that is limited to what a regular expression allows, by llguidance (https://github.com/guidance-ai/llguidance)."""
+"""Constrained decoding by regular expressions, with llguidance (https://github.com/guidance-ai/llguidance)."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any

@@ -9,8 +9,9 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from common.chat import Endpoint, PassingError, RequestRefused, backoff, complete, new_client
+from common.chat import Endpoint, PassingError, RequestRefused, complete, new_client
 from common.errors import UserError
+from common.retry import backoff
 from eval_tasks.backends.prompts import Prompt, RefusedAnswer
 
 CONSTRAINT_NEEDS = "constrained=true needs a server that knows vLLM's structured_outputs"
@@ -72,7 +73,7 @@ async def answer(client: Any, endpoint: Endpoint, prompt: Prompt, constrained: b
                     f"{endpoint.url} gave no answer in {tries} tries: {failure}. What was answered is kept: run the same "
                     "command when the server is well"
                 ) from None
-            await asyncio.sleep(backoff(tries, failure))
+            await asyncio.sleep(backoff(tries, failure.wait))
             continue
         if completion.reason:
             return RefusedAnswer(completion.reason.partition(":")[0])

@@ -161,7 +161,7 @@ class BatchGenerator:
     def _forward(self, tokens: torch.Tensor, real: torch.Tensor, buffers: KVBuffers, numbers: torch.Tensor) -> torch.Tensor:
         """Logits (rows, vocabulary) of what follows each row's last token; the tokens' keys and values go into the buffers.
 
-        `real` tells tokens from padding, `numbers` are their positions in their own texts, both (rows, tokens).
+        `real` is true of tokens and false of padding, `numbers` are their positions in their own texts, both (rows, tokens).
         """
         start, count = buffers.length, tokens.size(1)
         buffers.filled[:, start : start + count] = real

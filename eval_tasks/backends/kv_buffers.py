@@ -45,7 +45,7 @@ QUERIES_AT_A_TIME = 160
 
 @dataclass(frozen=True)
 class KVBuffers:
-    """All layers' buffers of the same rows. `filled` (rows, positions) tells which of their positions hold a token."""
+    """All layers' buffers of the same rows. `filled` (rows, positions) is true where a position holds a token."""
 
     layers: tuple[PreallocatedLayer, ...]
     filled: torch.Tensor

@@ -25,7 +25,8 @@ from lighteval.models.model_output import ModelResponse
 from lighteval.tasks.prompt_manager import PromptManager
 from lighteval.tasks.requests import Doc
 
-from common.errors import UserError, first_line, plain_errors
+from common.dataset import find_folder
+from common.errors import UserError, plain_errors
 from common.files import sha256_of
 from eval_tasks.backends.answer_store import AnswerStore, answer_key
 from eval_tasks.backends.cache_key import folder_stamp
@@ -53,7 +54,7 @@ class Backend(LightevalModel):
         with plain_errors():
             self.options = parse_options(config.model_name, self.OPTIONS)
             self.constrained = bool_option(self.options, "constrained")
-            self.adapter = local_folder(self.options["adapter"]) if self.options["adapter"] else None
+            self.adapter = local_folder(self.options["adapter"], "adapter") if self.options["adapter"] else None
             self.store = AnswerStore(store_path(self.options["cache_dir"]))
             self.loaded = loaded or self.load(self.options, [self.adapter] if self.adapter else [])
         self.config = BackendConfig(
@@ -155,23 +156,12 @@ def store_path(cache_dir: str) -> Path:
     return Path(cache_dir or Path(constants.HF_HOME) / "shop_answers") / "answers.sqlite"
 
 
-def local_folder(name: str, revision: str | None = None) -> Path:
+def local_folder(name: str, option: str = "model_name", revision: str | None = None) -> Path:
     """The folder of a model or adapter: itself, or where its files of the Hub are kept. `name@revision` names a revision.
 
     Raises UserError.
     """
-    if Path(name).is_dir():
-        return Path(name)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    repo_id, _, tag = name.partition("@")
-    try:
-        return Path(
-            snapshot_download(repo_id, revision=tag or revision or None, ignore_patterns=["checkpoint-*", "*.pt", "*.bin"])
-        )
-    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
-        raise UserError(f"{name} is no folder here and cannot be had from the Hub ({first_line(error)})") from None
+    return find_folder(name, ["*"], revision, "model", option, ignore=["checkpoint-*", "*.pt", "*.bin"])
 
 
 def folder_identity(folder: Path) -> str:

@@ -71,7 +71,7 @@ def parse_options(text: str, known: Mapping[str, str]) -> dict[str, str]:
     pairs = [("model_name", text.strip())] if "=" not in text else [_pair(part) for part in text.split(",") if part.strip()]
     for name, value in pairs:
         if name not in defaults:
-            raise UserError(f"the model option {name!r} is unknown; known are {', '.join(defaults)}")
+            raise UserError(f"unknown model option {name!r}; use one of {', '.join(defaults)}")
         if not value and name != "model_name":
             raise UserError(f"the model option {name} has no value; write {name}=… or leave it out")
     options = {**defaults, **dict(pairs)}
@@ -89,7 +89,7 @@ def bool_option(options: Mapping[str, str], name: str) -> bool:
     """An option that is true or false. Raises UserError."""
     value = options[name].lower()
     if value not in ("true", "false"):
-        raise UserError(f"the model option {name} is true or false, not {options[name]!r}")
+        raise UserError(f"the model option {name} must be true or false, not {options[name]!r}")
     return value == "true"
 
 
@@ -97,7 +97,7 @@ def int_option(options: Mapping[str, str], name: str, least: int = 1) -> int:
     """An option that is a whole number. Raises UserError."""
     value = options[name]
     if not value.isdecimal() or int(value) < least:
-        raise UserError(f"the model option {name} is a whole number from {least} on, not {value!r}")
+        raise UserError(f"the model option {name} must be a whole number of at least {least}, not {value!r}")
     return int(value)
 
 

@@ -1,1 +1,1 @@
-"""What a language model has to beat, learnt from the rows to train on."""
+"""Baselines that learn from the train rows."""

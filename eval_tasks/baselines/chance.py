@@ -1,4 +1,4 @@
-"""What guessing scores on a dataset's test rows, exactly: the floor that a model's scores are read against.
+"""The exact chance level of each task: the expected score of a guess on a dataset's test rows.
 
     python -m eval_tasks.baselines.chance --data outputs/demo/dataset
 

@@ -1,4 +1,4 @@
-"""How alike texts are: TF-IDF and sentence embeddings as vectors, BM25 as a ranking of some texts for another."""
+"""Text similarity: TF-IDF and sentence embeddings as vectors, BM25 as a ranking of some texts for another."""
 
 import math
 import re

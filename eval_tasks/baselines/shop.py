@@ -46,7 +46,7 @@ def baseline_answers(name: str, train: Sequence[TemplateRow], rows: Sequence[Tem
 
 
 def texts_of(rows: Sequence[TemplateRow]) -> list[str]:
-    """Every text of the rows, repeated ones too: what is in many rows tells little."""
+    """Every text of the rows, repeated ones too: what is in many rows weighs little."""
     return [text for row in rows for text in (*row.texts(), *row.candidates())]
 
 

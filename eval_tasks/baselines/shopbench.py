@@ -1,4 +1,4 @@
-"""What baselines say to ShopBench's prompts, as far as these list what may be answered.
+"""Baselines for ShopBench's prompts, as far as these list what may be answered.
 
 ShopBench has no rows to learn from. What a baseline has learnt, it has from the dataset's train rows: how rare words are, and
 how reviews are rated.

@@ -1,1 +1,1 @@
-"""What came of an evaluation: scores with intervals, as a table, a plot and a page."""
+"""Reports of an evaluation: scores with confidence intervals, as a table, a plot and a page."""

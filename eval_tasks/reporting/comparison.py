@@ -1,4 +1,4 @@
-"""Models beside each other on the same tasks: scores and differences with intervals, and means over tasks.
+"""Comparison of models on the same tasks: scores and differences with confidence intervals, and means over tasks.
 
 The first model is the reference: every other one's difference is taken to it, over the rows that both answered. Baselines come
 last and have no difference. Intervals are bootstrapped from the answers where a run kept them (lighteval's --save-details),
@@ -37,7 +37,7 @@ class EvaluatedModel:
 
 @dataclass(frozen=True)
 class ScoreCell:
-    """What a model scored. `low` to `high` is the 95 % interval, None where nothing tells it."""
+    """What a model scored. `low` to `high` is the 95 % interval, None where it is unknown."""
 
     value: float
     low: float | None = None
@@ -283,7 +283,3 @@ def _mean_gain(tasks: Sequence[str], model: EvaluatedModel, reference: Evaluated
     value = fmean(mine.value - theirs.value for mine, theirs in scores)
     error = _combined([score.stderr for both in scores for score in both])
     return ScoreGain(value, *_around(value, None if error is None else error / len(tasks)))
-
-
-Line, Cell, Gain, Model = ScoreLine, ScoreCell, ScoreGain, EvaluatedModel
-"""What model_card calls them."""

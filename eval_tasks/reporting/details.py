@@ -1,4 +1,4 @@
-"""Every answer of a run of lighteval with --save-details: what was asked, what was said, how it was scored.
+"""Reads lighteval's details (--save-details): every prompt, answer and score of a run.
 
 lighteval 0.13 writes `OUT/results/MODEL/results_TIME.json`, and then one Parquet file a task,
 `OUT/details/MODEL/TIME/details_TASK|SHOTS_TIME.parquet`, with the same TIME (lighteval/logging/evaluation_tracker.py,
@@ -123,7 +123,7 @@ def _time(file: Path) -> str:
 
 
 def by_row(answers: Sequence[Answer]) -> dict[str, Answer]:
-    """Answers by what tells their rows in every model's details.
+    """Answers by a key of their rows that is the same in every model's details.
 
     That is a hash of prompt and right answer, and which one it is of several that are alike.
     """

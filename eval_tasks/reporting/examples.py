@@ -1,4 +1,4 @@
-"""Rows with what every model said to them, for a reader to compare: so few that a page opens, drawn evenly over the tasks."""
+"""Examples for the report's page: rows with every model's answer, drawn evenly over the tasks."""
 
 import random
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""How sure a score is: bootstrap intervals, and whether one model beats another on the same rows.
+"""Bootstrap confidence intervals of scores, and paired permutation tests of two models on the same rows.
 
 Values are one per row, as lighteval's details hold them: a number, or a list of numbers where the task's metric is no mean.
-`metrics.aggregate.task_score(metric, values)` makes the task's score of them. Rows that belong together (`groups`, one label a
+`task_scores.task_score(metric, values)` makes the task's score of them. Rows that belong together (`groups`, one label a
 row) are drawn together, since rows that are alike would make an interval too short; without groups each row is its own.
 
 Intervals are percentile bootstrap intervals (https://doi.org/10.1201/9780429246593, chapter 13), their level widened for few
@@ -155,7 +155,7 @@ class _Table:
 
     @property
     def _needs_rows(self) -> bool:
-        """Whether the score cannot be told from the sums of the values."""
+        """Whether the score cannot be computed from the sums of the values."""
         return self.metric in AGGREGATES and AGGREGATES[self.metric] not in OF_SUMS
 
     def gain(self) -> float:

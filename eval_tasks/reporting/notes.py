@@ -1,4 +1,4 @@
-"""What came out of a comparison in a few sentences, and what a reader must know before comparing its columns."""
+"""A comparison's summary in a few sentences, and caveats before its columns are compared."""
 
 from collections.abc import Iterable, Sequence
 
@@ -90,8 +90,8 @@ def _of_run(model: EvaluatedModel) -> Iterable[str]:
 def _of_examples(models: Sequence[EvaluatedModel]) -> Iterable[str]:
     shots = {model.name: {score.few_shots for score in model.run.scores.values()} for model in models}
     if len(set().union(*shots.values())) > 1:
-        told = [f"{name} {'/'.join(map(str, sorted(numbers)))}" for name, numbers in shots.items()]
-        yield f"Asked with different numbers of examples in the prompt: {', '.join(told)}."
+        counts = [f"{name} {'/'.join(map(str, sorted(numbers)))}" for name, numbers in shots.items()]
+        yield f"Asked with different numbers of examples in the prompt: {', '.join(counts)}."
 
 
 def _of_rows(shared: Sequence[str], models: Sequence[EvaluatedModel]) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing but itself: no script, style, font or picture from anywhere.
+"""The report as one self-contained HTML page: no script, style, font or picture from anywhere else.
 
 The page's own script and style are allowed by their hashes and nothing else is (Content-Security-Policy), so that text of
 products and models, which is escaped anyway, could not run or fetch anything either.

@@ -1,4 +1,4 @@
-"""Scores of the files that lighteval 0.13 writes, of all suites of this project.
+"""Reads the scores in lighteval 0.13's results files, for all suites.
 
 File shape: lighteval/logging/evaluation_tracker.py (`results`, `config_general`, `config_tasks`). The averages in them (`all`,
 `shop:_average`) are not used: they mix metrics that a task does not have.
@@ -17,7 +17,7 @@ from eval_tasks.suites.suite import SUITES, family, is_known, metric_key, suite_
 
 @dataclass(frozen=True)
 class Score:
-    """One task of one run. `rows` is None where the file does not tell; `version` stands for the rows themselves."""
+    """One task of one run. `rows` is None where the file does not say; `version` changes with the rows."""
 
     family: str
     metric: str
@@ -104,9 +104,9 @@ def _load(file: Path) -> dict[str, Any]:
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{file}: is no results file of lighteval ({type(error).__name__}: {error})") from None
+        raise UserError(f"{file}: is not a results file of lighteval ({type(error).__name__}: {error})") from None
     if not isinstance(document, dict):
-        raise UserError(f"{file}: is no results file of lighteval; it holds no JSON object")
+        raise UserError(f"{file}: is not a results file of lighteval: it holds no JSON object")
     return document
 
 
@@ -119,7 +119,7 @@ def _scores(file: Path, document: Mapping[str, Any]) -> dict[str, Score]:
             if (score := _score(key, values, configs.get(key, {}), limit))
         ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{file}: is no results file of lighteval ({type(error).__name__}: {error})") from None
+        raise UserError(f"{file}: is not a results file of lighteval ({type(error).__name__}: {error})") from None
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
     scores = dict(found)
@@ -174,7 +174,7 @@ def names_of(paths: Sequence[Path], runs: Sequence[Run]) -> list[str]:
     for place, own in enumerate(parts):
         alike = [other for other in parts if other[-1] == own[-1]]
         lengths = range(1, max(map(len, alike)) + 1)
-        told = next((n for n in lengths if sum(other[-n:] == own[-n:] for other in alike) == 1), None)
+        length = next((n for n in lengths if sum(other[-n:] == own[-n:] for other in alike) == 1), None)
         number = sum(other[-1] == own[-1] for other in parts[: place + 1])
-        names.append("/".join(own[-told:]) if told else f"{own[-1]} ({number})")
+        names.append("/".join(own[-length:]) if length else f"{own[-1]} ({number})")
     return names

@@ -6,7 +6,6 @@ from typing import Any
 from dataset_builders.card import METRICS as SHOP_METRICS
 from eval_tasks.reporting.comparison import Report, ScoreCell, ScoreGain, ScoreLine
 from eval_tasks.reporting.notes import notes, summary
-from eval_tasks.suites import suite
 from eval_tasks.suites.suite import suite_title
 
 NOTHING = "-"
@@ -16,10 +15,6 @@ NARROW = 2
 
 WIDEST = 1000
 """Characters that a table on the screen may have."""
-
-SUITES = {name: one.title for name, one in suite.SUITES.items() if name != "shop"}
-
-title = suite.task_title
 
 METRICS = {
     **SHOP_METRICS,

@@ -1,4 +1,4 @@
-"""ECInstruct's test rows out of its files, whichever way they are laid out.
+"""Reads ECInstruct's test rows from its files, in any of their three layouts.
 
 - The file of https://huggingface.co/datasets/NingLab/ECInstruct: all rows, with the columns `instruction, input, output,
   options, few_shot_example, task, split, setting`.
@@ -22,7 +22,7 @@ LABELS = "label.json"
 """ESCI labels of the products A, B, ... of each ranking, in the order of the test rows."""
 
 Tell = Callable[[str, str], None]
-"""Is told what is left out, and why."""
+"""Called with what is left out, and why."""
 
 _MISSPELT = {
     "query_product_ranking": "query_product_rank",
@@ -115,7 +115,7 @@ def _row(record: Mapping[str, Any], task: str, out_of_domain: bool, where: str) 
     if form == "order" and truth and sorted(truth) == list(letters) and ",".join(truth) == output:
         row = replace(row, gains=tuple(list(GAINS.values())[truth.index(letter)] for letter in letters))
     elif form == "order" or truth is None or (form == "attributes" and not all(map(_is_item, truth))):
-        raise UserError(f'{where}: "output" {output[:60]!r} is no answer to {TASKS[task].column}')
+        raise UserError(f'{where}: "output" {output[:60]!r} is not an answer to {TASKS[task].column}')
     return row
 
 
@@ -145,7 +145,7 @@ def _labelled(rows: Sequence[EcinstructRow], file: Path) -> list[EcinstructRow]:
         return list(rows)
     labels = json_document(file)
     if not isinstance(labels, list) or len(labels) != len(rows):
-        raise UserError(f"{file}: is no JSON list with an entry for each of the {len(rows)} rankings beside it")
+        raise UserError(f"{file}: is not a JSON list with an entry for each of the {len(rows)} rankings beside it")
     labelled = []
     for number, (row, own) in enumerate(zip(rows, labels, strict=True), start=1):
         known = isinstance(own, list) and len(own) == len(row.letters) and all(label in list(GAINS) for label in own)

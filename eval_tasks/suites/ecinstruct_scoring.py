@@ -1,4 +1,4 @@
-"""ECInstruct's answers, read and scored by the rules of eCeLLM's evaluate.py.
+"""Parsers and scores of ECInstruct's answers by the rules of eCeLLM's evaluate.py.
 
 Source: https://github.com/ninglab/eCeLLM/blob/main/evaluate.py; which metric is a task's own: table 3 of
 https://arxiv.org/abs/2402.08831. Its rules look strange in places and are kept, so that scores can be set beside the paper's:

@@ -1,11 +1,12 @@
-"""Records out of the files of an evaluation set: JSON lines, JSON arrays, CSV, Parquet; of a folder, or of the Hub."""
+"""Reads the records of an evaluation set: JSON lines, JSON arrays, CSV or Parquet, in a folder or on the Hub."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from common.errors import UserError, first_line
+from common.dataset import find_folder, looks_like_path
+from common.errors import UserError
 from dataset_builders.records import Rejected, csv_rows, parquet_rows
 
 ENDINGS = (".json", ".jsonl", ".csv", ".parquet")
@@ -14,21 +15,11 @@ Records = list[tuple[str, dict[str, Any]]]
 """("line 3", "item 3" or "row 3", record) for each record of a file."""
 
 
-def local_copy(source: str, variable: str, revision: str | None = None) -> Path:
-    """The file or folder itself, or where the files of a Hub dataset are kept. Raises UserError naming the variable."""
-    if Path(source).exists():
-        return Path(source)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    patterns = [f"*{ending}" for ending in ENDINGS]
-    try:
-        return Path(snapshot_download(source, repo_type="dataset", revision=revision, allow_patterns=patterns))
-    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
-        at = f" at revision {revision}" if revision else ""
-        raise UserError(
-            f"{variable}={source} is no file or folder here, and cannot be had from the Hub{at} ({first_line(error)})"
-        ) from None
+def local_copy(source: str, variable: str, wanted: str, revision: str | None = None) -> Path:
+    """The file or folder itself, or where the files of a Hub dataset are kept. `wanted`: what to set `variable` to."""
+    if not Path(source).exists() and looks_like_path(source):
+        raise UserError(f"{variable}={source} is no file or folder here; set it to {wanted}")
+    return find_folder(source, [f"*{ending}" for ending in ENDINGS], revision, option=variable)
 
 
 def files_below(path: Path) -> list[Path]:
@@ -39,7 +30,7 @@ def files_below(path: Path) -> list[Path]:
 
 
 def read_records(path: Path) -> Records:
-    """The file's records, at least one. Raises UserError naming the record that is none."""
+    """The file's records, at least one. Raises UserError naming the record that is not an object."""
     records = list(_read(path))
     if not records:
         raise UserError(f"{path}: the file is empty; it needs one JSON object a line")

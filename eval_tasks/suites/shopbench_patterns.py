@@ -1,4 +1,4 @@
-"""The form that a row of ShopBench asks its answer in: a right answer in it, and a pattern for all that can be read.
+"""The right answer of a ShopBench row as text, and a regular expression for all answers that can be parsed.
 
 Shopping MMLU's rows have the same form.
 """
@@ -30,7 +30,7 @@ def right_answer(row: ShopBenchRow) -> str:
 def pattern(row: ShopBenchRow) -> str:
     """A regular expression for the answers that the prompt allows, and the right one among them; "" where any text will do.
 
-    A digit that is offered, a permutation, or three numbers of the list (see `tasks.selection_pattern`).
+    A digit that is offered, a permutation, or three numbers of the list (see `answers.selection_pattern`).
     """
     found = _pattern(row)
     # Some text of the prompt may look like its list; what forbids the right answer was read from such a one.

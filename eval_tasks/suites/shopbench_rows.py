@@ -49,7 +49,7 @@ def read_outputs(path: Path) -> list[str]:
 
 
 def parse_rows(records: Sequence[tuple[str, dict[str, Any]]], source: str) -> list[ShopBenchRow]:
-    """Rows of raw records, each with the words that say where it stands in `source`."""
+    """Rows of raw records, each with its place in `source` in words."""
     as_json = _texts_are_json([record for _, record in records])
     rows = [_parse_row(record, as_json, f"{source}, {where}") for where, record in records]
     metrics: dict[str, set[str]] = {}

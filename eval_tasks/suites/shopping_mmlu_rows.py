@@ -1,11 +1,11 @@
-"""Shopping MMLU's rows out of the files of its data.zip (https://github.com/KL4805/ShoppingMMLU).
+"""Reads Shopping MMLU's rows from the files of its data.zip (https://github.com/KL4805/ShoppingMMLU).
 
 - `skills/skill1_concept.json` and so on: JSON lines with `input_field, output_field, task_name, task_type, metric`, all tasks
   of a skill in one file. Where there are such files, they hold everything, and the others are not read.
 - `multiple_choice/TASK_dataset.csv` with `question, choices, answer`, and `retrieval/`, `ranking/`,
   `named_entity_recognition/` and `generation/TASK_dataset.json` with `input_field, target_field`.
 
-Any folders may lie around these; one whose name tells a skill, such as `skill1_concept` or `behavior`, gives it to the tasks
+Any folders may lie around these; one whose name holds a skill, such as `skill1_concept` or `behavior`, gives it to the tasks
 in it. JSON lines, JSON arrays, CSV and Parquet are read alike.
 """
 
@@ -24,7 +24,7 @@ from eval_tasks.suites.shopping_mmlu_scoring import SKILLS
 from eval_tasks.suites.suite import OTHER
 
 Tell = Callable[[str, str], None]
-"""Is told what is left out, and why."""
+"""Called with what is left out, and why."""
 
 INSTRUCTION = (
     "You are a helpful online shopping assistant. "
@@ -110,7 +110,7 @@ def _shopbench_record(record: Mapping[str, Any], name: str, file: Path, where: s
         prompt, truth = record.get("input_field"), record.get("output_field", record.get("target_field"))
     if not isinstance(prompt, str) or not prompt:
         raise UserError(f'{file}, {where}: no "input_field", so there is nothing to ask')
-    # The metric alone decides how an answer is read; of an unknown one the row's own type is told.
+    # The metric alone decides how an answer is read; an unknown one keeps the row's own type.
     task_type = TASK_TYPES.get(metric) if isinstance(metric, str) else None
     return {
         "input_field": INSTRUCTION + prompt,
@@ -146,7 +146,7 @@ def _metric(file: Path) -> str | None:
 
 
 def _skill(file: Path, root: Path) -> str:
-    """The skill that the number in the file's or a folder's name tells, or a word in a folder's; what is multilingual is so."""
+    """The skill by the number in the file's or a folder's name, or by a word in a folder's name."""
     folders = [*reversed(file.relative_to(root).parts[:-1]), root.name] if file != root else []
     if number := next(filter(None, map(_numbered, (file.stem, *folders))), None):
         return number

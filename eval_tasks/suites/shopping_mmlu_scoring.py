@@ -1,4 +1,4 @@
-"""Shopping MMLU's answers, read by the rules of its own scripts; the metrics behind them are ShopBench's.
+"""Parsers of Shopping MMLU's answers by the rules of its own scripts; the metrics are ShopBench's.
 
 Source: metrics.py in https://github.com/KL4805/ShoppingMMLU/tree/main/skill_wise_eval. A task's score is the mean over its
 rows (of entities the micro F1), a skill's the mean over its tasks. As there:

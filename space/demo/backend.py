@@ -53,7 +53,7 @@ class BackendBusy(BackendError):
     """Too many requests at the moment; the same one may succeed later."""
 
 
-class Backend(Protocol):
+class ModelBackend(Protocol):
     """Generates answers. All methods are thread-safe, and no answer contains anything of another request."""
 
     @property

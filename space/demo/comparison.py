@@ -10,7 +10,7 @@ from common.answers import parse_completion
 from common.tasks import TASKS, Task
 
 from .answer_view import answer_lines, gold_lines, grade, offered_labels, parse_partial, unparsable_reason
-from .backend import AnswerRequest, Answers, Backend, BackendError, ModelAnswer
+from .backend import AnswerRequest, Answers, BackendError, ModelAnswer, ModelBackend
 from .dataset_pages import DatasetError, DatasetReader
 from .examples import Examples, PageExample, dataset_examples, prompt_key, read_examples
 from .html import AnswerPanel, alert, hint, panels, spoken
@@ -36,7 +36,7 @@ class FormExample:
 class ModelComparison:
     """The backend and the examples, shared by all of the page's functions. It stores nothing of any visitor."""
 
-    def __init__(self, backend: Backend, dataset: DatasetReader | None = None) -> None:
+    def __init__(self, backend: ModelBackend, dataset: DatasetReader | None = None) -> None:
         self.backend = backend
         self.examples = form_examples(read_examples())
         if dataset and dataset.is_local:
@@ -136,16 +136,16 @@ def answer_panel(
     title: str, model: str, task: Task, prompt: str, answer: ModelAnswer | None, example: PageExample | None
 ) -> AnswerPanel:
     """The column of one model. All its lines are there before the first token."""
-    if answer is None or answer.seconds is None:
-        text = "" if answer is None else answer.text
-        parsed = parse_partial(task, text)
+    answer = answer or ModelAnswer()
+    if answer.seconds is None:
+        parsed = parse_partial(task, answer.text)
         return AnswerPanel(
             title,
             model,
             task.family,
-            answer_lines(task, prompt, parsed, probabilities=answer and answer.probabilities),
-            raw_text=None if task.family == "generation" and parsed else text,
-            state="writing …" if text else "waiting …",
+            answer_lines(task, prompt, parsed, probabilities=answer.probabilities),
+            raw_text=None if task.family == "generation" and parsed else answer.text,
+            state="writing …" if answer.text else "waiting …",
             generating=True,
         )
     gold = None if example is None else example.answer

@@ -1,5 +1,6 @@
 """The Data tab: rows of the dataset, a page at a time."""
 
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -12,7 +13,7 @@ from .html import alert, hint, row_card
 
 PAGE_ROWS = 10
 MAX_FILTER_CHARS = 200
-EVENT_OPTIONS = {"queue": False, "show_progress": "minimal", "api_visibility": "private"}
+EVENT_OPTIONS: dict[str, Any] = {"queue": False, "show_progress": "minimal", "api_visibility": "private"}
 
 
 def data_tab(source: DatasetReader | ExampleRows) -> None:
@@ -31,12 +32,15 @@ def data_tab(source: DatasetReader | ExampleRows) -> None:
 
     outputs = [notice, cards, start, previous, following]
 
-    def read_page(task: str | None, split: str | None, words: str | None, start: float) -> list[Any]:
+    def read_page(task: str | None, split: str | None, words: str | None, start: float = 0) -> list[Any]:
         try:
             page = source.page(task or "", split or "", (words or "")[:MAX_FILTER_CHARS], max(int(start), 0), PAGE_ROWS)
         except DatasetError as error:
             return failed(error)
         return shown(source.name, task or "", page)
+
+    def turn_page(step: int, task: str | None, split: str | None, words: str | None, start: float) -> list[Any]:
+        return read_page(task, split, words, start + step)
 
     def open_tab(task: str | None, split: str | None, words: str | None, start: float) -> list[Any]:
         try:
@@ -54,16 +58,16 @@ def data_tab(source: DatasetReader | ExampleRows) -> None:
         except DatasetError:
             splits = ()
         split = split if split in splits else next(iter(splits), "")
-        return [gr.Dropdown(list(splits), value=split), *read_page(task, split, words, 0)]
+        return [gr.Dropdown(list(splits), value=split), *read_page(task, split, words)]
 
     query = [task, split, words]
     tab.select(open_tab, [*query, start], [task, split, *outputs], **EVENT_OPTIONS)
     task.input(select_task, query, [split, *outputs], **EVENT_OPTIONS)
     # One listener for both, so that of two quick changes the later one is answered last.
     changes = [split.input, words.change]
-    gr.on(changes, lambda *query: read_page(*query, 0), query, outputs, trigger_mode="always_last", **EVENT_OPTIONS)
-    previous.click(lambda *query: read_page(*query[:-1], query[-1] - PAGE_ROWS), [*query, start], outputs, **EVENT_OPTIONS)
-    following.click(lambda *query: read_page(*query[:-1], query[-1] + PAGE_ROWS), [*query, start], outputs, **EVENT_OPTIONS)
+    gr.on(changes, read_page, query, outputs, trigger_mode="always_last", **EVENT_OPTIONS)
+    for button, step in ((previous, -PAGE_ROWS), (following, PAGE_ROWS)):
+        button.click(partial(turn_page, step), [*query, start], outputs, **EVENT_OPTIONS)
 
 
 def failed(error: DatasetError) -> list[Any]:

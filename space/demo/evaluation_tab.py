@@ -44,7 +44,7 @@ class ScoreEstimate:
 
 
 @dataclass(frozen=True)
-class ScoreLine:
+class ScoreRow:
     """One line of the table: by model the score and the share of unparsable answers, and the gain over the first model."""
 
     title: str
@@ -61,7 +61,7 @@ class ScoreTable:
 
     names: tuple[str, ...]
     baselines: tuple[str, ...]
-    lines: tuple[ScoreLine, ...]
+    lines: tuple[ScoreRow, ...]
     notes: tuple[str, ...]
 
     @property
@@ -81,13 +81,13 @@ def read_scores(path: Path) -> ScoreTable:
             lines.append(_line(mean, "Mean over tasks", names))
         return ScoreTable(names, tuple(report["baselines"]), tuple(lines), tuple(map(str, report["notes"])))
     except (KeyError, TypeError, IndexError, AttributeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path.name} is no scores.json of a report") from error
+        raise ValueError(f"{path.name} is not the scores.json of a report") from error
 
 
-def _line(found: dict[str, Any], title: str, names: tuple[str, ...]) -> ScoreLine:
+def _line(found: dict[str, Any], title: str, names: tuple[str, ...]) -> ScoreRow:
     rows = [count for count in found["rows"].values() if count is not None]
     differences = list(found["differences"].values())
-    return ScoreLine(
+    return ScoreRow(
         title,
         METRICS.get(metric := found.get("metric", ""), metric.replace("_", " ")),
         max(rows, default=None),
@@ -136,7 +136,7 @@ def table(scores: ScoreTable) -> str:
     )
 
 
-def _row(line: ScoreLine, scores: ScoreTable, has_gain: bool) -> str:
+def _row(line: ScoreRow, scores: ScoreTable, has_gain: bool) -> str:
     mean = ' class="mean"' if not line.metric else ""
     metric = f"<small>{escaped(line.metric)}</small>" if line.metric else ""
     cells = [_cell(line.scores[name], line.unparsable[name]) for name in scores.models]

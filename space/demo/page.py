@@ -5,6 +5,7 @@ usual.
 """
 
 import os
+from typing import Any
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
@@ -14,6 +15,7 @@ from starlette.middleware import Middleware
 from common.tasks import TASKS, Task
 
 from . import ROOT, evaluation_tab
+from .api_endpoints import raw_endpoint, task_endpoint
 from .comparison import ModelComparison
 from .data_tab import data_tab
 from .dataset_pages import DatasetReader
@@ -21,7 +23,7 @@ from .examples import ExampleRows, read_examples
 from .html import status_line
 from .request_limits import RequestSizeLimit
 from .settings import SettingsError, make_backend, read_settings
-from .task_tab import EVENT_OPTIONS, raw_endpoint, task_endpoint, task_tab
+from .task_tab import EVENT_OPTIONS, task_tab
 
 FIRST_TABS = (
     "query_product_ranking",
@@ -54,7 +56,7 @@ def tab_order() -> list[Task]:
 
 
 def page(comparison: ModelComparison, dataset: DatasetReader | None) -> gr.Blocks:
-    queue = {"concurrency_limit": comparison.backend.max_concurrency, "concurrency_id": "model"}
+    queue: dict[str, Any] = {"concurrency_limit": comparison.backend.max_concurrency, "concurrency_id": "model"}
     with gr.Blocks(title="Shop tasks", analytics_enabled=False) as blocks:
         gr.HTML(
             "<h1>One model, an online shop's many tasks</h1>"
@@ -81,7 +83,8 @@ def page(comparison: ModelComparison, dataset: DatasetReader | None) -> gr.Block
         for task in tab_order():
             gr.api(task_endpoint(task, comparison), api_name=task.name, **queue)
         gr.api(raw_endpoint(comparison), api_name="answer", **queue)
-    return blocks.queue(max_size=QUEUE_SIZE, api_open=False)  # closed routes: no request bypasses the queue
+    blocks.queue(max_size=QUEUE_SIZE, api_open=False)  # closed routes: no request bypasses the queue
+    return blocks
 
 
 def status_of(comparison: ModelComparison) -> str:

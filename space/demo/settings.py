@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from . import ROOT
-from .backend import Backend
-from .endpoint_backend import EndpointBackend, EndpointSettings
+from .backend import ModelBackend
+from .remote_backend import EndpointSettings, RemoteBackend
 
 PACKAGES = {"transformers": ("torch", "transformers", "peft"), "endpoint": ("openai",)}
 """Value of BACKEND -> packages that it needs and the page does not."""
@@ -34,7 +34,7 @@ def read_settings() -> SpaceSettings:
     return SpaceSettings(**{name: os.environ.get(name.upper()) or stored[name] for name in names})
 
 
-def make_backend(settings: SpaceSettings, environ: Mapping[str, str] = os.environ) -> Backend:
+def make_backend(settings: SpaceSettings, environ: Mapping[str, str] = os.environ) -> ModelBackend:
     """The backend that BACKEND and SPACES_ZERO_GPU select, to be started once the page is served. Raises SettingsError.
 
     On ZeroGPU it loads at once: it must be called before the page is launched, by the launching thread.
@@ -49,7 +49,7 @@ def make_backend(settings: SpaceSettings, environ: Mapping[str, str] = os.enviro
             "pip install"
         )
     if kind == "endpoint":
-        return EndpointBackend(read_endpoint_settings(environ))
+        return RemoteBackend(read_endpoint_settings(environ))
     if environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"):  # as the package `spaces` reads it
         from .zero_gpu_backend import ZeroGpuBackend
 

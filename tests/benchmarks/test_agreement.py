@@ -1,14 +1,13 @@
 """How far runs agree, on runs as lighteval leaves them."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks.agreement import RunAgreement, main
 from common.errors import UserError
+from tests.command import run_command
 from tests.eval_tasks.runs import Said, write_run
 
 TASK = "shop:review_rating"
@@ -68,10 +67,9 @@ def test_runs_that_cannot_be_compared_are_told(tmp_path: Path) -> None:
         main(["--results", first, "--results", other, "--names", "one"])
 
 
-def test_the_command_ends_in_one_sentence_where_a_folder_is_missing(tmp_path: Path) -> None:
-    missing = str(tmp_path / "nowhere")
-    command = [sys.executable, "-m", "benchmarks.agreement", "--results", missing, "--results", missing]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {missing}: no such file or folder")
-    assert done.stderr.count("\n") == 1
+def test_the_command_ends_in_one_sentence_where_a_folder_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = tmp_path / "nowhere"
+    assert run_command("benchmarks.agreement", "--results", missing, "--results", missing) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {missing}: no such file or folder")
+    assert said.count("\n") == 1

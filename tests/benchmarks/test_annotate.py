@@ -2,14 +2,12 @@
 
 import json
 
-import pytest
-
-from benchmarks.annotate import main
+from tests.benchmarks.conftest import Benchmark
 
 
-def test_throughput_is_told_beside_the_ideal_and_a_pool_of_threads(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["throughput", "--asks", "40", "--latency", "0.02", "--concurrency", "8"])
-    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+def test_throughput_is_told_beside_the_ideal_and_a_pool_of_threads(benchmark: Benchmark) -> None:
+    done = benchmark("annotate", "throughput", "--asks", 40, "--latency", 0.02, "--concurrency", 8)
+    figures = json.loads(done.stdout.splitlines()[-1])
     assert (figures["asks"], figures["ideal_requests_per_second"]) == (40, 400)
     for way in ("ours", "threads"):
         assert 0 < figures[way]["ratio"] <= 1
@@ -17,9 +15,9 @@ def test_throughput_is_told_beside_the_ideal_and_a_pool_of_threads(capsys: pytes
     assert figures["ratio"] == figures["ours"]["ratio"]
 
 
-def test_a_storm_labels_or_rejects_every_row(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["storm", "--asks", "60", "--failures", "0.5", "--concurrency", "8"])
-    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+def test_a_storm_labels_or_rejects_every_row(benchmark: Benchmark) -> None:
+    done = benchmark("annotate", "storm", "--asks", 60, "--failures", 0.5, "--concurrency", 8)
+    figures = json.loads(done.stdout.splitlines()[-1])
     assert sum(figures["rows"].values()) == 60
     assert "nothing" not in figures["rows"]
     assert figures["rows"]["labelled"] > 30

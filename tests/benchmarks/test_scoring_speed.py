@@ -11,6 +11,7 @@ from common.errors import UserError
 from common.tasks import TASKS
 from eval_tasks.metrics.embeddings import PACKAGED_SENTENCE_MODEL
 from eval_tasks.metrics.shopbench import TASK_TYPES, is_truth
+from tests.benchmarks.conftest import Benchmark
 
 
 def test_stored_answers_are_of_all_tasks_and_metrics_and_the_same_for_a_seed() -> None:
@@ -31,12 +32,12 @@ def test_better_models_are_right_more_often_and_backends_mostly_agree() -> None:
     assert 80 <= sum(one.text == other.text for one, other in zip(worse, same, strict=True)) < 100
 
 
-def test_both_ways_give_the_same_scores(capsys: pytest.CaptureFixture[str]) -> None:
+def test_both_ways_give_the_same_scores(benchmark: Benchmark) -> None:
     pytest.importorskip(PACKAGED_SENTENCE_MODEL, reason="the packaged sentence-embedding model is not installed")
 
-    main(["--answers", "80", "--models", "2", "--backends", "2"])
+    done = benchmark("eval", "scoring", "--answers", 80, "--models", 2, "--backends", 2)
 
-    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    figures = json.loads(done.stdout.splitlines()[-1])
     assert figures["answers"] == 80
     assert figures["largest_difference"] < 1e-6
     assert figures["identical"] > 0.9

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks.command import run
+from tests.benchmarks.conftest import Benchmark
+from tests.command import run_command
 from tests.training.conftest import COMPLETIONS, write_dataset
 from tests.training.conftest import ROWS as TRAIN_ROWS
 
@@ -20,9 +21,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def figures(rows: Path, tiny_llama: Path) -> dict[str, Any]:
-    done = run("train", "--data", rows, "--base", tiny_llama, "--rows", ROWS)
-    assert done.returncode == 0, done.stderr
+def figures(benchmark: Benchmark, rows: Path, tiny_llama: Path) -> dict[str, Any]:
+    done = benchmark("train", "--data", rows, "--base", tiny_llama, "--rows", ROWS)
     last: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return last
 
@@ -49,8 +49,10 @@ def test_all_ways_see_the_same_tokens_in_about_as_many_steps_and_come_to_about_t
         (100, f"has {len(COMPLETIONS) * TRAIN_ROWS} rows to train on, which is too few; give fewer --rows or a larger --data"),
     ],
 )
-def test_a_number_of_rows_that_cannot_be_is_told(count: int, sentence: str, rows: Path, tiny_llama: Path) -> None:
-    refused = run("train", "--data", rows, "--base", tiny_llama, "--rows", count)
-    assert refused.returncode == 2
-    assert refused.stderr.splitlines()[-1].startswith("error: ")
-    assert sentence in refused.stderr.splitlines()[-1]
+def test_a_number_of_rows_that_cannot_be_is_told(
+    count: int, sentence: str, rows: Path, tiny_llama: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command("benchmarks.train", "--data", rows, "--base", tiny_llama, "--rows", count) == 2
+    said = capfd.readouterr().err.splitlines()[-1]
+    assert said.startswith("error: ")
+    assert sentence in said

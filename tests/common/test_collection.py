@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 
-from tests.hub import ALICE, BOB, READER, Hub
+from tests.hub import Hub
 
 ROOT = Path(__file__).parents[2]
 SERVER = """
 import json, os, sys
 from huggingface_hub import HfApi
-from common.account import check_writer
-from common.collection import Item, gather
+from common.collection import CollectionEntry, update_collection
 from common.errors import UserError
 for line in sys.stdin:
     try:
@@ -42,11 +41,13 @@ class Client:
         assert line, f"{code} ended the process"
         return str(json.loads(line))
 
-    def gather(
+    def update(
         self, title: str, *names: str, note: str = "one of them", about: str = "All of it.", private: bool = False
     ) -> str:
-        items = [f'Item("org/{name.lower()}", "{"model" if name.islower() else "dataset"}", "{note}")' for name in names]
-        return self(f'gather("org", "{title}", "{about}", [{", ".join(items)}], private={private})')
+        items = [
+            f'CollectionEntry("org/{name.lower()}", "{"model" if name.islower() else "dataset"}", "{note}")' for name in names
+        ]
+        return self(f'update_collection("org", "{title}", "{about}", [{", ".join(items)}], private={private})')
 
 
 @pytest.fixture(scope="module")
@@ -75,25 +76,25 @@ SIX = ("col-one", "col-two", "col-three", "col-four", "col-five", "col-six")
 def test_a_collection_holds_its_items_with_notes_in_their_order_and_a_second_time_nothing_is_written(
     hub: Hub, alice: Client
 ) -> None:
-    told = alice.gather("Six", *SIX)
+    told = alice.update("Six", *SIX)
     assert ids(hub, "Six") == ["one", "two", "three", "four", "five", "six"]  # more than a list of collections shows
     found = named(hub, "Six")
     assert {item["note"]["text"] for item in found["items"]} == {"one of them"}
     assert (found["description"], found["private"], found["owner"]["name"]) == ("All of it.", False, "org")
     assert told == repr_of(hub, found, changed=True)
     before = len(hub.requests)
-    assert alice.gather("Six", *SIX) == repr_of(hub, found, changed=False)
+    assert alice.update("Six", *SIX) == repr_of(hub, found, changed=False)
     assert {method for method, _, _ in hub.requests[before:]} == {"GET"}
     assert named(hub, "Six") == found
 
 
 def repr_of(hub: Hub, collection: dict[str, Any], changed: bool) -> str:
-    return f"Gathered(url='{hub.endpoint}/collections/{collection['slug']}', changed={changed})"
+    return f"CollectionResult(url='{hub.endpoint}/collections/{collection['slug']}', changed={changed})"
 
 
 def test_a_model_and_a_dataset_of_one_name_are_two_items(hub: Hub, alice: Client) -> None:
     for _ in range(2):
-        alice.gather("Namesakes", "col-one", "COL-ONE")
+        alice.update("Namesakes", "col-one", "COL-ONE")
     assert [(item["id"], item["type"]) for item in named(hub, "Namesakes")["items"]] == [
         ("org/col-one", "model"),
         ("org/col-one", "dataset"),
@@ -101,48 +102,48 @@ def test_a_model_and_a_dataset_of_one_name_are_two_items(hub: Hub, alice: Client
 
 
 def test_what_is_missing_comes_back_to_its_place_and_what_others_put_there_stays(hub: Hub, alice: Client) -> None:
-    alice.gather("Mended", *SIX[:4])
+    alice.update("Mended", *SIX[:4])
     found = named(hub, "Mended")
     slug, first = found["slug"], found["items"][0]["_id"]
     alice(f'HfApi().delete_collection_item("{slug}", "{first}")')
     alice(f'HfApi().add_collection_item("{slug}", "org/col-six", "model", note="mine")')
-    assert "changed=True" in alice.gather("Mended", *SIX[:4])
+    assert "changed=True" in alice.update("Mended", *SIX[:4])
     there = [item for item in ids(hub, "Mended") if item != "six"]
     assert there == ["one", "two", "three", "four"]
     assert next(item["note"]["text"] for item in named(hub, "Mended")["items"] if item["id"] == "org/col-six") == "mine"
-    assert "changed=False" in alice.gather("Mended", *SIX[:4])
+    assert "changed=False" in alice.update("Mended", *SIX[:4])
 
 
 @pytest.mark.parametrize("start", ["two,one,three", "three,two,one", "three,one,two", "two,six,one,three", "six,three,one,two"])
 def test_another_order_is_put_right(hub: Hub, alice: Client, start: str) -> None:
     title = f"Order {start}"
-    alice.gather(title, *(f"col-{name}" for name in start.split(",")))
+    alice.update(title, *(f"col-{name}" for name in start.split(",")))
     assert ids(hub, title) == start.split(",")
-    alice.gather(title, *SIX[:3])
+    alice.update(title, *SIX[:3])
     assert [name for name in ids(hub, title) if name != "six"] == ["one", "two", "three"]
 
 
 def test_notes_and_description_follow_what_is_said_of_them(hub: Hub, alice: Client) -> None:
-    alice.gather("Said", *SIX[:2])
-    assert "changed=True" in alice.gather("Said", *SIX[:2], note="another", about="Some of it.")
+    alice.update("Said", *SIX[:2])
+    assert "changed=True" in alice.update("Said", *SIX[:2], note="another", about="Some of it.")
     found = named(hub, "Said")
     assert [item["note"]["text"] for item in found["items"]] == ["another", "another"]
     assert found["description"] == "Some of it."
 
 
 def test_a_collection_that_the_list_does_not_show_is_found_by_its_title_all_the_same(hub: Hub, alice: Client) -> None:
-    alice.gather("Hidden", *SIX[:2])
+    alice.update("Hidden", *SIX[:2])
     with hub.fail("GET /api/collections$", 200, body="[]"):
-        assert "changed=False" in alice.gather("Hidden", *SIX[:2])
+        assert "changed=False" in alice.update("Hidden", *SIX[:2])
     assert len([one for one in hub.collections("org") if one["title"] == "Hidden"]) == 1
 
 
 def test_a_private_one_is_seen_by_members_only_and_a_public_one_is_not_made_private(hub: Hub, alice: Client) -> None:
-    alice.gather("Secret", *SIX[:1], private=True)
+    alice.update("Secret", *SIX[:1], private=True)
     assert named(hub, "Secret")["private"]
     assert "Secret" not in [one["title"] for one in hub.collections("org", user=None)]
-    alice.gather("Open", *SIX[:1])
-    told = alice.gather("Open", *SIX[:1], private=True)
+    alice.update("Open", *SIX[:1])
+    told = alice.update("Open", *SIX[:1], private=True)
     assert told.startswith("error: ")
     assert told.endswith("is public; make it private on its page, or publish without --private")
 
@@ -151,32 +152,10 @@ def test_a_private_one_is_seen_by_members_only_and_a_public_one_is_not_made_priv
 def test_a_hub_that_fails_for_a_moment_is_asked_again(hub: Hub, alice: Client, pattern: str) -> None:
     title = f"Again {pattern[:4]} {len(pattern)}"
     with hub.fail(pattern, 503, times=1, retry_after=0) as fault:
-        assert "changed=True" in alice.gather(title, *SIX[:3])
+        assert "changed=True" in alice.update(title, *SIX[:3])
     assert fault.hits == 1
     assert ids(hub, title) == ["one", "two", "three"]
 
 
 def test_an_item_that_is_not_on_the_hub_is_told(alice: Client) -> None:
-    assert alice.gather("Broken", "col-nowhere").startswith("error: org/Broken is not on http")
-
-
-# --- The account ---
-
-
-def test_who_may_write_passes_and_everybody_else_is_told_what_to_do(hub: Hub, alice: Client) -> None:
-    def told(token: str, namespace: str) -> str:
-        return alice(f'(os.environ.__setitem__("HF_TOKEN", "{token}"), check_writer("{namespace}"))[1]')
-
-    try:
-        assert told(ALICE, "org") == told(ALICE, "alice") == told(BOB, "bob") == "None"
-        refused = "alice, whose token is in use, may not write to nobody; publish to one of alice, org, or use another token"
-        assert told(ALICE, "nobody") == f"error: {refused}"
-        assert (
-            told(BOB, "org")
-            == "error: bob, whose token is in use, may not write to org; publish to one of bob, or use another token"
-        )
-        assert told(READER, "org").startswith("error: the token of alice may only read; make one with write access")
-        assert "does not accept the token; log in" in told("hf_unknown", "org")
-        assert "publishing needs a token; log in" in told("", "org")
-    finally:
-        alice(f'os.environ.__setitem__("HF_TOKEN", "{ALICE}")')
+    assert alice.update("Broken", "col-nowhere").startswith("error: org/Broken is not on http")

@@ -199,8 +199,8 @@ def test_the_card_and_the_places_tell_what_was_rejected(messy_dataset: Path) -> 
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory, run_build: Build) -> dict[str, str]:
-    """Fingerprints at a fifth of a hundredth of the full size, so that draws decide which rows are made."""
+def compared_builds(tmp_path_factory: pytest.TempPathFactory, run_build: Build) -> dict[str, str]:
+    """Fingerprints of a build with which others are compared, so small that draws decide which rows are made."""
     folder = raw.write(tmp_path_factory.mktemp("small"), raw.corpora())
     assert run_build("--raw", folder, "--out", folder / "out", "--size", "0.002") == 0
     return fingerprints(folder / "out")
@@ -212,7 +212,7 @@ def rebuilt(run_build: Build, folder: Path, *arguments: object) -> dict[str, str
 
 
 def test_the_order_and_names_of_files_and_the_order_of_their_lines_change_no_row(
-    small: dict[str, str], tmp_path: Path, run_build: Build
+    compared_builds: dict[str, str], tmp_path: Path, run_build: Build
 ) -> None:
     order = random.Random(9)
     renamed = {
@@ -222,25 +222,29 @@ def test_the_order_and_names_of_files_and_the_order_of_their_lines_change_no_row
         "ecinstruct/ECInstruct.json": "aa/ecinstruct/data.json",
     }
     files = {renamed.get(name, name): order.sample(rows, len(rows)) for name, rows in raw.corpora().items()}
-    assert rebuilt(run_build, raw.write(tmp_path, files), "--threads", "1") == small
+    assert rebuilt(run_build, raw.write(tmp_path, files), "--threads", "1") == compared_builds
 
 
-def test_threads_change_no_row(small: dict[str, str], tmp_path: Path, run_build: Build) -> None:
-    assert rebuilt(run_build, raw.write(tmp_path, raw.corpora()), "--threads", "2") == small
+def test_threads_change_no_row(compared_builds: dict[str, str], tmp_path: Path, run_build: Build) -> None:
+    assert rebuilt(run_build, raw.write(tmp_path, raw.corpora()), "--threads", "2") == compared_builds
 
 
-def test_another_seed_makes_other_rows(small: dict[str, str], tmp_path: Path, run_build: Build) -> None:
+def test_another_seed_makes_other_rows(compared_builds: dict[str, str], tmp_path: Path, run_build: Build) -> None:
     again = rebuilt(run_build, raw.write(tmp_path, raw.corpora()), "--seed", "1")
-    assert set(again) == set(small)
-    assert all(again[name] != small[name] for name in small)
+    assert set(again) == set(compared_builds)
+    assert all(again[name] != compared_builds[name] for name in compared_builds)
 
 
-def test_one_changed_record_changes_the_fingerprint(small: dict[str, str], tmp_path: Path, run_build: Build) -> None:
+def test_one_changed_record_changes_the_fingerprint(compared_builds: dict[str, str], tmp_path: Path, run_build: Build) -> None:
     files = raw.corpora()
     for row in files["amazonqa/train-qar.jsonl"]:
         row["answers"][0]["answerText"] += " Really."
     again = rebuilt(run_build, raw.write(tmp_path, files))
-    assert {name for name in small if again[name] != small[name]} == {"answer_generation", "generation", "default"}
+    assert {name for name in compared_builds if again[name] != compared_builds[name]} == {
+        "answer_generation",
+        "generation",
+        "default",
+    }
 
 
 # Options.

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from common.dataset import data_file, data_pattern
@@ -342,7 +342,6 @@ def test_text_of_examples_cannot_break_out_of_its_code_block(nasty: str) -> None
 ONE = {name: {"train": 9, "test": 1, "fingerprint": "f"} for name in ("default", "retrieval", "also_buy")}
 
 
-@settings(max_examples=50)
 @given(st.lists(st.sampled_from(NASTY) | st.text(max_size=20), max_size=4).map("\n".join))
 def test_any_text_keeps_its_place_in_card_and_yaml(text: str) -> None:
     def shown(text: str) -> tuple[dict[str, Any], str]:

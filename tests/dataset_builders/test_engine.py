@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,8 +27,6 @@ from dataset_builders.tables import SESSION_QUERIES, TABLES, arrow_schema
 from tests import raw
 from tests.dataset_builders import recipe_tables
 
-needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java 17 or newer")
-
 TEXTS = st.text(
     st.one_of(
         st.sampled_from("fvFVsSkK 5/*-\n\t\u00a0\u3000İΣςßéＡ★|'"), st.characters(codec="ascii"), st.sampled_from("日本語キー")
@@ -41,11 +40,37 @@ def duckdb(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="module")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def java() -> None:
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs Java 17 or newer")
+
+
+@pytest.fixture(scope="module")
+def spark(java: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     connection = connect("1GB", 2, tmp_path_factory.mktemp("spark"), "pyspark")
     connection._session.conf.set("spark.sql.shuffle.partitions", "3")
     yield connection
     connection._session.stop()
+
+
+@pytest.fixture
+def spark_cluster(java: None, tmp_path: Path) -> Iterator[str]:
+    """Address of a Spark master with one worker, processes of their own on the loopback interface."""
+    import pyspark
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launcher = Path(pyspark.__file__).parent / "bin" / "spark-class"
+    deploy, address = "org.apache.spark.deploy", f"127.0.0.1:{port}"
+    master = [f"{deploy}.master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", "0"]
+    worker = [f"{deploy}.worker.Worker", "--host", "127.0.0.1", "--webui-port", "0", "--memory", "1g"]
+    worker += ["--work-dir", str(tmp_path / "work"), f"spark://{address}"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    daemons = [subprocess.Popen([launcher, *command], **quiet) for command in (master, worker)]  # type: ignore[call-overload]
+    yield address
+    for daemon in daemons:
+        daemon.kill()
 
 
 def write(folder: Path, name: str, rows: list[dict[str, Any]]) -> None:
@@ -74,7 +99,6 @@ TABLES_OF = {
 }
 
 
-@needs_java
 @pytest.mark.parametrize("task", TABLES_OF)
 def test_spark_gives_the_rows_of_duckdb_for_shuffled_records(duckdb: Any, spark: Any, tmp_path: Path, task: str) -> None:
     tables = TABLES_OF[task](random.Random(7))
@@ -89,7 +113,6 @@ def test_spark_gives_the_rows_of_duckdb_for_shuffled_records(duckdb: Any, spark:
     assert rows_of(spark, tmp_path / "other", task) == expected
 
 
-@needs_java
 def test_spark_takes_written_queries_as_duckdb_does(duckdb: Any, spark: Any, tmp_path: Path) -> None:
     rng = random.Random(9)
     events = recipe_tables.events(rng)["events"]
@@ -107,7 +130,6 @@ def test_spark_takes_written_queries_as_duckdb_does(duckdb: Any, spark: Any, tmp
     assert asked[0] == asked[1]
 
 
-@needs_java
 def test_what_a_task_left_is_told_anew_when_it_is_asked_for_more(duckdb: Any, spark: Any, tmp_path: Path) -> None:
     for connection in (duckdb, spark):
         pq.write_table(pa.table({"record": [1, 2], "reason": ["a", "b"]}), tmp_path / "left.parquet")
@@ -117,7 +139,6 @@ def test_what_a_task_left_is_told_anew_when_it_is_asked_for_more(duckdb: Any, sp
         assert kept.to_pyarrow().to_pylist() == [{"record": 2, "reason": "task: b"}]
 
 
-@needs_java
 def test_text_reads_the_same_on_both(duckdb: Any, spark: Any, tmp_path: Path) -> None:
     drawn: list[str] = ["", "five stars", "é5/5", "4 1/2 stars!", "Vitamin f  v", "ΟΔΟΣ", "İstanbul", "⭐️⭐️ 5 of 5 stars"]
 
@@ -177,7 +198,6 @@ def test_what_is_no_engine_is_told(tmp_path: Path, engine: str, memory_limit: st
         connect(memory_limit, threads, tmp_path, engine)
 
 
-@needs_java
 def test_without_java_spark_says_what_it_needs(tmp_path: Path) -> None:
     """In a process of its own: a session that runs already would be taken."""
     code = (
@@ -195,46 +215,14 @@ def test_without_java_spark_says_what_it_needs(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-@needs_java
-def test_a_cluster_builds_the_dataset_of_one_machine(tmp_path: Path) -> None:
-    """A Spark master and a worker of their own processes on loopback, and the build as a user runs it."""
-    import socket
-
-    import pyspark
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def test_a_cluster_builds_the_dataset_of_one_machine(spark_cluster: str, tmp_path: Path) -> None:
+    """The build as a user runs it."""
     raw.write(tmp_path / "raw", raw.corpora())
-    launcher = Path(pyspark.__file__).parent / "bin" / "spark-class"
-    deploy = "org.apache.spark.deploy"
-    address = f"127.0.0.1:{port}"
-    commands = (
-        [f"{deploy}.master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", "0"],
-        [
-            f"{deploy}.worker.Worker",
-            "--host",
-            "127.0.0.1",
-            "--webui-port",
-            "0",
-            "--memory",
-            "1g",
-            "--work-dir",
-            str(tmp_path / "work"),
-            f"spark://{address}",
-        ],
-    )
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    daemons = [subprocess.Popen([launcher, *command], **quiet) for command in commands]  # type: ignore[call-overload]
-    try:
-        manifests = []
-        for name, engine in (("here", "duckdb"), ("there", f"pyspark://{address}")):
-            command = [sys.executable, "-m", "dataset_builders.build", "--raw", tmp_path / "raw", "--out", tmp_path / name]
-            options = ["--tasks", "review_rating,answerability", "--memory-limit", "600MB", "--engine", engine]
-            done = subprocess.run([*command, *options], capture_output=True, text=True, check=False, timeout=300)
-            assert done.returncode == 0, done.stderr[-2000:]
-            manifests.append((tmp_path / name / "manifest.json").read_bytes())
-        assert manifests[0] == manifests[1]
-    finally:
-        for daemon in daemons:
-            daemon.kill()
+    manifests = []
+    for name, engine in (("here", "duckdb"), ("there", f"pyspark://{spark_cluster}")):
+        command = [sys.executable, "-m", "dataset_builders.build", "--raw", tmp_path / "raw", "--out", tmp_path / name]
+        options = ["--tasks", "review_rating,answerability", "--memory-limit", "600MB", "--engine", engine]
+        done = subprocess.run([*command, *options], capture_output=True, text=True, check=False, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
+        manifests.append((tmp_path / name / "manifest.json").read_bytes())
+    assert manifests[0] == manifests[1]

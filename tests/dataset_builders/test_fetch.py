@@ -3,8 +3,6 @@
 import gzip
 import hashlib
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import UserError
-from dataset_builders.fetch import asked_wait, fetch, new_client, require_room, shown
+from dataset_builders.fetch import fetch, new_client, require_room, shown
 from tests.file_server import Cut, FileServer, Headers, Status, serving
 
 CONTENT = bytes(number * 7 % 251 for number in range(100_000))
@@ -283,16 +281,6 @@ def test_more_than_the_disk_holds_is_not_begun(server: FileServer, tmp_path: Pat
     with pytest.raises(UserError, match="are needed"):
         get(server, tmp_path / "file.bin", size=None)
     assert names(tmp_path) == []
-
-
-def test_retry_after_is_a_number_or_a_date() -> None:
-    assert asked_wait({"Retry-After": "7"}) == 7
-    soon = asked_wait({"Retry-After": format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)})
-    assert soon is not None
-    assert 55 < soon <= 60
-    assert asked_wait({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
-    assert asked_wait({"Retry-After": "soon"}) is None
-    assert asked_wait({}) is None
 
 
 def test_an_address_is_shown_without_its_user() -> None:

@@ -4,7 +4,7 @@ import unicodedata
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dataset_builders.near_duplicates import BAND_ROWS, BANDS, Content, first_of_kind, normalised
@@ -33,7 +33,6 @@ CONTENTS = st.dictionaries(
 )
 
 
-@settings(max_examples=50)
 @given(st.lists(CONTENTS, max_size=12))
 def test_whatever_is_dropped_is_nearly_the_same_as_an_earlier_kept_one(contents: list[Content]) -> None:
     kept = first_of_kind(contents)
@@ -42,7 +41,6 @@ def test_whatever_is_dropped_is_nearly_the_same_as_an_earlier_kept_one(contents:
         assert kept[position] or like
 
 
-@settings(max_examples=50)
 @given(st.lists(CONTENTS, max_size=12))
 def test_what_is_kept_holds_no_two_that_are_the_same(contents: list[Content]) -> None:
     kept = [content for content, first in zip(contents, first_of_kind(contents), strict=True) if first]
@@ -50,14 +48,12 @@ def test_what_is_kept_holds_no_two_that_are_the_same(contents: list[Content]) ->
     assert not contents or first_of_kind(contents)[0]
 
 
-@settings(max_examples=50)
 @given(st.lists(CONTENTS, max_size=8))
 def test_a_second_pass_drops_nothing(contents: list[Content]) -> None:
     kept = [content for content, first in zip(contents, first_of_kind(contents), strict=True) if first]
     assert all(first_of_kind(kept))
 
 
-@settings(max_examples=50)
 @given(st.lists(CONTENTS, max_size=8), st.data())
 def test_a_repetition_at_the_end_changes_nothing_before_it(contents: list[Content], data: st.DataObject) -> None:
     if contents:

@@ -14,14 +14,12 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from common import hub as publisher
-from common.hub import commit_folder
+from common.commits import commit_folder
 from dataset_builders.dataset_files import write_checksums
 from dataset_builders.publish import read_dataset
 from tests import raw
 from tests.hub import ALICE, Hub
 
-KILLS = 20
 WARM = ("dataset_builders.build", "dataset_builders.engine", "dataset_builders.publish", "dataset_builders.recipes.retrieval")
 LIBRARIES = ("duckdb", "huggingface_hub.hf_api", "ibis.backends.duckdb", "matplotlib.backends.backend_agg", "matplotlib.figure")
 LIBRARIES += ("orjson", "pyarrow.parquet", "rich.progress", "rich.table", "yaml")
@@ -46,8 +44,22 @@ def start(module: str, *arguments: object, **settings: object) -> BaseProcess:
     return process
 
 
-def run(module: str, arguments: list[str], said: str = os.devnull, endpoint: str = "", kill_after_rename: int = 0) -> None:
-    """What the process does; its output goes to the file `said`, and it kills itself after so many renames."""
+def run(
+    module: str,
+    arguments: list[str],
+    said: str = os.devnull,
+    endpoint: str = "",
+    kill_after_rename: int = 0,
+    kill_after: float = 0,
+    used: str = "",
+) -> None:
+    """What the process does; its output goes to the file `said`, and the processor seconds that it took to the file `used`.
+
+    The kernel kills it after `kill_after` processor seconds, wherever it is, and it kills itself after so many renames.
+    """
+    if kill_after:
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_PROF, kill_after)
     output = os.open(said, os.O_WRONLY | os.O_CREAT)
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -67,6 +79,8 @@ def run(module: str, arguments: list[str], said: str = os.devnull, endpoint: str
     sys.argv = [module, *arguments]
     sys.modules.pop(module, None)  # runpy warns of a module that is there already
     runpy.run_module(module, run_name="__main__", alter_sys=True)
+    if used:
+        Path(used).write_text(str(time.process_time()))
 
 
 def finished(process: BaseProcess, seconds: float = 120) -> int | None:
@@ -101,26 +115,21 @@ def whole(small: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Files,
 
 
 def test_a_build_killed_at_any_moment_leaves_a_whole_dataset_and_the_next_run_ends_well(
-    tmp_path: Path, small: Path, whole: tuple[Files, Files]
+    tmp_path: Path, small: Path, whole: tuple[Files, Files], thorough: bool
 ) -> None:
-    out, draw = tmp_path / "out", random.Random(0)
-    begin = time.monotonic()
-    assert finished(build(small, out, seed=0)) == 0
-    duration, killed = time.monotonic() - begin, 0
-    for turn in range(KILLS):
+    out, used, draw = tmp_path / "out", tmp_path / "used", random.Random(0)
+    kills, killed = 20 if thorough else 5, 0
+    assert finished(build(small, out, seed=0, used=str(used))) == 0
+    for turn in range(kills):
         old, new = turn % 2, (turn + 1) % 2
-        process = build(small, out, seed=new)
-        time.sleep(duration * (turn + draw.random()) / KILLS)
-        process.kill()
-        killed += finished(process) == -signal.SIGKILL
+        moment = float(used.read_text()) * (turn + draw.random()) / kills
+        killed += finished(build(small, out, seed=new, kill_after=moment)) == -signal.SIGPROF
         aside = tmp_path / ".out.old"
         assert files(out if out.exists() else aside) in (whole[old], whole[new])
-        begin = time.monotonic()
-        assert finished(build(small, out, seed=new)) == 0
-        duration = time.monotonic() - begin  # as quick as the machine is now
+        assert finished(build(small, out, seed=new, used=str(used))) == 0
         assert files(out) == whole[new]
-        assert entries(tmp_path) == ["out"]
-    assert killed >= KILLS / 4  # some are timed to end just before the kill
+        assert entries(tmp_path) == ["out", "used"]
+    assert killed >= kills / 2  # a build may take less than the one before it
 
 
 @pytest.mark.parametrize(("renames", "new"), [(1, ".out.new"), (2, "out")], ids=["between_the_renames", "after_both"])
@@ -162,6 +171,17 @@ def test_a_second_build_into_the_same_folder_is_refused_and_harms_neither(
 # Publishers.
 
 
+REQUESTS = {
+    "create": "POST /api/repos/create",
+    "card": "POST /api/validate-yaml",
+    "info": "GET /api/datasets/{}/revision/main",
+    "preupload": "POST .*{}/preupload/main",
+    "batch": "POST .*{}.git/info/lfs/objects/batch",
+    "upload": "PUT /_lfs/",
+    "commit": "POST .*{}/commit/main",
+}
+
+
 def changed(dataset: Path, folder: Path, number: int) -> Path:
     """The dataset with data files of other bytes, so that the Hub has none of them yet."""
     import pyarrow.parquet as pq
@@ -190,25 +210,28 @@ def published(folder: Path, repo_id: str) -> Files:
     return found | {"README.md": found["README.md"].replace(b'"org/name"', f'"{repo_id}"'.encode(), 1)}
 
 
-def test_a_publisher_killed_at_any_moment_leaves_the_old_commit_or_the_new(tmp_path: Path, built: Path, hub: Hub) -> None:
-    repo_id, draw = "org/survival", random.Random(0)
-    begin = time.monotonic()
+@pytest.mark.parametrize("served", [False, True], ids=["before", "after"])
+def test_a_publisher_killed_at_any_request_leaves_the_old_commit_or_the_new(
+    tmp_path: Path, built: Path, hub: Hub, served: bool
+) -> None:
+    """The Hub changes with requests alone: the process dies as the Hub has received one, or has carried it out."""
+    repo_id = f"org/survival-{served}".lower()
     assert finished(publish(built, repo_id, hub)) == 0
-    duration, killed, before = time.monotonic() - begin, 0, published(built, repo_id)
+    before = published(built, repo_id)
     assert hub.files(repo_id, "dataset") == before
-    for turn in range(KILLS):
-        folder = changed(built, tmp_path / str(turn), turn)
+    for turn, pattern in enumerate(REQUESTS.values()):
+        folder = changed(built, tmp_path / str(turn), 2 * turn + served)
         after = published(folder, repo_id)
-        process = publish(folder, repo_id, hub)
-        time.sleep(duration * (turn + draw.random()) / KILLS)
-        process.kill()
-        killed += finished(process) == -signal.SIGKILL
+        with hub.hold(pattern.format(repo_id), after=served) as held:
+            process = publish(folder, repo_id, hub)
+            held.wait_for(1)
+            process.kill()
+            assert finished(process) == -signal.SIGKILL
         assert hub.files(repo_id, "dataset") in (before, after)
         assert finished(publish(folder, repo_id, hub)) == 0
         assert hub.files(repo_id, "dataset") == after
         before = after
-    assert killed >= KILLS / 4  # the machine may be quicker now than when it was timed
-    assert len(hub.commits(repo_id, "dataset")) == 1 + KILLS
+    assert len(hub.commits(repo_id, "dataset")) == 1 + len(REQUESTS)
 
 
 def test_four_publishers_at_once_each_get_their_commit(tmp_path: Path, built: Path, hub: Hub) -> None:
@@ -224,34 +247,23 @@ def test_four_publishers_at_once_each_get_their_commit(tmp_path: Path, built: Pa
     assert hub.files(repo_id, "dataset") in [published(folder, repo_id) for folder in folders]
 
 
-REQUESTS = {
-    "create": "POST /api/repos/create",
-    "card": "POST /api/validate-yaml",
-    "info": "GET /api/datasets/{}/revision/main",
-    "preupload": "POST .*{}/preupload/main",
-    "batch": "POST .*{}.git/info/lfs/objects/batch",
-    "upload": "PUT /_lfs/",
-    "commit": "POST .*{}/commit/main",
-}
-
-
 @pytest.mark.parametrize("trouble", ["429", "500", "502", "cut before", "cut after"])
 @pytest.mark.parametrize("request_name", REQUESTS)
 def test_one_moment_of_trouble_at_any_request_costs_nothing(
-    tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch, request_name: str, trouble: str
+    tmp_path: Path, hub_client: Hub, request_name: str, trouble: str
 ) -> None:
-    monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(publisher, "WAITS", (0.0, 0.0, 0.0))
-    monkeypatch.setenv("HF_TOKEN", ALICE)
     repo_id = f"org/trouble-{request_name}-{trouble.replace(' ', '-')}"
     content = {"README.md": b"# Rows\n", "data.bin": repo_id.encode()}
     for name, data in content.items():
         (tmp_path / name).write_bytes(data)
     pattern = REQUESTS[request_name].format(repo_id)
-    fault = hub.fail(pattern, int(trouble), times=1) if trouble.isdecimal() else hub.cut(pattern, after="after" in trouble)
+    fault = (
+        hub_client.fail(pattern, int(trouble), times=1)
+        if trouble.isdecimal()
+        else hub_client.cut(pattern, after="after" in trouble)
+    )
     with fault as struck:
         assert commit_folder(tmp_path, repo_id, "dataset", "rows").changed
     assert struck.hits == 1
-    assert hub.commits(repo_id, "dataset") == ["rows"]
-    assert hub.files(repo_id, "dataset") == content
+    assert hub_client.commits(repo_id, "dataset") == ["rows"]
+    assert hub_client.files(repo_id, "dataset") == content

@@ -1,6 +1,5 @@
 """Small rows written for these tests: a dataset folder of all twelve tasks in the layout of a build, and a ShopBench file."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 
 from common.answers import gold, render_completion
 from common.tasks import TASKS, Task, render_prompt, template_fields
+from tests.small_dataset import write_small_dataset
 
 GENERIC_FIELDS = {
     "review": "Broke after a week.",
@@ -57,31 +57,7 @@ def dataset_row(task: Task, index: int, answer: Any = None) -> dict[str, Any]:
 def write_dataset(folder: Path, names: list[str], rows: int = 3) -> Path:
     """A dataset folder with `rows` rows in each split of each task."""
     found = {name: [dataset_row(TASKS[name], index) for index in range(rows)] for name in names}
-    return write_splits(folder, {name: {"train": rows, "test": rows} for name, rows in found.items()})
-
-
-def write_splits(folder: Path, tasks: dict[str, dict[str, list[dict[str, Any]]]]) -> Path:
-    """A dataset folder of task -> split -> rows; a split without rows has no file."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    configs, manifest = [], {}
-    for name, splits in tasks.items():
-        (folder / "data" / name).mkdir(parents=True)
-        files = []
-        for split, rows in splits.items():
-            if rows:
-                path = f"data/{name}/{split}-00000-of-00001.parquet"
-                pq.write_table(pa.Table.from_pylist(rows), folder / path)
-                files.append({"split": split, "path": path})
-        fingerprint = hashlib.sha256(json.dumps(splits).encode()).hexdigest()
-        # As on a build's card: `datasets` would else give a folder's former rows.
-        configs.append({"config_name": name, "description": f"fingerprint {fingerprint}", "data_files": files})
-        counts = {split: len(rows) for split, rows in splits.items()}
-        manifest[name] = {"train": 0, "test": 0} | counts | {"fingerprint": fingerprint}
-    (folder / "README.md").write_text(f"---\nconfigs: {json.dumps(configs)}\n---\n")
-    (folder / "manifest.json").write_text(json.dumps({"configs": manifest, "rejects": {}, "seed": 0}))
-    return folder
+    return write_small_dataset(folder, {name: {"train": rows, "test": rows} for name, rows in found.items()})
 
 
 SHOPBENCH_ROWS = [

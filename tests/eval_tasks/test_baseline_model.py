@@ -14,8 +14,9 @@ from eval_tasks.baselines.encoders import minilm
 from eval_tasks.baselines.shop import BASELINES
 from tests.eval_tasks.conftest import REPOSITORY, Lighteval
 from tests.eval_tasks.questions import TITLES, answer_of, make_row
-from tests.eval_tasks.rows import shopbench_records, write_lines, write_splits
+from tests.eval_tasks.rows import shopbench_records, write_lines
 from tests.eval_tasks.test_shop import load_tasks, read_results
+from tests.small_dataset import write_small_dataset
 
 MODEL_FILE = REPOSITORY / "eval_tasks" / "baseline_model.py"
 Make = Callable[[str], Any]
@@ -35,7 +36,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Rows of all tasks; `query_relation` has none to train on."""
     tasks = {name: {"train": rows_of(name, 1, TITLES[2:]), "test": rows_of(name, 0, TITLES[:2])} for name in TASKS}
     tasks["query_relation"]["train"] = []
-    return write_splits(tmp_path_factory.mktemp("baselines") / "dataset", tasks)
+    return write_small_dataset(tmp_path_factory.mktemp("baselines") / "dataset", tasks)
 
 
 @pytest.fixture
@@ -106,9 +107,9 @@ def test_what_is_right_is_not_looked_at(name: str, make: Make, docs: list[Any]) 
     ("options", "sentence"),
     [
         ("gpt2", "there is no baseline 'gpt2'; give model_name=random, majority, tfidf, bm25, minilm"),
-        ("model_name=random,seed=one", "the model option seed is a whole number from 0 on, not 'one'"),
+        ("model_name=random,seed=one", "the model option seed must be a whole number of at least 0, not 'one'"),
         ("model_name=tfidf,adapter=org/a", "a baseline has no adapter; leave it out"),
-        ("model_name=tfidf,batch_size=4", "the model option 'batch_size' is unknown"),
+        ("model_name=tfidf,batch_size=4", "unknown model option 'batch_size'"),
     ],
 )
 def test_a_wrong_option_is_told_in_one_sentence(

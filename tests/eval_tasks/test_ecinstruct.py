@@ -189,8 +189,8 @@ def test_labels_beside_the_rankings_give_the_gains_of_the_papers_ndcg(tmp_path: 
 @pytest.mark.parametrize(
     ("labels", "sentence"),
     [
-        ({}, "is no JSON list with an entry for each of the 2 rankings"),
-        ([["I", "S"]], "is no JSON list with an entry for each of the 2 rankings"),
+        ({}, "is not a JSON list with an entry for each of the 2 rankings"),
+        ([["I", "S"]], "is not a JSON list with an entry for each of the 2 rankings"),
         ([["S", "I"], ["S", "I", "C", "E"]], "item 1: ['S', 'I'] are not the labels of a ranking whose true order is B,A"),
         ([["I", "S"], ["S", "I", "E"]], "item 2"),
         ([["I", "X"], ["S", "I", "C", "E"]], "item 1"),
@@ -209,19 +209,19 @@ def test_labels_that_do_not_fit_the_rankings_are_an_error(labels: Any, sentence:
 @pytest.mark.parametrize(
     ("index", "change", "sentence"),
     [
-        (0, {"output": "colour: red"}, "item 1: \"output\" 'colour: red' is no answer to Attribute_Value_Extraction"),
-        (0, {"output": '[{"attribute": "colour"}]'}, "is no answer to Attribute_Value_Extraction"),
-        (1, {"output": "F"}, "is no answer to Product_Relation_Prediction"),
-        (3, {"output": "maybe"}, "is no answer to Product_Matching"),
+        (0, {"output": "colour: red"}, "item 1: \"output\" 'colour: red' is not an answer to Attribute_Value_Extraction"),
+        (0, {"output": '[{"attribute": "colour"}]'}, "is not an answer to Attribute_Value_Extraction"),
+        (1, {"output": "F"}, "is not an answer to Product_Relation_Prediction"),
+        (3, {"output": "maybe"}, "is not an answer to Product_Matching"),
         (3, {"output": None}, '"output" is null; it must be a string'),
         (3, {"input": 3}, '"input" is a number; it must be a string'),
-        (5, {"output": ""}, "is no answer to Sentiment_Analysis"),
-        (7, {"output": "Z"}, "is no answer to Sequential_Recommendation"),
-        (10, {"output": "B,B"}, "is no answer to Query_Product_Rank"),
-        (10, {"output": "A,C"}, "is no answer to Query_Product_Rank"),
-        (10, {"output": "A,B,C,D,E"}, "is no answer to Query_Product_Rank"),
-        (10, {"output": ""}, "is no answer to Query_Product_Rank"),
-        (13, {"output": " "}, "is no answer to Answer_Generation"),
+        (5, {"output": ""}, "is not an answer to Sentiment_Analysis"),
+        (7, {"output": "Z"}, "is not an answer to Sequential_Recommendation"),
+        (10, {"output": "B,B"}, "is not an answer to Query_Product_Rank"),
+        (10, {"output": "A,C"}, "is not an answer to Query_Product_Rank"),
+        (10, {"output": "A,B,C,D,E"}, "is not an answer to Query_Product_Rank"),
+        (10, {"output": ""}, "is not an answer to Query_Product_Rank"),
+        (13, {"output": " "}, "is not an answer to Answer_Generation"),
     ],
 )
 def test_a_wrong_gold_is_an_error_that_names_its_row(index: int, change: dict[str, Any], sentence: str, tmp_path: Path) -> None:
@@ -478,9 +478,10 @@ def test_a_run_of_the_console_script_scores_every_task(lighteval: Lighteval, mod
         ({}, "ECINSTRUCT_DATA is not set; set it to ECInstruct's JSON file"),
         (
             {"ECINSTRUCT_DATA": "org/none"},
-            "ECINSTRUCT_DATA=org/none is no file or folder here, and cannot be had from the Hub (",
+            "ECINSTRUCT_DATA=org/none is no folder here, and cannot be had from the Hub (",
         ),
         ({"ECINSTRUCT_DATA": "org/none", "ECINSTRUCT_REVISION": "v1"}, "cannot be had from the Hub at revision v1 ("),
+        ({"ECINSTRUCT_DATA": "/no/file.json"}, "/no/file.json is no file or folder here; set it to ECInstruct's JSON file"),
         ({"ECINSTRUCT_DATA": "FILE", "ECINSTRUCT_INSTRUCTIONS": "diverse"}, "is unknown; it is one of Diverse, Single, Unseen"),
         ({"ECINSTRUCT_DATA": "FILE", "ECINSTRUCT_INSTRUCTIONS": "Unseen"}, "there is no ecinstruct task in it"),
     ],

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from common import chat
+from common import retry
 from common.chat import Endpoint
 from common.errors import UserError
 from common.tasks import TASKS
@@ -33,7 +33,7 @@ def server() -> Iterator[ChatServer]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits of milliseconds before a retry."""
-    monkeypatch.setattr(chat, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.001)
 
 
 def prompts(count: int) -> list[Prompt]:
@@ -227,7 +227,7 @@ def test_a_server_that_refuses_patterns_is_told(server: ChatServer, monkeypatch:
         ("model_name=m", {}, "base_url is the server's address"),
         ("model_name=m,base_url=localhost:8000", {}, "base_url is the server's address"),
         ("model_name=m,base_url=http://h/v1,revision=main", {}, "leave the model option revision out"),
-        ("model_name=m,base_url=http://h/v1,concurrency=0", {}, "concurrency is a whole number from 1 on"),
+        ("model_name=m,base_url=http://h/v1,concurrency=0", {}, "concurrency must be a whole number of at least 1"),
         ("model_name=m,base_url=http://h/v1", {"OPENAI_API_KEY": "sk-\u00e4"}, "characters that no key has"),
     ],
 )

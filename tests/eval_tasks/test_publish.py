@@ -22,9 +22,9 @@ from eval_tasks.reporting.hub_dataset import read_runs
 from eval_tasks.reporting.results import read_run
 from tests.eval_tasks.conftest import REPOSITORY, Lighteval
 from tests.eval_tasks.questions import make_row
-from tests.eval_tasks.rows import write_splits
 from tests.eval_tasks.runs import said, write_run
 from tests.hub import REDIRECT, Finished, Hub, run_main
+from tests.small_dataset import write_small_dataset
 
 pytestmark = pytest.mark.usefixtures("hub_client")
 TASKS = ("answerability", "also_buy", "query_generation", "query_product_ranking")
@@ -355,7 +355,7 @@ def test_lighteval_pushes_what_load_dataset_reads_once_its_card_is_checked(
     if redirected:
         (tmp_path / "sitecustomize.py").write_text(REDIRECT)
     rows = [make_row("also_buy", [number], product=f"lamp {number}") for number in (1, 2, 3)]
-    dataset = write_splits(tmp_path / "dataset", {"also_buy": {"train": rows, "test": rows}})
+    dataset = write_small_dataset(tmp_path / "dataset", {"also_buy": {"train": rows, "test": rows}})
     done = lighteval(
         *("custom", "random", "eval_tasks/baseline_model.py", "shop:also_buy|0", "--custom-tasks", "eval_tasks/shop.py"),
         *("--output-dir", str(tmp_path / "out"), "--save-details", "--push-to-hub"),

@@ -17,7 +17,8 @@ import pytest
 from common.errors import UserError
 from common.tasks import TASKS
 from eval_tasks.run import folder_names, main, model_options, parse_arguments, task_names
-from tests.eval_tasks.rows import dataset_row, write_dataset, write_splits
+from tests.eval_tasks.rows import dataset_row, write_dataset
+from tests.small_dataset import write_small_dataset
 
 REPOSITORY = Path(__file__).parents[2]
 TASKS_RUN = ("answerability", "also_buy", "query_generation")
@@ -27,7 +28,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tasks = {name: {split: whole_rows(name) for split in ("train", "test")} for name in TASKS_RUN}
-    return write_splits(tmp_path_factory.mktemp("run") / "dataset", tasks)
+    return write_small_dataset(tmp_path_factory.mktemp("run") / "dataset", tasks)
 
 
 def whole_rows(name: str) -> list[dict[str, Any]]:
@@ -61,7 +62,8 @@ def environment(home: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Runs the command in a process of its own."""
     home = tmp_path_factory.mktemp("hf_home")
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -83,9 +85,11 @@ def answers(folder: Path) -> dict[str, list[str]]:
 
 
 def test_a_base_and_an_adapter_are_evaluated_with_one_command(
-    run: Run, tiny_llama: Path, adapter: Path, dataset: Path, tmp_path: Path
+    evaluation: Run, tiny_llama: Path, adapter: Path, dataset: Path, tmp_path: Path
 ) -> None:
-    done = run("--model", tiny_llama, "--adapter", adapter, "--data", dataset, "--out", tmp_path, "--option", "dtype=float32")
+    done = evaluation(
+        "--model", tiny_llama, "--adapter", adapter, "--data", dataset, "--out", tmp_path, "--option", "dtype=float32"
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     base, tuned = answers(tmp_path / "model"), answers(tmp_path / "loud")
     assert set(base) == {"details_shop:answerability", "details_shop:also_buy", "details_shop:query_generation"}
@@ -95,11 +99,13 @@ def test_a_base_and_an_adapter_are_evaluated_with_one_command(
     results = json.loads(next((tmp_path / "loud" / "results").rglob("results_*.json")).read_text())
     assert set(results["results"]["shop:also_buy|0"]) >= {"hit_rate", "unparsable"}
 
-    again = run("--model", tiny_llama, "--adapter", adapter, "--data", dataset, "--out", tmp_path, "--option", "dtype=float32")
+    again = evaluation(
+        "--model", tiny_llama, "--adapter", adapter, "--data", dataset, "--out", tmp_path, "--option", "dtype=float32"
+    )
     assert again.returncode == 0, again.stderr[-3000:]
     assert (answers(tmp_path / "model"), answers(tmp_path / "loud")) == (base, tuned)
 
-    limited = run(
+    limited = evaluation(
         "--model", tiny_llama, "--data", dataset, "--out", tmp_path, "--option", "dtype=float32", "--constrained",
         "--baseline", "majority", "--baseline", "bm25", "--names", "limited",
     )  # fmt: skip
@@ -112,7 +118,7 @@ def test_a_base_and_an_adapter_are_evaluated_with_one_command(
     assert set(answers(tmp_path / "limited")["details_shop:answerability"]) <= {"yes", "no"}
 
 
-def test_a_run_that_was_killed_goes_on_with_what_is_missing(run: Run, tiny_llama: Path, tmp_path: Path) -> None:
+def test_a_run_that_was_killed_goes_on_with_what_is_missing(evaluation: Run, tiny_llama: Path, tmp_path: Path) -> None:
     data = write_dataset(tmp_path / "dataset", ["query_generation"], rows=400)
     line = [sys.executable, "-m", "eval_tasks.run", "--model", tiny_llama, "--data", data, "--out", tmp_path / "out"]
     options = ["--option", f"cache_dir={tmp_path / 'kept'}", "--option", "dtype=float32"]
@@ -141,11 +147,11 @@ def test_a_run_that_was_killed_goes_on_with_what_is_missing(run: Run, tiny_llama
     before = kept()
     assert 0 < before < 400, "it was killed while it answered"
 
-    done = run("--model", tiny_llama, "--data", data, "--out", tmp_path / "out", *options)
+    done = evaluation("--model", tiny_llama, "--data", data, "--out", tmp_path / "out", *options)
     assert done.returncode == 0, done.stderr[-3000:]
     assert kept() == 400
     whole = answers(tmp_path / "out" / "model")["details_shop:query_generation"]
-    fresh = run(
+    fresh = evaluation(
         "--model", tiny_llama, "--data", data, "--out", tmp_path / "fresh", "--option", f"cache_dir={tmp_path / 'other'}",
         "--option", "dtype=float32",
     )  # fmt: skip
@@ -156,10 +162,13 @@ def test_a_run_that_was_killed_goes_on_with_what_is_missing(run: Run, tiny_llama
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--adapter", "/no/adapter"], "/no/adapter is no folder here"),
-        (["--model", "/no/model", "--data", "DATA", "--out", "OUT"], "/no/model is no folder here"),
-        (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--option", "beams=4"], "'beams' is unknown"),
-        (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--option", "dtype=int8"], "dtype is one of auto"),
+        (
+            ["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--adapter", "/no/adapter"],
+            "--adapter /no/adapter is neither a folder nor a Hub id",
+        ),
+        (["--model", "/no/model", "--data", "DATA", "--out", "OUT"], "model_name=/no/model is neither a folder nor a Hub id"),
+        (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--option", "beams=4"], "unknown model option 'beams'"),
+        (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--option", "dtype=int8"], "dtype must be one of auto"),
         (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--tasks", "shop:rating|0"], "there is no 'shop:rating|0'"),
         (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--tasks", "shop:also_buy|x"], "there is no 'shop:also_buy|x'"),
     ],
@@ -179,8 +188,8 @@ def test_what_cannot_be_evaluated_is_told(
         main([str(places.get(word, word)) for word in arguments])
 
 
-def test_data_that_is_not_there_ends_in_a_sentence(run: Run, tiny_llama: Path, tmp_path: Path) -> None:
-    done = run("--model", tiny_llama, "--data", "/no/data", "--out", tmp_path)
+def test_data_that_is_not_there_ends_in_a_sentence(evaluation: Run, tiny_llama: Path, tmp_path: Path) -> None:
+    done = evaluation("--model", tiny_llama, "--data", "/no/data", "--out", tmp_path)
     assert done.returncode == 2, done.stderr[-2000:]
     assert "SHOP_DATASET=/no/data" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr

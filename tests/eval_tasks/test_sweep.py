@@ -277,13 +277,13 @@ def test_no_path_of_this_machine_is_in_the_summary(
 
 MISTAKES = {
     "no adapter": (["--adapter", "nowhere/at/all"], "there is no adapter folder"),
-    "no dataset": (["--data", "nowhere/at/all"], "SHOP_DATASET=nowhere/at/all is no folder here"),
+    "no dataset": (["--data", "nowhere/at/all"], "SHOP_DATASET=nowhere/at/all is neither a folder nor a Hub id"),
     "an unknown task": (["--tasks", "next_product"], "'next_product' is no task and no family"),
     "a negative weight": (["--weights=-1,0"], "give different ones of 0 or more"),
     "a weight twice": (["--weights", "0.5,0.50"], "give different ones of 0 or more"),
     "no number": (["--weights", "0,half"], "is not a list of numbers"),
     "no rows": (["--max-samples", "0"], "--max-samples must be 1 or more, not 0"),
-    "a base that is gone": (["--base", "nowhere/at/all"], "nowhere/at/all is no folder here"),
+    "a base that is gone": (["--base", "nowhere/at/all"], "--base nowhere/at/all is neither a folder nor a Hub id"),
 }
 
 

@@ -87,7 +87,7 @@ def test_a_relative_folder_is_no_id_of_the_hub(options, tmp_path, monkeypatch):
 
 def test_scores_stand_beside_the_bases_with_their_difference_and_intervals(options):
     text = build(options)
-    assert table_cells(text, "Task") == ["Task", "BaseModel", "Tuned", "Difference", "Unreadable"]
+    assert table_cells(text, "Task") == ["Task", "Base", "Tuned", "Difference", "Unreadable"]
     assert table_cells(text, TASKS["also_buy"].title) == [
         "What else will this customer buy? / hit rate, 40 rows",
         "0.100 / 0.04 to 0.16",

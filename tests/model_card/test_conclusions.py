@@ -75,7 +75,7 @@ def test_of_the_same_rows_the_interval_is_that_of_the_report(tmp_path):
         for name, of_rows in (("base", values), ("tuned", better))
     )
     (found,) = read_comparisons([tuned], [base], [])
-    (line,) = found.lines
+    (line,) = found.report.lines
     gain = line.gains[1]
     assert gain.value == pytest.approx(0.1)
     assert 0 < gain.low < gain.high < 0.25, "4 of 40 rows differ, by one"

@@ -126,7 +126,7 @@ def test_where_answers_were_kept_the_rows_that_both_answered_are_compared(tmp_pa
 BAD = {
     "missing": ({}, ["gone"], "no such file or folder"),
     "empty folder": ({"a/x": "{}"}, ["a"], "holds no results_"),
-    "corrupt": ({"a/results_1.json": '{"results": {'}, ["a"], "is no results file of lighteval"),
+    "corrupt": ({"a/results_1.json": '{"results": {'}, ["a"], "is not a results file of lighteval"),
     "no known task": ({"a/results_1.json": '{"results": {"mmlu|0": {"accuracy": 1}}}'}, ["a"], "has no score of a task of"),
     "two models in a folder": (
         {"a/m/results_1.json": "{}", "a/n/results_1.json": "{}"},
@@ -136,7 +136,7 @@ BAD = {
     "two models": (
         {
             "a/results_1.json": '{"config_general": {"model_name": "x"}, "results": {"shop:also_buy|0": {"hit_rate": 1}}}',
-            "b/results_1.json": '{"config_general": {"model_name": "y"}, "results": {"shopbench:task1|0": {"score": 1}}}',
+            "b/results_1.json": '{"config_general": {"model_name": "y"}, "results": {"shop:next_query|0": {"hit_rate": 1}}}',
         },
         ["a", "b"],
         "hold results of x and y; give those of one model",

@@ -344,7 +344,7 @@ def test_a_base_that_nobody_else_can_load(hub: Hub, run_folder: Path) -> None:
     assert "org/no-such-base is not on http" in refused(hub, run_folder, "--base-model", "org/no-such-base")
     folder = str(run_folder / "base")
     assert "is not an id on the Hub; publish that model and give --base-model" in refused(
-        hub, publish, run_folder, "--base-model", folder
+        hub, run_folder, "--base-model", folder
     )
     hub.repo(BASE).private = True
     try:

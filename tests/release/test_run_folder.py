@@ -129,7 +129,9 @@ def test_results_of_a_part_of_the_rows_a_baseline_or_an_adapter_as_the_base_are_
 def test_a_report_on_other_results_is_refused(run: Path, broken: Callable[[dict[str, Any]], Any]) -> None:
     report = run / "results" / "report"
     change(report / "scores.json", broken)
-    assert refused(run) == (f"{report} is not a report on {run}/results/tuned; remake it with eval_tasks.report, or remove it")
+    assert refused(run) == (
+        f"{report} is not a report on {run}/results/tuned; make it again with eval_tasks.report, or remove it"
+    )
     shutil.rmtree(report)
     assert read_run_folder(run).report is None
 

@@ -12,19 +12,12 @@ from gradio_client import Client
 from tests.chat_server import chat_server
 from tests.space.conftest import REPO, run_publish, serve
 
-pytestmark = pytest.mark.slow
-
 ASKED = {"task": "review_rating", "prompt": "Review: The bottle leaks.\nAnswer: "}
 
 
 def pip(environment: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [environment / "bin" / "python", "-m", "pip", "--quiet", "install", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def bare(folder: Path) -> Path:
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    return folder
 
 
 def install(environment: Path, requirements: Path) -> None:
@@ -41,22 +34,24 @@ def tree(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Iterator[Path]:
-    made = bare(tmp_path / "environment")
+def bare_environment(tmp_path: Path) -> Iterator[Path]:
+    """A virtual environment with nothing in it."""
+    made = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", made], check=True)
     yield made
     shutil.rmtree(made)  # more than a gigabyte
 
 
 @pytest.mark.parametrize("tree", ["transformers"], indirect=True)
 def test_the_models_answer_in_an_environment_of_the_trees_requirements(
-    tree: Path, environment: Path, tiny_llama: Path, tiny_adapter: Path, tmp_path: Path
+    tree: Path, bare_environment: Path, tiny_llama: Path, tiny_adapter: Path, tmp_path: Path
 ) -> None:
     torch = next(line for line in (REPO / "space" / "requirements.txt").read_text().splitlines() if line.startswith("torch=="))
-    if (done := pip(environment, torch)).returncode:
+    if (done := pip(bare_environment, torch)).returncode:
         pytest.skip(f"no packages can be installed here: {done.stderr.strip().splitlines()[-1]}")
-    install(environment, tree / "requirements.txt")
+    install(bare_environment, tree / "requirements.txt")
     settings = {"BASE_MODEL": str(tiny_llama), "ADAPTER": str(tiny_adapter), "DATASET": str(tmp_path / "none")}
-    with serve(tree, tmp_path / "log", python=environment / "bin" / "python", **settings) as page:
+    with serve(tree, tmp_path / "log", python=bare_environment / "bin" / "python", **settings) as page:
         told = Client(page.url, verbose=False).predict(**ASKED, api_name="/answer")
         assert told["base"]["text"] != told["tuned"]["text"]
         assert set(told["tuned"]["chances"]) == {"1", "2", "3", "4", "5"}
@@ -65,11 +60,13 @@ def test_the_models_answer_in_an_environment_of_the_trees_requirements(
 
 
 @pytest.mark.parametrize("tree", ["endpoint"], indirect=True)
-def test_an_endpoint_answers_without_torch_and_what_needs_it_says_so(tree: Path, environment: Path, tmp_path: Path) -> None:
-    if (done := pip(environment, "openai")).returncode:
+def test_an_endpoint_answers_without_torch_and_what_needs_it_says_so(
+    tree: Path, bare_environment: Path, tmp_path: Path
+) -> None:
+    if (done := pip(bare_environment, "openai")).returncode:
         pytest.skip(f"no packages can be installed here: {done.stderr.strip().splitlines()[-1]}")
-    install(environment, tree / "requirements.txt")
-    python = environment / "bin" / "python"
+    install(bare_environment, tree / "requirements.txt")
+    python = bare_environment / "bin" / "python"
     assert subprocess.run([python, "-c", "import torch"], capture_output=True, check=False).returncode
     with chat_server() as server:
         models = {"ENDPOINT_URL": server.url, "ENDPOINT_BASE_MODEL": "base", "ENDPOINT_TUNED_MODEL": "shop"}

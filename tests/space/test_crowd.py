@@ -5,7 +5,7 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,6 @@ import pytest
 
 from common.tasks import TASKS
 from space.demo.backend import AnswerRequest
-from space.demo.comparison import ANSWER_SECONDS
 from space.demo.local_backend import LocalBackend
 from space.demo.page import QUEUE_SIZE
 from tests.chat_server import ChatServer, Status, chat_server
@@ -64,7 +63,7 @@ def client_of(page: Served) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=page.url, timeout=120, limits=limits)
 
 
-def crowd(page: Served, numbers: range) -> list[Told]:
+def ask_together(page: Served, numbers: range) -> list[Told]:
     async def all_at_once() -> list[Told]:
         async with client_of(page) as client:
             return await asyncio.gather(*(ask(client, number) for number in numbers))
@@ -72,11 +71,17 @@ def crowd(page: Served, numbers: range) -> list[Told]:
     return asyncio.run(all_at_once())
 
 
+@pytest.fixture
+def crowd(served: Served) -> Callable[[], list[Told]]:
+    """What two hundred are told who ask at the same time."""
+    ask_together(served, range(1))  # until the model is there
+    return lambda: ask_together(served, range(CROWD))
+
+
 def test_each_of_a_crowd_gets_its_own_answer_or_is_told_that_the_queue_is_full(
-    served: Served, tiny_llama: Path, tiny_adapter: Path
+    crowd: Callable[[], list[Told]], served: Served, tiny_llama: Path, tiny_adapter: Path
 ) -> None:
-    crowd(served, range(1))  # until the model is there
-    told = crowd(served, range(CROWD))
+    told = crowd()
     alone = LocalBackend(str(tiny_llama), str(tiny_adapter))
     alone.wait(60)
     answered = 0
@@ -92,13 +97,13 @@ def test_each_of_a_crowd_gets_its_own_answer_or_is_told_that_the_queue_is_full(
     assert "Traceback" not in served.log.read_text()
 
 
-def test_one_crowd_after_another_takes_no_more_memory(served: Served) -> None:
+def test_one_crowd_after_another_takes_no_more_memory(crowd: Callable[[], list[Told]], served: Served) -> None:
     process = process_of(served)
     for _ in range(4):  # until Gradio holds as many visitors as it may
-        crowd(served, range(CROWD))
+        crowd()
     before = process.memory_info().rss
     for _ in range(2):
-        crowd(served, range(CROWD))
+        crowd()
     assert process.memory_info().rss - before < 8e6
     assert process.num_threads() < 100
 
@@ -124,15 +129,25 @@ def page(tree: Path, server: ChatServer, tmp_path: Path) -> Iterator[Served]:
         yield running
 
 
-@pytest.fixture
-def impatient_page(tree: Path, server: ChatServer, tmp_path: Path) -> Iterator[Served]:
-    """One whose answers may take three seconds."""
-    impatient = shutil.copytree(tree, tmp_path / "tree")
-    source = impatient / "demo" / "comparison.py"
+def with_answer_seconds(tree: Path, folder: Path, seconds: float) -> Path:
+    """A copy of the tree in which an answer may take so long."""
+    copy = shutil.copytree(tree, folder)
+    source = copy / "demo" / "comparison.py"
     text = source.read_text()
     assert "ANSWER_SECONDS = 60.0" in text
-    source.write_text(text.replace("ANSWER_SECONDS = 60.0", "ANSWER_SECONDS = 3.0"))
-    with at_endpoint(impatient, server, tmp_path / "log") as running:
+    source.write_text(text.replace("ANSWER_SECONDS = 60.0", f"ANSWER_SECONDS = {seconds}"))
+    return copy
+
+
+@pytest.fixture
+def impatient_page(tree: Path, server: ChatServer, tmp_path: Path) -> Iterator[Served]:
+    with at_endpoint(with_answer_seconds(tree, tmp_path / "tree", 3.0), server, tmp_path / "log") as running:
+        yield running
+
+
+@pytest.fixture
+def patient_page(tree: Path, server: ChatServer, tmp_path: Path) -> Iterator[Served]:
+    with at_endpoint(with_answer_seconds(tree, tmp_path / "tree", 3600.0), server, tmp_path / "log") as running:
         yield running
 
 
@@ -144,29 +159,26 @@ def test_nobody_passes_by_the_queue(served: Served) -> None:
 
 def test_an_answer_that_takes_too_long_is_cut_with_a_note(impatient_page: Served, server: ChatServer) -> None:
     server.seconds, server.answer = 0.1, lambda body: LONG
-    (told,) = crowd(impatient_page, range(1))
+    (told,) = ask_together(impatient_page, range(1))
     assert told.answer is not None
     for who in ("base", "tuned"):
         assert told.answer[who]["cut"]
         assert LONG.startswith(told.answer[who]["text"])
-        assert told.answer[who]["seconds"] == pytest.approx(3, abs=0.5)
+        assert told.answer[who]["text"] != LONG
 
 
-def test_a_visitor_who_leaves_frees_the_place(page: Served, server: ChatServer) -> None:
-    """All places are taken by visitors of the page whose answers take minutes; they close it."""
+def test_a_visitor_who_leaves_frees_the_place(patient_page: Served, server: ChatServer) -> None:
+    """All places are taken by visitors of the page whose answers take minutes and may; they close it."""
     server.seconds, server.answer = 0.05, lambda body: LONG
 
     async def come_and_go() -> None:
-        async with client_of(page) as client:
+        async with client_of(patient_page) as client:
             leaving = [asyncio.create_task(visit(client)) for _ in range(16)]
             await until(lambda: server.at_once == 32)
             for task in leaving:
                 task.cancel()
             await asyncio.gather(*leaving, return_exceptions=True)
-            left = time.monotonic()
             await until(lambda: server.at_once == 0)
-            # The last one came just before, and an answer may take twice as long.
-            assert time.monotonic() - left < ANSWER_SECONDS / 2, "the places were freed by the time-out and not by leaving"
 
     asyncio.run(come_and_go())
 
@@ -193,9 +205,9 @@ async def until(holds: Any) -> None:
 
 
 def test_no_page_and_no_log_holds_the_key(page: Served, server: ChatServer) -> None:
-    crowd(page, range(1))
+    ask_together(page, range(1))
     server.always = Status(500, f"your key {KEY} broke the server")
-    (told,) = crowd(page, range(1))
+    (told,) = ask_together(page, range(1))
     assert "The endpoint does not answer this request (500)." in told.refusal
     seen = [httpx.get(page.url + path, timeout=60).text for path in ("", "config", "gradio_api/info")]
     assert server.requests[0].authorization == f"Bearer {KEY}"

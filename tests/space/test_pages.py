@@ -21,7 +21,6 @@ from space.demo.page import QUEUE_SIZE, tab_order
 from tests.space.conftest import NASTY_TITLES, REVIEWS, Served, serve
 from tests.space.demo.test_page import NEW_TASK, PROMPTS
 
-pytestmark = pytest.mark.browser
 GO = "Compare the answers"
 FULL = "Queue is full! Please try again."
 FINISHED = re.compile(r"\d s")

@@ -91,7 +91,7 @@ def test_assembling_again_replaces_the_tree_and_leaves_nothing_beside_it(tmp_pat
         (["--out", "{}/new", "--dry-run", "--examples", "0"], "--examples must be at least 1"),
         (["--out", "{}/new", "--dry-run", "--adapter", "{}/empty"], "must be a Hub id"),
         (["--out", "{}/new", "--dry-run", "--results", "{}/empty"], "holds no report/scores.json"),
-        (["--out", "{}/new", "--dry-run", "--results", "{}/no_report"], "is no scores.json of a report"),
+        (["--out", "{}/new", "--dry-run", "--results", "{}/no_report"], "is not from a report"),
         (["--out", "{}/full", "--dry-run"], "holds something else"),
         (["--out", "{}/full/file", "--dry-run"], "is a file"),
         (["--out", "{}/full/file/below", "--dry-run"], "cannot be written"),

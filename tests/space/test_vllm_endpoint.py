@@ -8,8 +8,8 @@ import torch
 
 from space.demo import model_pair
 from space.demo.backend import AnswerRequest
-from space.demo.endpoint_backend import EndpointBackend, EndpointSettings
 from space.demo.local_backend import LocalBackend
+from space.demo.remote_backend import EndpointSettings, RemoteBackend
 from tests.tiny_llama import build_tiny_llama
 from tests.training.random_adapters import random_adapter
 from tests.vllm_server import needs_vllm, vllm_server
@@ -21,7 +21,7 @@ LABELS = ("1", "2", "3", "4", "5")
 
 class BothBackends(NamedTuple):
     here: LocalBackend
-    there: EndpointBackend
+    there: RemoteBackend
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BothBackends]:
     # Two adapters at once: on a CPU vLLM takes the last place of its list for the base's, so that has to be an empty one.
     lora = ["--enable-lora", "--max-lora-rank", "16", "--max-loras", "2", "--lora-modules", f"tuned={adapter}"]
     with vllm_server(base, "base", folder, *lora) as url:
-        there = EndpointBackend(EndpointSettings(url, {"base": "base", "tuned": "tuned"}))
+        there = RemoteBackend(EndpointSettings(url, {"base": "base", "tuned": "tuned"}))
         there.wait(60)
         yield BothBackends(here, there)
 

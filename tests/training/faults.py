@@ -1,4 +1,4 @@
-"""What can befall a run at an exact place: a kill, a signal, a full disk, a number that is none.
+"""Faults at an exact place of a run: a kill, a signal, a full disk, a NaN.
 
 Each function is called in the process of the run before it starts (`Runs.start(..., faults=[("name", argument), ...])`).
 """
@@ -122,7 +122,7 @@ def limit_files(place: str, number: int, size: int) -> None:
 
 
 def poison_base(number: int) -> None:
-    """A weight of the base is no number from the number-th micro-batch on."""
+    """A weight of the base is NaN from the number-th micro-batch on."""
     import torch
     from trl import SFTTrainer
 
@@ -135,7 +135,7 @@ def poison_base(number: int) -> None:
 
 def wait_for_pushes() -> None:
     """Each push is through before the next step, so that none is skipped."""
-    from training.callbacks import HubPush
+    from training.hub_push import HubPush
 
     on_save = HubPush.on_save
 
@@ -163,7 +163,7 @@ def pause_in_micro_batch(number: int, marker: str) -> None:
 
 def mark_waiting(marker: str) -> None:
     """Writes the marker file when the training is through and the push under way is waited for."""
-    from training.callbacks import HubPush
+    from training.hub_push import HubPush
 
     wait = HubPush.wait
 
@@ -176,7 +176,7 @@ def mark_waiting(marker: str) -> None:
 
 
 def impatient() -> None:
-    """Asks a Hub that fails again at once."""
-    from common import hub
+    """Retries without long waits."""
+    from common import retry
 
-    hub.WAITS = (0.01,) * 4
+    retry.FIRST_WAIT = 0.01

@@ -195,10 +195,11 @@ class Going:
 
 
 class Runs:
-    """Starts runs with the recipe that comes along and the options SHORT and `more`; a run's own words win over them."""
+    """Starts runs with the recipe that comes along and the options `more` and SHORT; a run's own words win over them."""
 
     def __init__(self, env: dict[str, str], home: Path, more: dict[str, object]) -> None:
-        self.home, self.common = home, ["--config", str(RECIPE), *words(SHORT | more)]
+        self.home, self.recipe = home, ["--config", str(RECIPE), *words(more)]
+        self.common = [*self.recipe, *words(SHORT)]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.training.runs"],
             cwd=ROOT,
@@ -221,12 +222,20 @@ class Runs:
         stdin.flush()
         return self.answer()
 
-    def start(self, folder: Path, *words: object, faults: Sequence[Fault] = (), env: dict[str, str] | None = None) -> Going:
+    def start(
+        self,
+        folder: Path,
+        *words: object,
+        faults: Sequence[Fault] = (),
+        env: dict[str, str] | None = None,
+        short: bool = True,
+    ) -> Going:
         self.started += 1
         stdout, stderr = self.home / f"{self.started}.out", self.home / f"{self.started}.err"
+        common = self.common if short else self.recipe
         pid = self.ask(
             {
-                "words": [*self.common, "--output_dir", str(folder), *(str(word) for word in words)],
+                "words": [*common, "--output_dir", str(folder), *(str(word) for word in words)],
                 "faults": list(faults),
                 "env": env or {},
                 "stdout": str(stdout),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import UserError
-from tests.training.conftest import Run
+from tests.training.conftest import TrainingRun
 from training.adapters import parse_weights, public_name, read_adapter
 
 
@@ -19,7 +19,7 @@ def test_two_revisions_are_one_too_many() -> None:
         read_adapter("org/name@v1", "v2")
 
 
-def test_a_folder_without_weights_is_told(run: Run, tmp_path: Path) -> None:
+def test_a_folder_without_weights_is_told(run: TrainingRun, tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text((run.folder / "adapter_config.json").read_text())
     with pytest.raises(UserError, match=r"holds no adapter_model\.safetensors; give --adapter"):
         read_adapter(str(tmp_path))

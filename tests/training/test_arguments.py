@@ -1,21 +1,15 @@
-"""training/arguments.py: recipe and command line together, how many rows a step has, and what does not go together."""
+"""training/arguments.py: recipe and command line together, and options that contradict each other."""
 
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from common.errors import UserError
-from tests.training.conftest import RECIPE, ROOT, make_row
-from training import attention
+from tests.training.conftest import RECIPE, ROOT
 from training.arguments import DataArguments, parse_arguments
-from training.batches import rows_in_a_batch, sampled_lengths
-from training.sft import set_rows_per_step
 
 
 def parse(*words: object) -> Any:
@@ -76,6 +70,14 @@ def test_training_is_in_bfloat16_where_the_device_computes_in_it_and_else_in_flo
         assert capsys.readouterr().err == "this CPU has no bfloat16 instructions; training in float32\n"
 
 
+def test_float32_is_asked_of_accelerate_too_where_bfloat16_is_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    _, args, model, _ = parse("--config", RECIPE, "--use_cpu", "true")
+    assert (args.bf16, args.mixed_precision, model.dtype) == (False, "no", "float32")
+
+
 def test_all_options_are_listed_on_demand() -> None:
     done = subprocess.run(
         [sys.executable, "training/sft.py", "--help-all"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -123,95 +125,17 @@ def test_a_recipe_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert refused("--config", tmp_path) == f"cannot read the recipe {tmp_path}: Is a directory"
 
 
-# Rows behind one another
-
-
-@pytest.mark.parametrize(
-    ("asked", "used"),
-    [
-        ([], attention.NAME),
-        (["--attn_implementation", "sdpa"], attention.NAME),
-        (["--attn_implementation", attention.NAME], attention.NAME),
-        (["--attn_implementation", "flash_attention_2"], "flash_attention_2"),
-    ],
-)
-def test_batches_by_tokens_lie_without_padding_and_are_one_to_a_micro_batch(asked: list[str], used: str) -> None:
-    _, args, model, data = parse("--tokens_per_batch", 512, "--per_device_train_batch_size", 8, *asked)
-    assert data.tokens_per_batch == 512
-    assert args.padding_free
-    assert args.per_device_train_batch_size == 1
-    assert model.attn_implementation == used
-
-
-def test_batches_by_rows_stay_as_they_are_asked_for() -> None:
-    _, args, model, _ = parse("--per_device_train_batch_size", 8, "--attn_implementation", "sdpa")
-    assert not args.padding_free
-    assert args.per_device_train_batch_size == 8
-    assert model.attn_implementation == "sdpa"
-    assert parse("--packing", "true", "--attn_implementation", "eager")[1].packing
-
-
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--packing", "true"], "tokens_per_batch and packing are two ways to the same end; leave packing out"),
+        (["--packing", "true"], "tokens_per_batch and packing are two ways to pack rows; leave packing out"),
         (
             ["--attn_implementation", "eager"],
             "tokens_per_batch needs attn_implementation sdpa or flash_attention_2, not eager",
         ),
-        (["--tokens_per_batch", "-1"], "tokens_per_batch takes a number of tokens, or 0 for none, not -1"),
+        (["--tokens_per_batch", "-1"], "tokens_per_batch must be 0 or more, not -1; 0 disables packing by tokens"),
+        (["--sorted_options", "2"], "sorted_options must be between 0 and 1, not 2.0"),
     ],
 )
-def test_what_does_not_go_with_batches_by_tokens_is_refused(words: list[str], sentence: str) -> None:
+def test_options_that_contradict_packing_by_tokens_are_refused(words: list[str], sentence: str) -> None:
     assert refused("--tokens_per_batch", 512, *words) == sentence
-
-
-# Rows of a step
-
-
-def step(rows_per_step: int, batch: int, processes: int = 1) -> tuple[int, int]:
-    """Rows of a micro-batch and micro-batches of a step, padded."""
-    args: Any = SimpleNamespace(per_device_train_batch_size=batch, gradient_accumulation_steps=7, world_size=processes, seed=0)
-    rows: Any = None
-    set_rows_per_step(args, DataArguments(rows_per_step=rows_per_step), rows, None)
-    return args.per_device_train_batch_size, args.gradient_accumulation_steps
-
-
-def test_without_rows_per_step_both_numbers_are_as_asked_for() -> None:
-    assert step(0, 8) == (8, 7)
-
-
-def test_rows_of_a_step_are_shared_out_evenly_to_micro_batches_and_processes() -> None:
-    assert step(16, 8) == (8, 2)
-    assert step(16, 8, processes=2) == (8, 1)
-    assert step(16, 8, processes=4) == (4, 1)
-    assert step(10, 8) == (5, 2)
-    assert step(3, 8) == (3, 1)
-    assert step(2, 8, processes=4) == (1, 1), "a process has one row at least"
-
-
-@given(rows=st.integers(1, 500), batch=st.integers(1, 64), processes=st.integers(1, 16))
-def test_a_step_has_about_the_rows_asked_for_and_no_micro_batch_more_than_fit(rows: int, batch: int, processes: int) -> None:
-    size, steps = step(rows, batch, processes)
-    assert 1 <= size <= batch
-    assert steps >= 1
-    shared = steps * processes
-    assert abs(size * shared - rows) <= shared / 2 or size == 1
-
-
-@pytest.mark.parametrize("processes", [1, 2, 4])
-def test_with_batches_by_tokens_accumulation_follows_from_the_rows_that_go_into_one(processes: int, tiny_llama: Path) -> None:
-    from datasets import Dataset
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
-    rows = Dataset.from_list([make_row("also_buy", 3)] * 40)
-    (length,) = set(sampled_lengths(rows, tokenizer, seed=0))
-    data = DataArguments(tokens_per_batch=4 * length + 1, rows_per_step=32)
-    args: Any = SimpleNamespace(per_device_train_batch_size=1, gradient_accumulation_steps=1, world_size=processes, seed=0)
-    set_rows_per_step(args, data, rows, tokenizer)
-    assert rows_in_a_batch([length] * 40, data.tokens_per_batch) == 4
-    assert (args.per_device_train_batch_size, args.gradient_accumulation_steps) == (1, 8 // processes)
-    data.rows_per_step = 1
-    set_rows_per_step(args, data, rows, tokenizer)
-    assert args.gradient_accumulation_steps == 1, "a step has one batch at least"

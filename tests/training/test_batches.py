@@ -1,4 +1,4 @@
-"""training/batches.py: which rows share a batch, what a batch holds, and what TRL's collator makes of it."""
+"""training/batches.py: packing of rows by tokens, shared prefixes, and what TRL's collator makes of a batch."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from tests.training.conftest import make_row
 from training.batches import (
-    LEAST_SHARED,
-    SAMPLED,
-    Batches,
+    LENGTH_SAMPLE,
+    MIN_SHARED_PREFIX,
     PrefixCollator,
-    cut,
-    rows_in_a_batch,
-    sampled_lengths,
+    TokenBatches,
+    mean_rows_per_batch,
+    pack_rows,
+    sample_lengths,
     shared_prefix,
 )
 
@@ -33,7 +33,7 @@ def dataset(rows: list[list[int]]) -> Any:
 
 @given(lengths=LENGTHS, budget=st.integers(1, 1000), seed=st.integers(0, 3))
 def test_every_row_is_in_one_batch_and_no_batch_of_several_is_over_budget(lengths: list[int], budget: int, seed: int) -> None:
-    batches = cut(lengths, budget, seed)
+    batches = pack_rows(lengths, budget, seed)
     assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
     assert all(batches)
     for batch in batches:
@@ -42,31 +42,31 @@ def test_every_row_is_in_one_batch_and_no_batch_of_several_is_over_budget(length
 
 @given(lengths=LENGTHS, budget=st.integers(1, 1000), seed=st.integers(0, 3))
 def test_a_batch_is_closed_only_when_the_next_row_does_not_fit(lengths: list[int], budget: int, seed: int) -> None:
-    batches = cut(lengths, budget, seed)
+    batches = pack_rows(lengths, budget, seed)
     for batch, following in pairwise(batches):
         assert sum(lengths[row] for row in batch) + lengths[following[0]] > budget
 
 
 @given(lengths=LENGTHS, budget=st.integers(1, 1000), seed=st.integers(0, 3))
 def test_the_same_seed_cuts_the_same(lengths: list[int], budget: int, seed: int) -> None:
-    assert cut(lengths, budget, seed) == cut(tuple(lengths), budget, seed)
+    assert pack_rows(lengths, budget, seed) == pack_rows(tuple(lengths), budget, seed)
 
 
 def test_another_seed_cuts_otherwise() -> None:
-    assert cut([10] * 50, 100, seed=0) != cut([10] * 50, 100, seed=1)
+    assert pack_rows([10] * 50, 100, seed=0) != pack_rows([10] * 50, 100, seed=1)
 
 
 def test_rows_of_all_lengths_share_batches() -> None:
     lengths = [10] * 100 + [50] * 100
-    batches = cut(lengths, 300, seed=0)
+    batches = pack_rows(lengths, 300, seed=0)
     mixed = [batch for batch in batches if len({lengths[row] for row in batch}) == 2]
     assert len(mixed) > 0.9 * len(batches)
 
 
 def test_rows_in_a_batch_are_told_on_average() -> None:
-    assert rows_in_a_batch([10] * 100, 100) == 10
-    assert rows_in_a_batch([10] * 100, 109) == 10
-    assert rows_in_a_batch([200] * 7, 100) == 1
+    assert mean_rows_per_batch([10] * 100, 100) == 10
+    assert mean_rows_per_batch([10] * 100, 109) == 10
+    assert mean_rows_per_batch([200] * 7, 100) == 1
 
 
 def test_sampled_lengths_are_those_that_the_rows_have_when_tokenised(tiny_llama: Path) -> None:
@@ -76,7 +76,7 @@ def test_sampled_lengths_are_those_that_the_rows_have_when_tokenised(tiny_llama:
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
     rows = [make_row(task, number) for task in ("also_buy", "answer_generation") for number in range(5)]
     expected = [len(tokenizer.apply_chat_template(row["prompt"] + row["completion"])["input_ids"]) for row in rows]
-    assert sorted(sampled_lengths(Dataset.from_list(rows), tokenizer, seed=0)) == sorted(expected)
+    assert sorted(sample_lengths(Dataset.from_list(rows), tokenizer, seed=0)) == sorted(expected)
 
 
 def test_of_many_rows_only_some_are_measured_and_those_are_drawn_by_the_seed() -> None:
@@ -88,18 +88,18 @@ def test_of_many_rows_only_some_are_measured_and_those_are_drawn_by_the_seed() -
         def apply_chat_template(self, chats: list[str], **options: Any) -> dict[str, list[range]]:
             return {"input_ids": [range(int(chat)) for chat in chats]}
 
-    count = SAMPLED + 200
+    count = LENGTH_SAMPLE + 200
     rows = Dataset.from_dict({"prompt": [str(number) for number in range(count)], "completion": [""] * count})
-    measured = sampled_lengths(rows, Words(), seed=0)
-    assert len(set(measured)) == SAMPLED
-    assert measured == sampled_lengths(rows, Words(), seed=0)
-    assert set(measured) != set(sampled_lengths(rows, Words(), seed=1))
+    measured = sample_lengths(rows, Words(), seed=0)
+    assert len(set(measured)) == LENGTH_SAMPLE
+    assert measured == sample_lengths(rows, Words(), seed=0)
+    assert set(measured) != set(sample_lengths(rows, Words(), seed=1))
 
 
 @settings(deadline=None)  # the first example waits for imports
 @given(rows=TOKENISED, budget=st.integers(1, 40), seed=st.integers(0, 3))
 def test_a_batch_holds_its_rows_behind_one_another(rows: list[list[int]], budget: int, seed: int) -> None:
-    batches = Batches(dataset(rows), budget, seed)
+    batches = TokenBatches(dataset(rows), budget, seed)
     assert len(batches) == len(batches.batches)
     for number, members in enumerate(batches.batches):
         batch = batches[number]
@@ -118,7 +118,7 @@ CHATS = st.lists(
 
 
 @settings(deadline=None)  # the first example waits for imports
-@given(chats=CHATS, budget=st.integers(1, 200), begin=st.sampled_from([0, LEAST_SHARED - 2, LEAST_SHARED]))
+@given(chats=CHATS, budget=st.integers(1, 200), begin=st.sampled_from([0, MIN_SHARED_PREFIX - 2, MIN_SHARED_PREFIX]))
 def test_a_shared_prefix_lies_in_a_batch_once_and_no_row_loses_a_token_a_label_or_its_positions(
     chats: list[tuple[list[int], list[int]]], budget: int, begin: int
 ) -> None:
@@ -128,7 +128,7 @@ def test_a_shared_prefix_lies_in_a_batch_once_and_no_row_loses_a_token_a_label_o
     chats = [(BEGIN[:begin] + prompt, completion) for prompt, completion in chats]
     ids = [prompt + completion for prompt, completion in chats]
     labels = [[-100] * len(prompt) + completion for prompt, completion in chats]
-    batches = Batches(Dataset.from_dict({"input_ids": ids, "labels": labels}), budget, seed=0, share=True)
+    batches = TokenBatches(Dataset.from_dict({"input_ids": ids, "labels": labels}), budget, seed=0, share=True)
     collate = PrefixCollator(DataCollatorForLanguageModeling(pad_token_id=0, padding_free=True))
     for number, members in enumerate(batches.batches):
         shared = batches[number]["shared_prefix"]
@@ -148,15 +148,15 @@ def test_a_shared_prefix_lies_in_a_batch_once_and_no_row_loses_a_token_a_label_o
         assert pieces["position_ids"] == [list(range(len(ids[row]))) for row in members]
 
 
-BEGIN = list(range(LEAST_SHARED))
+BEGIN = list(range(MIN_SHARED_PREFIX))
 
 
 @pytest.mark.parametrize(
     ("ids", "supervised_from", "expected"),
     [
         ([[*BEGIN, 1, 2, 3]], [-1], 0),  # nobody to share with
-        ([[*BEGIN, 1, 2, 3], [*BEGIN, 7, 2, 3]], [-1, -1], LEAST_SHARED),
-        ([[*BEGIN, 1, 2, 3], [*BEGIN, 1, 2, 3]], [-1, -1], LEAST_SHARED + 1),  # the token after it is not supervised
+        ([[*BEGIN, 1, 2, 3], [*BEGIN, 7, 2, 3]], [-1, -1], MIN_SHARED_PREFIX),
+        ([[*BEGIN, 1, 2, 3], [*BEGIN, 1, 2, 3]], [-1, -1], MIN_SHARED_PREFIX + 1),  # the token after it is not supervised
         ([[*BEGIN, 1, 2, 3], [*BEGIN, 1, 2, 3]], [-1, -3], 0),
         ([[*BEGIN, 1, 2, 3], [*BEGIN[:-1], 7, 2, 3]], [-1, -1], 0),  # too short to be worth it
         ([[*BEGIN, 1], [7, 2]], [-1, -1], 0),
@@ -176,7 +176,7 @@ def test_collated_rows_have_their_own_positions_and_no_supervised_first_token(
 ) -> None:
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-    batches = Batches(dataset(rows), budget, seed=0)
+    batches = TokenBatches(dataset(rows), budget, seed=0)
     numbers = range(min(together, len(batches)))
     collated = DataCollatorForLanguageModeling(pad_token_id=0, padding_free=True)([batches[number] for number in numbers])
     lying = [rows[row] for number in numbers for row in batches.batches[number]]
@@ -191,7 +191,7 @@ def test_collated_rows_have_their_own_positions_and_no_supervised_first_token(
 def test_batches_are_counted_and_read_as_torch_does_it() -> None:
     from torch.utils.data import DataLoader
 
-    batches = Batches(dataset([[number] * 5 for number in range(7)]), budget=12, seed=0)
+    batches = TokenBatches(dataset([[number] * 5 for number in range(7)]), budget=12, seed=0)
     loaded = list(DataLoader(batches, batch_size=1, collate_fn=lambda items: items[0]))
     assert len(loaded) == 4
     assert sorted({token for batch in loaded for token in batch["input_ids"]}) == list(range(7))

@@ -11,7 +11,10 @@ import pytest
 
 from tests.tiny_llama import TEXT
 from tests.training.conftest import ROOT
-from training import sft
+from training.arguments import parse_arguments
+from training.batches import sample_lengths
+from training.plan import make_plan
+from training.tokenizer import load_tokenizer
 
 LLAMA_3 = (
     "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = '<|start_header_id|>' + "
@@ -182,6 +185,8 @@ def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     import trl.trainer.utils as trl_utils
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    from training.trainer import make_trainer
+
     family: Family = request.param
     home = tmp_path_factory.mktemp("family")
     tokenizer = family.tokenizer()
@@ -206,7 +211,7 @@ def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     recipe = ROOT / "training" / "recipes" / f"{family.recipe}.yaml"
     options = {"model_name_or_path": home / "model", "output_dir": home / "out", "report_to": "none"}
     words = [str(word) for key, value in options.items() for word in (f"--{key}", value)]
-    _, args, model, data = sft.parse_arguments(["--config", str(recipe), *words])
+    _, args, model, data = parse_arguments(["--config", str(recipe), *words])
     chats = [
         {"prompt": [{"role": "user", "content": prompt}], "completion": [{"role": "assistant", "content": completion}]}
         for prompt, completion in zip(PROMPTS, COMPLETIONS, strict=True)
@@ -215,9 +220,10 @@ def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         patch.setattr(trl_utils, "_use_triton", trl_utils._use_triton)
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", home / "cache")
         rows = datasets.Dataset.from_list(chats)
-        loaded = sft.load_tokenizer(model, args)
-        trainer = sft.make_trainer(args, model, loaded, rows, rows, data)
-        yield Prepared(family, loaded, trainer, list(trainer.eval_dataset), data.tokens_per_batch)
+        loaded = load_tokenizer(model, args)
+        plan = make_plan(args, model, data, sample_lengths(rows, loaded, args.seed), len(rows))
+        trainer = make_trainer(args, model, loaded, rows, rows, data, plan)
+        yield Prepared(family, loaded, trainer, list(trainer.eval_dataset), plan.tokens_per_batch)
 
 
 def prompt_ids(prepared: Prepared, number: int) -> list[int]:
@@ -290,7 +296,7 @@ def test_padding_is_never_supervised_and_the_end_of_a_turn_always_is(prepared: P
 
 def test_a_micro_batch_supervises_what_its_rows_do(prepared: Prepared) -> None:
     trainer = prepared.trainer
-    assert prepared.budget > 0, "the recipe lays rows behind one another"
+    assert prepared.budget > 0, "the recipe packs rows by tokens"
     batch = trainer.data_collator([trainer.train_dataset[0]])
     assert batch["input_ids"].shape[0] == 1
     ends = batch["labels"] == prepared.tokenizer.eos_token_id

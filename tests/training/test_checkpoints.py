@@ -1,7 +1,6 @@
-"""training/checkpoints.py: which checkpoints are whole, which one a run goes on from, and the way to the Hub and back."""
+"""training/checkpoints.py: which checkpoints are whole, which one a run resumes from, and the way to the Hub and back."""
 
 import json
-import math
 import os
 import random
 import shutil
@@ -10,25 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from common.errors import UserError
 from training.checkpoints import (
+    BEST,
     MARK,
+    ON_THE_HUB,
     STATE,
     check_same_run,
     checkpoints,
-    from_plain,
+    copy_for_hub,
+    fetch,
     last_whole,
     mark_complete,
-    pack,
     read_mark,
     resolve,
     rotate,
     step_of,
-    to_plain,
-    unpack,
 )
 
 FACTS = {"rows": "abc", "seed": 0, "tokens per batch": 1024}
@@ -157,6 +154,7 @@ def test_a_last_one_of_an_earlier_step_can_be_asked_for(tmp_path: Path) -> None:
         (1, None, {1}),
         (2, "checkpoint-3", {1, 3}),
         (1, "checkpoint-3", {1, 3}),
+        (1, f"checkpoint-3/{BEST}", {1, 3}),
         (1, "checkpoint-1", {1}),
     ],
 )
@@ -230,94 +228,6 @@ def test_a_run_of_other_rows_or_steps_is_refused(changed: dict[str, Any], shown:
 # To the Hub and back
 
 
-def tensors() -> st.SearchStrategy[Any]:
-    import torch
-
-    kinds = [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.int32, torch.uint8, torch.bool]
-    shapes = st.lists(st.integers(0, 3), max_size=3)
-    return st.builds(
-        lambda kind, shape, seed: (torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * 9).to(kind),
-        st.sampled_from(kinds),
-        shapes,
-        st.integers(0, 9),
-    )
-
-
-def arrays() -> st.SearchStrategy[Any]:
-    import numpy as np
-
-    kinds = ["float32", "float64", "int64", "int8", "uint8", "uint16", "uint32", "uint64", "bool"]
-
-    def build(kind: str, shape: list[int], seed: int, order: str) -> Any:
-        numbers = np.frombuffer(np.random.default_rng(seed).bytes(8 * math.prod(shape)), dtype=np.uint64).reshape(shape)
-        array = np.asarray(numbers % 2 == 0 if kind == "bool" else numbers.astype(kind))
-        return array.T if order == "turned" else array
-
-    return st.builds(
-        build,
-        st.sampled_from(kinds),
-        st.lists(st.integers(0, 3), max_size=3),
-        st.integers(0, 9),
-        st.sampled_from(["as it is", "turned"]),
-    )
-
-
-SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=5)
-
-
-def trees() -> st.SearchStrategy[Any]:
-    return st.recursive(
-        SCALARS | tensors() | arrays(),
-        lambda inner: (
-            st.lists(inner, max_size=4)
-            | st.lists(inner, max_size=4).map(tuple)
-            | st.dictionaries(st.integers(0, 99) | st.text(max_size=3) | st.booleans(), inner, max_size=4)
-        ),
-        max_leaves=12,
-    )
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether two values are of the same types all the way down, and equal bit by bit."""
-    import numpy as np
-    import torch
-
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, torch.Tensor):
-        return bool(one.dtype == other.dtype and torch.equal(one, other))
-    if isinstance(one, np.ndarray):
-        return bool(one.dtype == other.dtype and np.array_equal(one, other))
-    if isinstance(one, dict):
-        keys = [(type(key), key) for key in one]
-        return keys == [(type(key), key) for key in other] and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    return bool(one == other)
-
-
-@settings(deadline=None)
-@given(value=st.deferred(trees))
-def test_what_is_made_plain_comes_back_the_same(value: Any) -> None:
-    from safetensors.torch import load, save
-
-    stored: dict[str, Any] = {}
-    tree = json.dumps(to_plain(value, stored))
-    assert same(from_plain(json.loads(tree), load(save(stored))), value)
-
-
-@pytest.mark.parametrize("value", [object(), {1: {2, 3}}, [b"bytes"], (1j,), Path("a")], ids=repr)
-def test_what_has_no_plain_form_is_refused(value: Any) -> None:
-    with pytest.raises(TypeError, match="has no place in a checkpoint on the Hub"):
-        to_plain(value, {})
-
-
-def test_numbers_that_are_none_come_back_too() -> None:
-    back = from_plain(json.loads(json.dumps(to_plain([math.inf, -math.inf, math.nan], {}))), {})
-    assert back[:2] == [math.inf, -math.inf]
-    assert math.isnan(back[2])
-
-
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     """A checkpoint with states of a real optimizer, scheduler and the generators, saved as transformers does it."""
@@ -345,7 +255,8 @@ def saved(tmp_path: Path) -> Path:
     return folder
 
 
-def load_pickled(path: Path) -> Any:
+def load_state(path: Path) -> Any:
+    """As transformers loads it: tensors and plain values only."""
     import torch
     from transformers.trainer_pt_utils import safe_globals
 
@@ -353,17 +264,48 @@ def load_pickled(path: Path) -> Any:
         return torch.load(path, weights_only=True)
 
 
-def test_a_packed_checkpoint_holds_no_pickle_and_no_path_of_this_machine(saved: Path, tmp_path: Path) -> None:
-    packed = tmp_path / "packed"
+Fetch = Callable[..., Path]
+
+
+@pytest.fixture
+def fetch_from(monkeypatch: pytest.MonkeyPatch) -> Fetch:
+    """Fetches the checkpoint that a folder holds as a repository would, into an output folder."""
+
+    def fetched(repository: Path, output: Path, commit: str = "commit") -> Path:
+        snapshot = repository.with_name(commit)
+        if snapshot != repository:
+            shutil.copytree(repository, snapshot, dirs_exist_ok=True)
+        monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *args, **options: str(snapshot))
+        output.mkdir(parents=True, exist_ok=True)
+        return fetch("org/name", "", output, None)
+
+    return fetched
+
+
+def push(checkpoint: Path, repository: Path) -> Path:
+    copy_for_hub(checkpoint, repository / ON_THE_HUB)
+    return repository / ON_THE_HUB
+
+
+def test_what_is_pushed_is_transformers_own_files_and_no_path_of_this_machine(saved: Path, tmp_path: Path) -> None:
     (saved / "pytorch_model.bin").write_bytes(b"\x80")
-    pack(saved, packed)
-    names = {path.name for path in packed.iterdir()}
-    assert {"optimizer.pt.safetensors", "scheduler.pt.safetensors", "rng_state.pth.safetensors", STATE, "run.json"} <= names
-    assert {"adapter_model.safetensors", "adapter_config.json"} <= names
-    assert not [name for name in names if name.endswith((".pt", ".pth", ".bin", ".pkl"))]
-    assert MARK not in names, "sizes are others now"
-    assert not [path.name for path in packed.iterdir() if str(tmp_path).encode() in path.read_bytes()]
-    assert json.loads((packed / STATE).read_text())["global_step"] == 3
+    (saved / "training_args.bin").write_bytes(b"\x80")
+    pushed = push(saved, tmp_path / "hub")
+    assert {path.name for path in pushed.iterdir()} == {
+        *("adapter_config.json", "adapter_model.safetensors", "optimizer.pt", "rng_state.pth", "scheduler.pt"),
+        *(STATE, MARK),
+    }
+    assert not [path.name for path in pushed.iterdir() if str(tmp_path).encode() in path.read_bytes()]
+    assert json.loads((pushed / STATE).read_text())["global_step"] == 3
+    mark = read_mark(pushed)
+    assert mark is not None
+    assert mark["run"] == FACTS
+
+
+def test_every_state_is_loaded_without_unpickling_more_than_tensors_and_plain_values(saved: Path, tmp_path: Path) -> None:
+    pushed = push(saved, tmp_path / "hub")
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        assert load_state(pushed / name).keys() == load_state(saved / name).keys()
 
 
 def best_of(folder: Path) -> tuple[str | None, float | None]:
@@ -371,95 +313,104 @@ def best_of(folder: Path) -> tuple[str | None, float | None]:
     return state["best_model_checkpoint"], state["best_metric"]
 
 
-def with_best(checkpoint: Path, best: Path | None) -> None:
+def with_best(checkpoint: Path, best: str | Path | None) -> None:
     state = json.loads((checkpoint / STATE).read_text()) | {"best_model_checkpoint": best and str(best)}
     (checkpoint / STATE).write_text(json.dumps(state))
+    mark_complete(checkpoint, FACTS)
 
 
-def test_the_best_checkpoint_stays_the_best_where_it_is_the_one_that_is_packed(saved: Path, tmp_path: Path) -> None:
-    pack(saved, tmp_path / "packed")
-    assert best_of(tmp_path / "packed") == (".", 1.5)
-    unpack(tmp_path / "packed", tmp_path / "there" / "new")
-    assert best_of(tmp_path / "there" / "new") == (str(tmp_path / "there" / "checkpoint-3"), 1.5)
+def test_the_best_checkpoint_stays_the_best_where_it_is_the_one_that_is_pushed(
+    saved: Path, tmp_path: Path, fetch_from: Fetch
+) -> None:
+    assert best_of(push(saved, tmp_path / "hub")) == (".", 1.5)
+    assert best_of(fetch_from(tmp_path / "hub", tmp_path / "there")) == (str(tmp_path / "there" / "checkpoint-3"), 1.5)
 
 
-def test_the_weights_of_an_earlier_best_checkpoint_go_along_again_and_again(saved: Path, tmp_path: Path) -> None:
+def test_the_weights_of_an_earlier_best_checkpoint_go_along_again_and_again(
+    saved: Path, tmp_path: Path, fetch_from: Fetch
+) -> None:
     best = make(tmp_path / "run", 2)
     (best / "adapter_model.safetensors").write_bytes(b"the best weights")
     (best / "optimizer.pt").write_bytes(b"\x80")
     with_best(saved, best)
     for place in ("one", "other"):
-        packed, back = tmp_path / place / "packed", tmp_path / place / "new"
-        pack(saved, packed)
-        assert best_of(packed) == ("best", 1.5)
-        unpack(packed, back)
-        assert read_mark(back)
-        kept = tmp_path / place / ".best-of-3"
-        assert best_of(back) == (str(kept), 1.5)
+        repository = tmp_path / f"hub of {place}"
+        assert best_of(push(saved, repository)) == (BEST, 1.5)
+        saved = fetch_from(repository, tmp_path / place, commit=f"commit of {place}")
+        assert read_mark(saved)
+        kept = tmp_path / place / "checkpoint-3" / BEST
+        assert best_of(saved) == (str(kept), 1.5)
         assert (kept / "adapter_model.safetensors").read_bytes() == b"the best weights"
         assert not (kept / "optimizer.pt").exists()
-        saved = back.rename(tmp_path / place / "checkpoint-3")
+        assert checkpoints(tmp_path / place) == [saved], "the best weights alone are no checkpoint to resume from"
 
 
-def test_of_two_fetched_into_one_folder_each_keeps_its_own_best_weights(saved: Path, tmp_path: Path) -> None:
+def test_of_two_fetched_into_one_folder_each_keeps_its_own_best_weights(saved: Path, tmp_path: Path, fetch_from: Fetch) -> None:
     best = make(tmp_path / "run", 2)
-    with_best(saved, best)
     for step in (3, 5):
         (best / "adapter_model.safetensors").write_bytes(f"best before {step}".encode())
         state = json.loads((saved / STATE).read_text()) | {"global_step": step}
         (saved / STATE).write_text(json.dumps(state))
-        pack(saved, tmp_path / f"packed-{step}")
-        unpack(tmp_path / f"packed-{step}", tmp_path / "out" / f".fetched-{step}")
+        with_best(saved, best)
+        push(saved, tmp_path / f"hub {step}")
+        fetch_from(tmp_path / f"hub {step}", tmp_path / "out", commit=f"commit {step}")
     for step in (3, 5):
-        kept, _ = best_of(tmp_path / "out" / f".fetched-{step}")
+        kept, _ = best_of(tmp_path / "out" / f"checkpoint-{step}")
         assert kept is not None
         assert (Path(kept) / "adapter_model.safetensors").read_bytes() == f"best before {step}".encode()
 
 
+def test_transformers_takes_the_best_weights_for_no_second_adapter(saved: Path, tmp_path: Path, fetch_from: Fetch) -> None:
+    """It loads each direct subfolder of a checkpoint that holds an adapter."""
+    with_best(saved, make(tmp_path / "run", 2))
+    push(saved, tmp_path / "hub")
+    folder = fetch_from(tmp_path / "hub", tmp_path / "out")
+    assert list(folder.rglob("*/adapter_model.safetensors")) == [folder / BEST / "adapter_model.safetensors"]
+    assert not list(folder.glob("*/adapter_model.safetensors"))
+
+
 @pytest.mark.parametrize("best", [None, "checkpoint-2"])
-def test_without_the_best_checkpoint_its_loss_is_forgotten_too(saved: Path, tmp_path: Path, best: str | None) -> None:
+def test_without_the_best_checkpoint_its_loss_is_forgotten_too(
+    saved: Path, tmp_path: Path, fetch_from: Fetch, best: str | None
+) -> None:
     """Else no later one could become the best."""
     with_best(saved, best and tmp_path / best)
-    pack(saved, tmp_path / "packed")
-    unpack(tmp_path / "packed", tmp_path / "new")
-    assert best_of(tmp_path / "packed") == best_of(tmp_path / "new") == (None, None)
+    assert best_of(push(saved, tmp_path / "hub")) == (None, None)
+    assert best_of(fetch_from(tmp_path / "hub", tmp_path / "out")) == (None, None)
 
 
-@pytest.mark.parametrize("written", ["best", "../../elsewhere", "/etc"])
-def test_a_best_checkpoint_that_is_not_there_or_elsewhere_is_none(saved: Path, tmp_path: Path, written: str) -> None:
-    packed = tmp_path / "packed"
-    pack(saved, packed)
-    with_best(packed, Path(written))
-    unpack(packed, tmp_path / "new")
-    assert best_of(tmp_path / "new") == (None, None)
+@pytest.mark.parametrize("written", [BEST, "../../elsewhere", "/etc"])
+def test_a_best_checkpoint_that_is_not_there_or_elsewhere_is_none(
+    saved: Path, tmp_path: Path, fetch_from: Fetch, written: str
+) -> None:
+    with_best(push(saved, tmp_path / "hub"), written)
+    assert best_of(fetch_from(tmp_path / "hub", tmp_path / "out")) == (None, None)
 
 
-def test_an_unpacked_checkpoint_is_whole_and_its_states_are_the_same(saved: Path, tmp_path: Path) -> None:
-    pack(saved, tmp_path / "packed")
-    back = tmp_path / "back"
-    unpack(tmp_path / "packed", back, source="org/name@commit")
+def test_a_fetched_checkpoint_is_whole_and_its_states_are_the_same(saved: Path, tmp_path: Path, fetch_from: Fetch) -> None:
+    push(saved, tmp_path / "hub")
+    back = fetch_from(tmp_path / "hub", tmp_path / "out")
     mark = read_mark(back)
     assert mark is not None
     assert mark["run"] == FACTS
     assert mark["source"] == "org/name@commit"
-    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
-        assert same(load_pickled(back / name), load_pickled(saved / name)), name
-    for name in ("adapter_model.safetensors", "adapter_config.json"):
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "adapter_model.safetensors", "adapter_config.json"):
         assert (back / name).read_bytes() == (saved / name).read_bytes()
     assert {path.name for path in back.iterdir()} == {path.name for path in saved.iterdir()} - {"deep"}
+    assert list((tmp_path / "out").iterdir()) == [back], "nothing half-fetched is left"
 
 
-def test_what_was_unpacked_is_taken_by_optimizer_scheduler_and_generators(saved: Path, tmp_path: Path) -> None:
+def test_what_was_fetched_is_taken_by_optimizer_scheduler_and_generators(
+    saved: Path, tmp_path: Path, fetch_from: Fetch
+) -> None:
     import numpy as np
     import torch
     from transformers import get_cosine_schedule_with_warmup
 
-    pack(saved, tmp_path / "packed")
-    back = tmp_path / "back"
-    unpack(tmp_path / "packed", back)
+    push(saved, tmp_path / "hub")
     drawn = []
-    for folder in (saved, back):
-        states = load_pickled(folder / "rng_state.pth")
+    for folder in (saved, fetch_from(tmp_path / "hub", tmp_path / "out")):
+        states = load_state(folder / "rng_state.pth")
         random.setstate(states["python"])
         np.random.set_state(states["numpy"])
         torch.random.set_rng_state(states["cpu"])
@@ -467,8 +418,8 @@ def test_what_was_unpacked_is_taken_by_optimizer_scheduler_and_generators(saved:
         groups = [{"params": layer.parameters()} for layer in model]
         optimizer = torch.optim.AdamW(groups)
         scheduler = get_cosine_schedule_with_warmup(optimizer, 2, 10)
-        optimizer.load_state_dict(load_pickled(folder / "optimizer.pt"))
-        scheduler.load_state_dict(load_pickled(folder / "scheduler.pt"))
+        optimizer.load_state_dict(load_state(folder / "optimizer.pt"))
+        scheduler.load_state_dict(load_state(folder / "scheduler.pt"))
         model(torch.randn(5, 4)).square().sum().backward()
         optimizer.step()
         scheduler.step()
@@ -477,19 +428,94 @@ def test_what_was_unpacked_is_taken_by_optimizer_scheduler_and_generators(saved:
     assert drawn[0] == drawn[1]
 
 
-def test_pickles_that_someone_else_put_beside_a_packed_checkpoint_are_left_there(saved: Path, tmp_path: Path) -> None:
-    packed = tmp_path / "packed"
-    pack(saved, packed)
-    for name in ("rng_state_1.pth", "scheduler2.pt", "adapter_model.bin"):
-        (packed / name).write_bytes(b"\x80\x04.")
-    unpack(packed, tmp_path / "back")
-    assert not {"rng_state_1.pth", "scheduler2.pt", "adapter_model.bin"} & {path.name for path in (tmp_path / "back").iterdir()}
+def test_a_checkpoint_is_fetched_once_by_the_processes_of_a_run(saved: Path, tmp_path: Path, fetch_from: Fetch) -> None:
+    push(saved, tmp_path / "hub")
+    first = fetch_from(tmp_path / "hub", tmp_path / "out")
+    (first / "notes").write_text("of the first process")
+    assert fetch_from(tmp_path / "hub", tmp_path / "out") == first
+    assert (first / "notes").exists()
+    assert fetch_from(tmp_path / "hub", tmp_path / "out", commit="another") == first
+    assert not (first / "notes").exists(), "another commit takes its place"
 
 
-def test_a_sharded_checkpoint_is_not_packed_without_its_shards(tmp_path: Path) -> None:
+def test_of_two_processes_that_fetch_at_once_the_first_one_s_copy_stays(
+    saved: Path, tmp_path: Path, fetch_from: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(saved, tmp_path / "hub")
+    other = fetch_from(tmp_path / "hub", tmp_path / "other") / MARK
+    copy = Path.rename
+
+    def rename_after_another(self: Path, target: Path) -> Path:
+        if target.name == "checkpoint-3":
+            monkeypatch.undo()
+            shutil.copytree(other.parent, target)
+            (target / "notes").write_text("of the first process")
+        return copy(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename_after_another)
+    folder = fetch_from(tmp_path / "hub", tmp_path / "out")
+    assert (folder / "notes").exists()
+    assert read_mark(folder)
+
+
+def test_files_that_someone_else_put_beside_a_checkpoint_are_left_there(saved: Path, tmp_path: Path, fetch_from: Fetch) -> None:
+    pushed = push(saved, tmp_path / "hub")
+    names = {"scheduler2.pt", "adapter_model.bin", "optimizer.bin", "training_args.bin", ".metadata"}
+    for name in names:
+        (pushed / name).write_bytes(b"\x80\x04.")
+    assert not names & {path.name for path in fetch_from(tmp_path / "hub", tmp_path / "out").iterdir()}
+
+
+class CodeInAPickle:
+    """Unpickled in full, it makes a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth", "rng_state_1.pth", "scaler.pt"])
+@pytest.mark.parametrize("damage", ["code", "truncated", "no archive"])
+def test_a_state_that_is_more_than_tensors_or_broken_is_neither_fetched_nor_resumed_from(
+    saved: Path, tmp_path: Path, fetch_from: Fetch, name: str, damage: str
+) -> None:
+    import torch
+
+    ran = tmp_path / "ran"
+    if damage == "code":
+        torch.save({"state": CodeInAPickle(ran)}, saved / name)
+    elif damage == "truncated":
+        torch.save({"state": torch.ones(1000)}, saved / name)
+        os.truncate(saved / name, 2000)
+    else:
+        (saved / name).write_bytes(b"\x80\x04.")
+    mark_complete(saved, FACTS)
+    pushed = push(saved, tmp_path / "hub")
+    with pytest.raises(UserError, match=f"{name} cannot be loaded safely: .*; resume from another checkpoint"):
+        fetch_from(tmp_path / "hub", tmp_path / "out")
+    with pytest.raises(UserError, match=f"{name} cannot be loaded safely"):
+        resolve(str(pushed), tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("lost", [STATE, MARK, "optimizer.pt"])
+def test_a_checkpoint_on_the_hub_that_is_not_whole_is_refused(
+    saved: Path, tmp_path: Path, fetch_from: Fetch, lost: str
+) -> None:
+    (push(saved, tmp_path / "hub") / lost).unlink()
+    with pytest.raises(UserError) as refused:
+        fetch_from(tmp_path / "hub", tmp_path / "out")
+    assert str(refused.value) == (
+        "org/name holds no last-checkpoint that is complete; --push_to_hub --hub_strategy checkpoint pushes one"
+    )
+
+
+def test_a_sharded_checkpoint_is_not_pushed_without_its_shards(tmp_path: Path) -> None:
     folder = make(tmp_path, 3)
-    (folder / "optimizer.pt").unlink(missing_ok=True)
     (folder / "optimizer_0").mkdir()
     with pytest.raises(OSError, match="checkpoint-3 has its optimizer's state in no single file; give --hub_strategy every_s"):
-        pack(folder, tmp_path / "packed")
-    assert not (tmp_path / "packed").exists()
+        copy_for_hub(folder, tmp_path / "pushed")
+    assert not (tmp_path / "pushed").exists()

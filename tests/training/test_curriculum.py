@@ -1,4 +1,4 @@
-"""training/curriculum.py: options in a fixed order, and which part of training has them so."""
+"""training/curriculum.py: sorted options, and in which part of training options are sorted."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from common.answers import listed_numbers
 from common.tasks import TASKS, read_fields, render_prompt
-from training.curriculum import EasierFirst, easier, in_fixed_order
+from training.curriculum import CurriculumSampler, sort_options, with_sorted_options
 
 OPTIONS = st.lists(st.text("ab. 1", min_size=1, max_size=6), min_size=2, max_size=5, unique=True)
 HEAD = "Which statement fits best?\n"
@@ -26,11 +26,11 @@ def test_the_right_option_stays_the_right_one_and_options_come_in_one_order_howe
 ) -> None:
     right = data.draw(st.sampled_from(options))
     shuffled = data.draw(st.permutations(options))
-    prompt, completion = in_fixed_order(question(options, first), str(options.index(right) + first))
+    prompt, completion = sort_options(question(options, first), str(options.index(right) + first))
     assert sorted(options)[int(completion) - first] == right
     assert prompt == question(sorted(options), first)
-    assert in_fixed_order(question(shuffled, first), str(shuffled.index(right) + first)) == (prompt, completion)
-    assert in_fixed_order(prompt, completion) == (prompt, completion)
+    assert sort_options(question(shuffled, first), str(shuffled.index(right) + first)) == (prompt, completion)
+    assert sort_options(prompt, completion) == (prompt, completion)
 
 
 @pytest.mark.parametrize(
@@ -45,12 +45,12 @@ def test_the_right_option_stays_the_right_one_and_options_come_in_one_order_howe
     ],
 )
 def test_what_asks_for_no_numbered_option_stays_as_it_is(prompt: str, completion: str) -> None:
-    assert in_fixed_order(prompt, completion) == (prompt, completion)
+    assert sort_options(prompt, completion) == (prompt, completion)
 
 
 def test_a_list_in_a_product_s_text_is_none_to_choose_from() -> None:
     text = "The box holds\n1. screws\n2. nails\nand more.\n"
-    prompt, completion = in_fixed_order(text + question(["b", "a"]), "0")
+    prompt, completion = sort_options(text + question(["b", "a"]), "0")
     assert (prompt, completion) == (text + question(["a", "b"]), "1")
 
 
@@ -64,7 +64,7 @@ def test_every_phrasing_of_a_task_that_lists_statements_is_read(task: Any) -> No
         statements = [f"statement {letter}" for letter in "dbca"[: len(task.labels)]]
         prompt = render_prompt(template, fields | {"options": statements})
         right = statements.index("statement b")
-        prompt, completion = in_fixed_order(prompt, str(right))
+        prompt, completion = sort_options(prompt, str(right))
         assert completion == str(sorted(statements).index("statement b"))
         assert read_fields(task, prompt)["options"] == tuple(sorted(statements))
         assert listed_numbers(prompt) == range(len(statements))
@@ -75,7 +75,7 @@ def test_a_row_of_messages_keeps_all_but_its_question_and_answer() -> None:
         "prompt": [{"role": "system", "content": "0. x\n1. a\n"}, {"role": "user", "content": question(["b", "a"])}],
         "completion": [{"role": "assistant", "content": "1"}],
     }
-    assert easier(row) == {
+    assert with_sorted_options(row) == {
         "prompt": [{"role": "system", "content": "0. x\n1. a\n"}, {"role": "user", "content": question(["a", "b"])}],
         "completion": [{"role": "assistant", "content": "0"}],
     }
@@ -83,24 +83,24 @@ def test_a_row_of_messages_keeps_all_but_its_question_and_answer() -> None:
 
 
 @given(count=st.integers(0, 50), share=st.floats(0, 1), seed=st.integers(0, 3), epoch=st.integers(0, 3))
-def test_an_epoch_has_each_batch_once_and_only_the_first_one_begins_with_easier_versions(
+def test_an_epoch_has_each_batch_once_and_only_the_first_one_begins_with_sorted_options(
     count: int, share: float, seed: int, epoch: int
 ) -> None:
-    order = EasierFirst(range(count), share, seed)  # type: ignore[arg-type]
+    order = CurriculumSampler(count, share, seed)
     order.set_epoch(epoch)
     drawn = list(order)
     assert len(order) == count
     assert sorted(number % count for number in drawn) == list(range(count))
-    are_easier = [number >= count for number in drawn]
-    assert sum(are_easier) == (0 if epoch else round(share * count))
-    assert are_easier == sorted(are_easier, reverse=True)
+    are_sorted = [number >= count for number in drawn]
+    assert sum(are_sorted) == (0 if epoch else round(share * count))
+    assert are_sorted == sorted(are_sorted, reverse=True)
     assert drawn == list(order)
 
 
 def test_epochs_and_seeds_have_orders_of_their_own() -> None:
     orders = []
     for seed, epoch in ((0, 1), (0, 2), (1, 1)):
-        order = EasierFirst(range(40), 0.5, seed)  # type: ignore[arg-type]
+        order = CurriculumSampler(40, 0.5, seed)
         order.set_epoch(epoch)
         orders.append(tuple(order))
     assert len(set(orders)) == 3

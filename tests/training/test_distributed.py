@@ -7,8 +7,8 @@ float32; a run of two that was resumed is bit for bit one that was not interrupt
 import os
 import signal
 import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,11 +32,12 @@ RELATIVE = 1e-6
 ABSOLUTE = 1e-5
 """Of a weight of the adapter, of which the largest are 0.1."""
 LAST = ("--resume_from_checkpoint", "last")
+Pair = Callable[..., tuple[Ended, Ended]]
 
 
-def both(runs: Runs, folder: Path, *options: object) -> Ended:
+def both(pair: Pair, folder: Path, *options: object) -> Ended:
     """The first of two processes; the test fails if one of them does."""
-    first, second = runs.pair(folder, *options)
+    first, second = pair(folder, *options)
     assert (first.code, second.code) == (0, 0), first.stderr + second.stderr
     return first
 
@@ -54,9 +55,9 @@ def close(one: Ended, other: Ended) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_two_processes_learn_what_one_does_with_the_same_rows_a_step(runs: Runs, mode: str, tmp_path: Path) -> None:
+def test_two_processes_learn_what_one_does_with_the_same_rows_a_step(runs: Runs, pair: Pair, mode: str, tmp_path: Path) -> None:
     one = runs.done(tmp_path / "one", *MODES[mode], *NO_DROPOUT)
-    two, second = runs.pair(tmp_path / "two", *MODES[mode], *NO_DROPOUT)
+    two, second = pair(tmp_path / "two", *MODES[mode], *NO_DROPOUT)
     assert (two.code, second.code) == (0, 0), two.stderr + second.stderr
     assert [ended.summary["processes"] for ended in (one, two)] == [1, 2]
     assert one.summary["rows_per_step"] == two.summary["rows_per_step"], "of all processes together"
@@ -70,51 +71,53 @@ def test_two_processes_learn_what_one_does_with_the_same_rows_a_step(runs: Runs,
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_signal_to_two_processes_ends_both_after_a_checkpoint_that_goes_on_as_if_nothing_had_happened(
-    runs: Runs, mode: str, tmp_path: Path
+    pair: Pair, mode: str, tmp_path: Path
 ) -> None:
-    whole = both(runs, tmp_path / "whole", *MODES[mode])
-    first, second = runs.pair(tmp_path / "stopped", *MODES[mode], faults=[("signal_in_micro_batch", 5, "SIGTERM")])
+    whole = both(pair, tmp_path / "whole", *MODES[mode])
+    first, second = pair(tmp_path / "stopped", *MODES[mode], faults=[("signal_in_micro_batch", 5, "SIGTERM")])
     assert (first.code, second.code) == (143, 143), first.stderr + second.stderr
     assert first.stdout.count("which is saved; --resume_from_checkpoint last goes on from there") == 1
     assert "which is saved" not in second.stdout
-    same(both(runs, tmp_path / "stopped", *MODES[mode], *LAST), whole)
+    same(both(pair, tmp_path / "stopped", *MODES[mode], *LAST), whole)
 
 
-def test_a_signal_that_reaches_one_process_only_stops_both_at_the_same_step(runs: Runs, tmp_path: Path) -> None:
-    first, second = runs.pair(tmp_path, *MODES["padded"], faults=[("signal_in_micro_batch", 7, "SIGTERM", 1, 1)])
+def test_a_signal_that_reaches_one_process_only_stops_both_at_the_same_step(pair: Pair, tmp_path: Path) -> None:
+    first, second = pair(tmp_path, *MODES["padded"], faults=[("signal_in_micro_batch", 7, "SIGTERM", 1, 1)])
     assert (first.code, second.code) == (143, 143), first.stderr + second.stderr
     assert last_whole(tmp_path) is not None
 
 
-def test_a_checkpoint_of_two_processes_goes_on_on_one_and_back(runs: Runs, tmp_path: Path) -> None:
+def test_a_checkpoint_of_two_processes_goes_on_on_one_and_back(runs: Runs, pair: Pair, tmp_path: Path) -> None:
     options = [*MODES["padded"], *NO_DROPOUT]
     whole = runs.done(tmp_path / "whole", *options)
-    runs.pair(tmp_path / "out", *options, faults=[("signal_in_micro_batch", 4, "SIGTERM")])
+    pair(tmp_path / "out", *options, faults=[("signal_in_micro_batch", 4, "SIGTERM")])
     runs(tmp_path / "out", *options, *LAST, faults=[("signal_in_micro_batch", 2, "SIGTERM")])
-    close(both(runs, tmp_path / "out", *options, *LAST), whole)
+    close(both(pair, tmp_path / "out", *options, *LAST), whole)
 
 
-def test_two_processes_go_on_from_the_hub(runs: Runs, hub: Hub, tmp_path: Path) -> None:
+def test_two_processes_go_on_from_the_hub(pair: Pair, hub: Hub, tmp_path: Path) -> None:
     pushing = ["--push_to_hub", "--hub_model_id", "org/two", "--hub_strategy", "checkpoint"]
-    first, second = runs.pair(tmp_path / "pushed", *MODES["padded"], *pushing, faults=[("wait_for_pushes",)])
+    first, second = pair(tmp_path / "pushed", *MODES["padded"], *pushing, faults=[("wait_for_pushes",)])
     assert (first.code, second.code) == (0, 0), first.stderr + second.stderr
     assert hub.commits("org/two") == ["Adapter", "Step 6", "Step 4", "Step 2", "Card"], "the first process pushes alone"
     step_4 = next(commit.oid for commit in hub.repo("org/two").history("main") if commit.title == "Step 4")
-    same(both(runs, tmp_path / "fresh", *MODES["padded"], "--resume_from_checkpoint", f"org/two@{step_4}"), first)
+    same(both(pair, tmp_path / "fresh", *MODES["padded"], "--resume_from_checkpoint", f"org/two@{step_4}"), first)
 
 
 @pytest.mark.parametrize("rows", [6, 8, 12])
-def test_rows_per_step_is_the_same_global_batch_on_one_and_on_two_processes(runs: Runs, rows: int, tmp_path: Path) -> None:
+def test_rows_per_step_is_the_same_global_batch_on_one_and_on_two_processes(
+    runs: Runs, pair: Pair, rows: int, tmp_path: Path
+) -> None:
     # The recipe's own per_device_train_batch_size, eight, is more than there are rows for one of two.
     options = ["--tokens_per_batch", 0, "--rows_per_step", rows, "--max_steps", 1]
-    one, two = runs.done(tmp_path / "one", *options), both(runs, tmp_path / "two", *options)
+    one, two = runs.done(tmp_path / "one", *options), both(pair, tmp_path / "two", *options)
     assert one.summary["rows_per_step"] == two.summary["rows_per_step"] == rows
 
 
 def test_sigterm_to_the_launcher_of_two_processes_saves_and_a_resumed_run_goes_on_from_there(
-    runs: Runs, hub: Hub, tmp_path: Path
+    runs: Runs, pair: Pair, launch: list[str], hub: Hub, tmp_path: Path
 ) -> None:
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", "training/accelerate/cpu_ddp.yaml"]
+    launcher = [*launch, "--config_file", "training/accelerate/cpu_ddp.yaml"]
     options = [*runs.common, *MODES["padded"], "--save_steps", 1, "--num_train_epochs", 2000, "--output_dir", tmp_path]
     process = subprocess.Popen(
         [*launcher, "training/sft.py", *map(str, options)],
@@ -137,6 +140,6 @@ def test_sigterm_to_the_launcher_of_two_processes_saves_and_a_resumed_run_goes_o
     saved = last_whole(tmp_path)
     assert saved is not None
     step = int(saved.name.removeprefix("checkpoint-"))
-    resumed = both(runs, tmp_path, *MODES["padded"], "--max_steps", step + 2, *LAST)
+    resumed = both(pair, tmp_path, *MODES["padded"], "--max_steps", step + 2, *LAST)
     assert (resumed.summary["steps"], resumed.summary["resumed_from_step"]) == (step + 2, step)
     assert sorted(resumed.log) == [*range(1, step + 3)]

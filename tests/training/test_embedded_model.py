@@ -14,19 +14,11 @@ needs_package = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("embedded") / "models" / "smollm2"
-    assert build(out)
-    return out
-
-
-@needs_package
-def test_the_model_answers(folder: Path) -> None:
+def test_the_model_answers(smollm2: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(smollm2)
+    model = AutoModelForCausalLM.from_pretrained(smollm2)
     question = [{"role": "user", "content": "What is the capital of France?"}]
     prompt = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_tensors="pt", return_dict=True)
     answer = model.generate(**prompt, max_new_tokens=20, do_sample=False)[0, prompt["input_ids"].shape[1] :]
@@ -34,27 +26,25 @@ def test_the_model_answers(folder: Path) -> None:
     assert answer[-1] == model.generation_config.eos_token_id, "it ends its turn"
 
 
-@needs_package
-def test_the_folder_is_an_ordinary_one_and_says_what_its_weights_are(folder: Path) -> None:
+def test_the_folder_is_an_ordinary_one_and_says_what_its_weights_are(smollm2: Path) -> None:
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-    assert {path.suffix for path in folder.iterdir()} <= {".safetensors", ".json", ".jinja", ".md"}
-    assert [path.name for path in folder.parent.iterdir()] == [folder.name], "nothing is left of the building"
-    tokenizer, generation = AutoTokenizer.from_pretrained(folder), GenerationConfig.from_pretrained(folder)
+    assert {path.suffix for path in smollm2.iterdir()} <= {".safetensors", ".json", ".jinja", ".md"}
+    assert [path.name for path in smollm2.parent.iterdir()] == [smollm2.name], "nothing is left of the building"
+    tokenizer, generation = AutoTokenizer.from_pretrained(smollm2), GenerationConfig.from_pretrained(smollm2)
     assert tokenizer.eos_token == "<|im_end|>"
     assert generation.eos_token_id == tokenizer.eos_token_id
     assert generation.pad_token_id == tokenizer.pad_token_id is not None
-    assert not hasattr(AutoConfig.from_pretrained(folder), "quantization_config")
-    readme = (folder / "README.md").read_text()
+    assert not hasattr(AutoConfig.from_pretrained(smollm2), "quantization_config")
+    readme = (smollm2 / "README.md").read_text()
     assert "dequantised 4-bit weights" in readme
     assert "license: apache-2.0" in readme
 
 
-@needs_package
-def test_a_second_build_does_nothing(folder: Path) -> None:
-    before = (folder / "model.safetensors").stat()
-    assert not build(folder)
-    assert (folder / "model.safetensors").stat() == before
+def test_a_second_build_does_nothing(smollm2: Path) -> None:
+    before = (smollm2 / "model.safetensors").stat()
+    assert not build(smollm2)
+    assert (smollm2 / "model.safetensors").stat() == before
 
 
 @needs_package

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from common.errors import UserError
 from tests.hub import Hub
-from tests.training.conftest import ROOT, Run
+from tests.training.conftest import ROOT, TrainingRun
 from tests.training.random_adapters import random_adapter
-from training.adapters import METHODS, Mix, read_adapter
+from training.adapters import METHODS, Combination, read_adapter
 from training.merge import card, load_merged, main, merge, merge_adapters, provenance
 
 if TYPE_CHECKING:
@@ -27,13 +27,13 @@ NOISE = 1e-5
 
 
 @pytest.fixture(scope="module")
-def merged(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def merged(run: TrainingRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("merged") / "model"
     merge(str(run.folder), out)
     return out
 
 
-def test_the_merged_model_computes_what_base_and_adapter_do(merged: Path, run: Run, tiny_llama: Path) -> None:
+def test_the_merged_model_computes_what_base_and_adapter_do(merged: Path, run: TrainingRun, tiny_llama: Path) -> None:
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
@@ -60,7 +60,7 @@ def test_the_merged_folder_is_an_ordinary_one(merged: Path) -> None:
     assert str(AutoConfig.from_pretrained(merged).dtype) == "torch.float32"
 
 
-def test_a_merge_keeps_the_dtype_of_its_base(run: Run, tiny_llama: Path, tmp_path: Path) -> None:
+def test_a_merge_keeps_the_dtype_of_its_base(run: TrainingRun, tiny_llama: Path, tmp_path: Path) -> None:
     import torch
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM
@@ -70,7 +70,7 @@ def test_a_merge_keeps_the_dtype_of_its_base(run: Run, tiny_llama: Path, tmp_pat
     assert {tensor.dtype for tensor in load_file(tmp_path / "out" / "model.safetensors").values()} == {torch.bfloat16}
 
 
-def test_an_adapter_on_the_hub_is_merged_by_the_command_line(run: Run, hub: Hub, merged: Path, tmp_path: Path) -> None:
+def test_an_adapter_on_the_hub_is_merged_by_the_command_line(run: TrainingRun, hub: Hub, merged: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "training.merge", "--adapter", run.repo_id, "--revision", "main", "--out", tmp_path / "model"],
         cwd=ROOT,
@@ -83,7 +83,7 @@ def test_an_adapter_on_the_hub_is_merged_by_the_command_line(run: Run, hub: Hub,
     assert (tmp_path / "model" / "model.safetensors").read_bytes() == (merged / "model.safetensors").read_bytes()
 
 
-def copy_adapter(run: Run, place: Path, **changes: object) -> Path:
+def copy_adapter(run: TrainingRun, place: Path, **changes: object) -> Path:
     folder = place / "adapter"
     folder.mkdir()
     for name in ("adapter_config.json", "adapter_model.safetensors"):
@@ -93,20 +93,20 @@ def copy_adapter(run: Run, place: Path, **changes: object) -> Path:
     return folder
 
 
-def truncated(run: Run, place: Path) -> Path:
+def truncated(run: TrainingRun, place: Path) -> Path:
     folder = copy_adapter(run, place)
     weights = folder / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     return folder
 
 
-def not_json(run: Run, place: Path) -> Path:
+def not_json(run: TrainingRun, place: Path) -> Path:
     folder = copy_adapter(run, place)
     (folder / "adapter_config.json").write_text("{")
     return folder
 
 
-MISTAKES: dict[str, tuple[Callable[[Run, Path], Path], str]] = {
+MISTAKES: dict[str, tuple[Callable[[TrainingRun, Path], Path], str]] = {
     "a folder without an adapter": (lambda run, place: place, "holds no adapter_config.json"),
     "no folder": (lambda run, place: place / "none", "there is no adapter folder"),
     "a configuration that is no JSON": (not_json, "is not JSON"),
@@ -115,17 +115,17 @@ MISTAKES: dict[str, tuple[Callable[[Run, Path], Path], str]] = {
         "cannot load the base model",
     ),
     "no base named": (lambda run, place: copy_adapter(run, place, base_model_name_or_path=None), "give --base"),
-    "truncated weights": (truncated, "does not go with the base"),
+    "truncated weights": (truncated, "does not fit the base"),
     "modules that the base lacks": (
         lambda run, place: copy_adapter(run, place, target_modules=["c_attn"]),
-        "does not go with the base",
+        "does not fit the base",
     ),
 }
 
 
 @pytest.mark.parametrize("case", MISTAKES.values(), ids=MISTAKES.keys())
 def test_a_mistake_is_told_and_leaves_nothing_behind(
-    case: tuple[Callable[[Run, Path], Path], str], run: Run, tmp_path: Path
+    case: tuple[Callable[[TrainingRun, Path], Path], str], run: TrainingRun, tmp_path: Path
 ) -> None:
     make_adapter, sentence = case
     (place := tmp_path / "input").mkdir()
@@ -136,14 +136,14 @@ def test_a_mistake_is_told_and_leaves_nothing_behind(
     assert not list(tmp_path.glob("out/.*"))
 
 
-def test_a_folder_that_is_taken_is_left_alone(run: Run, tmp_path: Path) -> None:
+def test_a_folder_that_is_taken_is_left_alone(run: TrainingRun, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="exists and holds something else"):
         merge(str(run.folder), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_an_earlier_merge_is_replaced(run: Run, tmp_path: Path) -> None:
+def test_an_earlier_merge_is_replaced(run: TrainingRun, tmp_path: Path) -> None:
     out = tmp_path / "model"
     merge(str(run.folder), out)
     (out / "stale").touch()
@@ -180,9 +180,9 @@ def state(folder: Path) -> "dict[str, Tensor]":
     return load_file(folder / "model.safetensors")
 
 
-def change(base: Path, *folders: Path, weight: float = 1.0, mix: Mix | None = None) -> "dict[str, Tensor]":
+def change(base: Path, *folders: Path, weight: float = 1.0, combination: Combination | None = None) -> "dict[str, Tensor]":
     """What the merged model has on its base, by the name of the weights."""
-    model, _ = load_merged([read_adapter(str(folder)) for folder in folders], str(base), weight, mix)
+    model, _ = load_merged([read_adapter(str(folder)) for folder in folders], str(base), weight, combination)
     return {name: tensor - state(base)[name] for name, tensor in model.state_dict().items()}
 
 
@@ -210,7 +210,7 @@ def test_weight_0_gives_the_base_exactly(adapters: dict[str, Path], tiny_llama: 
     assert torch.equal(one, other)
 
 
-def test_weight_1_is_what_a_merge_without_a_weight_gives(merged: Path, run: Run, tmp_path: Path) -> None:
+def test_weight_1_is_what_a_merge_without_a_weight_gives(merged: Path, run: TrainingRun, tmp_path: Path) -> None:
     main(["--adapter", str(run.folder), "--weight", "1", "--out", str(tmp_path / "model")])
 
     assert (tmp_path / "model" / "model.safetensors").read_bytes() == (merged / "model.safetensors").read_bytes()
@@ -266,7 +266,7 @@ def test_the_methods_are_those_of_peft() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_gives_a_model(method: str, adapters: dict[str, Path], tiny_llama: Path) -> None:
     density = None if method in ("cat", "svd", "linear") else 0.5
-    made = change(tiny_llama, adapters["first"], adapters["second"], mix=Mix((0.7, 0.3), method, density))
+    made = change(tiny_llama, adapters["first"], adapters["second"], combination=Combination((0.7, 0.3), method, density))
     assert all(bool(tensor.isfinite().all()) for tensor in made.values())
     assert max(float(tensor.abs().max()) for tensor in made.values()) > 0.01
 
@@ -282,13 +282,13 @@ def test_cat_is_the_weighted_sum_of_the_changes(
     """Whatever their ranks, target modules and scales, and in any order."""
     folders = [adapters[name] for name in names[:3]]
     apart = [(weight, change(tiny_llama, folder)) for weight, folder in zip(weights, folders, strict=True)]
-    assert distance(change(tiny_llama, *folders, mix=Mix(weights)), weighted_sum(*apart)) < NOISE
+    assert distance(change(tiny_llama, *folders, combination=Combination(weights)), weighted_sum(*apart)) < NOISE
 
 
 @pytest.mark.parametrize("method", ["cat", "svd"])
 @pytest.mark.parametrize("name", ["first", "rslora"])
 def test_two_equal_adapters_at_a_half_each_are_one(name: str, method: str, adapters: dict[str, Path], tiny_llama: Path) -> None:
-    both = change(tiny_llama, adapters[name], adapters[name], mix=Mix((0.5, 0.5), method))
+    both = change(tiny_llama, adapters[name], adapters[name], combination=Combination((0.5, 0.5), method))
     assert distance(both, change(tiny_llama, adapters[name])) < NOISE
 
 
@@ -296,7 +296,7 @@ def test_svd_is_the_nearest_change_of_the_largest_rank(adapters: dict[str, Path]
     import torch
 
     parts = [(weight, change(tiny_llama, adapters[name])) for weight, name in ((0.7, "first"), (0.3, "second"))]
-    made = change(tiny_llama, adapters["first"], adapters["second"], mix=Mix((0.7, 0.3), "svd"))
+    made = change(tiny_llama, adapters["first"], adapters["second"], combination=Combination((0.7, 0.3), "svd"))
     name = "model.layers.0.self_attn.q_proj.weight"
     left, values, right = torch.linalg.svd(weighted_sum(*parts)[name])
     assert torch.allclose(made[name], left[:, :4] @ values[:4].diag() @ right[:4], atol=NOISE)
@@ -307,7 +307,7 @@ def test_linear_sums_the_two_matrices_apart(adapters: dict[str, Path], tiny_llam
     """As --help says: the products of one adapter's A with another's B make it no weighted sum of the changes."""
     from safetensors.torch import load_file
 
-    made = change(tiny_llama, adapters["first"], adapters["second"], mix=Mix((0.7, 0.3), "linear"))
+    made = change(tiny_llama, adapters["first"], adapters["second"], combination=Combination((0.7, 0.3), "linear"))
     layer = "model.layers.1.mlp.up_proj"
     sums = []
     for side in ("A", "B"):
@@ -319,12 +319,12 @@ def test_linear_sums_the_two_matrices_apart(adapters: dict[str, Path], tiny_llam
         sums.append((0.7 * scale) ** 0.5 * parts[0] + (0.3 * scale) ** 0.5 * parts[1])
     assert float((made[f"{layer}.weight"] - sums[1] @ sums[0]).abs().max()) < NOISE
 
-    twice = change(tiny_llama, adapters["first"], adapters["first"], mix=Mix((0.5, 0.5), "linear"))
+    twice = change(tiny_llama, adapters["first"], adapters["first"], combination=Combination((0.5, 0.5), "linear"))
     assert distance(twice, weighted_sum((2, change(tiny_llama, adapters["first"])))) < NOISE
 
 
 def test_ties_averages_so_that_equal_adapters_take_weights_of_1(adapters: dict[str, Path], tiny_llama: Path) -> None:
-    made = change(tiny_llama, adapters["first"], adapters["first"], mix=Mix((1, 1), "ties", density=1))
+    made = change(tiny_llama, adapters["first"], adapters["first"], combination=Combination((1, 1), "ties", density=1))
     assert distance(made, change(tiny_llama, adapters["first"])) < NOISE
 
 
@@ -332,8 +332,8 @@ def test_dare_draws_by_the_seed_and_leaves_others_draws_alone(adapters: dict[str
     import torch
 
     def made(seed: int) -> "dict[str, Tensor]":
-        mix = Mix((0.5, 0.5), "dare_linear", 0.5, seed)
-        return change(tiny_llama, adapters["first"], adapters["second"], mix=mix)
+        combination = Combination((0.5, 0.5), "dare_linear", 0.5, seed)
+        return change(tiny_llama, adapters["first"], adapters["second"], combination=combination)
 
     torch.manual_seed(7)
     first = made(1)
@@ -344,8 +344,10 @@ def test_dare_draws_by_the_seed_and_leaves_others_draws_alone(adapters: dict[str
 
 def test_a_weight_scales_a_combination_too(adapters: dict[str, Path], tiny_llama: Path) -> None:
     both = [adapters["first"], adapters["wide"]]
-    whole = change(tiny_llama, *both, mix=Mix((0.7, 0.3)))
-    assert distance(change(tiny_llama, *both, weight=0.5, mix=Mix((0.7, 0.3))), weighted_sum((0.5, whole))) < NOISE
+    whole = change(tiny_llama, *both, combination=Combination((0.7, 0.3)))
+    assert (
+        distance(change(tiny_llama, *both, weight=0.5, combination=Combination((0.7, 0.3))), weighted_sum((0.5, whole))) < NOISE
+    )
 
 
 def test_weights_are_equal_ones_by_default(adapters: dict[str, Path], tiny_llama: Path, tmp_path: Path) -> None:
@@ -355,7 +357,7 @@ def test_weights_are_equal_ones_by_default(adapters: dict[str, Path], tiny_llama
     assert (tmp_path / "default/model.safetensors").read_bytes() == (tmp_path / "told/model.safetensors").read_bytes()
 
 
-def test_adapters_on_the_hub_are_combined_at_their_revisions(run: Run, hub: Hub, tmp_path: Path) -> None:
+def test_adapters_on_the_hub_are_combined_at_their_revisions(run: TrainingRun, hub: Hub, tmp_path: Path) -> None:
     head = hub.head(run.repo_id)
     words = ["--adapter", f"{run.repo_id}@main", "--adapter", f"{run.repo_id}@{head}", "--out", str(tmp_path / "model")]
     done = subprocess.run(
@@ -402,7 +404,7 @@ def test_the_folder_says_what_was_merged_and_no_path(adapters: dict[str, Path], 
     import hashlib
 
     both = [read_adapter(str(adapters[name])) for name in ("first", "wide")]
-    merge_adapters(both, tmp_path / "model", weight=0.9, mix=Mix((0.7, 0.3), "dare_linear_svd", 0.5, seed=3))
+    merge_adapters(both, tmp_path / "model", weight=0.9, combination=Combination((0.7, 0.3), "dare_linear_svd", 0.5, seed=3))
 
     told = json.loads((tmp_path / "model" / "merge.json").read_text())
     sums = [
@@ -438,7 +440,11 @@ SEVERAL: dict[str, tuple[list[str], list[str], str]] = {
     "weights that are not finite": (["first", "second"], ["--weights", "nan,1"], "is not a list of numbers"),
     "no density": (["first", "second"], ["--method", "dare_ties"], "needs --density"),
     "density for nothing": (["first", "second"], ["--density", "0.5"], "--method cat takes no --density"),
-    "a density of nothing": (["first", "second"], ["--method", "ties", "--density", "0"], "is no share of entries"),
+    "a density of nothing": (
+        ["first", "second"],
+        ["--method", "ties", "--density", "0"],
+        "--density must be above 0 and at most 1, not 0.0",
+    ),
     "one revision for two": (["first", "second"], ["--revision", "main"], "write org/name@revision for each"),
     "DoRA": (["first", "dora"], [], "trained with use_dora, which PEFT cannot combine"),
     "a whole layer": (["whole head", "first"], [], "trained with modules_to_save, which PEFT cannot combine"),

@@ -358,8 +358,9 @@ def test_the_content_key_changes_with_the_rows_and_their_order_and_with_nothing_
 
 
 def test_the_fingerprint_is_the_one_of_the_config_or_none(shop_rows: Path, tmp_path: Path) -> None:
-    assert dataset_fingerprint(str(shop_rows), None, None) == "all of them"
-    assert dataset_fingerprint(str(shop_rows), "also_buy", None) == "also_buy"
+    configs = json.loads((shop_rows / "manifest.json").read_text())["configs"]
+    for config, name in ((None, "default"), ("also_buy", "also_buy")):
+        assert dataset_fingerprint(str(shop_rows), config, None) == configs[name]["fingerprint"]
     assert dataset_fingerprint(str(shop_rows), "chess", None) is None
     assert dataset_fingerprint(str(tmp_path), None, None) is None
     (tmp_path / "manifest.json").write_text("[]")

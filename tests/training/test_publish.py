@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from common.errors import UserError
 from tests.hub import Finished, Hub, run_main
-from tests.training.conftest import Run
+from tests.training.conftest import TrainingRun
 from training.publish import adapter_files, base_on_hub, main
 
 pytestmark = pytest.mark.usefixtures("hub_client")
@@ -31,13 +31,13 @@ def upload(repo_id: str, path: str, text: str) -> None:
 
 
 @pytest.fixture
-def adapter(run: Run, tmp_path: Path) -> Path:
+def adapter(run: TrainingRun, tmp_path: Path) -> Path:
     """What a real training left, to be changed."""
     return Path(shutil.copytree(run.folder, tmp_path / "adapter"))
 
 
 @pytest.fixture(scope="module")
-def published(run: Run, hub_client: Hub, tiny_llama: Path) -> str:
+def published(run: TrainingRun, hub_client: Hub, tiny_llama: Path) -> str:
     HfApi().create_repo(BASE)
     HfApi().upload_folder(repo_id=BASE, folder_path=tiny_llama)
     done = publish(run.folder, "org/published", "--dataset", "org/rows")
@@ -45,7 +45,7 @@ def published(run: Run, hub_client: Hub, tiny_llama: Path) -> str:
     return "org/published"
 
 
-def test_what_others_need_goes_up_in_one_commit_and_the_rest_stays(hub: Hub, published: str, run: Run) -> None:
+def test_what_others_need_goes_up_in_one_commit_and_the_rest_stays(hub: Hub, published: str, run: TrainingRun) -> None:
     assert hub.commits(published) == ["Adapter"]
     files = hub.files(published)
     assert set(files) == {
@@ -57,7 +57,7 @@ def test_what_others_need_goes_up_in_one_commit_and_the_rest_stays(hub: Hub, pub
     assert all(files[name] == (run.folder / name).read_bytes() for name in same)
 
 
-def test_ids_of_the_hub_stand_in_place_of_folders_and_all_else_is_as_it_was(hub: Hub, published: str, run: Run) -> None:
+def test_ids_of_the_hub_stand_in_place_of_folders_and_all_else_is_as_it_was(hub: Hub, published: str, run: TrainingRun) -> None:
     files = hub.files(published)
     for name, told in {
         "adapter_config.json": {"base_model_name_or_path": BASE},
@@ -71,7 +71,9 @@ def test_ids_of_the_hub_stand_in_place_of_folders_and_all_else_is_as_it_was(hub:
     assert b"datasets: org/rows\n" in files["README.md"]
 
 
-def test_it_loads_by_its_name_alone_and_answers_as_it_did_here(hub: Hub, published: str, run: Run, tiny_llama: Path) -> None:
+def test_it_loads_by_its_name_alone_and_answers_as_it_did_here(
+    hub: Hub, published: str, run: TrainingRun, tiny_llama: Path
+) -> None:
     code = """
 import json, sys, torch
 from peft import AutoPeftModelForCausalLM, PeftModel
@@ -129,7 +131,7 @@ def test_new_weights_take_card_and_scores_of_the_former_ones_away(hub: Hub, adap
     assert hub.commits("org/published-anew")[0] == "Adapter"
 
 
-def test_a_dry_run_lists_the_files(hub: Hub, run: Run) -> None:
+def test_a_dry_run_lists_the_files(hub: Hub, run: TrainingRun) -> None:
     before = len(hub.requests)
     done = publish(run.folder, "org/published-dry", "--dry-run")
     assert re.search(r"would upload 9 files, .*, to .*/org/published-dry", done.stdout)

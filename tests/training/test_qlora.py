@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.training.conftest import ROOT
-from training import sft
+from tests.training.trainers import prepare_trainer
 
 RECIPE = ROOT / "training" / "recipes" / "llama-3-8b-qlora.yaml"
 STEPS = 12
@@ -47,13 +47,12 @@ class Trained:
 
 
 @pytest.fixture(scope="module")
-def trained(tiny_llama: Path, shop_rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def trained(launch: list[str], tiny_llama: Path, shop_rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     home = tmp_path_factory.mktemp("qlora")
     folder = home / "adapter"
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--quiet"]
-    launch += ["--config_file", "training/accelerate/cpu.yaml", "training/sft.py"]
+    command = [*launch, "--config_file", "training/accelerate/cpu.yaml", "training/sft.py"]
     done = subprocess.run(
-        [*launch, *options(tiny_llama, shop_rows, folder)], cwd=ROOT, capture_output=True, text=True, check=False
+        [*command, *options(tiny_llama, shop_rows, folder)], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     log = [json.loads(line) for line in (folder / "training_log.jsonl").read_text().splitlines()]
@@ -68,9 +67,7 @@ def make_trainer(base: Path, rows: Path, home: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(trl_utils, "_use_triton", trl_utils._use_triton)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", home / "cache")
-    script, args, model, data = sft.parse_arguments([*options(base, rows, home / "out"), *more])
-    train, validation, _ = sft.choose_rows(script, args, data)
-    return sft.make_trainer(args, model, sft.load_tokenizer(model, args), train, validation, data)
+    return prepare_trainer([*options(base, rows, home / "out"), *more])
 
 
 def test_gradients_are_the_same_after_an_evaluation(
@@ -116,7 +113,7 @@ def test_the_base_is_in_4_bits_and_only_the_adapter_is_trained(
     trained = {name: parameter.dtype for name, parameter in base.named_parameters() if parameter.requires_grad}
     assert len(trained) == 2 * 2 * 7
     assert all("lora_" in name for name in trained)
-    assert set(trained.values()) == {torch.bfloat16}, "as TRL has it on a quantised base, and as memory.py counts"
+    assert set(trained.values()) == {torch.bfloat16}, "as TRL has it on a quantised base"
 
 
 def test_the_loss_falls(trained: Trained) -> None:
@@ -159,10 +156,11 @@ def test_the_adapter_merges_into_the_16_bit_base(trained: Trained, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("storage", "shared"), [("bfloat16", True), ("uint8", False)])
-def test_fsdp2_shards_a_4_bit_base_only_if_it_is_stored_in_a_float_type(tiny_llama: Path, storage: str, shared: bool) -> None:
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+def test_fsdp2_shards_a_4_bit_base_only_if_it_is_stored_in_a_float_type(
+    torchrun: list[str], tiny_llama: Path, storage: str, shared: bool
+) -> None:
     words = ["tests/training/sharded_step.py", str(tiny_llama), storage]
-    done = subprocess.run([*launch, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([*torchrun, *words], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["gradients"] == 2 * 2 * 7

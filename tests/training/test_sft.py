@@ -14,8 +14,10 @@ import pytest
 
 from common.errors import UserError
 from tests.hub import Hub
-from tests.training.conftest import COMPLETIONS, RECIPE, ROOT, ROWS, Run, make_row
+from tests.training.conftest import COMPLETIONS, RECIPE, ROOT, ROWS, TrainingRun, make_row
+from tests.training.trainers import prepare_trainer
 from training import sft
+from training.arguments import parse_arguments
 from training.mixture import load_rows, split_validation
 
 SUMMARY_KEYS = {
@@ -39,6 +41,7 @@ SUMMARY_KEYS = {
     "seed",
     "learning_rate",
     "rows_per_step",
+    "plan",
     "max_length",
     "processes",
     "resumed_from_step",
@@ -72,9 +75,7 @@ def prepare(tiny_llama: Path, shop_rows: Path, tmp_path: Path, monkeypatch: pyte
         options = {"model_name_or_path": tiny_llama, "dataset_name": shop_rows, "output_dir": tmp_path, "bf16": "false"}
         options |= {"dtype": "float32", "validation_samples": 5, "report_to": "none"} | more
         argv = ["--config", str(RECIPE), *(word for key, value in options.items() for word in (f"--{key}", str(value)))]
-        script, args, model, data = sft.parse_arguments(argv)
-        train, validation, _ = sft.choose_rows(script, args, data)
-        return sft.make_trainer(args, model, sft.load_tokenizer(model, args), train, validation, data)
+        return prepare_trainer(argv)
 
     return make
 
@@ -101,7 +102,7 @@ COLUMNS = ("input_ids", "labels", "attention_mask")
 
 
 @dataclass(frozen=True)
-class Ended:
+class CommandResult:
     """How a command ended: its exit code, the sentence that it ended with (empty if there is none), and all it printed."""
 
     code: int
@@ -109,7 +110,7 @@ class Ended:
     printed: str
 
 
-Call = Callable[..., Ended]
+Call = Callable[..., CommandResult]
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
     monkeypatch.setattr(trl_utils, "_use_triton", trl_utils._use_triton)
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # else main sets it for good
 
-    def run_main(*argv: object) -> Ended:
+    def run_main(*argv: object) -> CommandResult:
         monkeypatch.setattr(sys, "argv", ["sft.py", "--report_to", "none", "--cpu_threads", "1", *map(str, argv)])
         capsys.readouterr()
         code = 0
@@ -132,12 +133,12 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
         sentences = [line for line in re.split(r"[\r\n]", errors) if line.startswith("error: ")]
         assert len(sentences) == (1 if code else 0), errors
         assert "Traceback" not in errors
-        return Ended(code, "".join(sentences), printed + errors)
+        return CommandResult(code, "".join(sentences), printed + errors)
 
     return run_main
 
 
-def test_a_run_writes_a_changed_adapter_and_no_pickles(run: Run) -> None:
+def test_a_run_writes_a_changed_adapter_and_no_pickles(run: TrainingRun) -> None:
     from safetensors.torch import load_file
 
     weights = load_file(run.folder / "adapter_model.safetensors")
@@ -149,18 +150,19 @@ def test_a_run_writes_a_changed_adapter_and_no_pickles(run: Run) -> None:
     assert ".saving" not in names
 
 
-def test_a_run_leaves_the_base_as_it_was(run: Run, tiny_llama: Path, tmp_path: Path) -> None:
+def test_a_run_leaves_the_base_as_it_was(run: TrainingRun, tiny_llama: Path, tmp_path: Path) -> None:
     from tests.tiny_llama import build_tiny_llama
 
     again = build_tiny_llama(tmp_path / "model")
     assert (again / "model.safetensors").read_bytes() == (tiny_llama / "model.safetensors").read_bytes()
 
 
-def test_the_summary_says_what_was_done(run: Run, tiny_llama: Path) -> None:
+def test_the_summary_says_what_was_done(run: TrainingRun, tiny_llama: Path, shop_rows: Path) -> None:
     summary = json.loads((run.folder / "training_summary.json").read_text())
     assert set(summary) >= SUMMARY_KEYS
     assert summary["base_model"] == str(tiny_llama)
-    assert summary["dataset_fingerprint"] == "all of them"
+    configs = json.loads((shop_rows / "manifest.json").read_text())["configs"]
+    assert summary["dataset_fingerprint"] == configs["default"]["fingerprint"]
     assert summary["steps"] == 2
     assert summary["train_rows"] + summary["validation_rows"] == ROWS * len(COMPLETIONS)
     assert summary["validation_rows"] == 4, "groups of two rows stay whole, so of five at most four are held out"
@@ -171,13 +173,13 @@ def test_the_summary_says_what_was_done(run: Run, tiny_llama: Path) -> None:
     assert summary["lora"]["r"] == 16
 
 
-def test_a_run_shows_the_composition_the_loss_and_the_result(run: Run) -> None:
+def test_a_run_shows_the_composition_the_loss_and_the_result(run: TrainingRun) -> None:
     assert all(task in run.printed.partition("An epoch")[2] for task in COMPLETIONS)
     assert "loss=" in run.printed
     assert "validation loss" in run.printed
 
 
-def test_the_log_holds_every_step_and_the_validation(run: Run) -> None:
+def test_the_log_holds_every_step_and_the_validation(run: TrainingRun) -> None:
     logs = [json.loads(line) for line in (run.folder / "training_log.jsonl").read_text().splitlines()]
     assert [log["step"] for log in logs if "loss" in log] == [1, 2]
     assert all(log["loss"] > 0 and log["grad_norm"] > 0 for log in logs if "loss" in log)
@@ -185,7 +187,7 @@ def test_the_log_holds_every_step_and_the_validation(run: Run) -> None:
     assert [log["eval_loss"] for log in logs if "eval_loss" in log] == [summary["validation_loss"]]
 
 
-def test_a_run_keeps_its_last_checkpoint_whole(run: Run) -> None:
+def test_a_run_keeps_its_last_checkpoint_whole(run: TrainingRun) -> None:
     from training.checkpoints import checkpoints, read_mark
 
     assert checkpoints(run.folder) == [run.folder / "checkpoint-2"]
@@ -194,13 +196,13 @@ def test_a_run_keeps_its_last_checkpoint_whole(run: Run) -> None:
     assert mark["run"].keys() == {"rows", "seed", "tokens per batch", "sorted options", "batches a step"}
 
 
-def test_a_run_is_pushed_while_it_goes_on_one_commit_a_checkpoint(run: Run, hub: Hub) -> None:
+def test_a_run_is_pushed_while_it_goes_on_one_commit_a_checkpoint(run: TrainingRun, hub: Hub) -> None:
     newest, *steps, oldest = hub.commits(run.repo_id)
     assert (newest, oldest) == ("Adapter", "Card")
     assert steps in (["Step 2", "Step 1"], ["Step 1"]), "a checkpoint is skipped while the push of another is under way"
 
 
-def test_a_pushed_run_has_its_interim_card_and_log_and_no_checkpoint(run: Run, hub: Hub, tiny_llama: Path) -> None:
+def test_a_pushed_run_has_its_interim_card_and_log_and_no_checkpoint(run: TrainingRun, hub: Hub, tiny_llama: Path) -> None:
     files = hub.files(run.repo_id)
     assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "training_summary.json"} <= set(files)
     assert files["training_log.jsonl"] == (run.folder / "training_log.jsonl").read_bytes()
@@ -211,7 +213,7 @@ def test_a_pushed_run_has_its_interim_card_and_log_and_no_checkpoint(run: Run, h
     assert not (run.folder / "README.md").exists()
 
 
-def test_a_pushed_adapter_loads_in_a_fresh_process(run: Run, hub: Hub, tiny_llama: Path) -> None:
+def test_a_pushed_adapter_loads_in_a_fresh_process(run: TrainingRun, hub: Hub, tiny_llama: Path) -> None:
     code = (
         "import sys, torch; from peft import PeftModel; from transformers import AutoModelForCausalLM, AutoTokenizer\n"
         "base = AutoModelForCausalLM.from_pretrained(sys.argv[1]); ids = torch.arange(9)[None]\n"
@@ -227,7 +229,7 @@ def test_a_pushed_adapter_loads_in_a_fresh_process(run: Run, hub: Hub, tiny_llam
     assert end == "<|im_end|>"
 
 
-def test_a_run_goes_on_from_its_last_checkpoint(run: Run, tiny_llama: Path, shop_rows: Path, call: Call) -> None:
+def test_a_run_goes_on_from_its_last_checkpoint(run: TrainingRun, tiny_llama: Path, shop_rows: Path, call: Call) -> None:
     checkpoint = run.folder / "checkpoint-2"
     options = ["--config", RECIPE, "--model_name_or_path", tiny_llama, "--dataset_name", shop_rows]
     options += ["--validation_samples", "5", "--resume_from_checkpoint", checkpoint]
@@ -246,7 +248,7 @@ def test_supervised_tokens_are_the_completion_and_the_end_of_turn(prepared: Any)
     tokenizer, dataset = prepared.processing_class, prepared.train_dataset
     expected = {completion + "<|im_end|>" for _, _, completion in COMPLETIONS.values()}
     rows = [row for index in range(len(dataset)) for row in rows_of(prepared.data_collator([dataset[index]]))]
-    assert len(rows) == prepared.rows == ROWS * len(COMPLETIONS) - 4
+    assert len(rows) == prepared.epoch_rows == ROWS * len(COMPLETIONS) - 4
     assert {tokenizer.decode(ids[labels != -100]) for ids, labels in rows} == expected
     assert all(labels[-1] == tokenizer.eos_token_id for _, labels in rows)
     assert all(row["labels"][-1] == tokenizer.eos_token_id for row in prepared.eval_dataset)
@@ -255,7 +257,7 @@ def test_supervised_tokens_are_the_completion_and_the_end_of_turn(prepared: Any)
 def test_an_epoch_has_every_row_once(prepared: Any) -> None:
     rows = [row for batch in prepared.get_train_dataloader() for row in rows_of(batch)]
     texts = [prepared.processing_class.decode(ids) for ids, _ in rows]
-    assert len(texts) == len(set(texts)) == prepared.rows
+    assert len(texts) == len(set(texts)) == prepared.epoch_rows
 
 
 def test_rows_without_padding_stay_within_the_budget(prepare: Prepare) -> None:
@@ -263,7 +265,7 @@ def test_rows_without_padding_stay_within_the_budget(prepare: Prepare) -> None:
     batches = list(trainer.get_train_dataloader())
     assert all(batch["input_ids"].shape[0] == 1 and batch["input_ids"].shape[1] <= 300 for batch in batches)
     assert all("attention_mask" not in batch for batch in batches)
-    assert trainer.rows_per_step == pytest.approx(trainer.rows / len(batches) * trainer.args.gradient_accumulation_steps)
+    assert trainer.rows_per_step == pytest.approx(trainer.epoch_rows / len(batches) * trainer.args.gradient_accumulation_steps)
 
 
 def test_a_prefix_that_rows_share_changes_neither_losses_nor_weights_nor_the_count_of_tokens(
@@ -279,7 +281,7 @@ def test_a_prefix_that_rows_share_changes_neither_losses_nor_weights_nor_the_cou
         return trainer, losses, weights, trainer.tokens_seen
 
     _, losses, weights, tokens = trained()
-    monkeypatch.setattr("training.batches.LEAST_SHARED", 1)
+    monkeypatch.setattr("training.batches.MIN_SHARED_PREFIX", 1)
     trainer, *again = trained()
     assert all(batch["shared_prefix"] > 0 for batch in trainer.get_train_dataloader())
     assert again[0] == pytest.approx(losses, rel=1e-4)
@@ -326,16 +328,16 @@ def test_options_are_sorted_in_the_first_part_of_the_first_epoch_only(prepare: P
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--sorted_options", "1.5"), "sorted_options takes a share from 0 to 1, not 1.5"),
+        (("--sorted_options", "1.5"), "sorted_options must be between 0 and 1, not 1.5"),
         (
             ("--sorted_options", "0.3", "--tokens_per_batch", "0"),
-            "sorted_options needs batches by tokens; give --tokens_per_batch",
+            "sorted_options needs packing by tokens; give --tokens_per_batch",
         ),
     ],
 )
 def test_a_share_of_sorted_options_that_cannot_be_is_refused(options: tuple[str, ...], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        sft.parse_arguments(["--config", str(RECIPE), "--output_dir", "out", *options])
+        parse_arguments(["--config", str(RECIPE), "--output_dir", "out", *options])
 
 
 def test_validation_has_the_same_loss_with_and_without_padding(prepare: Prepare) -> None:
@@ -354,7 +356,7 @@ def test_rows_that_are_too_long_are_left_out_whole(prepare: Prepare, options: di
     trainer = prepare(max_length=limit, **options)
     kept = {text for text, length in lengths.items() if length <= limit}
     assert texts(trainer).keys() == kept
-    assert 0 < trainer.rows == len(kept) < len(lengths)
+    assert 0 < trainer.epoch_rows == len(kept) < len(lengths)
     assert all(len(row["input_ids"]) <= limit for row in trainer.eval_dataset)
 
 
@@ -516,11 +518,11 @@ MISTAKES: dict[str, Case] = {
         lambda base, rows, tmp: ["--model_name_or_path", base, "--dataset_name", rows, "--resume_from_checkpoint", "last"],
         "there is no whole checkpoint to resume from in",
     ),
-    "mixture that is none": (
+    "negative weight": (
         lambda base, rows, tmp: ["--model_name_or_path", base, "--dataset_name", rows, "--task_weights", "also_buy=-1"],
         "--task_weights takes proportional, uniform, temperature=2 or task=weight,task=weight",
     ),
-    "number of rows that is none": (
+    "number of rows in words": (
         lambda base, rows, tmp: ["--model_name_or_path", base, "--dataset_name", rows, "--validation_samples", "ten"],
         "--validation_samples takes a number of rows such as 500 or 10k, not 'ten'",
     ),
@@ -530,7 +532,7 @@ MISTAKES: dict[str, Case] = {
     ),
     "packed batches by tokens": (
         lambda base, rows, tmp: ["--model_name_or_path", base, "--dataset_name", rows, "--packing", "true"],
-        "tokens_per_batch and packing are two ways to the same end",
+        "tokens_per_batch and packing are two ways to pack rows; leave packing out",
     ),
     "every row too long": (
         lambda base, rows, tmp: ["--model_name_or_path", base, "--dataset_name", rows, "--max_length", "4"],

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from common import chat
+from common import retry
 from common.errors import UserError
 from dataset_builders.labelling.endpoint import IN_A_ROW, Endpoint, ask_all
 from dataset_builders.labelling.reply_store import FILE, Replies
@@ -52,7 +52,7 @@ def server() -> Iterator[ChatServer]:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits of milliseconds before a retry."""
-    monkeypatch.setattr(chat, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.001)
 
 
 def asks(count: int, **fields: Any) -> list[Ask]:
@@ -169,7 +169,7 @@ def test_a_busy_server_is_left_alone_by_all_for_as_long_as_it_says(server: ChatS
 def test_busy_is_no_failure_while_others_are_answered(
     server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chat, "FIRST_WAIT", 0.1)
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.1)
     asked = asks(200)
     server.faults[prompt(asked[0])] = [Status(429)] * 4
     server.seconds = 0.01

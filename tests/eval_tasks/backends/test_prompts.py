@@ -23,7 +23,7 @@ def test_a_text_without_an_equals_sign_is_the_models_name() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("model_name=a,batch=8", "'batch' is unknown; known are model_name"),
+        ("model_name=a,batch=8", "unknown model option 'batch'; use one of model_name"),
         ("model_name=a,adapter=", "adapter has no value"),
         ("adapter=b", "no model is named"),
         ("", "no model is named"),
@@ -37,13 +37,13 @@ def test_options_that_cannot_be_meant_are_told(text: str, said: str) -> None:
 def test_a_switch_is_true_or_false() -> None:
     assert bool_option({"constrained": "True"}, "constrained") is True
     assert bool_option({"constrained": "false"}, "constrained") is False
-    with pytest.raises(UserError, match="is true or false, not 'yes'"):
+    with pytest.raises(UserError, match="must be true or false, not 'yes'"):
         bool_option({"constrained": "yes"}, "constrained")
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "many", ""])
 def test_a_number_is_whole_and_large_enough(value: str) -> None:
-    with pytest.raises(UserError, match="whole number from 1 on"):
+    with pytest.raises(UserError, match="whole number of at least 1"):
         int_option({"max_length": value}, "max_length")
 
 

@@ -189,7 +189,6 @@ def opened(browser: Any, report_page: Path) -> Iterator[Opened]:
     found.page.close()
 
 
-@pytest.mark.browser
 def test_rows_are_filtered_by_what_became_of_them(opened: Opened) -> None:
     opened.page.select_option("select[name=task]", "shop:answerability")
     counts = {}
@@ -214,7 +213,6 @@ def test_rows_are_filtered_by_what_became_of_them(opened: Opened) -> None:
     assert opened.text(".case:first-child .answer.m0 .tag") == "unreadable"
 
 
-@pytest.mark.browser
 def test_other_models_can_be_compared(opened: Opened) -> None:
     opened.page.select_option("select[name=task]", "shop:answerability")
     opened.page.select_option("select[name=first]", label="tuned")
@@ -225,7 +223,6 @@ def test_other_models_can_be_compared(opened: Opened) -> None:
     assert opened.page.locator(".case:first-child .answer .name").all_inner_texts() == ["tuned", "random", "base"]
 
 
-@pytest.mark.browser
 def test_a_search_finds_prompts_and_answers_and_marks_what_it_found(opened: Opened) -> None:
     opened.choose("all")
     opened.page.fill("input[name=text]", "QUESTION 17")
@@ -236,7 +233,6 @@ def test_a_search_finds_prompts_and_answers_and_marks_what_it_found(opened: Open
     opened.wait_for("#found", "No rows.")
 
 
-@pytest.mark.browser
 def test_pages_are_turned_with_the_keyboard(opened: Opened) -> None:
     opened.choose("better")
     assert opened.text("#page") == "1 of 4"
@@ -250,7 +246,6 @@ def test_pages_are_turned_with_the_keyboard(opened: Opened) -> None:
     opened.wait_for("#found", "Rows 1 to 3 of 3")
 
 
-@pytest.mark.browser
 def test_a_task_in_the_table_leads_to_its_rows(opened: Opened) -> None:
     opened.page.click("table a >> text=Can the reviews answer it?")
     opened.wait_for("#count-all", "30")
@@ -258,7 +253,6 @@ def test_a_task_in_the_table_leads_to_its_rows(opened: Opened) -> None:
     assert opened.page.input_value("select[name=task]") == "shop:answerability"
 
 
-@pytest.mark.browser
 def test_hostile_text_is_shown_as_text(opened: Opened) -> None:
     opened.page.select_option("select[name=task]", "shop:query_generation")
     opened.choose("all")
@@ -273,7 +267,6 @@ def test_hostile_text_is_shown_as_text(opened: Opened) -> None:
     assert opened.page.locator("#list img, #list script, #list b:not(.read), #list a").count() == 0
 
 
-@pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_fits_a_phone(scheme: str, browser: Any, report_page: Path, screenshots: Path) -> None:
     found = open_page(browser, report_page, viewport={"width": 360, "height": 800}, color_scheme=scheme)
@@ -290,7 +283,6 @@ def brightness(colour: str) -> int:
     return sum(map(int, re.findall(r"\d+", colour)[:3]))
 
 
-@pytest.mark.browser
 @pytest.mark.parametrize("count", [1, 2, 8])
 def test_one_model_and_many_have_their_rows_and_columns(count: int, browser: Any, tmp_path: Path, screenshots: Path) -> None:
     tasks = {"shop:answerability": said(0.0, 1.0, 1.0), "shop:also_buy": said(0.5, 0.0)}

@@ -90,9 +90,9 @@ def test_a_score_that_is_no_number_is_none(tmp_path: Path) -> None:
     ("content", "sentence"),
     [
         (None, "no such file or folder"),
-        ("{", "is no results file of lighteval"),
-        ("[]", "is no results file of lighteval"),
-        ('{"results": 1}', "is no results file of lighteval"),
+        ("{", "is not a results file of lighteval"),
+        ("[]", "is not a results file of lighteval"),
+        ('{"results": 1}', "is not a results file of lighteval"),
         ('{"results": {"gsm8k|0": {"em": 1}}}', "has no score of a task of shop"),
         (
             '{"results": {"shop:also_buy|0": {"hit_rate": 1}, "shop:also_buy|2": {"hit_rate": 1}}}',

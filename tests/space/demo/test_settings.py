@@ -2,8 +2,8 @@
 
 import pytest
 
-from space.demo.endpoint_backend import EndpointBackend, EndpointSettings
 from space.demo.local_backend import LocalBackend
+from space.demo.remote_backend import EndpointSettings, RemoteBackend
 from space.demo.settings import SettingsError, SpaceSettings, make_backend, read_endpoint_settings
 
 SETTINGS = SpaceSettings("no/base", "no/adapter")
@@ -20,7 +20,7 @@ def test_by_default_the_model_is_loaded_here(environ: dict[str, str], monkeypatc
 
 def test_an_endpoint_has_the_names_that_the_models_have_there() -> None:
     backend = make_backend(SETTINGS, {"BACKEND": "endpoint", **ADDRESS, "ENDPOINT_TUNED_MODEL": "shop"})
-    assert isinstance(backend, EndpointBackend)
+    assert isinstance(backend, RemoteBackend)
     assert backend.names == {"base": "base", "tuned": "shop"}
 
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from space.demo import endpoint_backend
+from space.demo import remote_backend
 from space.demo.backend import AnswerRequest, BackendBusy, BackendError, ModelAnswer
-from space.demo.endpoint_backend import EndpointBackend, EndpointSettings, label_probabilities
+from space.demo.remote_backend import EndpointSettings, RemoteBackend, label_probabilities
 from tests.chat_server import Body, ChatServer, Cut, Fault, Stall, Status, chat_server, pieces
 
 KEY = "loopback-secret"
@@ -29,22 +29,22 @@ def server() -> Iterator[ChatServer]:
 
 
 @pytest.fixture
-def model(server: ChatServer) -> EndpointBackend:
+def model(server: ChatServer) -> RemoteBackend:
     return connected(server)
 
 
-def connected(server: ChatServer) -> EndpointBackend:
-    model = EndpointBackend(EndpointSettings(server.url, {"base": "base", "tuned": "shop"}, KEY))
+def connected(server: ChatServer) -> RemoteBackend:
+    model = RemoteBackend(EndpointSettings(server.url, {"base": "base", "tuned": "shop"}, KEY))
     model.wait(30)
     return model
 
 
-def last(model: EndpointBackend, request: AnswerRequest = ASK, seconds: float = 30) -> dict[str, ModelAnswer]:
+def last(model: RemoteBackend, request: AnswerRequest = ASK, seconds: float = 30) -> dict[str, ModelAnswer]:
     *_, said = model.stream(request, seconds)
     return said
 
 
-def test_both_models_are_asked_for_the_prompt_greedily_with_the_key(model: EndpointBackend, server: ChatServer) -> None:
+def test_both_models_are_asked_for_the_prompt_greedily_with_the_key(model: RemoteBackend, server: ChatServer) -> None:
     said = last(model)
     assert {who: one.text for who, one in said.items()} == {"base": "base says Rate it.", "tuned": "shop says Rate it."}
     assert all(one.seconds is not None and not one.cut for one in said.values())
@@ -56,7 +56,7 @@ def test_both_models_are_asked_for_the_prompt_greedily_with_the_key(model: Endpo
         assert request.body["max_tokens"] == 8
 
 
-def test_both_grow_at_the_same_time(model: EndpointBackend, server: ChatServer) -> None:
+def test_both_grow_at_the_same_time(model: RemoteBackend, server: ChatServer) -> None:
     server.seconds = 0.02
     both = threading.Barrier(2)  # neither begins long before the other
 
@@ -73,13 +73,13 @@ def test_both_grow_at_the_same_time(model: EndpointBackend, server: ChatServer) 
 
 
 def test_without_a_tuned_model_only_the_base_is_asked(server: ChatServer) -> None:
-    model = EndpointBackend(EndpointSettings(server.url, {"base": "base"}))
+    model = RemoteBackend(EndpointSettings(server.url, {"base": "base"}))
     model.wait(30)
     assert list(last(model)) == ["base"]
     assert server.requests[0].authorization == "Bearer none"
 
 
-def test_the_chances_of_labels_come_with_the_first_token(model: EndpointBackend, server: ChatServer) -> None:
+def test_the_chances_of_labels_come_with_the_first_token(model: RemoteBackend, server: ChatServer) -> None:
     server.tops = {"1": math.log(0.6), "2": math.log(0.2), "3": math.log(0.1), "The": math.log(0.1)}
     updates = list(model.stream(ASK, 30))
     first = next(update["tuned"] for update in updates if update["tuned"].text)
@@ -88,7 +88,7 @@ def test_the_chances_of_labels_come_with_the_first_token(model: EndpointBackend,
     assert last(model, AnswerRequest("Rate it.", 8))["tuned"].probabilities is None
 
 
-def test_a_server_that_tells_tokens_is_asked_for_those_of_the_labels(model: EndpointBackend, server: ChatServer) -> None:
+def test_a_server_that_tells_tokens_is_asked_for_those_of_the_labels(model: RemoteBackend, server: ChatServer) -> None:
     server.tokens = {"1": [17], "2": [18], "3": [19, 4]}
     server.tops = {"1": math.log(0.02), "2": math.log(0.01), "3": math.log(0.01), "The": math.log(0.9)}
     for _ in range(2):
@@ -100,7 +100,7 @@ def test_a_server_that_tells_tokens_is_asked_for_those_of_the_labels(model: Endp
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_server_that_is_too_busy_to_tell_tokens_is_asked_for_them_again(
-    model: EndpointBackend, server: ChatServer, status: int
+    model: RemoteBackend, server: ChatServer, status: int
 ) -> None:
     server.tokens = {"1": [17], "2": [18], "3": [19]}
     server.tokens_status = status
@@ -111,7 +111,7 @@ def test_a_server_that_is_too_busy_to_tell_tokens_is_asked_for_them_again(
     assert server.requests[-1].body["logprob_token_ids"] == [17, 18, 19]
 
 
-def test_a_server_that_tells_no_chances_answers_without_them(model: EndpointBackend, server: ChatServer) -> None:
+def test_a_server_that_tells_no_chances_answers_without_them(model: RemoteBackend, server: ChatServer) -> None:
     server.unknown = {"logprobs"}
     for _ in range(2):
         said = last(model)
@@ -178,7 +178,7 @@ def event(data: str) -> Body:
     ids=lambda value: str(value)[:40] if not isinstance(value, type) else None,
 )
 def test_each_trouble_is_a_sentence_without_the_servers_words_and_the_next_answer_comes(
-    model: EndpointBackend, server: ChatServer, capfd: pytest.CaptureFixture[str], fault: Fault, kind: type, sentence: str
+    model: RemoteBackend, server: ChatServer, capfd: pytest.CaptureFixture[str], fault: Fault, kind: type, sentence: str
 ) -> None:
     server.always = fault
     with pytest.raises(BackendError) as error:
@@ -194,13 +194,13 @@ def test_each_trouble_is_a_sentence_without_the_servers_words_and_the_next_answe
     assert last(model)["tuned"].text == "shop says Rate it."
 
 
-def test_an_unknown_model_is_named(model: EndpointBackend, server: ChatServer) -> None:
+def test_an_unknown_model_is_named(model: RemoteBackend, server: ChatServer) -> None:
     server.always = Status(404)
     with pytest.raises(BackendError, match=r"knows no model (base|shop)\. ENDPOINT_BASE_MODEL and"):
         last(model)
 
 
-def test_an_answer_is_cut_where_its_time_ends(model: EndpointBackend, server: ChatServer) -> None:
+def test_an_answer_is_cut_where_its_time_ends(model: RemoteBackend, server: ChatServer) -> None:
     server.seconds = 0.05
     server.answer = lambda body: "word " * 1000
     said = last(model, seconds=2)
@@ -211,7 +211,7 @@ def test_an_answer_is_cut_where_its_time_ends(model: EndpointBackend, server: Ch
         assert one.seconds == 2
 
 
-def test_a_reader_that_goes_closes_its_connections(model: EndpointBackend, server: ChatServer) -> None:
+def test_a_reader_that_goes_closes_its_connections(model: RemoteBackend, server: ChatServer) -> None:
     server.seconds = 0.05
     server.answer = lambda body: "word " * 1000
     gone = model.stream(ASK, 60)
@@ -223,7 +223,7 @@ def test_a_reader_that_goes_closes_its_connections(model: EndpointBackend, serve
     assert server.at_once == 0
 
 
-def test_many_at_once_wait_for_their_turn_and_each_get_their_own_answer(model: EndpointBackend, server: ChatServer) -> None:
+def test_many_at_once_wait_for_their_turn_and_each_get_their_own_answer(model: RemoteBackend, server: ChatServer) -> None:
     server.seconds = 0.005
     requests = [AnswerRequest(f"Rate number {number}.", 8) for number in range(64)]
     with ThreadPoolExecutor(len(requests)) as pool:
@@ -235,7 +235,7 @@ def test_many_at_once_wait_for_their_turn_and_each_get_their_own_answer(model: E
 
 
 def test_a_turn_that_does_not_come_in_time_is_told_as_busy(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(EndpointBackend, "max_concurrency", 1)
+    monkeypatch.setattr(RemoteBackend, "max_concurrency", 1)
     model = connected(server)
     server.seconds = 0.5
     ahead = model.stream(ASK, 30)
@@ -246,10 +246,10 @@ def test_a_turn_that_does_not_come_in_time_is_told_as_busy(server: ChatServer, m
 
 
 def test_a_server_that_is_not_there_is_told_and_found_when_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint_backend, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(remote_backend, "RETRY_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    model = EndpointBackend(EndpointSettings(f"http://127.0.0.1:{port}/v1", {"base": "base", "tuned": "shop"}))
+    model = RemoteBackend(EndpointSettings(f"http://127.0.0.1:{port}/v1", {"base": "base", "tuned": "shop"}))
     assert model.state().kind == "loading"
     sentence = "The endpoint cannot be reached, or the connection broke. Try again in a minute."
     with pytest.raises(BackendError, match=sentence):
@@ -265,7 +265,7 @@ def test_a_server_that_is_not_there_is_told_and_found_when_it_comes(monkeypatch:
 
 def test_a_key_that_is_refused_is_told_before_the_first_request(server: ChatServer) -> None:
     server.always = Status(401)
-    model = EndpointBackend(EndpointSettings(server.url, {"base": "base"}, KEY))
+    model = RemoteBackend(EndpointSettings(server.url, {"base": "base"}, KEY))
     with pytest.raises(BackendError, match="does not let this page in"):
         model.wait(30)
     assert model.state().kind == "failed"

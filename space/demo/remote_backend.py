@@ -50,7 +50,7 @@ class EndpointSettings:
     api_key: str = field(default="", repr=False)
 
 
-class EndpointBackend:
+class RemoteBackend:
     """Runs its requests in one event loop, so that cancelling one closes its connections at once."""
 
     max_concurrency = 16

@@ -1,0 +1,150 @@
+"""The training plan: how a run forms its steps, decided once after parsing and fixed from then on."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from training import attention
+from training.batches import mean_rows_per_batch
+
+if TYPE_CHECKING:
+    from trl import ModelConfig, SFTConfig
+
+    from training.arguments import DataArguments
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What a step is made of, on all processes together. `asked` holds the options as given, `notes` a sentence for each that
+    became another number."""
+
+    world_size: int
+    precision: str
+    attn_implementation: str | None
+    packing: str
+    """`whole rows` into micro-batches of `tokens_per_batch` tokens, TRL's `packing_strategy`, or `none`: rows are padded."""
+    tokens_per_batch: int
+    """Of a micro-batch at most; 0 where its size is a number of rows."""
+    rows_per_batch: int
+    """TRL's per_device_train_batch_size; 1 with tokens_per_batch, as the rows of a micro-batch are one sequence."""
+    gradient_accumulation_steps: int
+    rows_per_step: float
+    """Expected from the rows' lengths, as is `tokens_per_step`."""
+    tokens_per_step: int
+    asked: Mapping[str, int]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def batches_per_step(self) -> int:
+        """Rows or packed sequences that an optimiser step takes from the data loader, on all processes."""
+        return self.rows_per_batch * self.gradient_accumulation_steps * self.world_size
+
+
+def make_plan(
+    args: "SFTConfig", model: "ModelConfig", data: "DataArguments", lengths: Sequence[int], rows: int
+) -> TrainingPlan:
+    """The plan for an epoch of `rows` rows. `lengths` are the tokens of some of them.
+
+    With rows_per_step, gradient accumulation follows from it: a step has about that many rows on any number of processes.
+    Where one micro-batch on each process would be more, micro-batches become smaller.
+    """
+    world, share = args.world_size, data.rows_per_step / args.world_size
+    tokens, size, steps = data.tokens_per_batch, args.per_device_train_batch_size, args.gradient_accumulation_steps
+    asked = {"tokens_per_batch": tokens, "per_device_train_batch_size": size}
+    asked |= {"gradient_accumulation_steps": steps, "rows_per_step": data.rows_per_step}
+    why = f"rows_per_step {data.rows_per_step} on {world} process{'es' * (world > 1)} is {share:.3g} rows each"
+    notes = []
+    if tokens:
+        size = 1
+        if share > 0:
+            full = mean_rows_per_batch(lengths, tokens)
+            if full > share:
+                tokens = max(1, round(tokens * share / full))
+                notes.append(
+                    f"tokens_per_batch {data.tokens_per_batch:,} becomes {tokens:,}: {why}, and {data.tokens_per_batch:,} "
+                    f"tokens hold {full:.3g}"
+                )
+            steps = max(1, round(data.rows_per_step / (mean_rows_per_batch(lengths, tokens) * world)))
+    elif share > 0:
+        steps = math.ceil(data.rows_per_step / (size * world))
+        size = max(1, round(data.rows_per_step / (steps * world)))
+        if size != args.per_device_train_batch_size:
+            before = args.per_device_train_batch_size
+            notes.append(
+                f"per_device_train_batch_size {before} becomes {size}: {why}, shared out evenly to {steps} micro-batches"
+            )
+    per_batch = _expected_rows(args, lengths, tokens, size)
+    expected = min(float(rows), per_batch * steps * world)
+    if share > 0 and abs(expected - data.rows_per_step) > 0.1 * data.rows_per_step:
+        notes.append(
+            f"rows_per_step {data.rows_per_step} becomes about {expected:.3g}: {world} x {steps} micro-batches of about "
+            f"{per_batch:.3g} rows come nearest to it in an epoch of {rows:,} rows"
+        )
+    return TrainingPlan(
+        world_size=world,
+        precision="bfloat16" if args.bf16 else "float16" if args.fp16 else "float32",
+        attn_implementation=_attention(model, tokens),
+        packing="whole rows" if tokens else args.packing_strategy if args.packing else "none",
+        tokens_per_batch=tokens,
+        rows_per_batch=size,
+        gradient_accumulation_steps=steps,
+        rows_per_step=round(expected, 1),
+        tokens_per_step=round(expected * fmean(lengths)),
+        asked=asked,
+        notes=tuple(notes),
+    )
+
+
+def _expected_rows(args: "SFTConfig", lengths: Sequence[int], tokens: int, size: int) -> float:
+    """Rows of a micro-batch on average."""
+    if tokens:
+        return mean_rows_per_batch(lengths, tokens)
+    if args.packing and args.max_length:
+        return size * mean_rows_per_batch(lengths, args.max_length)
+    return size
+
+
+def _attention(model: "ModelConfig", tokens: int) -> str | None:
+    """torch's own attention is the one of attention.py where rows are packed by tokens."""
+    by_default = tokens and model.attn_implementation in (None, "sdpa")
+    return attention.NAME if by_default else model.attn_implementation
+
+
+def apply_plan(plan: TrainingPlan, args: "SFTConfig", model: "ModelConfig") -> None:
+    """Sets what TRL reads of the plan in its own arguments; nothing else changes them."""
+    args.per_device_train_batch_size = plan.rows_per_batch
+    args.gradient_accumulation_steps = plan.gradient_accumulation_steps
+    model.attn_implementation = plan.attn_implementation
+    if plan.tokens_per_batch:
+        args.padding_free = True
+
+
+def print_plan(plan: TrainingPlan) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Training plan")
+    for column in ("", "asked", "used"):
+        table.add_column(column, justify="right" if column else "left")
+    used = {
+        "tokens_per_batch": f"{plan.tokens_per_batch:,}",
+        "per_device_train_batch_size": f"{plan.rows_per_batch:,}",
+        "gradient_accumulation_steps": f"{plan.gradient_accumulation_steps:,}",
+        "rows_per_step": f"about {plan.rows_per_step:,.1f}",
+    }
+    for name, value in used.items():
+        table.add_row(name, f"{plan.asked[name]:,}", value)
+    for name, value in {
+        "tokens of a step": f"about {plan.tokens_per_step:,.0f}",
+        "processes": f"{plan.world_size:,}",
+        "packing": plan.packing,
+        "attention": plan.attn_implementation or "the model's own",
+        "precision": plan.precision,
+    }.items():
+        table.add_row(name, "", value)
+    console = Console()
+    console.print(table)
+    for note in plan.notes:
+        console.print(note, soft_wrap=True)
