@@ -11,11 +11,13 @@ from dataset_builders.contamination import EvaluationSet, contaminated
 from dataset_builders.explanation import KeyMatch
 from dataset_builders.records import Rejected
 from dataset_builders.rows import Row, make_row
+from dataset_builders.sources import HELD_OUT
 from dataset_builders.sources.own_tables import NAME as OWN
 from dataset_builders.splits import UNLIMITED, Size, Split, is_test
 from dataset_builders.staging import RecordCounts
 
 OWN_TEST = "test split"
+CORPUS_TEST = "test split of {source}"
 """Name of this build's own test rows among the evaluation sets."""
 
 
@@ -97,12 +99,13 @@ def gather_rows(
                 found[name] = draw_rows(name, sizes[name].candidates())
             progress.advance(bar)
         progress.update(bar, description="Taking evaluation sets out")
-        splits, drops = split_clean(found, sizes, seed, sets)
+        held_out = read_held_out(staged)
+        splits, drops = split_clean(found, sizes, seed, sets, held_out)
         while again := [name for name in found if not _suffices(splits[name], sizes[name], found[name])]:
             for name in again:
                 progress.update(bar, description=f"Building more of {name}")
                 found[name] = draw_rows(name, 2 * found[name].limit)
-            splits, drops = split_clean(found, sizes, seed, sets)
+            splits, drops = split_clean(found, sizes, seed, sets, held_out)
         for name, parts in splits.items():
             _enter(crop, name, parts, sizes[name], found[name])
         empty = [name for name in found if name in crop.not_built]
@@ -150,11 +153,16 @@ def render(task: Task, harvested: list[dict[str, Any]], licences: dict[str, str]
 
 
 def split_clean(
-    found: Mapping[str, Found], sizes: Mapping[str, Size], seed: int, sets: Sequence[EvaluationSet]
+    found: Mapping[str, Found],
+    sizes: Mapping[str, Size],
+    seed: int,
+    sets: Sequence[EvaluationSet],
+    held_out: Mapping[str, frozenset[str]] | None = None,
 ) -> tuple[dict[str, Split], list[tuple[Drop, tuple[str, str]]]]:
     """Each task's splits, and the rows that an evaluation set holds, with its name and the rule.
 
-    Test rows are taken first, of all tasks; a row to train on may be in none of them, nor in another evaluation set.
+    Test rows are taken first, of all tasks; a row to train on may be in none of them, nor in another evaluation set. `held_out` has
+    the queries of a source's own test split, by source.
     """
     splits = {name: Split([], [], []) for name in found}
     for name, parts in splits.items():
@@ -166,12 +174,34 @@ def split_clean(
     drops = []
     hits = contaminated([row.content for _, row in candidates], [own, *sets])
     for (name, row), hit in zip(candidates, hits, strict=True):
+        if hit is None and queries_of(row) & (held_out or {}).get(row.source, frozenset()):
+            hit = (CORPUS_TEST.format(source=row.source), "query")  # noqa: PLW2901
         if hit:
             drops.append((Drop(row, f"{name}: row stands in an evaluation set ({hit[0]})"), hit))
         else:
             parts = splits[name]
             (parts.train if len(parts.train) < sizes[name].train else parts.over).append(row)
     return splits, drops
+
+
+def read_held_out(staged: Path) -> dict[str, frozenset[str]]:
+    """Source -> the queries of its own test split, in lower case."""
+    import pyarrow.parquet as pq
+
+    path = staged / f"{HELD_OUT}.parquet"
+    if not path.exists():
+        return {}
+    table = pq.read_table(path)
+    queries: dict[str, set[str]] = defaultdict(set)
+    for source, query in zip(table["source"].to_pylist(), table["query"].to_pylist(), strict=True):
+        queries[source].add(query)
+    return {source: frozenset(texts) for source, texts in queries.items()}
+
+
+def queries_of(row: Row) -> set[str]:
+    """The queries that a row is about, in lower case."""
+    texts = [text for name in ("query", "other_query") for text in row.content.get(name, ())]
+    return {text.lower() for text in (*texts, row.group.removeprefix("query:"))}
 
 
 def _suffices(parts: Split, size: Size, found: Found) -> bool:

@@ -127,6 +127,10 @@ def _megabytes(size: str) -> int:
     return int(number * {"K": 2**-10, "M": 1, "G": 2**10, "T": 2**20}[unit])
 
 
+DESCRIBED = ("products", "reviews")
+"""Tables whose key does not say all: two records of one key may disagree."""
+
+
 def load_tables(
     connection: Any, folder: Path, locales: Sequence[str] = ("us",)
 ) -> tuple[dict[str, "ir.Table"], list["ir.Table"]]:
@@ -149,7 +153,13 @@ def load_tables(
         single, repeats = firsts(staged, [*table.key, "source"], partial(_newest, table))
         tables[name] = single.drop("snapshot")
         key = ", ".join(table.key)
-        duplicates.append(unused(repeats.filter(repeats.snapshot == ""), f"{name}: another record has the same {key}"))
+        alike = repeats.filter(repeats.snapshot == "")
+        same = [alike[column.name].identical_to(single[column.name]) for column in table.columns]
+        equal = alike.semi_join(single, [*same, alike.source == single.source]) if name in DESCRIBED else alike
+        duplicates.append(unused(equal, f"{name}: another record has the same {key}"))
+        if name in DESCRIBED:
+            other = alike.anti_join(equal.select("record"), "record")
+            duplicates.append(unused(other, f"{name}: another record has the same {key} and other values"))
         duplicates.append(unused(repeats.filter(repeats.snapshot != ""), f"{name}: a newer snapshot has the same {key}"))
     if "products" in tables:
         tables["products"] = _preferred(tables["products"], locales)

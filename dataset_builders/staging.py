@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from common.errors import UserError
 from dataset_builders.raw_files import snapshot_date
 from dataset_builders.records import Placed, Rejected
-from dataset_builders.sources import Rows, corpora, own_tables
+from dataset_builders.sources import HELD_OUT, Rows, corpora, own_tables
 from dataset_builders.tables import TABLES, admitted, arrow_schema
+from dataset_builders.text import NO_LIMIT, clean
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -222,7 +223,8 @@ def stage(files: list[RawFile], folder: Path, out: Path, locales: frozenset[str]
     )
     with Progress(*columns) as progress, ExitStack() as stack:
         writers = {name: _TableWriter(out / f"{name}.parquet", arrow_schema(table)) for name, table in TABLES.items()}
-        writers[PARTLY] = _TableWriter(out / f"{PARTLY}.parquet", partly_schema())
+        writers[PARTLY] = _TableWriter(out / f"{PARTLY}.parquet", text_schema("record", "source", "reason"))
+        writers[HELD_OUT] = _TableWriter(out / f"{HELD_OUT}.parquet", text_schema("source", "query"))
         for writer in writers.values():
             stack.callback(writer.close)
         bar = progress.add_task("", total=len(files))
@@ -261,7 +263,8 @@ def _take(
             counts.tables[file.table].reject(rows.reason, rows.value, place, rows.records)
         return
     rejected = []
-    for table, offered in rows:
+    offers = [(table, row) for table, row in rows if table != HELD_OUT]
+    for table, offered in offers:
         of_table = counts.tables[table]
         of_table.read += 1
         made = admitted(TABLES[table], offered)
@@ -275,7 +278,9 @@ def _take(
         of_table.usable += 1
         counts.dropped.update(f"{table}: {reason}" for reason in dropped)
         writers[table].add({**row, "source": file.source, "record": number, "snapshot": file.snapshot})
-    if rejected and len(rejected) == len(rows):
+    for _, held_out in (row for row in rows if row[0] == HELD_OUT):
+        writers[HELD_OUT].add({"source": file.source, "query": clean(str(held_out["query"]), NO_LIMIT).lower()})
+    if rejected and len(rejected) == len(offers):
         counts.reject(file.source, rejected[0], place)
     elif rejected:
         # Whatever else becomes of the record: this is what was wrong with it.
@@ -302,10 +307,11 @@ def _canonical(file: RawFile, record: dict[str, Any]) -> Rows | Rejected:
         return Rejected("record is nested too deeply")
 
 
-def partly_schema() -> "pa.Schema":
+def text_schema(*names: str) -> "pa.Schema":
+    """Columns of text, and `record` of numbers."""
     import pyarrow as pa
 
-    return pa.schema([("record", pa.int64()), ("source", pa.string()), ("reason", pa.string())])
+    return pa.schema([(name, pa.int64() if name == "record" else pa.string()) for name in names])
 
 
 class _TableWriter:

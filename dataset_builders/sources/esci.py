@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_builders.records import Placed, Rejected, column_names, csv_rows, json_document, parquet_rows
-from dataset_builders.sources import Rows, missing, optional_text
+from dataset_builders.sources import HELD_OUT, Rows, missing, optional_text
 from dataset_builders.values import label_or_text
 
 NAME = "esci"
@@ -18,6 +18,7 @@ LICENCE = "Apache-2.0"
 
 _GAINS = {100.0: "exact", 10.0: "substitute", 1.0: "complement", 0.0: "irrelevant"}
 _JUDGMENT = ("query", "query_id", "product_id", "product_locale", "esci_label")
+_SPLIT = "split"
 _PRODUCT = ("product_id", "product_locale", "product_title", "product_description", "product_brand", "product_color")
 
 
@@ -32,7 +33,7 @@ def claims(path: Path) -> bool:
 def read(path: Path) -> Iterator[Placed]:
     if path.suffix == ".json":
         return _judgment_list(path)
-    return csv_rows(path) if path.suffix == ".csv" else parquet_rows(path, (*_JUDGMENT, *_PRODUCT))
+    return csv_rows(path) if path.suffix == ".csv" else parquet_rows(path, (*_JUDGMENT, _SPLIT, *_PRODUCT))
 
 
 def _judgment_list(path: Path) -> Iterator[Placed]:
@@ -72,6 +73,8 @@ def canonical(record: dict[str, Any], path: Path) -> Rows | Rejected:
                 },
             )
         )
+        if record.get(_SPLIT) == "test":
+            rows.append((HELD_OUT, {"query": record["query"]}))
     if "product_title" in record:
         product = {
             "product_id": record.get("product_id"),
