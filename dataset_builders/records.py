@@ -174,22 +174,28 @@ def _swallowed(taken: Sequence[str], width: int, delimiter: str) -> bool:
 
 
 def parquet_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Placed]:
-    """One record a row, of those `columns` that the file has, or of all. Rows that cannot be read any more are one Rejected."""
+    """One record a row, of those `columns` that the file has, or of all. What a damaged row group lacks is one Rejected."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    number, total = 0, 1
+    damage = (pa.ArrowException, OSError, UnicodeDecodeError)
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
-        total = file.metadata.num_rows
         present = None if columns is None else [name for name in file.schema_arrow.names if name in columns]
-        for batch in file.iter_batches(batch_size=8192, columns=present):
-            for record in _batch_rows(batch):
-                number += 1
-                yield number, record
-    except (pa.ArrowException, OSError, UnicodeDecodeError):
-        if number < total:
-            yield number + 1, Rejected("file is not readable as Parquet from here on", records=total - number)
+    except damage:
+        yield 1, Rejected("file is not readable as Parquet")
+        return
+    number, end = 0, 0
+    for group in range(file.num_row_groups):
+        end += file.metadata.row_group(group).num_rows
+        try:
+            for batch in file.iter_batches(batch_size=8192, columns=present, row_groups=[group]):
+                for record in _batch_rows(batch):
+                    number += 1
+                    yield number, record
+        except damage:
+            yield number + 1, Rejected("row group of the Parquet file is damaged", records=end - number)
+            number = end
 
 
 def _batch_rows(batch: Any) -> list[Record]:
