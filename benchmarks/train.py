@@ -2,13 +2,13 @@
 
     python -m benchmarks.train --data DATASET_FOLDER --base MODEL_FOLDER [--rows 256]
 
-All three train the same adapter (rank, targets, learning rate, about as many rows a step) on the same rows, once through,
-each in a process of its own, and are then scored by the same code on the same held-out rows. The other two have the LoRA
-dropout that TRL has by default; the recipe has none, which is a part of its speed: --dropout 0 takes it from all. Tokens are
-real ones, no padding. Seconds are those of the training loop, without loading and tokenising.
+All three train the same adapter (rank, targets, learning rate, about as many rows a step) for one epoch on the same rows, each
+in a new process, and are then scored by the same code on the same held-out rows. The other two have TRL's default LoRA dropout;
+the recipe has none, which is a part of its speed: --dropout 0 trains all three without. Tokens are counted without padding;
+seconds are those of the training loop, without loading and tokenising.
 
-The ceiling is what this machine multiplies in bfloat16 over what a token must cost at the least: each frozen weight is used
-once forward and once backward (2 FLOP each), each of the adapter's three times. The last line is JSON.
+The ceiling is this machine's bfloat16 matrix throughput divided by the least FLOP per token: each frozen weight is used once
+forward and once backward (2 FLOP each), each of the adapter's three times. The last line is JSON.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.rows < ROWS_PER_STEP:
-        raise UserError(f"--rows takes {ROWS_PER_STEP} or more")
+        raise UserError(f"--rows must be {ROWS_PER_STEP} or more, not {arguments.rows}")
     print(json.dumps(compare(arguments.data, arguments.base, arguments.rows, arguments.seed, arguments.dropout)))
 
 
@@ -89,7 +89,7 @@ def recipe_arguments(base: str, data: str, seed: int, out: str, *more: str) -> A
 
 
 def choose(data: str, rows: int, seed: int) -> "tuple[Dataset, Dataset]":
-    """`rows` rows to train on and some held out, in shares of the tasks as the dataset has them, no group on both sides."""
+    """`rows` rows to train on, in the dataset's shares of tasks, and some held out; no group is in both."""
     from training.mixture import apportion, load_rows, split_validation, take, task_counts
 
     everything = load_rows(data, None, "train", None, None)
@@ -145,7 +145,7 @@ def timed(trainer: Any) -> float:
 
 
 def prepare(data: str, base: str, rows: int, seed: int, out: str, *more: str) -> Any:
-    """What all ways share: arguments of the recipe, the tokenizer, the rows."""
+    """Arguments of the recipe, tokenizer and rows, which all three ways share."""
     import torch
 
     from training.summary import usable_cores
@@ -225,14 +225,14 @@ def with_adapter(network: Any, model: Any) -> Any:
 
 
 def same(args: Any, out: str, seed: int) -> dict[str, Any]:
-    """What the other ways take from the recipe, so that only the speed differs."""
+    """The recipe's settings that the other two ways share."""
     names = ("learning_rate", "lr_scheduler_type", "warmup_steps", "max_grad_norm", "bf16", "use_cpu")
     fixed = {"output_dir": out, "seed": seed, "num_train_epochs": 1, "save_strategy": "no", "report_to": "none"}
     return {name: getattr(args, name) for name in names} | fixed | {"disable_tqdm": True}
 
 
 def ceiling(base: str) -> float:
-    """Tokens a second if nothing but the unavoidable matrix products took time, at the speed measured here."""
+    """Tokens per second if only the necessary matrix products took time, at the throughput measured here."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 

@@ -5,7 +5,8 @@ or SHOP_DATASET; every error begins with it.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -213,10 +214,8 @@ def find_file(name: str, file: str, revision: str | None = None, kind: Kind = "d
         if not Path(name, file).is_file():
             raise UserError(f"{_given(name, option)} holds no {file}; {_HINTS[kind]}")
         return Path(name, file)
-    try:
+    with reading(name, revision, kind, option, file):
         return Path(hf_hub_download(name, file, repo_type=kind, revision=revision))
-    except Exception as error:
-        raise _refusal(error, name, revision, option, kind, file) from None
 
 
 def find_folder(
@@ -233,14 +232,12 @@ def find_folder(
     name, revision = _checked(name, revision, option, kind)
     if Path(name).exists():
         return Path(name)
-    try:
+    with reading(name, revision, kind, option):
         return Path(
             snapshot_download(
                 name, repo_type=kind, revision=revision, allow_patterns=list(patterns), ignore_patterns=list(ignore) or None
             )
         )
-    except Exception as error:
-        raise _refusal(error, name, revision, option, kind, "such files") from None
 
 
 def commit_of(path: Path) -> str | None:
@@ -285,26 +282,41 @@ def _checked(name: str, revision: str | None, option: str, kind: Kind) -> tuple[
 
 
 def _given(name: str, option: str) -> str:
-    return f"{option} {name}" if option.startswith("-") else f"{option}={name}"
+    return f"{option} {name}" if option.startswith("-") else f"{option}={name}" if option else name
 
 
-def _refusal(error: BaseException, name: str, revision: str | None, option: str, kind: Kind, file: str) -> BaseException:
-    """The UserError for what huggingface_hub raised; an error that has nothing to do with the Hub as it is."""
+@contextmanager
+def reading(
+    name: str, revision: str | None = None, kind: Kind = "dataset", option: str = "", file: str = "such file"
+) -> Iterator[None]:
+    """Turns what huggingface_hub raises over reading a repository into a UserError."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if told := _explain_reading(error, name, revision, kind, _given(name, option), file):
+            raise UserError(told) from None
+        raise
+
+
+def _explain_reading(error: Exception, name: str, revision: str | None, kind: Kind, given: str, file: str) -> str | None:
+    """The sentence for an error of huggingface_hub; None for an error that has nothing to do with the Hub."""
     from huggingface_hub import constants, errors
 
     from common.hub import explain
 
-    given = _given(name, option)
     match error:
         case errors.GatedRepoError():
-            return UserError(f"{given} is gated; accept its terms on its page, then run: hf auth login")
+            return f"{given} is gated; accept its terms on its page, then run: hf auth login"
         case errors.RepositoryNotFoundError():
-            where = constants.ENDPOINT
-            return UserError(f"{given} is no folder here and no {kind} on {where}; check the name, or run: hf auth login")
+            return f"{given} is no folder here and no {kind} on {constants.ENDPOINT}; check the name, or run: hf auth login"
         case errors.RevisionNotFoundError():
-            return UserError(f"{given} has no revision {revision}; give a branch, a tag or a commit of it")
+            return f"{given} has no revision {revision}; give a branch, a tag or a commit of it"
+        case errors.HfHubHTTPError() if error.response.status_code in (401, 403):
+            return f"{given} may not be read with the token in use; log in with hf auth login, or unset HF_TOKEN"
         case errors.EntryNotFoundError() if not isinstance(error, errors.LocalEntryNotFoundError):
-            return UserError(f"{given} holds no {file}; {_HINTS[kind]}")
+            return f"{given} holds no {file}; {_HINTS[kind]}"
     reason = explain(error, name) or (first_line(error) if isinstance(error, OSError | ValueError) else None)
     at = f" at revision {revision}" if revision else ""
-    return UserError(f"{given} is no folder here, and cannot be had from the Hub{at} ({reason})") if reason else error
+    return f"{given} is no folder here, and cannot be had from the Hub{at} ({reason})" if reason else None

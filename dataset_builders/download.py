@@ -1,51 +1,45 @@
-"""Fetches raw corpora into a folder that `python -m dataset_builders.build --raw` then reads.
+"""Downloads raw corpora into a folder that `python -m dataset_builders.build --raw` reads.
 
     python -m dataset_builders.download --out raw --dry-run
     python -m dataset_builders.download --out raw --corpora esci,ecinstruct
     python -m dataset_builders.download --out raw --corpora amazon_reviews_2018 --categories Gift_Cards,All_Beauty
 
-A second run goes on where the first was broken off, and checks what is there instead of fetching it again. Where the authors
-publish no checksum, the sha256 of the first download is kept in the folder's `checksums.json` and holds from then on. The
-addresses are the authors' own as they publish them; they could not be reached when this was written (see `addresses.py`).
+Files that are there already are checked and not fetched again. Where the authors publish no checksum, the sha256 of the first
+download is kept in the folder's `checksums.json` and holds from then on. The addresses are the authors' own as they publish
+them; they could not be reached when this was written (see `remote_corpora.py`).
 """
 
 import argparse
+import errno
 import glob
-import hashlib
-import json
+import gzip
 import sys
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
-from common.errors import UserError, plain_errors
-from common.files import readable_size, sha256_of
-from dataset_builders.addresses import MERREC_FILES, UNLICENSED, Corpus, RemoteFile, corpora, hub_files, hub_read_errors
-from dataset_builders.fetch import disk_errors, fetch, new_client, require_room, retried, shown, unsound
+from common.dataset import reading
+from common.errors import UserError, first_line, plain_errors
+from common.files import read_object, readable_size, sha256_of, write_json
+from dataset_builders.remote_corpora import MERREC_FILES, UNLICENSED, RemoteCorpus, RemoteFile, remote_corpora
 from dataset_builders.staging import SAMPLE_MARKER
 
 CHECKSUMS = "checksums.json"
-"""Path below the output folder -> sha256, of every file that was fetched or found there."""
+"""Path below the output folder -> sha256, of every file whose authors publish none."""
+
+RETRIES = 3
+"""Further tries of a plain address after a cut connection or a server error, after 1, 2 and 3 seconds."""
 
 
-@dataclass(frozen=True)
-class Download:
-    """A file that is whole in its place; `size` in bytes, `fetched` False where it was there already."""
-
-    path: str
-    licence: str
-    size: int
-    sha256: str
-    fetched: bool
-
-
-def choose(names: str | None, categories: str, merrec_files: str) -> list[Corpus]:
-    """The corpora to fetch; by default those whose authors state a licence. Raises UserError for a name that there is not."""
+def choose(names: str | None, categories: str, merrec_files: str) -> list[RemoteCorpus]:
+    """The corpora to fetch; by default those whose authors state a licence. Raises UserError for an unknown name."""
     if not _split(categories):
-        raise UserError("--categories names none; give at least one, such as Gift_Cards.")
-    known = corpora(_split(categories), merrec_files)
+        raise UserError("--categories is empty; give at least one, such as Gift_Cards.")
+    known = remote_corpora(_split(categories), merrec_files)
     if names is None:
         return [corpus for corpus in known.values() if corpus.licence != UNLICENSED]
     if (unknown := [name for name in _split(names) if name not in known]) or not _split(names):
@@ -53,180 +47,179 @@ def choose(names: str | None, categories: str, merrec_files: str) -> list[Corpus
     return [known[name] for name in dict.fromkeys(_split(names))]
 
 
-def download(corpus: Corpus, out: Path, mirror: str | None = None, revision: str | None = None) -> Iterator[Download]:
-    """Brings the corpus's files below `out`, each as soon as it is whole, and keeps their checksums there.
+def list_files(corpus: RemoteCorpus, mirror: str | None, revision: str | None) -> list[RemoteFile]:
+    """The corpus's files, with their addresses and, where they are known, sizes and checksums. Raises UserError.
 
-    mirror: address of a folder laid out as `out` is, asked in place of the authors' addresses; not for Hub repositories.
-    revision: branch, tag or commit of the Hub repository.
-    Raises UserError with what to do; what came until then is kept.
+    mirror: address of a folder laid out as the output folder, in place of the authors' addresses; not for Hub repositories.
+    revision: branch, tag or commit of the Hub repository; the addresses name its commit.
     """
-    checksums = read_checksums(out)
-    done = _from_hub(corpus, out, checksums, revision) if corpus.repo_id else _from_addresses(corpus, out, checksums, mirror)
-    for each in done:
-        if checksums.get(each.path) != each.sha256:
-            checksums[each.path] = each.sha256
-            write_checksums(out, checksums)
-        yield each
+    if not corpus.repo_id:
+        if mirror is None:
+            return list(corpus.files)
+        return [replace(file, url=f"{mirror.rstrip('/')}/{file.path}") for file in corpus.files]
+    from huggingface_hub import HfApi, hf_hub_url
+    from huggingface_hub.hf_api import RepoFile
+
+    with reading(corpus.repo_id, revision):
+        commit = HfApi().repo_info(corpus.repo_id, repo_type="dataset", revision=revision).sha
+        entries = [*HfApi().list_repo_tree(corpus.repo_id, recursive=True, revision=commit, repo_type="dataset")]
+    present = [entry for entry in entries if isinstance(entry, RepoFile)]
+    files = [
+        RemoteFile(
+            f"{corpus.name}/{entry.path}",
+            hf_hub_url(corpus.repo_id, entry.path, repo_type="dataset", revision=commit),
+            entry.size,
+            entry.lfs.sha256 if entry.lfs else None,
+        )
+        for entry in sorted(present, key=lambda entry: entry.path)
+        if fnmatchcase(entry.path, corpus.pattern)
+    ]
+    if not files:
+        some = ", ".join([entry.path for entry in present if not entry.path.startswith(".")][:3]) or "nothing"
+        raise UserError(f"{corpus.repo_id} has no file {corpus.pattern}; it has {len(present)} files, such as {some}.")
+    return files
 
 
-def _from_addresses(corpus: Corpus, out: Path, checksums: dict[str, str], mirror: str | None) -> Iterator[Download]:
-    with new_client() as client:
-        for file in corpus.files:
-            path, expected = out / file.path, file.sha256 or checksums.get(file.path)
-            digest = sha256_of(path) if path.is_file() else None
-            whole = digest is not None and (digest == expected if expected else not unsound(path, path.name))
-            if digest is None or not whole:
-                url = f"{mirror.rstrip('/')}/{file.path}" if mirror else file.url
-                if digest:
-                    _say_again(file)
-                by_hand = f"see {corpus.page}, put the file at {path} yourself, or give a --mirror that has it."
-                if not file.sha256 and expected:
-                    by_hand += f" If its authors have replaced it, take its line out of {out / CHECKSUMS}."
-                digest = fetch(client, url, path, size=file.size, sha256=expected, by_hand=by_hand)
-            yield Download(file.path, corpus.licence, path.stat().st_size, digest, fetched=not whole)
-
-
-def _from_hub(corpus: Corpus, out: Path, checksums: dict[str, str], revision: str | None) -> Iterator[Download]:
+def fetch_from_hub(corpus: RemoteCorpus, files: Sequence[RemoteFile], out: Path) -> None:
+    """Fetches the files with huggingface_hub, which resumes cut downloads and skips whole files. Raises UserError."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.constants import is_offline_mode
+    from huggingface_hub.utils import disable_progress_bars
 
-    repo_id = corpus.repo_id or ""
-    if is_offline_mode():
-        yield from _kept(corpus, out, checksums)
-        return
-    commit, files = hub_files(corpus, revision)
-    absent = [file for file in files if not _is_whole(out / file.path, file)]
-    if absent:
-        require_room(out, sum(file.size or 0 for file in absent))
-        print(f"{corpus.name}: fetching {len(absent)} files, {readable_size(sum(file.size or 0 for file in absent))}")
-        for file in absent:
-            if (out / file.path).exists():  # huggingface_hub would take a damaged file for the whole one that it once was
-                _say_again(file)
-                (out / file.path).unlink()
-        names = [glob.escape(file.path.removeprefix(f"{corpus.name}/")) for file in absent]
-        with hub_read_errors(repo_id), disk_errors(out):
-            retried(
-                lambda: snapshot_download(
-                    repo_id,
-                    repo_type="dataset",
-                    revision=commit,
-                    local_dir=out / corpus.name,
-                    allow_patterns=names,
-                ),
-                lambda: 0,
-            )
+    assert corpus.repo_id
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    commit = files[0].url.split("/resolve/")[1].split("/")[0]
+    before = {file.path: _time(out / file.path) for file in files}
+    with reading(corpus.repo_id, commit), disk_errors(out):
+        names = [glob.escape(file.path.removeprefix(f"{corpus.name}/")) for file in files]
+        snapshot_download(
+            corpus.repo_id, repo_type="dataset", revision=commit, local_dir=out / corpus.name, allow_patterns=names
+        )
     for file in files:
         path = out / file.path
-        if file in absent and not _is_whole(path, file):
-            path.unlink(missing_ok=True)
-            raise UserError(f"what the Hub sent for {file.path} is not what it lists; it was deleted. Run the command again.")
-        yield Download(file.path, corpus.licence, path.stat().st_size, file.sha256 or sha256_of(path), fetched=file in absent)
+        if _time(path) != before[file.path] and (fault := _fault(path, path.name, file.sha256)):
+            path.unlink()
+            raise UserError(f"{file.path} from the Hub {fault}; it was deleted. Run the command again.")
 
 
-def _kept(corpus: Corpus, out: Path, checksums: dict[str, str]) -> Iterator[Download]:
-    """What an earlier run fetched, for one that must not ask the Hub."""
-    paths = [path for path in sorted(checksums) if fnmatchcase(path, f"{corpus.name}/{corpus.pattern}")]
-    if not paths:
-        raise UserError(f"offline mode is on and {out} holds no {corpus.name} yet; unset HF_HUB_OFFLINE to fetch it.")
-    for name in paths:
-        path = out / name
-        if not path.is_file() or sha256_of(path) != checksums[name]:
-            raise UserError(f"offline mode is on and {path} is missing or damaged; unset HF_HUB_OFFLINE to fetch it again.")
-        yield Download(name, corpus.licence, path.stat().st_size, checksums[name], fetched=False)
+def fetch_from_addresses(corpus: RemoteCorpus, files: Sequence[RemoteFile], out: Path) -> None:
+    """Fetches the files from plain web addresses with pooch; a file takes its place when it is whole. Raises UserError.
+
+    Checksums that the authors do not publish are kept in the folder's CHECKSUMS.
+    """
+    checksums = read_checksums(out)
+    for file in files:
+        path, known = out / file.path, file.sha256 or checksums.get(file.path)
+        by_hand = f"see {corpus.page}, put the file at {path} yourself, or give a --mirror that has it."
+        if known and not file.sha256:
+            by_hand += f" If its authors have replaced it, take its line out of {out / CHECKSUMS}."
+        with disk_errors(out):
+            if path.is_file() and not known and _fault(path, path.name, None):
+                path.unlink()
+            _fetch(file, out, known, by_hand)
+            if not known:
+                checksums[file.path] = sha256_of(path)
+                write_json(out / CHECKSUMS, dict(sorted(checksums.items())))
 
 
-def _say_again(file: RemoteFile) -> None:
-    print(f"{file.path} is there, but damaged or another version: fetching it again", file=sys.stderr)
+def _fetch(file: RemoteFile, out: Path, sha256: str | None, by_hand: str) -> None:
+    import pooch
+    from requests import RequestException
+
+    def download(address: str, target: str, _: Any) -> None:
+        hooks = {"response": lambda response, **_: _check_response(response, file.address, by_hand)}
+        pooch.HTTPDownloader(sys.stderr.isatty(), chunk_size=2**20, timeout=30, hooks=hooks)(address, target, None)
+        if fault := _fault(Path(target), file.path, sha256):
+            raise UserError(f"what {file.address} sent {fault}; {by_hand}")
+
+    pooch.get_logger().setLevel("WARNING")
+    store = pooch.create(out, base_url="", registry={file.path: sha256}, urls={file.path: file.url}, retry_if_failed=RETRIES)
+    try:
+        store.fetch(file.path, downloader=download)
+    except RequestException as error:
+        reason = first_line(error).replace(file.url, file.address)
+        raise UserError(f"{file.address} cannot be fetched ({reason}); check the network and try again, or {by_hand}") from None
 
 
-def _is_whole(path: Path, file: RemoteFile) -> bool:
-    if not path.is_file() or path.stat().st_size != file.size:
-        return False
-    if file.sha256:
-        return sha256_of(path) == file.sha256
-    content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() == file.git_oid
+def _check_response(response: Any, url: str, by_hand: str) -> None:
+    """Raises UserError where another try does not help; keeps a .gz file as it is, whatever the server calls its encoding."""
+    response.raw.headers.pop("Content-Encoding", None)
+    status = response.status_code
+    if 400 <= status < 500 and status not in (408, 429):
+        reasons = {401: "is not open to everyone", 403: "is not open to everyone", 404: "is not there", 410: "is not there"}
+        raise UserError(f"{url} {reasons.get(status, 'refuses')} ({status}); {by_hand}")
+
+
+def _fault(path: Path, name: str, sha256: str | None) -> str | None:
+    """What is wrong with a file's content by its checksum or, without one, by its format; else None."""
+    if sha256:
+        found = sha256_of(path)
+        return f"has the sha256 {found} and not {sha256}" if found != sha256 else None
+    if name.endswith(".jsonl"):
+        with path.open("rb") as file:
+            return None if file.read(1) == b"{" else "is not JSON lines"
+    if not name.endswith(".gz"):
+        return None
+    try:
+        with gzip.open(path) as file:
+            empty = not file.read(1)
+            while file.read(2**20):
+                pass
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        return "is not a whole gzip file"
+    return "is empty" if empty else None
 
 
 def read_checksums(out: Path) -> dict[str, str]:
     """Path -> sha256 as an earlier run left it; empty without one. Raises UserError where it is not such a file."""
-    path = out / CHECKSUMS
-    try:
-        checksums = json.loads(path.read_bytes()) if path.exists() else {}
-    except ValueError:
-        checksums = None
-    if not isinstance(checksums, dict) or not all(isinstance(value, str) for value in checksums.values()):
-        raise UserError(f"{path} is not what this command writes; mend it, or delete it to take the files as they are.")
+    checksums = read_object(out / CHECKSUMS) if (out / CHECKSUMS).exists() else {}
+    if not all(isinstance(value, str) for value in checksums.values()):
+        raise UserError(f"{out / CHECKSUMS} holds no checksums; write it again, or delete it to take the files as they are.")
     return checksums
 
 
-def write_checksums(out: Path, checksums: dict[str, str]) -> None:
-    new = out / f".{CHECKSUMS}.new"
-    new.write_text(json.dumps(checksums, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    new.replace(out / CHECKSUMS)
+def _is_there(out: Path, file: RemoteFile) -> bool:
+    path = out / file.path
+    return path.is_file() and file.size in (None, path.stat().st_size)
+
+
+def _time(path: Path) -> int | None:
+    return path.stat().st_mtime_ns if path.is_file() else None
 
 
 @contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Makes the folder and keeps other downloads into it waiting until the block ends, or the process does."""
-    from filelock import FileLock, Timeout
-
-    with disk_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-        if (out / SAMPLE_MARKER).exists():
-            raise UserError(f"{out} holds sample corpora, whose rows are marked as such. Give another --out.")
-        lock = FileLock(out / ".download.lock")
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            print(f"another download into {out} is running; waiting for it to end", file=sys.stderr)
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+def disk_errors(out: Path) -> Iterator[None]:
+    """Turns what the disk refuses into a UserError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(f"the disk of {out} is full; make room and run the command again.") from None
+        if error.errno is None:
+            raise
+        place = error.filename or out
+        raise UserError(f"{place} cannot be read or written: {error.strerror}. Give an --out that you may write to.") from None
 
 
-def list_files(corpus: Corpus, out: Path, mirror: str | None, revision: str | None) -> Iterator[str]:
-    """Lines that say what would be fetched. Asks the Hub for its list, and no other server."""
-    files = hub_files(corpus, revision)[1] if corpus.repo_id else corpus.files
-    size = readable_size(sum(file.size or 0 for file in files)) if all(file.size for file in files) else "size not published"
-    yield f"{corpus.name}: {len(files)} files, {size}, licence: {corpus.licence}"
+def print_files(corpus: RemoteCorpus, files: Sequence[RemoteFile], state: Callable[[RemoteFile], str]) -> None:
+    """Prints the corpus's licence and, for each file, its size and state."""
+    total = readable_size(sum(file.size or 0 for file in files)) if all(file.size for file in files) else "size not published"
+    print(f"{corpus.name}: {len(files)} files, {total}, licence: {corpus.licence}")
     for file in files:
-        there = (out / file.path).is_file() and file.size in (None, (out / file.path).stat().st_size)
-        address = f"{mirror.rstrip('/')}/{file.path}" if mirror and not corpus.repo_id else file.url
-        size = readable_size(file.size) if file.size else "size not published"
-        yield f"  {file.path}  {size}  {'already there' if there else 'from ' + shown(address)}"
-
-
-def show(downloads: Sequence[Download]) -> None:
-    """Prints a table of the files."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table()
-    table.add_column("file", overflow="fold")
-    for name in ("MB", "licence", "sha256", "state"):
-        table.add_column(name)
-    for each in downloads:
-        state = "fetched" if each.fetched else "already there"
-        table.add_row(each.path, f"{each.size / 1e6:,.1f}", each.licence, each.sha256[:12], state)
-    table.add_section()
-    table.add_row(f"all {len(downloads)} files", f"{sum(each.size for each in downloads) / 1e6:,.1f}")
-    Console(markup=False).print(table)
+        print(f"  {file.path}  {readable_size(file.size) if file.size else 'size not published'}  {state(file)}")
 
 
 def _split(names: str) -> list[str]:
     return [name.strip() for name in names.split(",") if name.strip()]
 
 
-def main(arguments: list[str] | None = None) -> None:
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m dataset_builders.download", description=(__doc__ or "").split("\n", maxsplit=1)[0]
     )
-    known = corpora()
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the raw corpora; others in it stay")
-    parser.add_argument("--corpora", metavar="A,B", help=f"of {', '.join(known)} (default: those with a stated licence)")
+    names = ", ".join(remote_corpora())
+    parser.add_argument("--corpora", metavar="A,B", help=f"of {names} (default: those with a stated licence)")
     parser.add_argument(
         "--categories", default="Gift_Cards", metavar="A,B", help="of Amazon Review Data (default: %(default)s, a small one)"
     )
@@ -238,30 +231,47 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--mirror", metavar="URL", help="web folder laid out as --out is, in place of the authors' addresses")
     parser.add_argument("--revision", help="branch, tag or commit of the Hub repositories (default: main)")
-    parser.add_argument("--dry-run", action="store_true", help="list what would be fetched; fetch nothing")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--dry-run", action="store_true", help="list the files with sizes and licences; fetch nothing")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parse_arguments(arguments)
     with plain_errors():
-        chosen = choose(options.corpora, options.categories, options.merrec_files)
-        if options.mirror and not options.mirror.startswith(("https://", "http://")):
-            raise UserError(f"--mirror {options.mirror} is no web address; begin it with https://")
-        for corpus in chosen:
-            if corpus.licence == UNLICENSED:
-                print(f"{corpus.name}: its authors state no licence; read {corpus.page} before you use or share it.")
-            if corpus.by_hand:
-                print(f"{corpus.name}: {corpus.by_hand}.")
-        if options.dry_run:
-            for corpus in chosen:
-                print(*list_files(corpus, options.out, options.mirror, options.revision), sep="\n")
-            return
-        with alone(options.out):
-            done = [each for corpus in chosen for each in download(corpus, options.out, options.mirror, options.revision)]
-        show(done)
-        if options.corpora is None:
-            left = [name for name, corpus in known.items() if corpus.licence == UNLICENSED]
-            print(
-                f"not fetched, since their authors state no licence: {', '.join(left)}. Name them in --corpora to fetch them."
-            )
-        print(f"The corpora are in {options.out}")
+        download(options)
+
+
+def download(options: argparse.Namespace) -> None:
+    """Lists or fetches the chosen corpora. Raises UserError."""
+    out: Path = options.out
+    chosen = choose(options.corpora, options.categories, options.merrec_files)
+    if options.mirror and not options.mirror.startswith(("https://", "http://")):
+        raise UserError(f"--mirror {options.mirror} is no web address; begin it with https://")
+    for corpus in chosen:
+        if corpus.licence == UNLICENSED:
+            print(f"{corpus.name}: its authors state no licence; read {corpus.page} before you use or share it.")
+        if corpus.by_hand:
+            print(f"{corpus.name}: {corpus.by_hand}.")
+    listed = {corpus: list_files(corpus, options.mirror, options.revision) for corpus in chosen}
+    if options.dry_run:
+        for corpus, files in listed.items():
+            print_files(corpus, files, lambda file: "already there" if _is_there(out, file) else f"from {file.address}")
+        return
+    if (out / SAMPLE_MARKER).exists():
+        raise UserError(f"{out} holds sample corpora, whose rows are marked as such. Give another --out.")
+    with disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    fetched: set[str] = set()
+    for corpus, files in listed.items():
+        before = {file.path: _time(out / file.path) for file in files}
+        (fetch_from_hub if corpus.repo_id else fetch_from_addresses)(corpus, files, out)
+        fetched.update(path for path, time in before.items() if _time(out / path) != time)
+        sized = [replace(file, size=(out / file.path).stat().st_size) for file in files]
+        print_files(corpus, sized, lambda file: "fetched" if file.path in fetched else "already there")
+    if options.corpora is None:
+        left = [name for name, corpus in remote_corpora().items() if corpus.licence == UNLICENSED]
+        print(f"not fetched, since their authors state no licence: {', '.join(left)}. Name them in --corpora to fetch them.")
+    print(f"The corpora are in {out}")
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def task_table(source: str, revision: str | None = None, instructions: str = "Di
     """A config for each task that the source has test rows for."""
     if instructions not in INSTRUCTIONS:
         raise UserError(f"ECINSTRUCT_INSTRUCTIONS={instructions} is unknown; it is one of {', '.join(INSTRUCTIONS)}")
-    rows = read_rows(local_copy(source, SUITE.variable, SUITE.rows, revision), instructions, left_out)
+    rows = read_rows(local_copy(source, SUITE.variable, revision), instructions, left_out)
     return declared_table(SUITE, source, [declare(name, own) for name, own in rows.items()], prompt, metrics)
 
 

@@ -37,7 +37,7 @@ def task_table(source: str, revision: str | None = None, only: str = "") -> list
     skills = [name.strip() for name in only.split(",") if name.strip()] or [*SKILLS, OTHER]
     if unknown := [name for name in skills if name not in (*SKILLS, OTHER)]:
         raise UserError(f"SHOPPING_MMLU_SKILLS={only}: {unknown[0]!r} is no skill; they are {', '.join(SKILLS)}")
-    tasks = read_rows(local_copy(source, SUITE.variable, SUITE.rows, revision), left_out)
+    tasks = read_rows(local_copy(source, SUITE.variable, revision), left_out)
     declared = [
         # Their script generates one token for a choice and 100 else; of a choice only the first character is read.
         shopbench_task(name, rows, 8 if rows[0].metric == "accuracy" else 100)

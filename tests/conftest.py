@@ -25,7 +25,8 @@ SLOW = {
     "compared_builds",  # whole builds, one after another
     "crowd",  # two hundred visitors
     "demo",  # make demo
-    "evaluation",  # eval_tasks.run
+    "evaluation",  # this project's commands over lighteval
+    "full_evaluation",
     "launch",  # accelerate launch
     "lighteval",  # the console script
     "pair",  # two processes as a launcher starts them

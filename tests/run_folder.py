@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.made_once import made_once
+from tests.real_dataset import run_build
+
 TASKS = ("review_rating", "also_buy")
 BASE = "org/run-folder-base"
 """What the folder of the base says that it is a copy of."""
@@ -95,16 +98,14 @@ def write_all_results(run: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def run_folder(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run_folder(tiny_llama: Path, corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Not to be written to: copy it before changing anything in it (its base stays where it is)."""
-    from tests import raw
-    from tests.real_dataset import run_build
+    return made_once(tmp_path_factory, "run_folder", lambda folder: make(folder / "run", tiny_llama, corpora)) / "run"
 
-    folder = tmp_path_factory.mktemp("run_folder")
-    corpora = raw.write(folder / "raw", raw.corpora())
-    assert run_build("--raw", corpora, "--out", folder / "run" / "dataset", "--tasks", ",".join(TASKS)) == 0
-    base = Path(shutil.copytree(tiny_llama, folder / "run" / "base"))
+
+def make(folder: Path, model: Path, corpora: Path) -> None:
+    assert run_build("--raw", corpora, "--out", folder / "dataset", "--tasks", ",".join(TASKS)) == 0
+    base = Path(shutil.copytree(model, folder / "base"))
     (base / "README.md").write_text(f"---\nlicense: apache-2.0\nbase_model: {BASE}\n---\n# Tiny, unpacked\n")
-    write_adapter(folder / "run" / "adapter", base, folder / "run" / "dataset")
-    write_all_results(folder / "run")
-    return folder / "run"
+    write_adapter(folder / "adapter", base, folder / "dataset")
+    write_all_results(folder)

@@ -1,9 +1,9 @@
-"""Attention over rows that lie behind one another without padding, for any device and without another package.
+"""Attention over packed rows: several in one sequence without padding, on any device and without another package.
 
-TRL's `padding_free` collator lays the rows of a batch into one sequence and says where each begins (`cu_seq_lens_q`).
+TRL's `padding_free` collator puts the rows of a batch into one sequence and marks where each begins (`cu_seq_lens_q`).
 FlashAttention reads that; torch's own scaled_dot_product_attention does not, so here it is called for each row. All other
-layers see one long sequence in which no position is padding. A prefix that all rows have in common is in it once only
-(batches.py): every row attends to it and goes on from it.
+layers see one long sequence without padding. A prefix that all rows share is in it only once (batches.py): every row attends
+to it.
 https://huggingface.co/docs/trl/sft_trainer, https://huggingface.co/docs/transformers/attention_interface
 """
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 NAME = "sdpa_varlen"
-"""What a recipe's `attn_implementation` says for it."""
+"""Its value of a recipe's `attn_implementation`."""
 
 QUERIES_AT_A_TIME = 256
 
@@ -34,8 +34,8 @@ def sdpa_varlen(
     """Causal attention within each row.
 
     `query` is (1, heads, tokens, size), `key` and `value` have their own number of heads; `cu_seq_lens_q` holds the rows'
-    boundaries, from 0 to tokens. With a `shared_prefix`, the first of them are the prefix's, which is so many tokens long.
-    The result is (1, tokens, heads, size). Raises ValueError where there are no boundaries but several rows, or a sliding
+    boundaries, from 0 to tokens. `shared_prefix` is the length of a prefix that all rows share, which then comes first as a row
+    of its own. The result is (1, tokens, heads, size). Raises ValueError for several rows without boundaries, and for a sliding
     window that is shorter than a row.
     """
     import torch
@@ -45,7 +45,7 @@ def sdpa_varlen(
     lengths = [query.size(2)] if cu_seq_lens_q is None else cu_seq_lens_q.diff().tolist()
     window = kwargs.get("sliding_window")
     if window is not None and max(lengths) + shared_prefix > window:
-        raise ValueError(f"attn_implementation {NAME} knows no sliding window; lower max_length to {window}, or use sdpa")
+        raise ValueError(f"attn_implementation {NAME} has no sliding window; lower max_length to {window}, or use sdpa")
     attend = partial(attend_on_cpu if query.device.type == "cpu" else partial(attend_on_gpu, dropout=dropout), scale=scaling)
     # split and not slices: the backward of a slice fills a tensor of the whole length with zeros.
     rows = list(zip(*(torch.split(tensor, lengths, dim=2) for tensor in (query, key, value)), strict=True))
@@ -72,7 +72,7 @@ def attend_on_gpu(
 
 
 def attend_on_cpu(query: "torch.Tensor", key: "torch.Tensor", value: "torch.Tensor", *, scale: float | None) -> "torch.Tensor":
-    """Causal attention of one row, whose queries are its last tokens, by its definition and some queries at a time; no dropout.
+    """Causal attention of one row, whose queries are its last tokens, in blocks of queries; without dropout.
 
     torch's own kernel for CPUs takes twice as long on rows of a few hundred tokens, as it computes in float32 and does not
     skip what the causal mask hides. Here matrices are multiplied in the tensors' own type, and the softmax is in float32.
@@ -96,13 +96,13 @@ def attend_on_cpu(query: "torch.Tensor", key: "torch.Tensor", value: "torch.Tens
 
 
 def shares_prefixes(model: Any) -> bool:
-    """Whether all layers of this model are of the attention above, which lets rows go on from a shared prefix."""
+    """Whether all layers of this model use the attention above, so that rows can share a prefix."""
     kinds = getattr(model.config, "layer_types", None) or ["full_attention"]
     return model.config._attn_implementation == NAME and set(kinds) == {"full_attention"}
 
 
 def register() -> None:
-    """Makes `attn_implementation: sdpa_varlen` known to transformers."""
+    """Registers `attn_implementation: sdpa_varlen` with transformers."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(NAME, sdpa_varlen)

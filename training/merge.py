@@ -19,8 +19,8 @@ Several adapters of one base are combined by PEFT, by one of its --method:
   magnitude_prune  keeps the largest entries, then linear
   *_svd            as the name without it, but on the whole change, A times B, then cut to the largest rank: ranks may differ
 
-An adapter that was trained on a quantised base (QLoRA) is merged into the unquantised one. Beside the model stand merge.json,
-which says what was merged, and a short README.md.
+An adapter that was trained on a quantised base (QLoRA) is merged into the unquantised one. The folder also gets merge.json,
+which records what was merged, and a short README.md.
 """
 
 import argparse
@@ -191,11 +191,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write the merged model to")
     parser.add_argument("--base", help="base model folder or Hub id (default: the one that the adapters name)")
     parser.add_argument("--revision", help="branch, tag or commit of a single adapter on the Hub")
-    parser.add_argument("--weight", type=float, default=1.0, help="how far from base (0) to tuned model (1) (default: 1)")
-    parser.add_argument("--weights", help="of several adapters, one each, separated by commas (default: equal ones of sum 1)")
-    parser.add_argument("--method", choices=METHODS, help="how several adapters become one, see above (default: cat)")
+    parser.add_argument("--weight", type=float, default=1.0, help="from 0, the base, to 1, the tuned model (default: 1)")
+    parser.add_argument("--weights", help="one for each of several adapters, separated by commas (default: equal, with sum 1)")
+    parser.add_argument("--method", choices=METHODS, help="how to combine several adapters, see above (default: cat)")
     parser.add_argument("--density", type=float, help="share of entries that ties, dare and magnitude_prune keep")
-    parser.add_argument("--seed", type=int, default=0, help="of what dare drops (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the entries that dare drops (default: 0)")
     args = parser.parse_args(argv)
     several = len(args.adapter) > 1
     if several and args.revision:

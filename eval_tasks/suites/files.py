@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from common.dataset import find_folder, looks_like_path
+from common.dataset import find_folder
 from common.errors import UserError
 from dataset_builders.records import Rejected, csv_rows, parquet_rows
 
@@ -15,10 +15,8 @@ Records = list[tuple[str, dict[str, Any]]]
 """("line 3", "item 3" or "row 3", record) for each record of a file."""
 
 
-def local_copy(source: str, variable: str, wanted: str, revision: str | None = None) -> Path:
-    """The file or folder itself, or where the files of a Hub dataset are kept. `wanted`: what to set `variable` to."""
-    if not Path(source).exists() and looks_like_path(source):
-        raise UserError(f"{variable}={source} is no file or folder here; set it to {wanted}")
+def local_copy(source: str, variable: str, revision: str | None = None) -> Path:
+    """The file or folder itself, or where the files of a Hub dataset are kept. Raises UserError naming the variable."""
     return find_folder(source, [f"*{ending}" for ending in ENDINGS], revision, option=variable)
 
 

@@ -57,7 +57,8 @@ def tab_order() -> list[Task]:
 
 def page(comparison: ModelComparison, dataset: DatasetReader | None) -> gr.Blocks:
     queue: dict[str, Any] = {"concurrency_limit": comparison.backend.max_concurrency, "concurrency_id": "model"}
-    with gr.Blocks(title="Shop tasks", analytics_enabled=False) as blocks:
+    blocks = gr.Blocks(title="Shop tasks", analytics_enabled=False)
+    with blocks:
         gr.HTML(
             "<h1>One model, an online shop's many tasks</h1>"
             "<p>Pick a task, keep the example or change it, and see what a language model answers before and after fine-tuning "

@@ -117,7 +117,7 @@ def test_answers_stand_where_their_prompts_do_and_are_kept(tiny_llama: Path, tmp
 
 
 def test_a_model_that_is_not_there_is_told_in_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no/such/folder is no folder here"):
+    with pytest.raises(UserError, match="no/such/folder is no file or folder here"):
         model_answers("no/such/folder", [prompt("Hello", 1)], tmp_path)
 
 

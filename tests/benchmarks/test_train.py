@@ -45,7 +45,7 @@ def test_all_ways_see_the_same_tokens_in_about_as_many_steps_and_come_to_about_t
 @pytest.mark.parametrize(
     ("count", "sentence"),
     [
-        (7, "error: --rows takes 8 or more"),
+        (7, "error: --rows must be 8 or more, not 7"),
         (100, f"has {len(COMPLETIONS) * TRAIN_ROWS} rows to train on, which is too few; give fewer --rows or a larger --data"),
     ],
 )

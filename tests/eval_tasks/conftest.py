@@ -17,18 +17,34 @@ REPOSITORY = Path(__file__).parents[2]
 Lighteval = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def environment(home: Path) -> dict[str, str]:
+    """Without a network and without what the caller's shell says about data."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("SHOP", "ECINSTRUCT", "SENTENCE_MODEL"))}
+    return kept | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(home), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+
 @pytest.fixture(scope="session")
 def lighteval(tmp_path_factory: pytest.TempPathFactory) -> Lighteval:
     """Runs the real console script from the repository's root, without a network."""
     home = tmp_path_factory.mktemp("hf_home")
 
-    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(home), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("SHOP", "ECINSTRUCT", "SENTENCE_MODEL"))}
-        script = Path(sys.executable).parent / "lighteval"
-        return subprocess.run(
-            [script, *arguments], cwd=REPOSITORY, env=kept | offline | environment, capture_output=True, text=True, check=False
-        )
+    def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        line = [Path(sys.executable).parent / "lighteval", *arguments]
+        env = environment(home) | settings
+        return subprocess.run(line, cwd=REPOSITORY, env=env, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Lighteval:
+    """Runs one of this project's commands over lighteval, in a process of its own and without a network."""
+    home = tmp_path_factory.mktemp("hf_home")
+
+    def run(module: str, *arguments: object, **settings: str) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-m", module, *map(str, arguments)]
+        env = environment(home) | settings
+        return subprocess.run(line, cwd=REPOSITORY, env=env, capture_output=True, text=True, check=False)
 
     return run
 

@@ -481,7 +481,7 @@ def test_a_run_of_the_console_script_scores_every_task(lighteval: Lighteval, mod
             "ECINSTRUCT_DATA=org/none is no folder here, and cannot be had from the Hub (",
         ),
         ({"ECINSTRUCT_DATA": "org/none", "ECINSTRUCT_REVISION": "v1"}, "cannot be had from the Hub at revision v1 ("),
-        ({"ECINSTRUCT_DATA": "/no/file.json"}, "/no/file.json is no file or folder here; set it to ECInstruct's JSON file"),
+        ({"ECINSTRUCT_DATA": "/no/file.json"}, "ECINSTRUCT_DATA=/no/file.json is no file or folder here, and no Hub id"),
         ({"ECINSTRUCT_DATA": "FILE", "ECINSTRUCT_INSTRUCTIONS": "diverse"}, "is unknown; it is one of Diverse, Single, Unseen"),
         ({"ECINSTRUCT_DATA": "FILE", "ECINSTRUCT_INSTRUCTIONS": "Unseen"}, "there is no ecinstruct task in it"),
     ],

@@ -1,13 +1,13 @@
 """The command over backends and adapters, run for real on the tiny model."""
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ import pytest
 from common.errors import UserError
 from common.tasks import TASKS
 from eval_tasks.run import folder_names, main, model_options, parse_arguments, task_names
+from tests.eval_tasks.conftest import REPOSITORY, environment
 from tests.eval_tasks.rows import dataset_row, write_dataset
 from tests.small_dataset import write_small_dataset
 
-REPOSITORY = Path(__file__).parents[2]
 TASKS_RUN = ("answerability", "also_buy", "query_generation")
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -56,21 +56,9 @@ def adapter(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def environment(home: Path) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("SHOP")}
-    return kept | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(home), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-
-
 @pytest.fixture(scope="module")
-def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Runs the command in a process of its own."""
-    home = tmp_path_factory.mktemp("hf_home")
-
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", "eval_tasks.run", *map(str, arguments)]
-        return subprocess.run(line, cwd=REPOSITORY, env=environment(home), capture_output=True, text=True, check=False)
-
-    return run
+def run(evaluation: Run) -> Run:
+    return partial(evaluation, "eval_tasks.run")
 
 
 def answers(folder: Path) -> dict[str, list[str]]:
@@ -85,11 +73,9 @@ def answers(folder: Path) -> dict[str, list[str]]:
 
 
 def test_a_base_and_an_adapter_are_evaluated_with_one_command(
-    evaluation: Run, tiny_llama: Path, adapter: Path, dataset: Path, tmp_path: Path
+    run: Run, tiny_llama: Path, adapter: Path, dataset: Path, tmp_path: Path
 ) -> None:
-    done = evaluation(
-        "--model", tiny_llama, "--adapter", adapter, "--data", dataset, "--out", tmp_path, "--option", "dtype=float32"
-    )
+    done = run("--model", tiny_llama, "--adapter", adapter, "--data", dataset, "--out", tmp_path, "--option", "dtype=float32")
     assert done.returncode == 0, done.stderr[-3000:]
     base, tuned = answers(tmp_path / "model"), answers(tmp_path / "loud")
     assert set(base) == {"details_shop:answerability", "details_shop:also_buy", "details_shop:query_generation"}
@@ -99,13 +85,11 @@ def test_a_base_and_an_adapter_are_evaluated_with_one_command(
     results = json.loads(next((tmp_path / "loud" / "results").rglob("results_*.json")).read_text())
     assert set(results["results"]["shop:also_buy|0"]) >= {"hit_rate", "unparsable"}
 
-    again = evaluation(
-        "--model", tiny_llama, "--adapter", adapter, "--data", dataset, "--out", tmp_path, "--option", "dtype=float32"
-    )
+    again = run("--model", tiny_llama, "--adapter", adapter, "--data", dataset, "--out", tmp_path, "--option", "dtype=float32")
     assert again.returncode == 0, again.stderr[-3000:]
     assert (answers(tmp_path / "model"), answers(tmp_path / "loud")) == (base, tuned)
 
-    limited = evaluation(
+    limited = run(
         "--model", tiny_llama, "--data", dataset, "--out", tmp_path, "--option", "dtype=float32", "--constrained",
         "--baseline", "majority", "--baseline", "bm25", "--names", "limited",
     )  # fmt: skip
@@ -118,7 +102,7 @@ def test_a_base_and_an_adapter_are_evaluated_with_one_command(
     assert set(answers(tmp_path / "limited")["details_shop:answerability"]) <= {"yes", "no"}
 
 
-def test_a_run_that_was_killed_goes_on_with_what_is_missing(evaluation: Run, tiny_llama: Path, tmp_path: Path) -> None:
+def test_a_run_that_was_killed_goes_on_with_what_is_missing(run: Run, tiny_llama: Path, tmp_path: Path) -> None:
     data = write_dataset(tmp_path / "dataset", ["query_generation"], rows=400)
     line = [sys.executable, "-m", "eval_tasks.run", "--model", tiny_llama, "--data", data, "--out", tmp_path / "out"]
     options = ["--option", f"cache_dir={tmp_path / 'kept'}", "--option", "dtype=float32"]
@@ -147,11 +131,11 @@ def test_a_run_that_was_killed_goes_on_with_what_is_missing(evaluation: Run, tin
     before = kept()
     assert 0 < before < 400, "it was killed while it answered"
 
-    done = evaluation("--model", tiny_llama, "--data", data, "--out", tmp_path / "out", *options)
+    done = run("--model", tiny_llama, "--data", data, "--out", tmp_path / "out", *options)
     assert done.returncode == 0, done.stderr[-3000:]
     assert kept() == 400
     whole = answers(tmp_path / "out" / "model")["details_shop:query_generation"]
-    fresh = evaluation(
+    fresh = run(
         "--model", tiny_llama, "--data", data, "--out", tmp_path / "fresh", "--option", f"cache_dir={tmp_path / 'other'}",
         "--option", "dtype=float32",
     )  # fmt: skip
@@ -164,9 +148,9 @@ def test_a_run_that_was_killed_goes_on_with_what_is_missing(evaluation: Run, tin
     [
         (
             ["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--adapter", "/no/adapter"],
-            "--adapter /no/adapter is neither a folder nor a Hub id",
+            "--adapter /no/adapter is no file or folder here",
         ),
-        (["--model", "/no/model", "--data", "DATA", "--out", "OUT"], "model_name=/no/model is neither a folder nor a Hub id"),
+        (["--model", "/no/model", "--data", "DATA", "--out", "OUT"], "model_name=/no/model is no file or folder here"),
         (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--option", "beams=4"], "unknown model option 'beams'"),
         (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--option", "dtype=int8"], "dtype must be one of auto"),
         (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--tasks", "shop:rating|0"], "there is no 'shop:rating|0'"),
@@ -188,8 +172,8 @@ def test_what_cannot_be_evaluated_is_told(
         main([str(places.get(word, word)) for word in arguments])
 
 
-def test_data_that_is_not_there_ends_in_a_sentence(evaluation: Run, tiny_llama: Path, tmp_path: Path) -> None:
-    done = evaluation("--model", tiny_llama, "--data", "/no/data", "--out", tmp_path)
+def test_data_that_is_not_there_ends_in_a_sentence(run: Run, tiny_llama: Path, tmp_path: Path) -> None:
+    done = run("--model", tiny_llama, "--data", "/no/data", "--out", tmp_path)
     assert done.returncode == 2, done.stderr[-2000:]
     assert "SHOP_DATASET=/no/data" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr

@@ -1,10 +1,7 @@
 """eval_tasks/sweep.py: each weight is evaluated once, stale scores are never taken, the choice is reported on other rows."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import UserError
-from eval_tasks import run as evaluation
+from eval_tasks import run
 from eval_tasks.sweep import CHOICE, REPORT, SweepPoint, best, in_choice, main, write_plot
-from tests.eval_tasks.conftest import REPOSITORY
+from tests.eval_tasks.conftest import Lighteval
 from tests.eval_tasks.rows import write_dataset
 from tests.training.random_adapters import random_adapter
 
@@ -58,7 +55,7 @@ class Evaluations:
 @pytest.fixture
 def evaluations(monkeypatch: pytest.MonkeyPatch) -> Evaluations:
     made = Evaluations()
-    monkeypatch.setattr(evaluation, "evaluate", made.evaluate)
+    monkeypatch.setattr(run, "evaluate", made.evaluate)
     return made
 
 
@@ -79,21 +76,14 @@ def sweep(adapter: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.Monk
     return made
 
 
-def test_a_sweep_with_lighteval_evaluates_each_half_of_the_rows(adapter: Path, dataset: Path, tmp_path: Path) -> None:
+def test_a_sweep_with_lighteval_evaluates_each_half_of_the_rows(
+    evaluation: Lighteval, adapter: Path, dataset: Path, tmp_path: Path
+) -> None:
     import pyarrow.parquet as pq
 
     out = tmp_path / "out"
     words = ["--adapter", adapter, "--data", dataset, "--out", out, "--weights", "0,1", "--option", "dtype=float32"]
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("SHOP")}
-    environment = kept | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf"), "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
-    done = subprocess.run(
-        [sys.executable, "-m", "training.sweep", *map(str, words)],
-        cwd=REPOSITORY,
-        env=environment | {"SHOP_DATASET_REVISION": "of something else"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = evaluation("training.sweep", *words, SHOP_DATASET_REVISION="of something else")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "note: training.sweep has moved; use python -m eval_tasks.sweep" in done.stderr
     assert "best weight by mean:" in done.stdout
@@ -277,13 +267,13 @@ def test_no_path_of_this_machine_is_in_the_summary(
 
 MISTAKES = {
     "no adapter": (["--adapter", "nowhere/at/all"], "there is no adapter folder"),
-    "no dataset": (["--data", "nowhere/at/all"], "SHOP_DATASET=nowhere/at/all is neither a folder nor a Hub id"),
+    "no dataset": (["--data", "nowhere/at/all"], "SHOP_DATASET=nowhere/at/all is no file or folder here, and no Hub id"),
     "an unknown task": (["--tasks", "next_product"], "'next_product' is no task and no family"),
     "a negative weight": (["--weights=-1,0"], "give different ones of 0 or more"),
     "a weight twice": (["--weights", "0.5,0.50"], "give different ones of 0 or more"),
     "no number": (["--weights", "0,half"], "is not a list of numbers"),
     "no rows": (["--max-samples", "0"], "--max-samples must be 1 or more, not 0"),
-    "a base that is gone": (["--base", "nowhere/at/all"], "--base nowhere/at/all is neither a folder nor a Hub id"),
+    "a base that is gone": (["--base", "nowhere/at/all"], "--base nowhere/at/all is no file or folder here, and no Hub id"),
 }
 
 

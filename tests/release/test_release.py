@@ -193,12 +193,12 @@ def test_nothing_of_this_machine_and_nothing_that_is_of_no_use_to_others_goes_up
 
 
 def test_a_second_time_nothing_changes_anywhere(hub: Hub, published: Finished, run_folder: Path) -> None:
-    before, gathered, requests = heads(hub, "oneshot"), collection(hub, "oneshot"), len(hub.requests)
+    before, collected, requests = heads(hub, "oneshot"), collection(hub, "oneshot"), len(hub.requests)
     again = publish(run_folder, "oneshot")
     assert again.returncode == 0, again.stderr
     assert (again.stdout.count("nothing to do"), again.stdout.count("published")) == (len(STAGES), 0)
     assert heads(hub, "oneshot") == before
-    assert collection(hub, "oneshot") == gathered
+    assert collection(hub, "oneshot") == collected
     written = [path for method, path, _ in hub.requests[requests:] if method not in ("GET", "HEAD")]
     assert not [path for path in written if "/commit/" in path or "/collections" in path or path.startswith("/_lfs")]
 

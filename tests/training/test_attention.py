@@ -1,4 +1,4 @@
-"""training/attention.py: rows behind one another attend as each would alone, alone in the function and in a whole model."""
+"""training/attention.py: packed rows attend as each would alone, in the function and in a whole model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from training.attention import NAME, QUERIES_AT_A_TIME, attend_on_cpu, attend_on_gpu, register, sdpa_varlen, shares_prefixes
-from training.batches import Batches, PrefixCollator
+from training.batches import TokenBatches, PrefixCollator
 
 ROWS = [
     [1],
@@ -152,9 +152,9 @@ def test_a_sliding_window_that_is_shorter_than_a_row_is_refused() -> None:
     expected = row_by_row(*tensors, [6, 3])
     attended, _ = sdpa_varlen(torch.nn.Module(), *tensors, None, cu_seq_lens_q=boundaries, sliding_window=6)
     torch.testing.assert_close(attended, expected, atol=1e-5, rtol=1e-5)
-    with pytest.raises(ValueError, match="knows no sliding window; lower max_length to 5, or use sdpa"):
+    with pytest.raises(ValueError, match="has no sliding window; lower max_length to 5, or use sdpa"):
         sdpa_varlen(torch.nn.Module(), *tensors, None, cu_seq_lens_q=boundaries, sliding_window=5)
-    with pytest.raises(ValueError, match="knows no sliding window; lower max_length to 8, or use sdpa"):
+    with pytest.raises(ValueError, match="has no sliding window; lower max_length to 8, or use sdpa"):
         sdpa_varlen(torch.nn.Module(), *tensors, None, cu_seq_lens_q=boundaries, shared_prefix=6, sliding_window=8)
 
 
@@ -224,7 +224,7 @@ def test_a_model_learns_from_a_shared_prefix_what_it_learns_from_rows_that_each_
     prompts = [begin + torch.randint(3, 390, (length,)).tolist() for length in (9, 60, 3)]
     ids = [[*prompt, 5, 2] for prompt in prompts]
     labels = [[-100] * len(prompt) + [5, 2] for prompt in prompts]
-    batch = Batches(Dataset.from_dict({"input_ids": ids, "labels": labels}), budget=1000, seed=0, share=True)[0]
+    batch = TokenBatches(Dataset.from_dict({"input_ids": ids, "labels": labels}), budget=1000, seed=0, share=True)[0]
     assert batch["shared_prefix"] == len(begin)
     once = PrefixCollator(DataCollatorForLanguageModeling(pad_token_id=0, padding_free=True))([batch])
     each = collated([{"input_ids": row, "labels": label} for row, label in zip(ids, labels, strict=True)], padding_free=True)

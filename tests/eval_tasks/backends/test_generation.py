@@ -69,12 +69,12 @@ def test_answers_do_not_depend_on_how_many_are_read_and_written_at_once(
     monkeypatch.setattr(generation, "PREFILL_TOKENS", 90)
     monkeypatch.setattr(generation, "DECODED_ROWS", 6)
     assert in_order(generator.answer(asked, None, False), 50) == usual
-    monkeypatch.setattr(generation, "POSITIONS_AT_ONCE", 1)
+    monkeypatch.setattr(generation, "DECODED_POSITIONS", 1)
     assert in_order(generator.answer(asked, None, False), 50) == usual
 
 
 def test_the_buffers_of_rows_that_write_together_are_bounded(generator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generation, "POSITIONS_AT_ONCE", 400)
+    monkeypatch.setattr(generation, "DECODED_POSITIONS", 400)
     monkeypatch.setattr(generation, "PREFILL_TOKENS", 100)
     sizes = []
     whole = generation._merged

@@ -138,5 +138,5 @@ def test_results_tell_which_weights_an_adapter_had(tmp_path: Path) -> None:
 
 def test_a_folder_is_taken_as_it_is_and_what_is_neither_folder_nor_on_the_hub_is_told(tmp_path: Path) -> None:
     assert local_folder(str(tmp_path)) == tmp_path
-    with pytest.raises(UserError, match="model_name=no/such/model is neither a folder nor a Hub id"):
+    with pytest.raises(UserError, match="model_name=no/such/model is no file or folder here, and no Hub id"):
         local_folder("no/such/model")

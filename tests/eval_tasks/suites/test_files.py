@@ -75,7 +75,7 @@ def test_a_dataset_of_the_hub_is_read_at_the_revision_named(hub: Hub, tmp_path: 
     code = (
         "from eval_tasks.suites.files import *\n"
         f"for revision in (None, {revisions[0]!r}):\n"
-        "    folder = local_copy('org/records', 'DATA', 'a file', revision)\n"
+        "    folder = local_copy('org/records', 'DATA', revision)\n"
         "    print([path.name for path in folder.iterdir()], read_records(files_below(folder)[0]))\n"
     )
 
@@ -85,4 +85,4 @@ def test_a_dataset_of_the_hub_is_read_at_the_revision_named(hub: Hub, tmp_path: 
 
 
 def test_a_file_or_folder_here_is_taken_as_it_is(tmp_path: Path) -> None:
-    assert local_copy(str(tmp_path), "DATA", "a file") == tmp_path
+    assert local_copy(str(tmp_path), "DATA") == tmp_path

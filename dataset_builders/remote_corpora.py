@@ -1,20 +1,15 @@
-"""Where the raw corpora lie, under which licence, and what their files must be.
+"""Addresses, licences and published checksums of the raw corpora.
 
 Every address is the authors' own as they publish it: ESCI's from the Git LFS pointers in its repository, those of Amazon Review
 Data from its page, those of AmazonQA from its README. None of these hosts could be reached when this was written, so no address
 was tried.
 """
 
-import logging
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from common.errors import UserError
-from common.hub import hub_errors
-from dataset_builders.fetch import retried, root
 from dataset_builders.sources import amazon_reviews, amazonqa, ecinstruct, esci, merrec
 
 UNLICENSED = "none stated"
@@ -41,20 +36,21 @@ _ESCI = "https://media.githubusercontent.com/media/amazon-science/esci-data/7e0e
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file of a corpus. `path` is below the output folder, `size` in bytes; what its authors do not publish is None.
-
-    `git_oid` is git's sha1 of a Hub file that is not in LFS, and so has no sha256 there.
-    """
+    """One file of a corpus. `path` is below the output folder, `size` in bytes; what its authors do not publish is None."""
 
     path: str
     url: str
     size: int | None = None
     sha256: str | None = None
-    git_oid: str | None = None
+
+    @property
+    def address(self) -> str:
+        """The url without the user's name and password that may be in it."""
+        return re.sub(r"//[^/@]*@", "//", self.url)
 
 
 @dataclass(frozen=True)
-class Corpus:
+class RemoteCorpus:
     """A corpus: either `files` at plain addresses, or those of the Hub dataset `repo_id` that the glob `pattern` matches.
 
     `page` is where its authors describe it; `by_hand` says what else belongs to it and cannot be fetched from here.
@@ -69,33 +65,33 @@ class Corpus:
     by_hand: str | None = None
 
 
-def corpora(categories: Sequence[str] = (), merrec_files: str = MERREC_FILES) -> dict[str, Corpus]:
+def remote_corpora(categories: Sequence[str] = (), merrec_files: str = MERREC_FILES) -> dict[str, RemoteCorpus]:
     """The five corpora by name, those with a licence first. Raises UserError for a category that there is not."""
     if unknown := [name for name in categories if name not in CATEGORIES]:
         raise UserError(f"--categories knows no {', '.join(unknown)}. The categories are {', '.join(CATEGORIES)}.")
     all_five = (
-        Corpus(esci.NAME, esci.LICENCE, "https://github.com/amazon-science/esci-data", files=_esci()),
-        Corpus(
+        RemoteCorpus(esci.NAME, esci.LICENCE, "https://github.com/amazon-science/esci-data", files=_esci()),
+        RemoteCorpus(
             merrec.NAME,
             merrec.LICENCE,
             "https://huggingface.co/datasets/mercari-us/merrec",
             repo_id="mercari-us/merrec",
             pattern=merrec_files,
         ),
-        Corpus(
+        RemoteCorpus(
             ecinstruct.NAME,
             ecinstruct.LICENCE,
             "https://huggingface.co/datasets/NingLab/ECInstruct",
             repo_id="NingLab/ECInstruct",
             pattern="*.json",
         ),
-        Corpus(
+        RemoteCorpus(
             amazon_reviews.NAME,
             amazon_reviews.LICENCE,
             "https://cseweb.ucsd.edu/~jmcauley/datasets/amazon_v2/",
             files=tuple(file for category in categories for file in _amazon_reviews(category)),
         ),
-        Corpus(
+        RemoteCorpus(
             amazonqa.NAME,
             amazonqa.LICENCE,
             "https://github.com/amazonqa/amazonqa",
@@ -128,60 +124,3 @@ def _amazon_reviews(category: str) -> tuple[RemoteFile, RemoteFile]:
         RemoteFile(f"{amazon_reviews.NAME}/{reviews}", f"{_AMAZON}/categoryFilesSmall/{reviews}"),
         RemoteFile(f"{amazon_reviews.NAME}/{products}", f"{_AMAZON}/metaFiles2/{products}"),
     )
-
-
-def hub_files(corpus: Corpus, revision: str | None) -> tuple[str, list[RemoteFile]]:
-    """The repository's commit at the revision, and its files there that the corpus's pattern matches."""
-    from huggingface_hub import HfApi, hf_hub_url
-    from huggingface_hub.hf_api import RepoFile
-    from huggingface_hub.utils import disable_progress_bars
-
-    repo_id = corpus.repo_id or ""
-    if not sys.stderr.isatty():
-        disable_progress_bars()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its notes on retries hold signed addresses
-    with hub_read_errors(repo_id):
-        api = HfApi()
-        commit = retried(lambda: api.repo_info(repo_id, repo_type="dataset", revision=revision), lambda: 0).sha or ""
-        entries = retried(
-            lambda: [*api.list_repo_tree(repo_id, recursive=True, revision=commit, repo_type="dataset")], lambda: 0
-        )
-    present = [entry for entry in entries if isinstance(entry, RepoFile)]
-    files = [
-        RemoteFile(
-            f"{corpus.name}/{entry.path}",
-            hf_hub_url(repo_id, entry.path, repo_type="dataset", revision=commit),
-            entry.size,
-            entry.lfs.sha256 if entry.lfs else None,
-            None if entry.lfs else entry.blob_id,
-        )
-        for entry in present
-        if fnmatchcase(entry.path, corpus.pattern)
-    ]
-    if not files:
-        some = ", ".join([entry.path for entry in present if not entry.path.startswith(".")][:3]) or "nothing"
-        raise UserError(f"{repo_id} has no file {corpus.pattern}; it has {len(present)} files, such as {some}.")
-    return commit, sorted(files, key=lambda file: file.path)
-
-
-@contextmanager
-def hub_read_errors(repo_id: str) -> Iterator[None]:
-    """Turns what huggingface_hub raises over reading `repo_id` into a UserError."""
-    from huggingface_hub import errors
-
-    with hub_errors(repo_id):
-        try:
-            yield
-        except errors.RevisionNotFoundError:
-            raise UserError(f"{repo_id} has no revision of that name; give --revision with this corpus alone.") from None
-        except errors.GatedRepoError:
-            raise
-        except errors.HfHubHTTPError as error:
-            if error.response.status_code in (401, 403, 404):
-                raise UserError(
-                    f"{repo_id} cannot be read ({error.response.status_code}): it is not on that Hub, or the token in use may "
-                    "not read it. Check HF_ENDPOINT, log in with `hf auth login`, or unset HF_TOKEN."
-                ) from None
-            raise
-        except FileNotFoundError as error:
-            raise root(error) from None
