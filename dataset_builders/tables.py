@@ -25,6 +25,7 @@ MAX_CHARACTERS = 100_000
 _MARKUP = re.compile(r"<\s*[a-z!/]|/>", re.IGNORECASE)
 # Markup that stands inside a text; any other says that a page was stored where a title should be, as in Amazon's 2018 metadata.
 _INLINE = frozenset({"b", "br", "em", "font", "i", "mark", "p", "s", "small", "span", "strong", "sub", "sup", "u", "wbr"})
+_OF_A_PAGE = frozenset({"class", "id", "style"})
 _HTML = frozenset(
     {"a", "body", "button", "div", "form", "h1", "h2", "h3", "head", "html", "iframe", "img", "input", "li", "link", "meta"}
     | {"noscript", "ol", "script", "select", "style", "svg", "table", "tbody", "td", "th", "tr", "ul"}
@@ -146,11 +147,11 @@ def admitted(table: Table, row: dict[str, Any]) -> tuple[dict[str, Any], list[st
         if value is None and column.default is not None:
             value = row[column.name] = list(column.default)
         if isinstance(value, Rejected):
-            reason, shown = value.reason, value.value
+            reason, example = value.reason, value.value
         else:
-            reason, shown = _column_reason(column, value), _shown(column, value)
+            reason, example = _column_reason(column, value), shown(column, value)
         if reason and column.required:
-            return Rejected(f"{column.name} {reason}", shown)
+            return Rejected(f"{column.name} {reason}", example)
         if reason:
             dropped.append(f"{column.name} {reason}")
             row[column.name] = None
@@ -177,18 +178,18 @@ def plain_title(title: str) -> str | Rejected:
     from bs4 import BeautifulSoup
 
     found = BeautifulSoup(title, "html.parser")
-    names = {tag.name for tag in found.find_all(True)}
-    if names & _HTML or "<!" in title:
+    tags = found.find_all(True)
+    if "<!" in title or any(tag.name in _HTML or _OF_A_PAGE & tag.attrs.keys() for tag in tags):
         return Rejected("title is markup")
     for tag in found.find_all(lambda tag: tag.name not in _INLINE):
         tag.insert_before(tag.name)  # no tag of HTML, such as <Demo>: a word in brackets
     return " ".join(found.get_text(" ").split()) or Rejected("title is markup")
 
 
-def _shown(column: Column, value: Any) -> str:
+def shown(column: Column, value: Any) -> str:
     """The value as an example, of columns that hold no free text."""
     free = column.kind == "strings" or (column.kind == "string" and not column.allowed and not column.name.endswith("_id"))
-    return "" if free or value is None else str(value)[:LONGEST_EXAMPLE]
+    return "" if free or value is None or isinstance(value, list | dict) else str(value)[:LONGEST_EXAMPLE]
 
 
 def _column_reason(column: Column, value: Any) -> str | None:

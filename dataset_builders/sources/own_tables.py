@@ -24,7 +24,7 @@ from dataset_builders.raw_files import (
 )
 from dataset_builders.records import Placed, Rejected, csv_header, csv_rows, json_records, parquet_rows
 from dataset_builders.sources import Rows
-from dataset_builders.tables import TABLES, Column, Table
+from dataset_builders.tables import TABLES, Column, Table, shown
 from dataset_builders.values import as_boolean, as_identifier, as_integer, as_list, is_missing, label_or_text
 
 NAME = "own"
@@ -188,7 +188,7 @@ def canonical(record: dict[str, Any], file: OwnFile, floats: frozenset[str] = fr
         try:
             row[column.name] = _typed(column, value, column.name in floats)
         except ValueError as error:
-            row[column.name] = Rejected(str(error), str(value)[:40])
+            row[column.name] = Rejected(str(error), shown(column, value))
         except (TypeError, OverflowError, RecursionError):
             row[column.name] = Rejected(f"is not of type {column.kind}")
     if "locale" in row:
