@@ -68,7 +68,7 @@ def relational(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     require_tables(staged, ("judgments", "products"))
     figures: dict[str, dict[str, Any]] = {}
     for name in RELATIONAL:
-        ours = alone(harvest, staged, name, arguments.seed, arguments.memory_limit, modules=OURS)
+        ours = alone(draw_task, staged, name, arguments.seed, arguments.memory_limit, modules=OURS)
         pandas = alone(in_pandas, staged, name, arguments.seed, modules=PANDAS)
         figures[name] = {
             "ratio": round(pandas.seconds / ours.seconds, 2),
@@ -100,7 +100,7 @@ def each_task(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         raise UserError(f"{raw} yields the tables of none of the tasks asked for. Give a folder that holds more corpora.")
     figures = {}
     for name in tasks:
-        measured = alone(harvest, staged, name, arguments.seed, arguments.memory_limit, modules=OURS)
+        measured = alone(draw_task, staged, name, arguments.seed, arguments.memory_limit, modules=OURS)
         figures[name] = measured.figures() | measured.result
     header = ("task", "seconds", "reading", "MB", "records in", "rows out")
     lines = [(name, *cells(entry, "seconds", "reading", "mb", "records", "rows")) for name, entry in figures.items()]
@@ -179,7 +179,7 @@ def require_tables(staged: Path, tables: Iterable[str]) -> None:
         raise UserError(f"--raw yields no {' and no '.join(missing)}. Give a folder that holds ESCI with the locale us.")
 
 
-def harvest(staged: Path, name: str, seed: int, memory_limit: str) -> dict[str, Any]:
+def draw_task(staged: Path, name: str, seed: int, memory_limit: str) -> dict[str, Any]:
     """A task this project's way, as a build of full size asks for it. Gives `reading` seconds, `records` and `rows`."""
     from time import perf_counter
 

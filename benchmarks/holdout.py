@@ -15,7 +15,7 @@ from common.files import replaced, write_json
 from dataset_builders.card import TEXT_COLUMNS, config_tasks
 from dataset_builders.contamination import EvaluationSet, contaminated
 from dataset_builders.dataset_files import config_facts, write_split
-from dataset_builders.rows import Row
+from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Split
 from eval_tasks.baselines.template_rows import template_row
 
@@ -29,13 +29,6 @@ Rows = dict[str, list[dict[str, Any]]]
 def task_rows(folder: Path, split: str) -> Rows:
     """Every task's rows of a split; tasks without any are left out."""
     return {name: table.to_pylist() for name, table in read_split(str(folder), split).items()}
-
-
-def capped(rows: Rows, most: int | None) -> Rows:
-    """At most so many rows of each task: the same ones in whatever order they come."""
-    if most is None:
-        return rows
-    return {name: sorted(found, key=lambda row: _draw(row["sample_id"]))[:most] for name, found in rows.items()}
 
 
 def hold_out(train: Rows, seed: int, share: float = VALIDATION_SHARE) -> tuple[Rows, Rows]:
@@ -78,7 +71,7 @@ def write_validation_folder(dataset: Path, out: Path, seed: int) -> None:
     train, held = hold_out(task_rows(dataset, "train"), seed)
     if not held or not any(train.values()):
         raise UserError(f"{dataset} has too few rows to hold some of them out. Give more raw data, or --split test.")
-    parts = {name: Split(_as_rows(train[name]), _as_rows(held.get(name, [])), []) for name in train}
+    parts = {name: Split(_as_rows(train[name]), _as_rows(held.get(name, []))) for name in train}
     built = {name: part for name, part in parts.items() if part.train or part.test}
     with replaced(out, MANIFEST) as folder:
         for name, part in built.items():
@@ -89,9 +82,9 @@ def write_validation_folder(dataset: Path, out: Path, seed: int) -> None:
         write_json(folder / MANIFEST, {"configs": config_facts(built)})
 
 
-def _as_rows(rows: Sequence[dict[str, Any]]) -> list[Row]:
+def _as_rows(rows: Sequence[dict[str, Any]]) -> list[DatasetRow]:
     return [
-        Row(
+        DatasetRow(
             prompt=row["prompt"][0]["content"],
             completion=row["completion"][0]["content"],
             records=(),

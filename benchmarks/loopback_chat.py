@@ -1,4 +1,4 @@
-"""A light server of chat completions on the loopback interface, alone in a process, so that what is measured is the client.
+"""A minimal chat completions server on the loopback interface, in its own process, so that the client is what is measured.
 
 It reads no more of HTTP/1.1 than these clients send (requests with a Content-Length, on connections that stay), and answers
 after a latency. A share of its replies fails, in turn in each of the ways of FAILURES.

@@ -3,13 +3,13 @@
     python -m benchmarks.quality --raw DIR [--shopbench FILE] [-- any option of training/sft.py]
     python -m benchmarks.quality --raw DIR --split validation -- --learning_rate 5e-4    # to tune; reads no test row
 
-Builds the dataset, trains a LoRA adapter on it with the ordinary command, and scores the base and the tuned model, guessing,
-the commonest answer, TF-IDF and sentence embeddings on the same held-out rows. Answers of what has not changed are kept in
---out and used again. The last line is JSON.
+Builds the dataset, trains a LoRA adapter on it and evaluates base, adapter and baselines with the ordinary commands. Reports
+are in --out; answers that were given are not asked for again. The last line is JSON.
 """
 
 import argparse
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -21,17 +21,15 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from benchmarks import shopbench
-from benchmarks.answering import shown
-from benchmarks.holdout import capped, task_rows, write_validation_folder
+from benchmarks.holdout import write_validation_folder
 from benchmarks.measure import command
-from benchmarks.scores import as_template_rows, score_shopbench, score_tasks
-from benchmarks.verdict import Verdict, judge, print_table, sentences
 from common.dataset import read_manifest
 from common.errors import UserError, plain_errors
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "training" / "recipes" / "smollm2-135m-lora.yaml"
+BASELINES = {"shop": ("random", "majority", "tfidf", "minilm"), "shopbench": ("random", "tfidf", "minilm")}
+"""Suite -> the baselines that answer it."""
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -53,7 +51,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--base", metavar="MODEL", help="folder or Hub id (default: the embedded SmolLM2-135M-Instruct)")
     parser.add_argument("--recipe", type=Path, default=RECIPE, metavar="YAML", help=f"(default: {RECIPE.name})")
     parser.add_argument("--split", choices=("test", "validation"), default="test", help="validation: rows held out of train")
-    parser.add_argument("--rows", type=int, metavar="N", help="score at most so many rows of each task (default: all)")
+    parser.add_argument("--rows", type=int, metavar="N", help="evaluate the first N test rows of each task (default: all)")
     parser.add_argument("--cpu-minutes", type=float, default=30, metavar="M", help="budget of the training (default: 30)")
     tuned = parser.add_mutually_exclusive_group()
     tuned.add_argument("--adapter", metavar="DIR", help="score this adapter instead of training one")
@@ -75,21 +73,13 @@ def main() -> None:
     if not arguments.base:
         say("Base model")
         command("training.embedded_model", "--out", base)
-    training, tuned = tune(arguments, data, base, out)
-
-    train = as_template_rows(task_rows(data, "train"))
-    test = as_template_rows(capped(task_rows(data, "test"), arguments.rows))
-    rows = shopbench.read(arguments.shopbench) if arguments.shopbench and arguments.split == "test" else []
-    models = {"base": base, **({"tuned": tuned} if tuned else {})}
-    say("Answers")
-    lines = score_tasks(models, train, test, arguments.seed, out / "answers")
+    training, adapter = tune(arguments, data, base, out)
+    scores = evaluate(arguments, base, adapter, "shop", data)
     official = None
-    if rows:
-        say("ShopBench")
-        more, official = score_shopbench(models, train, rows, arguments.shopbench, out / "answers")
-        lines += more
-    verdicts = [judge(line, arguments.seed) for line in lines]
-    report(arguments, verdicts, training, data, base, official)
+    if arguments.shopbench and arguments.split == "test":
+        os.environ["SHOP_DATASET"] = str(data)  # where baselines learn from
+        official = evaluate(arguments, base, adapter, "shopbench", arguments.shopbench)
+    report(arguments, training, data, base, scores, official)
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -132,16 +122,11 @@ def make_dataset(arguments: argparse.Namespace, out: Path) -> Path:
 
 
 def tune(arguments: argparse.Namespace, data: Path, base: str, out: Path) -> tuple[dict[str, Any] | None, str | None]:
-    """Figures of the training, if there was one, and the folder of the merged model, if there is one."""
-    if arguments.untuned:
-        return None, None
-    training, adapter = None, arguments.adapter
-    if not adapter:
-        say("Training")
-        adapter = str(out / "adapter")
-        training = train_adapter(arguments, data, base, adapter)
-    command("training.merge", "--adapter", adapter, "--base", base, "--out", out / "merged")
-    return training, str(out / "merged")
+    """Figures of the training, if there was one, and the adapter, if there is one."""
+    if arguments.untuned or arguments.adapter:
+        return None, arguments.adapter
+    say("Training")
+    return train_adapter(arguments, data, base, str(out / "adapter")), str(out / "adapter")
 
 
 def train_adapter(arguments: argparse.Namespace, data: Path, base: str, adapter: str) -> dict[str, Any]:
@@ -177,31 +162,44 @@ def children_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-# --- Report ---
+# --- Scores ---
+
+
+def evaluate(arguments: argparse.Namespace, base: str, adapter: str | None, suite: str, data: Path) -> dict[str, Any]:
+    """The figures of a report on a suite, whose table is printed."""
+    say(f"Evaluation on {suite}")
+    out = arguments.out / suite
+    names = ["base", *(["tuned"] if adapter else [])]
+    options = [("--model", base), ("--suite", suite), ("--data", data), ("--out", out), ("--names", ",".join(names))]
+    options += [("--option", f"cache_dir={arguments.out / 'answers'}"), *(("--baseline", name) for name in BASELINES[suite])]
+    options += [("--adapter", adapter)] if adapter else []
+    options += [("--max-samples", arguments.rows)] if arguments.rows and suite == "shop" else []
+    words = [str(word) for option in options for word in option]
+    done = subprocess.run([sys.executable, "-m", "eval_tasks.run", *words], check=False)
+    if done.returncode:
+        raise UserError(f"The evaluation ended with exit code {done.returncode}; its reason is above.")
+    figures: dict[str, Any] = json.loads((out / "report" / "scores.json").read_text(encoding="utf-8"))
+    return figures
 
 
 def report(
     arguments: argparse.Namespace,
-    verdicts: Sequence[Verdict],
     training: dict[str, Any] | None,
     data: Path,
     base: str,
+    scores: dict[str, Any],
     official: dict[str, Any] | None,
 ) -> None:
-    """Table, sentences and JSON."""
+    """The training's time, and everything as JSON."""
     figures = {
         "split": arguments.split,
         "seed": arguments.seed,
-        "base": shown(base),
+        "base": Path(base).resolve().name if Path(base).exists() else base,
         "dataset": asdict(read_manifest(str(data)).configs["default"]),
         "training": training,
-        "tasks": {verdict.line.name: verdict.figures() for verdict in verdicts},
+        "shop": scores,
         "shopbench": official,
     }
-    title = f"Held-out rows ({arguments.split})"
-    print_table(verdicts, title)
-    for sentence in sentences(verdicts):
-        print(sentence)
     if training:
         print(
             "The training took {cpu_minutes} CPU minutes and {wall_minutes} minutes, ".format(**training)

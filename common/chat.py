@@ -1,8 +1,7 @@
-"""One request to a server that speaks OpenAI's chat completions (https://platform.openai.com/docs/api-reference/chat).
+"""Client for OpenAI-compatible chat completions (https://platform.openai.com/docs/api-reference/chat): one request.
 
-What comes of it is a completion, which has a reason and no text where the prompt was rejected, or a failure: one that may pass
-when it is asked again (PassingError), one that this request alone may be to blame for (RequestRefused), or one that will not
-pass (UserError).
+The result is a completion, with a reason and no text where the prompt was rejected, or an error: a TransientError, which a
+retry may overcome, a RequestRefused, for which this request alone may be to blame, or a UserError, which ends the run.
 """
 
 import asyncio
@@ -23,16 +22,16 @@ REJECTIONS = (
     (r"content_filter|content_policy_violation|content management policy|invalid_prompt", "content filter"),
     (r"context_length_exceeded|maximum context length|maximum model length|context window", "too long"),
 )
-"""What is found in the error that a server answers a single prompt with, and what the prompt is rejected for."""
+"""(pattern in a server's error, why it rejects this one prompt)"""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where and how to ask. `url` ends as the server's manual says, mostly in /v1.
+    """A server, a model on it, and the limits for requests to it. `url` ends as the server's manual says, mostly in /v1.
 
-    `timeout` is in seconds and for each of the 1 + `retries` tries. No more than `concurrency` requests are under way at once,
-    nor are more sent a minute than the limits say, in requests and in tokens (of the prompt by a rule of thumb, of the answer
-    at most); 0 is no limit. `key` is sent to the server and shown nowhere; `key_name` is the variable that it comes from.
+    `timeout` is in seconds, for each of the 1 + `retries` tries. `concurrency` is the most requests in flight. The limits per
+    minute count requests and tokens (of the prompt by a rule of thumb, of the answer at most); 0 is no limit. `key` is sent to
+    the server and printed nowhere; `key_name` is its environment variable.
     """
 
     url: str
@@ -46,13 +45,13 @@ class Endpoint:
     key_name: str = KEY_NAME
 
     def hide(self, text: str) -> str:
-        """What a server says, without the key, should it repeat it."""
+        """A server's message with the key masked, should it repeat it."""
         return text.replace(self.key, "…") if len(self.key) >= 8 else text
 
 
 @dataclass(frozen=True)
 class Completion:
-    """A reply's text, or the reason why it has none. `cut` where it was ended by its limit of tokens."""
+    """A reply's text, or the reason why it has none. `cut`: it ended at the limit of tokens."""
 
     text: str
     reason: str = ""
@@ -61,40 +60,40 @@ class Completion:
     completion_tokens: int = 0
 
 
-class PassingError(Exception):
-    """A failure that may not come again. `wait` is the time in seconds that the server asks for, if it does.
+class TransientError(Exception):
+    """A failure that a retry may overcome. `retry_after`: seconds that the server asks to wait, if it does.
 
-    `busy`: the server has too many requests, which says nothing about this one. `unreachable`: no connection was made.
+    `busy`: a rate limit, which says nothing about this request. `unreachable`: no connection was made.
     """
 
-    def __init__(self, reason: str, wait: float | None = None, busy: bool = False, unreachable: bool = False) -> None:
+    def __init__(self, reason: str, retry_after: float | None = None, busy: bool = False, unreachable: bool = False) -> None:
         super().__init__(reason)
-        self.wait = wait
+        self.retry_after = retry_after
         self.busy = busy
         self.unreachable = unreachable
 
 
 class RequestRefused(Exception):
-    """The server takes this request for wrong: for the prompt in it, or for the form that all requests have."""
+    """The server calls the request bad: for its prompt, or for the form that all requests have."""
 
 
 def base_url(text: str) -> str:
-    """A server's address, without a slash at its end. Raises UserError."""
+    """The URL of a server, without a trailing slash. Raises UserError."""
     try:
         parts = urlsplit(text)
         whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # a port that is none
+    except ValueError:  # an invalid port
         whole = False
     if not whole:
-        raise UserError(f"{text!r} is no server's address, such as http://localhost:8000/v1")
+        raise UserError(f"{text!r} is not a server's URL, such as http://localhost:8000/v1")
     return text.rstrip("/")
 
 
 def api_key(environment: Mapping[str, str], name: str = KEY_NAME) -> str:
-    """The key in this variable; "" where there is none, as a server on the same machine may need none. Raises UserError."""
+    """The key in this environment variable, or "": a server on the same machine may need none. Raises UserError."""
     key = environment.get(name, "").strip()
     if not (key.isascii() and key.isprintable()):
-        raise UserError(f"{name} holds characters that no key has; set it anew")
+        raise UserError(f"{name} contains characters that no key has; set it again")
     return key
 
 
@@ -103,11 +102,11 @@ def new_client(endpoint: Endpoint) -> Any:
     import httpx2
     from openai import AsyncOpenAI, DefaultAioHttpClient
 
-    logging.getLogger("httpx2").setLevel(logging.WARNING)  # under lighteval its line for each request would be shown
-    # aiohttp's pool, since httpx's looks at all of its connections at every request.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # under lighteval it would log each request
+    # aiohttp's connection pool, since httpx's scans all of its connections at every request.
     limits = httpx2.Limits(max_connections=endpoint.concurrency)
-    # The client's own retries know no reply that is no completion, no time-out of a whole reply and no other requests. A
-    # server on the same machine has no key, and the client wants one.
+    # The client's own retries do not cover invalid replies, the timeout of a whole reply, and rate limits that other requests
+    # hit. It needs a key, also for a server without keys.
     return AsyncOpenAI(
         base_url=endpoint.url,
         api_key=endpoint.key or "none",
@@ -118,44 +117,44 @@ def new_client(endpoint: Endpoint) -> Any:
 
 
 async def complete(client: Any, endpoint: Endpoint, body: Mapping[str, Any]) -> Completion:
-    """What the server makes of one request. Raises PassingError, RequestRefused and UserError."""
+    """The completion of one request. Raises TransientError, RequestRefused and UserError."""
     import httpx2
     import openai
 
     try:
         async with asyncio.timeout(endpoint.timeout):
-            # `chat.completions.create` would walk through types of body and reply, which takes as long as all the rest.
+            # `chat.completions.create` would validate the types of body and reply, which takes as long as all the rest.
             reply = await client.post("/chat/completions", cast_to=httpx2.Response, body=body)
     except TimeoutError:
-        raise PassingError(f"no reply within {endpoint.timeout} seconds") from None
-    except openai.APIConnectionError as error:  # openai's time-outs among them
+        raise TransientError(f"no reply within {endpoint.timeout} seconds") from None
+    except openai.APIConnectionError as error:  # also openai's timeouts
         raise _connection_failure(endpoint, error) from None
     except openai.APIStatusError as error:
-        return rejected(endpoint, error.status_code, error.body, error.response.headers)
+        return read_error(endpoint, error.status_code, error.body, error.response.headers)
     try:
         decoded = json.loads(reply.content)
     except (ValueError, RecursionError):
         shown = endpoint.hide(reply.content[:200].decode(errors="replace"))
-        raise PassingError(f"its reply is no JSON ({shown!r})") from None
+        raise TransientError(f"its reply is not JSON ({shown!r})") from None
     return read_completion(endpoint, decoded)
 
 
-def _connection_failure(endpoint: Endpoint, error: BaseException) -> PassingError:
-    """By what aiohttp said first: on the way here, a refused and a cut connection have become time-outs."""
+def _connection_failure(endpoint: Endpoint, error: BaseException) -> TransientError:
+    """By aiohttp's own error: on the way here, a refused and a cut connection have become timeouts."""
     import aiohttp
 
     causes = [error]
     while cause := causes[-1].__cause__:
         causes.append(cause)
     if any(isinstance(cause, TimeoutError) for cause in causes):
-        return PassingError(f"no reply within {endpoint.timeout} seconds")
+        return TransientError(f"no reply within {endpoint.timeout} seconds")
     unreachable = any(isinstance(cause, aiohttp.ClientConnectorError) for cause in causes)
     said = next((cause for cause in causes if isinstance(cause, aiohttp.ClientError)), causes[-1])
-    return PassingError(f"it cannot be reached ({endpoint.hide(first_line(said))})", unreachable=unreachable)
+    return TransientError(f"it cannot be reached ({endpoint.hide(first_line(said))})", unreachable=unreachable)
 
 
 def read_completion(endpoint: Endpoint, reply: Any) -> Completion:
-    """The completion of a decoded reply. Raises PassingError where it is none."""
+    """The completion in a decoded reply. Raises TransientError where it has none."""
     try:
         choice = reply["choices"][0]
         message, ending = choice["message"], choice.get("finish_reason")
@@ -166,10 +165,10 @@ def read_completion(endpoint: Endpoint, reply: Any) -> Completion:
     if ending == "content_filter":
         return Completion("", "content filter", False, *tokens)
     if isinstance(refusal, str) and refusal and not text:
-        return Completion("", f"refused: {first_line(ValueError(_sound(refusal)))[:300]}", False, *tokens)
+        return Completion("", f"refused: {first_line(ValueError(_without_surrogates(refusal)))[:300]}", False, *tokens)
     if not isinstance(text, str | None):
-        raise PassingError(f"its reply is no chat completion ({endpoint.hide(str(reply))[:200]!r})")
-    return Completion(_sound(text or ""), "", ending == "length", *tokens)
+        raise TransientError(f"its reply is not a chat completion ({endpoint.hide(str(reply))[:200]!r})")
+    return Completion(_without_surrogates(text or ""), "", ending == "length", *tokens)
 
 
 def _count(usage: Any, name: str) -> int:
@@ -177,35 +176,35 @@ def _count(usage: Any, name: str) -> int:
     return found if isinstance(found, int) else 0
 
 
-def _sound(text: str) -> str:
-    """Without lone surrogates, which JSON can hold and no file."""
+def _without_surrogates(text: str) -> str:
+    """Without lone surrogates, which JSON can hold and a file cannot."""
     return text.encode("utf-8", "replace").decode()
 
 
-def rejected(endpoint: Endpoint, status: int, body: Any, headers: Mapping[str, str]) -> Completion:
-    """What an error of a server says: an empty completion where it concerns the prompt, else an exception of `complete`.
+def read_error(endpoint: Endpoint, status: int, body: Any, headers: Mapping[str, str]) -> Completion:
+    """The meaning of an error response: an empty completion where it concerns the prompt, else an exception of `complete`.
 
-    `body` is what is under "error" in the reply, where there is such a thing, or the whole of it.
+    `body` is the "error" of the reply, or the whole reply.
     """
     code, message = (body.get("code"), body.get("message")) if isinstance(body, dict) else (None, body or "no reason given")
-    said = f"{status}: {first_line(ValueError(endpoint.hide(str(message))))[:300]}"
-    if status in (401, 403):  # what it says may hold a part of the key
-        raise UserError(f"{endpoint.url} does not let you in ({status}); set {endpoint.key_name} to a key for {endpoint.model}")
+    reason = f"{status}: {first_line(ValueError(endpoint.hide(str(message))))[:300]}"
+    if status in (401, 403):  # its message may hold a part of the key
+        raise UserError(f"{endpoint.url} refuses the key ({status}); set {endpoint.key_name} to a key for {endpoint.model}")
     if status == 402 or code == "insufficient_quota":
-        raise UserError(f"{endpoint.url}: the quota of this key is used up ({said}); what was answered is kept")
+        raise UserError(f"{endpoint.url}: the quota of this key is used up ({reason}); what was answered is kept")
     if status in TRANSIENT_STATUSES:
         wait = retry_after(headers)
         if wait and wait > LONGEST_RETRY_AFTER:
-            raise UserError(f"{endpoint.url} asks for a break of {wait:.0f} seconds; run the same command then")
-        raise PassingError(said, wait, busy=status == 429)
+            raise UserError(f"{endpoint.url} asks to wait {wait:.0f} seconds; run the same command then")
+        raise TransientError(reason, wait, busy=status == 429)
     if status == 413:
         return Completion("", "too long")
-    for found, reason in REJECTIONS:
-        if re.search(found, f"{code} {said}", re.IGNORECASE):
-            return Completion("", reason)
+    for pattern, rejection in REJECTIONS:
+        if re.search(pattern, f"{code} {reason}", re.IGNORECASE):
+            return Completion("", rejection)
     if status == 404:
         raise UserError(
-            f"{endpoint.url} knows no model {endpoint.model!r} ({said}); give the name that it has there, and an address that "
-            "ends as the server's manual says, mostly in /v1"
+            f"{endpoint.url} knows no model {endpoint.model!r} ({reason}); give the model's name there, and a URL that ends "
+            "as the server's manual says, mostly in /v1"
         )
-    raise RequestRefused(said)
+    raise RequestRefused(reason)

@@ -1,4 +1,4 @@
-"""How a user's mistake is told: one sentence on standard error and exit code 2, never a traceback."""
+"""User errors: one sentence on standard error and exit code 2, never a traceback."""
 
 import sys
 from collections.abc import Iterator
@@ -6,17 +6,17 @@ from contextlib import contextmanager
 
 
 class UserError(Exception):
-    """Something that the user can mend. The message says what is wrong and what to do."""
+    """A mistake that the user can correct. The message says what is wrong and what to do."""
 
 
 def first_line(error: BaseException) -> str:
-    """What a library's error says, without what it says behind that; its name where it says nothing."""
+    """The first line of a library's error message; without one, the error's name."""
     return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Wraps a command line's `main`: prints a UserError as `error: ...` and exits with code 2; Ctrl-C exits with 130."""
+    """For a command's `main`: prints a UserError as `error: ...` and exits with code 2; Ctrl-C exits with 130."""
     try:
         yield
     except UserError as error:

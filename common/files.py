@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, checksums, and JSON."""
+"""Atomic writes of files and folders, checksums, JSON, and the files of a folder."""
 
 import errno
 import fcntl
@@ -16,17 +16,17 @@ from common.errors import UserError
 
 @contextmanager
 def replaced(out: Path, marker: str) -> Iterator[Path]:
-    """A new folder beside `out` to write into; it takes the place of `out` when the block ends well, else it goes.
+    """A temporary folder beside `out`; it replaces `out` when the block succeeds, else it is deleted.
 
-    An `out` that exists is replaced only if it is empty or holds the file `marker`, which says that it came from here.
-    Where `out` is a link, what it points to is replaced. A process killed between the two renames leaves the old folder
-    beside it, and the next run puts it back. While one process is in the block, any other gets a UserError.
+    An existing `out` is replaced only if it is empty or has the file `marker`, which shows that it was written by this project.
+    Where `out` is a link, its target is replaced. A process killed between the two renames leaves the old folder beside `out`,
+    and the next run restores it. While one process is in the block, any other gets a UserError.
     """
     given, out = out, out.resolve()
     if out in (Path.cwd(), *Path.cwd().parents):
-        raise UserError(f"{given} is the folder that you are in, or one around it. Give another.")
+        raise UserError(f"{given} is the working directory or one of its parents. Give another folder.")
     if os.path.ismount(out):  # Path.is_mount raises where a name is too long
-        raise UserError(f"{given} is a disk of its own, which cannot be replaced. Give a folder on it.")
+        raise UserError(f"{given} is a mount point, which cannot be replaced. Give a folder inside it.")
     missing = [parent for parent in out.parents if not parent.exists()]
     new, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
     with ExitStack() as locks:
@@ -34,21 +34,21 @@ def replaced(out: Path, marker: str) -> Iterator[Path]:
             locks.callback(os.close, _lock(new))
         try:
             with _plain_refusals(given):
-                if out.is_dir():  # by its new name, the folder of a run that still clears up
+                if out.is_dir():  # under its new name, the folder of a run that is still cleaning up
                     locks.callback(os.close, _lock(out))
                 _prepare(given, out, new, old, marker)
             yield new
             _swap(out, new, old)
         except BaseException as error:
-            shutil.rmtree(new, ignore_errors=True)  # only here: after the swap, the name is the next run's
+            shutil.rmtree(new, ignore_errors=True)  # only here: after the swap, the next run may use the name
             if not out.exists():
-                with suppress(OSError):  # another's file may have come into one of them
+                with suppress(OSError):  # another process may have written into one of them
                     for parent in missing:
                         parent.rmdir()
             if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            told = f"{given} cannot be written: {error.strerror}. Make room, or give a folder on another disk."
-            raise UserError(told) from None
+            sentence = f"{given} cannot be written: {error.strerror}. Make room, or give a folder on another disk."
+            raise UserError(sentence) from None
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -63,19 +63,19 @@ def _plain_refusals(given: Path) -> Iterator[None]:
 
 
 def _lock(folder: Path) -> int:
-    """Makes the folder where there is none and locks it until the returned descriptor is closed, which a kill does too.
+    """Creates the folder if it is missing and locks it until the returned descriptor is closed, or the process is killed.
 
-    Raises BlockingIOError where another process has it.
+    Raises BlockingIOError where another process has the lock.
     """
     while True:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError), ExitStack() as opened:  # not found: another run has just removed it
+        with suppress(FileNotFoundError), ExitStack() as opened:  # another run has just removed it
             with suppress(FileExistsError):
                 folder.mkdir()
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             opened.callback(os.close, descriptor)
             _flock(descriptor)
-            # Else another run renamed or removed it before it let go.
+            # Else another run renamed or removed it before it released the lock.
             if os.path.samestat(os.fstat(descriptor), folder.stat()):
                 opened.pop_all()
                 return descriptor
@@ -87,11 +87,11 @@ def _flock(descriptor: int) -> None:
     except BlockingIOError:
         raise
     except OSError:
-        pass  # some network disks lock no folders; two runs at once are then the user's care
+        pass  # some network disks cannot lock folders; there the user must avoid two runs at once
 
 
 def _prepare(given: Path, out: Path, new: Path, old: Path, marker: str) -> None:
-    """Clears up behind a killed run, then refuses an `out` that is not to be replaced."""
+    """Cleans up after a killed run, then refuses an `out` that must not be replaced."""
     if old.exists() and not out.exists():
         old.rename(out)
     shutil.rmtree(old, ignore_errors=True)
@@ -118,19 +118,19 @@ def _swap(out: Path, new: Path, old: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal digits."""
+    """The SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a value as JSON, whole or not at all. Raises ValueError for NaN, which JSON does not have, and UserError."""
+    """Writes a value as JSON, atomically. Raises ValueError for NaN, which JSON does not have, and UserError."""
     text = json.dumps(value, indent=1, allow_nan=False) + "\n"
     write_whole(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """The file that `write` writes, whole or not at all."""
+    """Writes a file atomically, by `write`. Raises UserError."""
     unfinished = path.with_name(path.name + ".tmp")
     try:
         write(unfinished)
@@ -141,7 +141,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def read_object(path: Path, advice: str = "write it again") -> dict[str, Any]:
-    """The JSON object that a file holds. Raises UserError, with `advice` on what to do."""
+    """The JSON object in a file. Raises UserError, with `advice` on what to do."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
@@ -152,14 +152,14 @@ def read_object(path: Path, advice: str = "write it again") -> dict[str, Any]:
 
 
 def folder_files(folder: Path) -> list[str]:
-    """Paths of the folder's files, sorted, without hidden ones and Python's caches."""
+    """Sorted paths of the folder's files, without hidden ones and Python's caches."""
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder")
     return [path for path in every_file(folder) if not any(part.startswith((".", "__pycache__")) for part in path.split("/"))]
 
 
 def every_file(folder: Path) -> list[str]:
-    """Paths of all of the folder's files, sorted, hidden ones too."""
+    """Sorted paths of all files in the folder, also hidden ones."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 

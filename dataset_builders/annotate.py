@@ -1,4 +1,4 @@
-"""Asks a language model every row's own prompt, and keeps the rows whose constructed answer it agrees with.
+"""Checks labels with a language model: it answers every row's prompt, and rows with which it disagrees are left out.
 
 python -m dataset_builders.annotate --data dataset --tasks query_relation,also_buy,query_product_ranking \\
     --endpoint http://localhost:8000/v1 --model NAME --out checked --dry-run
@@ -6,9 +6,9 @@ python -m dataset_builders.annotate --data dataset --endpoint URL --model NAME -
 python -m dataset_builders.annotate --data dataset --endpoint URL --model NAME --second-model OTHER --keep two-models \\
     --out checked
 
-Both splits are asked unless --splits says otherwise: a label that is tested on should be at least as good as one to train on.
-Answers are kept as they come beside --out, so a run that was cut goes on where it stopped, and another policy over the same
-answers asks nothing anew. What is kept and why not, and which columns tell it, is in annotating/votes.py.
+By default both splits are checked: a test label should be at least as good as a training label. Replies are kept beside --out
+as they arrive, so an interrupted run resumes where it stopped, and another policy over the same replies sends no request.
+Policies and label columns are in labelling/votes.py.
 """
 
 import argparse
@@ -22,47 +22,57 @@ from common.errors import UserError, plain_errors
 from common.files import replaced
 from common.tasks import TASKS
 from dataset_builders.labelling import options
-from dataset_builders.labelling.costs import Prices
-from dataset_builders.labelling.row_requests import SYSTEM, drawn, row_asks
-from dataset_builders.labelling.votes import POLICIES, Vote, comparable, label_columns, parse_bounds, read_vote, rejection
-from dataset_builders.rows import Row
+from dataset_builders.labelling.costs import TokenPrices
+from dataset_builders.labelling.options import LabelModel
+from dataset_builders.labelling.votes import (
+    POLICIES,
+    SYSTEM,
+    Vote,
+    comparable,
+    label_columns,
+    parse_bounds,
+    read_vote,
+    rejection,
+    row_requests,
+)
+from dataset_builders.rows import DatasetRow
 
 if TYPE_CHECKING:
-    from dataset_builders.labelling.labelled_dataset import Checked, Source
-    from dataset_builders.labelling.reply_store import Replies
-    from dataset_builders.labelling.requests import Ask
+    from dataset_builders.labelling.labelled_dataset import CheckedRow, SourceDataset
+    from dataset_builders.labelling.reply_store import ReplyStore
+    from dataset_builders.labelling.requests import LabelRequest
 
 NOT_ASKED = "not asked, since --max-rows leaves it out"
-SEVERAL = 0.7
-"""Temperature where a prompt is asked several times, unless one is given; the answers would be the same at 0."""
+SAMPLING = 0.7
+"""Default for several samples, which would be equal at 0."""
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m dataset_builders.annotate", description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="what python -m dataset_builders.build wrote")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="dataset from python -m dataset_builders.build")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder of the new dataset; an earlier one is replaced"
     )
-    parser.add_argument("--tasks", metavar="A,B", help="tasks to ask (default: all whose answers can be compared)")
-    parser.add_argument("--splits", default=",".join(SPLITS), metavar="A,B", help="splits to ask (default: %(default)s)")
+    parser.add_argument("--tasks", metavar="A,B", help="tasks to check (default: all but free text)")
+    parser.add_argument("--splits", default=",".join(SPLITS), metavar="A,B", help="splits to check (default: %(default)s)")
     parser.add_argument(
         "--keep",
         choices=POLICIES,
         default="agree",
-        help="a row is kept where every answer agrees with the constructed one (default), where more than half do, where both "
-        "models agree, or always",
+        help="keep a row where every answer agrees with its label (default), where more than half do, where both models agree, "
+        "or always",
     )
-    parser.add_argument("--samples", type=int, default=1, metavar="K", help="answers to each prompt (default: %(default)s)")
-    parser.add_argument("--temperature", type=float, metavar="T", help=f"default: 0, and {SEVERAL} for several samples")
+    parser.add_argument("--samples", type=int, default=1, metavar="K", help="answers per prompt (default: %(default)s)")
+    parser.add_argument("--temperature", type=float, metavar="T", help=f"default: 0, and {SAMPLING} for several samples")
     parser.add_argument(
         "--agreement",
         metavar="FAMILY=X",
-        help="least score of a selection (share of the right items) and of a ranking (NDCG) that agrees "
+        help="lowest score of a selection (share of the right items) and of a ranking (NDCG) that agrees "
         "(default: retrieval=0.67,ranking=0.95)",
     )
-    parser.add_argument("--max-rows", type=int, metavar="N", help="rows to ask of each task; the others are left out")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw of these rows")
-    parser.add_argument("--system", default=SYSTEM, metavar="TEXT", help="what is said before each prompt; '' for nothing")
+    parser.add_argument("--max-rows", type=int, metavar="N", help="rows to check per task; the others are left out")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draw of these rows")
+    parser.add_argument("--system", default=SYSTEM, metavar="TEXT", help="system message; '' for none")
     second = parser.add_argument_group("a second model")
     second.add_argument("--second-model", metavar="NAME")
     second.add_argument("--second-endpoint", metavar="URL", help="default: --endpoint")
@@ -76,63 +86,63 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     check_options(arguments)
-    from dataset_builders.labelling.labelled_dataset import asked_rows, read_source
-    from dataset_builders.labelling.reply_store import Replies
+    from dataset_builders.labelling.labelled_dataset import draw_rows, read_source, rows_of
+    from dataset_builders.labelling.reply_store import ReplyStore
 
     models = models_of(arguments)
     source = read_source(arguments.data)
     tasks = parse_tasks(arguments.tasks, source)
     splits = parse_splits(arguments.splits)
-    rows = asked_rows(source, tasks, splits)
-    chosen = {name for task in tasks for name in drawn(asked_rows(source, [task], splits), arguments.max_rows, arguments.seed)}
-    asked = [row for _, row in rows if row.sample_id in chosen]
-    if not asked:
+    rows = rows_of(source, tasks, splits)
+    drawn = {name for task in tasks for name in draw_rows(rows_of(source, [task], splits), arguments.max_rows, arguments.seed)}
+    to_check = [row for _, row in rows if row.sample_id in drawn]
+    if not to_check:
         raise UserError(f"{arguments.data} has no row of {', '.join(tasks)} in {' and '.join(splits)}. Give other --splits.")
-    with Replies(options.answers_folder(arguments)) as store:
-        if options.get_answers(arguments, models, lambda: asks_of(arguments, asked), store):
-            votes = all_votes(arguments, models, asked, store)
+    with ReplyStore(options.answers_folder(arguments)) as store:
+        if options.collect_replies(arguments, models, lambda: requests_of(arguments, to_check), store):
+            votes = all_votes(arguments, models, to_check, store)
             checked = [check(arguments, split, row, votes.get(row.sample_id, ())) for split, row in rows]
             write(arguments, source, tasks, splits, checked, votes)
 
 
 def check_options(arguments: argparse.Namespace) -> None:
-    """Raises UserError for what cannot be meant, and fills in the temperature."""
+    """Raises UserError for values that make no sense, and sets the default temperature."""
     options.check_options(arguments)
     if arguments.samples < 1:
-        raise UserError(f"--samples {arguments.samples} asks nothing. Give 1 or more.")
+        raise UserError(f"--samples must be 1 or more, not {arguments.samples}.")
     if arguments.temperature is None:
-        arguments.temperature = SEVERAL if arguments.samples > 1 else 0.0
+        arguments.temperature = SAMPLING if arguments.samples > 1 else 0.0
     if not 0 <= arguments.temperature <= 2:
-        raise UserError(f"--temperature {arguments.temperature} is none. Give a number from 0 to 2.")
+        raise UserError(f"--temperature must be between 0 and 2, not {arguments.temperature:g}.")
     if arguments.samples > 1 and not arguments.temperature:
-        raise UserError(f"--samples {arguments.samples} at --temperature 0 would all say the same. Give one such as {SEVERAL}.")
+        raise UserError(f"--samples {arguments.samples} are all equal at --temperature 0. Give one such as {SAMPLING}.")
     if arguments.keep == "majority" and arguments.samples < 3:
-        raise UserError("--keep majority needs several answers to each prompt. Give --samples 3 or more.")
+        raise UserError("--keep majority needs several answers per prompt. Give --samples 3 or more.")
     if arguments.keep == "two-models" and not arguments.second_model:
         raise UserError("--keep two-models needs a second model. Give --second-model.")
     if arguments.second_model and arguments.keep not in ("two-models", "all"):
-        raise UserError(f"--keep {arguments.keep} knows one model. Give --keep two-models or all, or no --second-model.")
+        raise UserError(f"--keep {arguments.keep} uses one model. Give --keep two-models or all, or leave out --second-model.")
     if arguments.second_model == arguments.model:
-        raise UserError(f"--second-model {arguments.model} is the first model's name. Give another model.")
+        raise UserError(f"--second-model {arguments.model} is also --model. Give another model.")
     if arguments.max_rows is not None and arguments.max_rows < 1:
-        raise UserError(f"--max-rows {arguments.max_rows} leaves nothing to ask. Give 1 or more.")
+        raise UserError(f"--max-rows must be 1 or more, not {arguments.max_rows}.")
     if arguments.data.resolve() == arguments.out.resolve():
-        raise UserError("--out is the folder of --data, which stays as it is. Give another.")
+        raise UserError("--out and --data are the same folder. Give another --out.")
     parse_bounds(arguments.agreement)
 
 
-def models_of(arguments: argparse.Namespace) -> list[options.Model]:
-    prices = Prices(arguments.price_in, arguments.price_out)
+def models_of(arguments: argparse.Namespace) -> list[LabelModel]:
+    prices = TokenPrices(arguments.price_in, arguments.price_out)
     models = [options.model_of(arguments, arguments.model, arguments.endpoint, arguments.key_env, prices)]
     if arguments.second_model:
         url, key_env = arguments.second_endpoint or arguments.endpoint, arguments.second_key_env or arguments.key_env
-        prices = Prices(arguments.second_price_in, arguments.second_price_out)
+        prices = TokenPrices(arguments.second_price_in, arguments.second_price_out)
         models.append(options.model_of(arguments, arguments.second_model, url, key_env, prices))
     return models
 
 
-def parse_tasks(text: str | None, source: "Source") -> list[str]:
-    """The tasks to ask, in the order of the dataset. Raises UserError for one that it has not, or whose answers say nothing."""
+def parse_tasks(text: str | None, source: "SourceDataset") -> list[str]:
+    """The tasks to check, in the dataset's order. Raises UserError for an unknown or a free-text task."""
     can = [name for name in source.built if comparable(TASKS[name])]
     if text is None:
         names = can
@@ -142,8 +152,8 @@ def parse_tasks(text: str | None, source: "Source") -> list[str]:
             raise UserError(f"{source.folder} has no task {', '.join(unknown)}. It has {', '.join(source.built)}.")
         if free := [name for name in names if name not in can]:
             raise UserError(
-                f"--tasks {', '.join(free)}: of a free text, one that differs from the constructed answer may be as good, so "
-                f"agreement would say nothing of the label. Ask {', '.join(can) or 'a dataset with other tasks'}."
+                f"--tasks {', '.join(free)}: a free text that differs from the constructed answer may be as good, so agreement "
+                f"says nothing about the label. Check {', '.join(can) or 'a dataset with other tasks'}."
             )
     if not names:
         raise UserError(f"{source.folder} has no task whose answers can be compared. Give --tasks, or another dataset.")
@@ -153,63 +163,68 @@ def parse_tasks(text: str | None, source: "Source") -> list[str]:
 def parse_splits(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names or set(names) - set(SPLITS):
-        raise UserError(f"--splits {text} names no splits. Give {' or '.join(SPLITS)}, or both.")
+        raise UserError(f"Unknown --splits {text}; use {' or '.join(SPLITS)}, or both.")
     return [split for split in SPLITS if split in names]
 
 
-def asks_of(arguments: argparse.Namespace, rows: Sequence[Row]) -> "Iterator[Ask]":
-    return row_asks(rows, arguments.samples, arguments.temperature, arguments.max_tokens, arguments.system, arguments.extra)
+def requests_of(arguments: argparse.Namespace, rows: Sequence[DatasetRow]) -> "Iterator[LabelRequest]":
+    return row_requests(rows, arguments.samples, arguments.temperature, arguments.max_tokens, arguments.system, arguments.extra)
 
 
 def all_votes(
-    arguments: argparse.Namespace, models: Sequence[options.Model], rows: Sequence[Row], store: "Replies"
+    arguments: argparse.Namespace, models: Sequence[LabelModel], rows: Sequence[DatasetRow], store: "ReplyStore"
 ) -> dict[str, list[Vote]]:
     """The votes on each row, by its id."""
     from rich.console import Console
     from rich.progress import track
 
     bounds = parse_bounds(arguments.agreement)
-    told = track(rows, "Reading answers", console=Console(stderr=True))
-    return {row.sample_id: read_votes(arguments, models, row, store, bounds) for row in told}
+    tracked = track(rows, "Reading answers", console=Console(stderr=True))
+    return {row.sample_id: read_votes(arguments, models, row, store, bounds) for row in tracked}
 
 
 def read_votes(
-    arguments: argparse.Namespace, models: Sequence[options.Model], row: Row, store: "Replies", bounds: Mapping[str, float]
+    arguments: argparse.Namespace,
+    models: Sequence[LabelModel],
+    row: DatasetRow,
+    store: "ReplyStore",
+    bounds: Mapping[str, float],
 ) -> list[Vote]:
-    """What each model's samples say, in order. An answer that the endpoint could not give is a vote without a text."""
-    from dataset_builders.labelling.requests import NO_ANSWER, Reply
+    """Each model's votes in order of the samples. A reply without an answer is a vote without a text."""
+    from dataset_builders.labelling.requests import NO_ANSWER, LabelReply
 
-    nothing = Reply("", NO_ANSWER)
+    no_reply = LabelReply("", NO_ANSWER)
     return [
-        read_vote(model.name, row, store.get(ask.key(model.name)) or nothing, bounds)
+        read_vote(model.name, row, store.get(request.key(model.name)) or no_reply, bounds)
         for model in models
-        for ask in asks_of(arguments, [row])
+        for request in requests_of(arguments, [row])
     ]
 
 
-def check(arguments: argparse.Namespace, split: str, row: Row, votes: Sequence[Vote]) -> "Checked":
-    from dataset_builders.labelling.labelled_dataset import Checked
+def check(arguments: argparse.Namespace, split: str, row: DatasetRow, votes: Sequence[Vote]) -> "CheckedRow":
+    from dataset_builders.labelling.labelled_dataset import CheckedRow
 
     if not votes:
-        return Checked(split, row, NOT_ASKED)
-    return Checked(split, replace(row, checked=label_columns(arguments.keep, votes)), rejection(arguments.keep, votes))
+        return CheckedRow(split, row, NOT_ASKED)
+    return CheckedRow(split, replace(row, checked=label_columns(arguments.keep, votes)), rejection(arguments.keep, votes))
 
 
 def write(
     arguments: argparse.Namespace,
-    source: "Source",
+    source: "SourceDataset",
     tasks: Sequence[str],
     splits: Sequence[str],
-    checked: "Sequence[Checked]",
+    checked: "Sequence[CheckedRow]",
     votes: dict[str, list[Vote]],
 ) -> None:
-    """Measures, writes the new dataset, and prints what became of the rows."""
-    from dataset_builders.labelling.agreement import measure
-    from dataset_builders.labelling.labelled_dataset import account, kept_rows, write_labelled
-    from dataset_builders.labelling.plots import write_agreement
+    """Measures the agreement, writes the new dataset, and prints the counts."""
+    from dataset_builders.labelling.agreement import measure_agreement
+    from dataset_builders.labelling.labelled_dataset import kept_rows, task_counts, write_labelled
+    from dataset_builders.labelling.plots import plot_agreement
 
     bounds = parse_bounds(arguments.agreement)
-    measured = measure(((one.row, votes[one.row.sample_id]) for one in checked if one.row.sample_id in votes), bounds)
+    voted = ((one.row, votes[one.row.sample_id]) for one in checked if one.row.sample_id in votes)
+    agreements = measure_agreement(voted, bounds)
     built = kept_rows(source, checked, tasks, splits)
     annotation: dict[str, Any] = {
         "models": [name for name in (arguments.model, arguments.second_model) if name],
@@ -222,17 +237,17 @@ def write(
         "max_rows": arguments.max_rows,
         "seed": arguments.seed,
         "checked_fingerprint": source.manifest["configs"]["default"]["fingerprint"],
-        "tasks": account(checked, measured),
+        "tasks": task_counts(checked, agreements),
         "not_asked": [task for task in source.built if task not in tasks],
         "picture": f"images/agreement-{len(source.manifest.get('annotations', [])) + 1}.png",
     }
     print_tables(annotation)
     if not built:
         raise UserError(
-            f"no row of {arguments.data} is left, so nothing is written. Look at the reasons above, or give another --keep."
+            f"no row of {arguments.data} is left, so nothing is written. See the reasons above, or give another --keep."
         )
     with replaced(arguments.out, MANIFEST) as out:
-        write_agreement(out / annotation["picture"], measured, bounds)
+        plot_agreement(out / annotation["picture"], agreements, bounds)
         write_labelled(out, source, checked, built, annotation)
     print(f"The dataset is in {arguments.out}, its agreement in agreement.json and {annotation['picture']} there")
 

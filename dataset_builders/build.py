@@ -1,4 +1,4 @@
-"""Builds the dataset: raw corpora, or a shop's own tables, in; Parquet, card and manifest out.
+"""Builds the dataset from raw corpora or a shop's own tables: Parquet files, card and manifest.
 
 python -m dataset_builders.build --raw corpora --out dataset
 python -m dataset_builders.build --tables my_shop --out dataset --tasks review_rating,also_buy
@@ -15,7 +15,7 @@ from common.dataset import MANIFEST, languages
 from common.errors import UserError, plain_errors
 from common.files import replaced
 from common.tasks import TASKS
-from dataset_builders.assembly import OWN_TEST, gather_rows
+from dataset_builders.assembly import OWN_TEST, assemble_rows
 from dataset_builders.contamination import read_evaluation_sets
 from dataset_builders.dataset_files import config_facts, write_dataset
 from dataset_builders.engine import connect
@@ -29,10 +29,7 @@ def parse_arguments() -> argparse.Namespace:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--raw", type=Path, metavar="DIR", help="folder with files of the raw corpora")
     source.add_argument(
-        "--tables",
-        type=Path,
-        metavar="DIR",
-        help="folder with a shop's own tables: CSV, TSV, JSON or Parquet, compressed or not",
+        "--tables", type=Path, metavar="DIR", help="folder with a shop's own tables: CSV, TSV, JSON or Parquet, compressed or not"
     )
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--out", type=Path, metavar="DIR", help="folder of the dataset; an earlier one is replaced")
@@ -50,11 +47,9 @@ def parse_arguments() -> argparse.Namespace:
         "--locales",
         default="us",
         metavar="A,B",
-        help="locales of judgments and products; titles come from the first one that a product has (default: us)",
+        help="locales of judgments and products; a product's title is that of the first one that it has (default: us)",
     )
-    parser.add_argument(
-        "--encoding", metavar="NAME", help="encoding of text files in --tables, such as cp1252 (default: detected)"
-    )
+    parser.add_argument("--encoding", metavar="NAME", help="encoding of text files in --tables, such as cp1252 (default: detected)")
     parser.add_argument("--licences", choices=("all", "commercial"), default="all", help="which corpora may be used")
     parser.add_argument(
         "--memory-limit", default="4GB", metavar="SIZE", help="what the engine may hold before it spills to disk"
@@ -86,10 +81,10 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.explain:
         with tempfile.TemporaryDirectory(prefix="shop-tables-") as folder:
-            print_explanation(gather(arguments, Path(folder) / "staged")[0])
+            print_explanation(build_rows(arguments, Path(folder) / "staged")[0])
         return
     with replaced(arguments.out, MANIFEST) as out:
-        manifest, built, counts = gather(arguments, out / "staged")
+        manifest, built, counts = build_rows(arguments, out / "staged")
         if not built:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in manifest["not_built"].items())
             raise UserError(f"{arguments.raw or arguments.tables} yields no row of any task. {reasons}")
@@ -97,7 +92,7 @@ def main() -> None:
     print_tables(manifest, arguments.out)
 
 
-def gather(arguments: argparse.Namespace, staged: Path) -> tuple[dict[str, Any], dict[str, Split], RecordCounts]:
+def build_rows(arguments: argparse.Namespace, staged: Path) -> tuple[dict[str, Any], dict[str, Split], RecordCounts]:
     """The manifest, the rows of every task that can be built, and what became of the records. Tables go to `staged`."""
     sizes = parse_sizes(arguments.size)
     asked = parse_tasks(arguments.tasks)
@@ -118,24 +113,25 @@ def gather(arguments: argparse.Namespace, staged: Path) -> tuple[dict[str, Any],
     stage(files, folder, staged, frozenset(locales), counts)
     licences = {file.source: file.licence for file in files}
     unread = unread_names(unclaimed, folder)
-    crop = gather_rows(connection, staged, asked or list(TASKS), sizes, licences, arguments.seed, sets, counts, locales, unread)
-    built = crop.built
+    names = asked or list(TASKS)
+    rows = assemble_rows(connection, staged, names, sizes, licences, arguments.seed, sets, counts, locales, unread)
+    built = rows.splits
     manifest = {
         "configs": config_facts(built),
         "rejects": {source: dict(sorted(reasons.items())) for source, reasons in sorted(counts.rejects.items())},
         "sources": {
-            file.source: {"licence": file.licence, "read": counts.read[file.source], "used": crop.used.get(file.source, 0)}
+            file.source: {"licence": file.licence, "read": counts.read[file.source], "used": rows.used.get(file.source, 0)}
             for file in files
         },
-        "not_built": crop.not_built,
+        "not_built": rows.not_built,
         "tables": {name: counts.tables[name].as_json() for name in TABLES if name in counts.tables},
-        "joins": [match.as_json() for match in crop.key_matches],
+        "joins": [match.as_json() for match in rows.key_matches],
         "dropped_values": dict(sorted(counts.dropped.items())),
-        "short": crop.short,
-        "near_duplicates": crop.near_duplicates,
-        "decontamination": decontamination(crop.contaminated, [OWN_TEST, *(found.name for found in sets)]),
+        "short": rows.short,
+        "near_duplicates": rows.near_duplicates,
+        "decontamination": decontamination(rows.contaminated, [OWN_TEST, *(found.name for found in sets)]),
         "skipped_evaluation_records": {found.name: found.skipped for found in sets if found.skipped},
-        "masked": {source: dict(sorted(kinds.items())) for source, kinds in sorted(crop.masked.items()) if kinds},
+        "masked": {source: dict(sorted(kinds.items())) for source, kinds in sorted(rows.masked.items()) if kinds},
         **queries_made_by(built.get("next_query"), written),
         "unclaimed_files": [readable(path.relative_to(folder)) for path in unclaimed],
         "synthetic": (folder / SAMPLE_MARKER).exists(),

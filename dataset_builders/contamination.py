@@ -1,4 +1,4 @@
-"""Rows to train on that an evaluation set holds: by the whole of their texts, or by 13 words in a row.
+"""Decontamination: finds train rows that an evaluation set holds, by all of their texts or by 13 words in a row.
 
 "same text": all texts of the row are segments of one and the same evaluation item, and together they have at least 5 words. It
 finds short rows, such as a query and a title, that no run of 13 words can find.

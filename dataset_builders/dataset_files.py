@@ -11,7 +11,7 @@ from common.dataset import MANIFEST, SPLITS, data_file
 from common.errors import UserError
 from common.files import sha256_of
 from dataset_builders.card import LABEL_COLUMNS, TEXT_COLUMNS, SplitSize, TaskFacts, card_text, config_tasks
-from dataset_builders.rows import Row
+from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Split
 from dataset_builders.staging import RecordCounts
 
@@ -50,7 +50,7 @@ def config_facts(built: Mapping[str, Split]) -> dict[str, dict[str, Any]]:
     }
 
 
-def write_dataset(out: Path, manifest: dict[str, Any], built: dict[str, Split], counts: RecordCounts, title: str) -> None:
+def write_dataset(out: Path, manifest: dict[str, Any], built: dict[str, Split], log: RecordCounts, title: str) -> None:
     """Parquet of every split, pictures, card, checksums, the places of some rejected records and, last, the manifest.
 
     The staged tables in `out` go, if there are any, and pictures that lie there already stay. The same rows, manifest and
@@ -72,9 +72,7 @@ def write_dataset(out: Path, manifest: dict[str, Any], built: dict[str, Split], 
         )
     write_plots(out, built)
     (out / "README.md").write_text(card_text(manifest, facts, IMAGES, title), encoding="utf-8")
-    places = [
-        {"source": source, "reason": reason, "places": places} for (source, reason), places in sorted(counts.places.items())
-    ]
+    places = [{"source": source, "reason": reason, "places": places} for (source, reason), places in sorted(log.places.items())]
     (out / "rejects").mkdir()
     # Places only: a rejected record may hold a reviewer's name.
     (out / "rejects" / "places.json").write_text(json.dumps(places, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -83,7 +81,7 @@ def write_dataset(out: Path, manifest: dict[str, Any], built: dict[str, Split], 
     (out / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def write_split(out: Path, task: str, split: str, rows: Sequence[Row]) -> SplitSize:
+def write_split(out: Path, task: str, split: str, rows: Sequence[DatasetRow]) -> SplitSize:
     """Writes the rows in files of at most SHARD. Raises nothing of its own; `rows` may not be empty."""
     import pyarrow.parquet as pq
 
@@ -108,7 +106,7 @@ def write_split(out: Path, task: str, split: str, rows: Sequence[Row]) -> SplitS
     return SplitSize(len(rows), memory, files)
 
 
-def row_table(rows: Sequence[Row]) -> "pa.Table":
+def row_table(rows: Sequence[DatasetRow]) -> "pa.Table":
     """The rows as they are published. `rows` may not be empty."""
     import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""The engine that carries out the recipes' Ibis expressions: DuckDB on this machine, or Spark here or on a cluster."""
+"""The engine that executes the recipes' Ibis expressions: DuckDB on this machine, or Spark here or on a cluster."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -36,12 +36,12 @@ class Draw:
 
 
 @dataclass(frozen=True)
-class Harvest:
-    """What a recipe makes of the canonical tables.
+class RecipeRows:
+    """The rows that a recipe draws from the canonical tables, and the records that it does not use.
 
     `rows` has the fields of the task's templates, `answer`, `key` (unique, orders the rows by draw), `group` (what the split
     keeps together), `source` and `records` (the numbers of the raw records that the row was made of). The tables of `unused`
-    have `record`, `source` and `reason`, for the records that the recipe looked at and left.
+    have `record`, `source` and `reason`, for the records that the recipe looked at and did not use.
     """
 
     rows: "ir.Table"
@@ -64,7 +64,7 @@ def connect(memory_limit: str, threads: int | None, spill: Path, engine: str = "
         return _spark(f"local[{threads or '*'}]", memory_limit, spill)
     if match := _MASTER.fullmatch(engine):
         return _spark(f"spark://{match[1]}:{match[2]}", memory_limit, spill)
-    raise UserError(f"--engine {engine} is none. Give duckdb, pyspark, or a cluster's address such as pyspark://host:7077.")
+    raise UserError(f"Unknown --engine {engine}; use duckdb, pyspark, or a cluster's address such as pyspark://host:7077.")
 
 
 def _duckdb(memory_limit: str, threads: int | None, spill: Path) -> Any:
@@ -150,7 +150,7 @@ def load_tables(
         if name == "judgments":
             tables[name] = staged.drop("snapshot")
             continue
-        single, repeats = firsts(staged, [*table.key, "source"], partial(_newest, table))
+        single, repeats = deduplicate(staged, [*table.key, "source"], partial(_newest, table))
         tables[name] = single.drop("snapshot")
         key = ", ".join(table.key)
         alike = repeats.filter(repeats.snapshot == "")
@@ -183,7 +183,7 @@ def _titled_events(events: "ir.Table", products: "ir.Table") -> "ir.Table":
     import ibis
 
     taken = ("title", "brand", "category", "color")
-    single, _ = firsts(products, ["product_id", "source"], lambda product: [product.preference, product.locale])
+    single, _ = deduplicate(products, ["product_id", "source"], lambda product: [product.preference, product.locale])
     described = single.select("product_id", "source", **{f"product_{column}": column for column in taken})
     joined = events.left_join(described, ["product_id", "source"])
     filled = {column: ibis.coalesce(joined[column], joined[f"product_{column}"]) for column in taken}
@@ -201,19 +201,21 @@ def _by_content(table: Table, rows: "ir.Table") -> list["ir.Value"]:
     return [*(rows[column.name] for column in table.columns), rows.record]
 
 
-def firsts(table: "ir.Table", key: list[str], order: Callable[["ir.Table"], list["ir.Value"]]) -> tuple["ir.Table", "ir.Table"]:
-    """The first row of each key in the order given, and the others. Only rows that have a twin are ordered: few have."""
+def deduplicate(
+    table: "ir.Table", key: list[str], order: Callable[["ir.Table"], list["ir.Value"]]
+) -> tuple["ir.Table", "ir.Table"]:
+    """The first row of each key in the order given, and the duplicates. Only rows that have duplicates are ordered."""
     import ibis
 
     counts = table.group_by(key).agg(twins=table.count())
-    shared = once(counts.filter(counts.twins > 1).drop("twins"))
+    shared = materialize(counts.filter(counts.twins > 1).drop("twins"))
     same = [table[column].identical_to(shared[column]) for column in key]
     twins = table.semi_join(shared, same)
-    twins = once(twins.mutate(twin=ibis.row_number().over(group_by=key, order_by=order(twins))))
+    twins = materialize(twins.mutate(twin=ibis.row_number().over(group_by=key, order_by=order(twins))))
     return union([table.anti_join(shared, same), twins.filter(twins.twin == 0).drop("twin")]), twins.filter(twins.twin > 0)
 
 
-def once(table: "ir.Table") -> "ir.Table":
+def materialize(table: "ir.Table") -> "ir.Table":
     """The table, computed now and not again for each expression that is built on it.
 
     DuckDB holds it as a temporary table while something refers to it. Spark writes it to its warehouse: what it caches keeps
@@ -224,11 +226,11 @@ def once(table: "ir.Table") -> "ir.Table":
     connection = table.get_backend()
     if connection.name == "duckdb":
         return table.cache()
-    return connection.create_table(ibis.util.gen_name("once"), table, format="parquet")
+    return connection.create_table(ibis.util.gen_name("materialized"), table, format="parquet")
 
 
 def unused(records: "ir.Table", reason: str) -> "ir.Table":
-    """Records that a recipe leaves, each with its reason."""
+    """Records that a recipe does not use, with the reason."""
     import ibis
 
     return records.select("record", "source", reason=ibis.literal(reason))

@@ -63,8 +63,8 @@ def key_matches(tables: Mapping[str, "ir.Table"]) -> list[KeyMatch]:
     return found
 
 
-def missing_tables(task: Task, absent: Sequence[str], counts: Mapping[str, TableCounts], unread: str) -> str:
-    """What stands in the way of a task whose tables are empty or not there."""
+def missing_tables(absent: Sequence[str], counts: Mapping[str, TableCounts], unread: str) -> str:
+    """What is missing for a task whose tables are empty or not there."""
     parts = []
     for name in absent:
         if name in counts and counts[name].files:
@@ -85,8 +85,8 @@ def no_rows(task: Task, reasons: Counter[str], matches: Sequence[KeyMatch]) -> s
     return "; ".join([f"no record passed its filters: {', '.join(told)}" if told else "no record passed its filters", *joins])
 
 
-def left_reasons(tables: Sequence["ir.Table"], prefix: str) -> Counter[str]:
-    """Records by reason of what a recipe left, without the task's name that stands before a reason."""
+def unused_reasons(tables: Sequence["ir.Table"], prefix: str) -> Counter[str]:
+    """Records by reason of what a recipe did not use, without the task's name before the reason."""
     found: Counter[str] = Counter()
     for table in tables:
         counted = table.group_by("reason").agg(records=table.count()).to_pyarrow().to_pylist()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dataset_builders.engine import firsts, once, union, unused
+from dataset_builders.engine import deduplicate, materialize, union, unused
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -24,12 +24,12 @@ def rank(draw: "ir.Value", group_by: list[Any] | None = None) -> "ir.IntegerValu
     return ibis.row_number().over(group_by=group_by, order_by=draw)
 
 
-def first(table: "ir.Table", limit: int) -> "ir.Table":
-    """The first rows in order of their `draw`: a heap of that many rows, where a rank would sort them all."""
+def sample(table: "ir.Table", limit: int) -> "ir.Table":
+    """A random sample: the rows with the lowest `draw`, found with a heap of `limit` rows instead of a sort of all."""
     return table.order_by("draw").limit(limit) if limit < MOST else table
 
 
-def redrawn(draw: "ir.StringValue") -> "ir.StringValue":
+def redraw(draw: "ir.StringValue") -> "ir.StringValue":
     """Another draw, for rows that were taken kind by kind in order of the first one.
 
     As many from a large kind as from a small one have the lower draws of the two: in that order, whatever takes only the
@@ -38,11 +38,11 @@ def redrawn(draw: "ir.StringValue") -> "ir.StringValue":
     return draw.hexdigest("md5")
 
 
-def in_turn(table: "ir.Table", column: str, kinds: Sequence[Any], limit: int) -> "ir.Table":
+def round_robin(table: "ir.Table", column: str, kinds: Sequence[Any], limit: int) -> "ir.Table":
     """The first rows in order of their `draw`, but round robin over the kinds, so that none crowds out others."""
     import ibis
 
-    most = union([first(table.filter(table[column] == kind), limit) for kind in kinds])
+    most = union([sample(table.filter(table[column] == kind), limit) for kind in kinds])
     placed = most.mutate(place=rank(most.draw, [most[column]]))
     placed = placed.mutate(turn=ibis.row_number().over(order_by=[placed.place, placed.draw]))
     return placed.filter(placed.turn < limit).drop("place", "turn")
@@ -82,9 +82,9 @@ def titles(tables: dict[str, "ir.Table"]) -> "ir.Table":
     """One title per product id and source, of the first locale that was asked for: `product_id, title, source, record`, `look` (the same for
     titles that differ in case only) and `words` (its distinct words)."""
     products = tables["products"]
-    single, _ = firsts(products, ["product_id", "source"], lambda product: [product.preference, product.locale])
+    single, _ = deduplicate(products, ["product_id", "source"], lambda product: [product.preference, product.locale])
     look = lower(single.title).hexdigest("md5")
-    return single.select("product_id", "source", "title", "record", look=look, words=words(single.title)).pipe(once)
+    return single.select("product_id", "source", "title", "record", look=look, words=words(single.title)).pipe(materialize)
 
 
 def titled_links(links: "ir.Table", products: "ir.Table", *columns: str) -> "ir.Table":
@@ -104,7 +104,7 @@ def bought_links(tables: dict[str, "ir.Table"]) -> "ir.Table":
     links = titled_links(links.filter(links.relation == "also_buy"), titles(tables), "record", "look", "words")
     fewer = ibis.least(links.own_words.length(), links.other_words.length())
     overlap = links.own_words.intersect(links.other_words).length() / fewer
-    return links.mutate(overlap=overlap).drop("own_words", "other_words", "relation").pipe(once)
+    return links.mutate(overlap=overlap).drop("own_words", "other_words", "relation").pipe(materialize)
 
 
 def judged_once(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", list["ir.Table"]]:
@@ -119,19 +119,19 @@ def judged_once(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", list["ir.Tab
     judgments = tables["judgments"].rename(spelling="query")
     spellings = judgments.select("spelling").distinct()
     spellings = spellings.mutate(query=lower(spaced(spellings.spelling)))
-    spellings = once(spellings.mutate(number=ibis.dense_rank().over(order_by=spellings["query"])))
+    spellings = materialize(spellings.mutate(number=ibis.dense_rank().over(order_by=spellings["query"])))
     named = judgments.join(spellings, "spelling")
     pair = ["number", *PRODUCT]
     counts = named.group_by(pair).agg(judgments=named.count())
-    several = once(counts.filter(counts.judgments > 1).drop("judgments"))
-    voted = once(named.semi_join(several, pair))  # few: most pairs are judged once
+    several = materialize(counts.filter(counts.judgments > 1).drop("judgments"))
+    voted = materialize(named.semi_join(several, pair))  # few: most pairs are judged once
     votes = voted.group_by([*pair, "label"]).agg(votes=voted.count())
     ranked = votes.mutate(most=votes.votes.max().over(group_by=pair))
     winners = ranked.filter(ranked.votes == ranked.most)
     alone = winners.group_by(pair).agg(labels=winners.count(), label=winners.label.min())
-    decided = once(alone.filter(alone.labels == 1).drop("labels"))
+    decided = materialize(alone.filter(alone.labels == 1).drop("labels"))
     agreeing = voted.semi_join(decided, [*pair, "label"])
-    first_votes, repeats = firsts(agreeing, pair, lambda judgment: [judgment.spelling, judgment.query_id, judgment.record])
+    first_votes, repeats = deduplicate(agreeing, pair, lambda judgment: [judgment.spelling, judgment.query_id, judgment.record])
     undecided = voted.anti_join(decided, pair)
     outvoted = voted.semi_join(decided, pair).anti_join(decided, [*pair, "label"])
     left = [
@@ -152,6 +152,6 @@ def titled(judgments: "ir.Table", tables: dict[str, "ir.Table"]) -> "ir.Table":
 def titled_judgments(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", list["ir.Table"]]:
     """`judged_once` and `titled` where the product is known, and what was left."""
     judgments, repeats = judged_once(tables)
-    judgments = titled(judgments, tables).pipe(once)
+    judgments = titled(judgments, tables).pipe(materialize)
     known = judgments.filter(judgments.title.notnull())
     return known, [*repeats, unused(judgments.filter(judgments.title.isnull()), UNTITLED)]

@@ -1,4 +1,4 @@
-"""Rows that say nearly the same as an earlier one: exact Jaccard similarity, on the candidates that MinHash LSH finds.
+"""Finds near-duplicates of earlier rows by exact Jaccard similarity, on the candidates that MinHash LSH finds.
 
 A content is a row's field names, each with its texts. Two contents are nearly the same when they have the same field names and,
 for every field, the sets of character 5-grams of its normalised texts have a Jaccard similarity of at least 0.8. It is asked of
@@ -41,8 +41,8 @@ def normalised(text: str) -> str:
     return _SEPARATORS.sub(" ", folded).strip() or folded.strip()
 
 
-def first_of_kind(contents: Sequence[Content]) -> list[bool]:
-    """For each content whether it is kept: no earlier kept one is nearly the same.
+def keep_mask(contents: Sequence[Content]) -> list[bool]:
+    """For each content whether it is kept, which is when no earlier kept one is nearly the same.
 
     It depends on nothing but the contents and their order. A content without any text is like no other. Rows of different
     tasks may hold the same text on purpose: call it once per task.

@@ -1,4 +1,4 @@
-"""What became of every raw record: it is in a row, or it has exactly one reason why not."""
+"""The outcome of every raw record: it is in a row, or counted under exactly one reason why not."""
 
 import shutil
 from collections import Counter
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataset_builders.engine import once, union
-from dataset_builders.rows import Row
+from dataset_builders.engine import materialize, union
+from dataset_builders.rows import DatasetRow
 from dataset_builders.staging import PARTLY
 from dataset_builders.tables import TABLES
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 
-def keep(connection: Any, unused: Sequence["ir.Table"], folder: Path, task: str = "") -> list["ir.Table"]:
-    """The records that a task left, in a new folder, with the task before the reason, so that what they came from may go.
+def save_unused(connection: Any, unused: Sequence["ir.Table"], folder: Path, task: str = "") -> list["ir.Table"]:
+    """Saves the records that a task does not use in a new folder, each with its reason, prefixed by the task.
 
     One reason at a time: the joins of all of them at once would not fit into the engine's memory.
     """
@@ -27,26 +27,26 @@ def keep(connection: Any, unused: Sequence["ir.Table"], folder: Path, task: str 
 
     shutil.rmtree(folder, ignore_errors=True)  # Spark writes over nothing, and a task may be asked for more
     folder.mkdir()
-    kept = []
+    saved = []
     for number, records in enumerate(unused):
-        told = records.filter(records.record.notnull())
+        known = records.filter(records.record.notnull())
         path = folder / f"{number}.parquet"
-        connection.to_parquet(told.select("record", reason=ibis.literal(task).concat(told.reason)), path)
-        kept.append(connection.read_parquet(path))
-    return kept
+        connection.to_parquet(known.select("record", reason=ibis.literal(task).concat(known.reason)), path)
+        saved.append(connection.read_parquet(path))
+    return saved
 
 
-def settle(
+def count_outcomes(
     connection: Any,
     staged: Path,
-    left: Sequence["ir.Table"],
+    unused: Sequence["ir.Table"],
     dropped: list[tuple[int, str, str]],
-    kept: list[Row],
+    kept: list[DatasetRow],
     rejects: dict[str, Counter[str]],
 ) -> dict[str, int]:
-    """Adds a reason to `rejects` for every staged record that is in no row; how many of each source are in one.
+    """Adds a reason to `rejects` for every staged record that is in no row; returns how many of each source are in one.
 
-    A record that several tasks left has the first of their reasons in alphabetical order, so that each is counted once:
+    A record that several tasks do not use has the first of their reasons in alphabetical order, so that each is counted once:
     read = in a row + sum of rejects, for every source.
     """
     import ibis
@@ -60,20 +60,22 @@ def settle(
         "record": pa.array([record for record, _, _ in dropped], pa.int64()),
         "reason": pa.array([reason for _, _, reason in dropped], pa.string()),
     }
-    everything = union([connection.read_parquet(path).select("record", "source") for path in paths]).distinct().pipe(once)
-    told = [*left, ibis.memtable(pa.table(arrays))]
+    everything = (
+        union([connection.read_parquet(path).select("record", "source") for path in paths]).distinct().pipe(materialize)
+    )
+    known = [*unused, ibis.memtable(pa.table(arrays))]
     if (partly := staged / f"{PARTLY}.parquet").exists():
-        rejected = connection.read_parquet(partly)
+        partial_rejects = connection.read_parquet(partly)
         # What was wrong with the record itself comes before what any task says of it.
-        told.append(rejected.select("record", "source", reason=ibis.literal(FIRST).concat(rejected.reason)))
-    reasons = union([table.select("record", "reason") for table in told]).anti_join(in_a_row, "record")
+        known.append(partial_rejects.select("record", reason=ibis.literal(FIRST).concat(partial_rejects.reason)))
+    reasons = union([table.select("record", "reason") for table in known]).anti_join(in_a_row, "record")
     # A place in the alphabet instead of the reason itself: millions of records have one of some dozens of reasons.
     places = reasons.select("reason").distinct()
-    places = places.mutate(place=ibis.row_number().over(order_by=places.reason)).pipe(once)
+    places = places.mutate(place=ibis.row_number().over(order_by=places.reason)).pipe(materialize)
     placed = reasons.join(places, "reason")
-    firsts = placed.group_by("record").agg(place=placed.place.min())
-    unused = everything.anti_join(in_a_row, "record").left_join(firsts, "record")
-    counts = unused.group_by("source", "place").agg(records=lambda table: table.count()).left_join(places, "place")
+    first_reasons = placed.group_by("record").agg(place=placed.place.min())
+    rejected = everything.anti_join(in_a_row, "record").left_join(first_reasons, "record")
+    counts = rejected.group_by("source", "place").agg(records=lambda table: table.count()).left_join(places, "place")
     for row in connection.to_pyarrow(counts.select("source", "reason", "records")).to_pylist():
         reason = (row["reason"] or "no task asked for it").removeprefix(FIRST)
         rejects.setdefault(row["source"], Counter())[reason] += row["records"]

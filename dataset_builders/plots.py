@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.tasks import FAMILIES, TASKS, Task
-from dataset_builders.rows import Row
+from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Split
 
 if TYPE_CHECKING:
@@ -51,12 +51,12 @@ def write_plots(folder: Path, built: Mapping[str, Split]) -> None:
             save(draw(tasks), folder / path)
 
 
-def prompt_words(rows: Sequence[Row]) -> list[int]:
+def prompt_words(rows: Sequence[DatasetRow]) -> list[int]:
     """Whitespace-separated words of each prompt."""
     return [len(row.prompt.split()) for row in rows]
 
 
-def answer_counts(task: Task, rows: Sequence[Row]) -> dict[str, dict[str, int]]:
+def answer_counts(task: Task, rows: Sequence[DatasetRow]) -> dict[str, dict[str, int]]:
     """What is counted -> its values in order -> rows with each, or items with each where positions are counted."""
     answers = [json.loads(row.answer) for row in rows]
     if task.family == "multiple_choice":

@@ -3,7 +3,7 @@
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -31,24 +31,16 @@ AGAIN = "build it again with python -m dataset_builders.build"
 
 
 @dataclass(frozen=True)
-class Config:
-    """A config of the dataset: its number of rows by split."""
-
-    name: str
-    rows: dict[str, int]
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A folder that passed `read_dataset`: its configs, the number of rows in its files, and the paths to publish."""
+class CheckedDataset:
+    """A folder that passed `read_dataset`: config -> split -> rows, the number of all rows, and the paths to publish."""
 
     folder: Path
-    configs: list[Config]
+    configs: dict[str, dict[str, int]]
     rows: int
     files: list[str]
 
 
-def read_dataset(folder: Path) -> Dataset:
+def read_dataset(folder: Path) -> CheckedDataset:
     """Checks that the folder is a whole build: card, manifest, checksums, and every file that these name.
 
     Raises UserError with what is wrong. Files beside these (rejected records, say) are no part of the dataset.
@@ -78,8 +70,8 @@ def read_dataset(folder: Path) -> Dataset:
         raise UserError(f"{folder}/{empty[0]} has no rows; {AGAIN} from more data, or without this task (--tasks)")
     licences = [path for path in folder_files(folder) if path.startswith("LICENSE")]
     images = [path for pattern in PICTURES for path in whole if fnmatchcase(path, pattern)]
-    configs = [Config(name, expected[name]) for name in patterns]
-    return Dataset(folder, configs, sum(rows.values()), [CARD, MANIFEST, CHECKSUMS, *licences, *images, *sorted(rows)])
+    configs = {name: expected[name] for name in patterns}
+    return CheckedDataset(folder, configs, sum(rows.values()), [CARD, MANIFEST, CHECKSUMS, *licences, *images, *sorted(rows)])
 
 
 def _manifest_rows(folder: Path) -> dict[str, dict[str, int]]:
@@ -130,19 +122,19 @@ def _count_rows(path: Path) -> int:
         raise UserError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); {AGAIN}") from None
 
 
-def print_configs(configs: Sequence[Config]) -> None:
+def print_configs(configs: Mapping[str, Mapping[str, int]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table("config", *SPLITS)
     for column in table.columns[1:]:
         column.justify = "right"
-    for config in configs:
-        table.add_row(config.name, *(f"{config.rows[split]:,}" for split in SPLITS))
+    for name, rows in configs.items():
+        table.add_row(name, *(f"{rows[split]:,}" for split in SPLITS))
     Console().print(table)
 
 
-def assemble(folder: Path, destination: Destination, dataset: Dataset) -> Upload:
+def assemble(folder: Path, destination: Destination, dataset: CheckedDataset) -> Upload:
     """The dataset's files as links, and its card with the repository's name."""
     for path in set(dataset.files) - {CARD}:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -151,7 +143,7 @@ def assemble(folder: Path, destination: Destination, dataset: Dataset) -> Upload
     card = (dataset.folder / CARD).read_text(encoding="utf-8")
     card = card.replace(f'load_dataset("{PLACEHOLDER}"', f'load_dataset("{destination.repo_id}"', 1)
     (folder / CARD).write_bytes(card.encode())
-    tasks = sum(config.name in TASKS for config in dataset.configs)
+    tasks = len(dataset.configs.keys() & TASKS.keys())
     return Upload(folder, "dataset", f"Publish {dataset.rows:,} rows of {tasks} tasks", dataset.files, stale_patterns=STALE)
 
 
@@ -166,7 +158,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print_configs(dataset.configs)
         publishing.publish(partial(assemble, dataset=dataset), destination)
     if not destination.dry_run:
-        config = next((config.name for config in dataset.configs if config.name in TASKS), dataset.configs[0].name)
+        config = next((name for name in dataset.configs if name in TASKS), next(iter(dataset.configs)))
         at_revision = f', revision="{destination.revision}"' if destination.revision else ""
         print(f'load_dataset("{destination.repo_id}", "{config}"{at_revision})')
 

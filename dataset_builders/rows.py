@@ -1,4 +1,7 @@
-"""A recipe's fields in, one row of the dataset out: cleaned, put into a template, with its completion and answer."""
+"""Renders the fields that a recipe yields as a row of the dataset: cleaned, in a template, with completion and answer.
+
+A row is what the dataset holds; the raw records that it is made of are read by records.py.
+"""
 
 import hashlib
 import json
@@ -26,7 +29,7 @@ NOT_FIELDS = ("answer", "key", "group", "source", "records", "queries_by")
 
 
 @dataclass(frozen=True)
-class Row:
+class DatasetRow:
     """One row. `answer` is JSON text in the shape that the task's metric needs; `records` are its raw records' numbers.
 
     `content` holds the texts that tell what the row is about, by field; `masked` how many of each kind were masked in it.
@@ -73,42 +76,42 @@ class Row:
         }
 
 
-def make_row(task: Task, harvested: dict[str, Any], licences: dict[str, str], seed: int) -> Row | Rejected:
-    """One row from what a recipe yields for it, or why there is none.
+def make_row(task: Task, recipe_row: dict[str, Any], licences: dict[str, str], seed: int) -> DatasetRow | Rejected:
+    """The row of what a recipe yields for it, or the reason why there is none.
 
     The template is chosen by draw, so that a model learns the task and not one wording of it.
     """
     masked: Counter[str] = Counter()
-    fields = {name: _clean_field(name, value, masked) for name, value in harvested.items() if name not in NOT_FIELDS}
+    fields = {name: _clean_field(name, value, masked) for name, value in recipe_row.items() if name not in NOT_FIELDS}
     reason = next((reason for name, value in fields.items() if (reason := _unfit(name, value))), None)
     if reason:
         return Rejected(reason)
-    answer = harvested["answer"]
+    answer = recipe_row["answer"]
     if isinstance(answer, str):
         answer = _clean_text(answer, MAX_WORDS["answer"], masked)
     value = gold(task, answer)
     completion = render_completion(task, value)
     if parse_completion(task, completion) != value:
         return Rejected("answer cannot be read back")
-    draw = hashlib.md5(f"{seed}|{task.name}|template|{harvested['key']}".encode()).hexdigest()
+    draw = hashlib.md5(f"{seed}|{task.name}|template|{recipe_row['key']}".encode()).hexdigest()
     template = task.templates[int(draw[:8], 16) % len(task.templates)]
-    return Row(
+    return DatasetRow(
         prompt=render_prompt(template, fields),
         completion=completion,
         task=task.name,
         family=task.family,
         answer=json.dumps(answer, ensure_ascii=False),
-        source=harvested["source"],
-        licence=licences[harvested["source"]],
-        group=harvested["group"],
-        records=tuple(record for record in harvested["records"] if record is not None),
+        source=recipe_row["source"],
+        licence=licences[recipe_row["source"]],
+        group=recipe_row["group"],
+        records=tuple(record for record in recipe_row["records"] if record is not None),
         content={
             name: tuple(value) if isinstance(value, list) else (value,)
             for name, value in fields.items()
             if name not in NOT_CONTENT
         },
         masked=tuple(sorted(masked.items())),
-        queries_by=harvested.get("queries_by", ""),
+        queries_by=recipe_row.get("queries_by", ""),
     )
 
 

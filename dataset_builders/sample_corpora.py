@@ -42,7 +42,7 @@ SMALLEST_SCALE, LARGEST_SCALE = 0.0001, 10.0
 
 
 @dataclass(frozen=True)
-class Job:
+class SampleJob:
     """One file: `write(path, seed, *arguments)` writes it and returns the number of its records."""
 
     path: str
@@ -50,7 +50,7 @@ class Job:
     arguments: tuple[Any, ...]
 
 
-def plan(scale: float) -> list[Job]:
+def plan(scale: float) -> list[SampleJob]:
     """The files of a sample folder, those that take longest first."""
 
     def scaled(number: int, at_least: int) -> int:
@@ -60,21 +60,21 @@ def plan(scale: float) -> list[Job]:
     judged = {locale: scaled(number, 800) for locale, number in QUERY_PRODUCTS.items()}
     queries = {locale: scaled(number, 40) for locale, number in QUERIES.items()}
     jobs = [
-        Job("esci/shopping_queries_dataset_examples.parquet", esci.write_examples, (judged, queries)),
-        Job("esci/shopping_queries_dataset_products.parquet", esci.write_products, (judged, queries)),
+        SampleJob("esci/shopping_queries_dataset_examples.parquet", esci.write_examples, (judged, queries)),
+        SampleJob("esci/shopping_queries_dataset_products.parquet", esci.write_products, (judged, queries)),
     ]
     sessions = scaled(SESSIONS, 20)
     parts = math.ceil(sessions / SESSIONS_PER_PART)
     for part in range(parts):
         share = sessions * (part + 1) // parts - sessions * part // parts
-        jobs.append(Job(f"merrec/20230501/part-{part:03}.parquet", merrec.write_events, (part, share)))
+        jobs.append(SampleJob(f"merrec/20230501/part-{part:03}.parquet", merrec.write_events, (part, share)))
     for split, number in QUESTIONS.items():
-        jobs.append(Job(f"amazonqa/{split}-qar.jsonl", amazon.write_questions, (split, products, scaled(number, 10))))
-    jobs.append(Job("ecinstruct/ecinstruct.json", ecinstruct.write_rows, (scaled(INSTRUCTIONS, 20),)))
+        jobs.append(SampleJob(f"amazonqa/{split}-qar.jsonl", amazon.write_questions, (split, products, scaled(number, 10))))
+    jobs.append(SampleJob("ecinstruct/ecinstruct.json", ecinstruct.write_rows, (scaled(INSTRUCTIONS, 20),)))
     for category in categories():
         folder = "amazon_reviews_2018"
-        jobs.append(Job(f"{folder}/meta_{category}.json.gz", amazon.write_products, (category, products)))
-        jobs.append(Job(f"{folder}/{category}_5.json.gz", amazon.write_reviews, (category, products, reviews)))
+        jobs.append(SampleJob(f"{folder}/meta_{category}.json.gz", amazon.write_products, (category, products)))
+        jobs.append(SampleJob(f"{folder}/{category}_5.json.gz", amazon.write_reviews, (category, products, reviews)))
     return jobs
 
 
@@ -110,7 +110,7 @@ def write_corpora(out: Path, scale: float, seed: int, processes: int) -> dict[st
     return records
 
 
-def _run(folder: Path, seed: int, jobs: list[Job], processes: int) -> dict[str, int]:
+def _run(folder: Path, seed: int, jobs: list[SampleJob], processes: int) -> dict[str, int]:
     from tqdm import tqdm
 
     records = {}
@@ -143,7 +143,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _write(task: tuple[Path, int, Job]) -> tuple[str, int]:
+def _write(task: tuple[Path, int, SampleJob]) -> tuple[str, int]:
     folder, seed, job = task
     return job.path, job.write(folder / job.path, seed, *job.arguments)
 

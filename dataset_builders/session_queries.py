@@ -4,10 +4,10 @@ python -m dataset_builders.session_queries --raw corpora --model NAME --out quer
 python -m dataset_builders.session_queries --raw corpora --endpoint http://localhost:8000/v1 --model NAME --out queries
 python -m dataset_builders.build --raw corpora --session-queries queries --out dataset
 
-Give both commands the same --seed and --size: they tell which sessions are asked for. Of each session's label the model writes
-the query, unless a customer typed it, two narrower ones, a substitute and two complements; of a product that a session tells as
-searched for, the query. An answer that cannot be used is asked for once more, then rejected, and the build makes the queries of
-that session by rule. Answers are kept as they come beside --out, so a run that was cut goes on where it stopped.
+Give both commands the same --seed and --size, which choose the sessions. For each session's label the model writes the query,
+unless a customer typed it, two narrower ones, a substitute and two complements; for a product in a session's history, only the
+query. An answer that cannot be used is requested a second time; if that fails, the build makes that session's queries by rule.
+Replies are kept beside --out as they arrive, so an interrupted run resumes where it stopped.
 """
 
 import argparse
@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Any
 from common.errors import UserError, plain_errors
 from common.files import replaced
 from dataset_builders.labelling import options
-from dataset_builders.labelling.costs import Prices
+from dataset_builders.labelling.costs import TokenPrices
 from dataset_builders.splits import parse_sizes
 from dataset_builders.tables import SESSION_QUERIES, SESSION_QUERY_COLUMNS, TABLES
 
 if TYPE_CHECKING:
-    from dataset_builders.labelling.query_writing import Subject, Written
-    from dataset_builders.labelling.reply_store import Replies
-    from dataset_builders.labelling.requests import Ask
+    from dataset_builders.labelling.query_writing import QuerySubject, WrittenQueries
+    from dataset_builders.labelling.reply_store import ReplyStore
+    from dataset_builders.labelling.requests import LabelRequest
 
 REPORT = f"{SESSION_QUERIES}.json"
 TASK = "next_query"
@@ -45,15 +45,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder of the table; an earlier one is replaced"
     )
-    parser.add_argument("--seed", type=int, default=0, help="as of the build")
+    parser.add_argument("--seed", type=int, default=0, help="as for the build")
     parser.add_argument(
-        "--size", default="full", metavar="SIZE", help="as of the build, such as 0.1 or 900+100 (default: full)"
+        "--size", default="full", metavar="SIZE", help="as for the build, such as 0.1 or 900+100 (default: full)"
     )
     parser.add_argument("--licences", choices=("all", "commercial"), default="all", help="which corpora may be used")
-    parser.add_argument(
-        "--memory-limit", default="4GB", metavar="SIZE", help="what the engine may hold before it spills to disk"
-    )
-    parser.add_argument("--engine", default="duckdb", metavar="ENGINE", help="as of the build (default: duckdb)")
+    parser.add_argument("--memory-limit", default="4GB", metavar="SIZE", help="memory of the engine before it spills to disk")
+    parser.add_argument("--engine", default="duckdb", metavar="ENGINE", help="as for the build (default: duckdb)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the engine (default: all cores)")
     options.add_options(parser)
     return parser.parse_args()
@@ -62,27 +60,27 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     options.check_options(arguments)
-    from dataset_builders.labelling.reply_store import Replies
+    from dataset_builders.labelling.reply_store import ReplyStore
 
-    prices = Prices(arguments.price_in, arguments.price_out)
+    prices = TokenPrices(arguments.price_in, arguments.price_out)
     model = options.model_of(arguments, arguments.model, arguments.endpoint, arguments.key_env, prices)
     subjects = find_subjects(arguments)
-    with Replies(options.answers_folder(arguments)) as store:
+    with ReplyStore(options.answers_folder(arguments)) as store:
 
-        def asks() -> "list[Ask]":
-            return [ask for subject in subjects for ask in asks_of(arguments, subject, store)]
+        def requests() -> "list[LabelRequest]":
+            return [request for subject in subjects for request in requests_of(arguments, subject, store)]
 
-        for _ in range(2):  # once each, then those again whose answers cannot be used
-            if not options.get_answers(arguments, [model], asks, store):
+        for _ in range(2):  # the second pass has the second requests
+            if not options.collect_replies(arguments, [model], requests, store):
                 return
-        written = [outcome(arguments, subject, store) for subject in subjects]
+        written = [queries_of(arguments, subject, store) for subject in subjects]
     write(arguments, written)
 
 
-def find_subjects(arguments: argparse.Namespace) -> "list[Subject]":
-    """What the build's sessions need queries for, in order of their keys. Raises UserError where there are no sessions."""
+def find_subjects(arguments: argparse.Namespace) -> "list[QuerySubject]":
+    """Subjects of the build's sessions, by key. Raises UserError where there are no sessions."""
     from dataset_builders.engine import Draw, connect, load_tables
-    from dataset_builders.labelling.query_writing import Subject
+    from dataset_builders.labelling.query_writing import QuerySubject
     from dataset_builders.recipes.retrieval import subjects
     from dataset_builders.sources import merrec
     from dataset_builders.sources.own_tables import table_of
@@ -98,42 +96,40 @@ def find_subjects(arguments: argparse.Namespace) -> "list[Subject]":
         stage(sessions, folder, staged, frozenset(("us",)), RecordCounts())
         tables, _ = load_tables(connection, staged)
         if "events" not in tables:
-            raise UserError(
-                f"{folder} holds no sessions, from which {TASK} is made. Give a folder with MerRec, or a table events."
-            )
+            raise UserError(f"{folder} has no sessions, which {TASK} needs. Give a folder with MerRec, or with a table events.")
         found = subjects(tables, Draw(arguments.seed, TASK), size.candidates())
         rows = found.order_by("key").to_pyarrow().to_pylist()
     if not rows:
-        raise UserError(f"{folder} holds no session with a new kind of product, from which {TASK} is made. Give more sessions.")
-    return [Subject(**row) for row in rows]
+        raise UserError(f"{folder} has no session with a new kind of product, which {TASK} needs. Give more sessions.")
+    return [QuerySubject(**row) for row in rows]
 
 
-def asks_of(arguments: argparse.Namespace, subject: "Subject", store: "Replies") -> "Iterator[Ask]":
-    """The request for a subject, and the second one, where the answer to the first is known and cannot be used."""
-    from dataset_builders.labelling.query_writing import ask, ask_again, read
+def requests_of(arguments: argparse.Namespace, subject: "QuerySubject", store: "ReplyStore") -> "Iterator[LabelRequest]":
+    """The request for a subject, and the second one once the answer to the first cannot be used."""
+    from dataset_builders.labelling.query_writing import query_request, read_queries, second_request
 
-    first = ask(subject, arguments.max_tokens, arguments.extra)
+    first = query_request(subject, arguments.max_tokens, arguments.extra)
     yield first
     reply = store.get(first.key(arguments.model))
-    if reply and reply.text and (reason := read(subject, reply).reason):
-        yield ask_again(first, reply.text, reason)
+    if reply and reply.text and (reason := read_queries(subject, reply).reason):
+        yield second_request(first, reply.text, reason)
 
 
-def outcome(arguments: argparse.Namespace, subject: "Subject", store: "Replies") -> "Written":
-    from dataset_builders.labelling.query_writing import read
-    from dataset_builders.labelling.requests import NO_ANSWER, Reply
+def queries_of(arguments: argparse.Namespace, subject: "QuerySubject", store: "ReplyStore") -> "WrittenQueries":
+    from dataset_builders.labelling.query_writing import read_queries
+    from dataset_builders.labelling.requests import NO_ANSWER, LabelReply
 
-    asked = list(asks_of(arguments, subject, store))
-    reply = store.get(asked[-1].key(arguments.model)) or Reply("", NO_ANSWER)
-    return replace(read(subject, reply), again=len(asked) > 1)
+    requests = list(requests_of(arguments, subject, store))
+    reply = store.get(requests[-1].key(arguments.model)) or LabelReply("", NO_ANSWER)
+    return replace(read_queries(subject, reply), second=len(requests) > 1)
 
 
-def write(arguments: argparse.Namespace, written: "Sequence[Written]") -> None:
-    """Writes the table, the report and the rejects, and prints what became of the subjects."""
+def write(arguments: argparse.Namespace, written: "Sequence[WrittenQueries]") -> None:
+    """Writes the table and the report with the rejects, and prints the counts."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from dataset_builders.labelling.query_writing import rows
+    from dataset_builders.labelling.query_writing import query_rows
 
     rejected = [one for one in written if one.reason]
     report: dict[str, Any] = {
@@ -141,18 +137,19 @@ def write(arguments: argparse.Namespace, written: "Sequence[Written]") -> None:
         "seed": arguments.seed,
         "size": arguments.size,
         "asked": len(written),
-        "asked_again": sum(one.again for one in written),
+        "asked_again": sum(one.second for one in written),
         "written": len(written) - len(rejected),
         "rejects": dict(Counter(one.reason for one in rejected).most_common()),
-        "rejected": [{"about": one.subject.told(), "reason": one.reason} for one in rejected],
+        "rejected": [{"about": one.subject.masked(), "reason": one.reason} for one in rejected],
     }
     print_table(report)
     if len(rejected) == len(written):
-        raise UserError("no answer can be used, so nothing is written. Look at the reasons above, or ask another model.")
+        raise UserError("no answer can be used, so nothing is written. See the reasons above, or use another model.")
     kinds = {"place": pa.int64()}
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in SESSION_QUERY_COLUMNS])
     with replaced(arguments.out, REPORT) as out:
-        pq.write_table(pa.Table.from_pylist(list(rows(written, arguments.model)), schema), out / f"{SESSION_QUERIES}.parquet")
+        table = pa.Table.from_pylist(list(query_rows(written, arguments.model)), schema)
+        pq.write_table(table, out / f"{SESSION_QUERIES}.parquet")
         (out / REPORT).write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"The queries are in {arguments.out}; give it to the build as --session-queries")
 

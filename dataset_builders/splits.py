@@ -1,11 +1,11 @@
-"""Group-wise train and test: what belongs together is in one split, in every task alike."""
+"""Train and test splits by group: rows that belong together are in one split, in every task alike."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from common.errors import UserError
 from common.tasks import TASKS, Task
-from dataset_builders.rows import Row
+from dataset_builders.rows import DatasetRow
 
 TEST_SHARE = 0.11
 """Share of all groups whose rows may only be tested on. A little over the 0.097 that the full sizes ask for, so that a task
@@ -74,8 +74,8 @@ def is_test(group: str, seed: int) -> bool:
 
 @dataclass(frozen=True)
 class Split:
-    """`over` holds the rows for which there was no room."""
+    """A task's rows. `surplus` holds those beyond the sizes asked for."""
 
-    train: list[Row]
-    test: list[Row]
-    over: list[Row]
+    train: list[DatasetRow]
+    test: list[DatasetRow]
+    surplus: list[DatasetRow] = field(default_factory=list)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from common.errors import UserError
 from dataset_builders.raw_files import snapshot_date
 from dataset_builders.records import Placed, Rejected
-from dataset_builders.sources import HELD_OUT, Rows, corpora, own_tables
+from dataset_builders.sources import HELD_OUT, TableRows, corpus_modules, own_tables
 from dataset_builders.tables import TABLES, admitted, arrow_schema
 from dataset_builders.text import NO_LIMIT, clean
 
@@ -39,7 +39,7 @@ class RawFile:
     source: str
     licence: str
     read: Callable[[], Iterator[Placed]]
-    canonical: Callable[[dict[str, Any]], Rows | Rejected]
+    canonical: Callable[[dict[str, Any]], TableRows | Rejected]
     table: str = ""
     snapshot: str = ""
     note: str = ""
@@ -47,7 +47,7 @@ class RawFile:
 
 @dataclass
 class TableCounts:
-    """Rows that were offered to a canonical table: `read`, of them `usable`, and why others are not, with an example of each."""
+    """TableRows that were offered to a canonical table: `read`, of them `usable`, and why others are not, with an example of each."""
 
     files: list[str] = field(default_factory=list)
     read: int = 0
@@ -107,7 +107,7 @@ def find_corpora(folder: Path, commercial_only: bool) -> tuple[list[RawFile], li
     claimed, unclaimed, barred = [], [], set()
     for path in _files(folder):
         with _plain_read_errors(path):
-            corpus = next((corpus for corpus in corpora() if corpus.claims(path)), None)
+            corpus = next((corpus for corpus in corpus_modules() if corpus.claims(path)), None)
         if corpus is None:
             unclaimed.append(path)
             continue
@@ -300,7 +300,7 @@ def _plain_read_errors(path: Path) -> Iterator[None]:
         raise UserError(f"{readable(path)} cannot be read: {error.strerror}. Mend it or take it away.") from None
 
 
-def _canonical(file: RawFile, record: dict[str, Any]) -> Rows | Rejected:
+def _canonical(file: RawFile, record: dict[str, Any]) -> TableRows | Rejected:
     try:
         return file.canonical(record)
     except RecursionError:
@@ -315,7 +315,7 @@ def text_schema(*names: str) -> "pa.Schema":
 
 
 class _TableWriter:
-    """Rows in batches into one Parquet file, which is made with the first of them."""
+    """TableRows in batches into one Parquet file, which is made with the first of them."""
 
     def __init__(self, path: Path, schema: "pa.Schema") -> None:
         self.path, self.schema = path, schema

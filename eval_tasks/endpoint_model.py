@@ -1,17 +1,16 @@
-"""Any server that speaks OpenAI's chat completions as a backend of lighteval:
+"""lighteval backend for an OpenAI-compatible chat completions server:
 
     OPENAI_API_KEY=... lighteval custom "model_name=NAME,base_url=http://localhost:8000/v1" eval_tasks/endpoint_model.py \\
         "shop|0" --custom-tasks eval_tasks/shop.py --output-dir OUT --save-details
 
-NAME is what the server calls the model. Options beside those of every backend (prompts.COMMON_OPTIONS): `base_url` (default:
-OPENAI_BASE_URL of the environment), `concurrency` (requests at once), `timeout` (seconds for a reply) and `retries` (of each
-request, ever longer after one another, or when the server's Retry-After says). `constrained=true` sends a prompt's pattern as
-vLLM's `structured_outputs`. A prompt that the server refuses for its content or its length has an empty answer, which counts as
-unparsable. Answers are kept by address and name, since the weights behind them cannot be seen: when those have changed, name
-another `cache_dir`.
+NAME is the model's name at the server. Options beside those of every backend (prompts.COMMON_OPTIONS): `base_url` (default:
+the variable OPENAI_BASE_URL), `concurrency` (requests in flight), `timeout` (seconds of a reply) and `retries` (per request,
+with exponential back-off and Retry-After). `constrained=true` sends a prompt's pattern as vLLM's `structured_outputs`. A prompt
+that the server refuses for its content or length has an empty answer, which counts as unparsable. Answers are cached by URL and
+name, since the weights behind them cannot be seen: after a change of weights, give another `cache_dir`.
 
-The server puts the chat template around a prompt, and vLLM's adds defaults of the model's generation config, such as a
-repetition penalty; so that its answers are those of the other backends, start it as
+The server applies the chat template, and vLLM adds defaults of the model's generation config, such as a repetition penalty. For
+the same answers as from the other backends, start it as
 
     vllm serve BASE --generation-config vllm --enable-lora --max-lora-rank 16 --lora-modules NAME=FOLDER
 
@@ -35,9 +34,9 @@ from eval_tasks.backends.prompts import LoadedModel, Prompt, int_option
 
 
 def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedModel:
-    """The endpoint, which is not asked anything yet. Raises UserError."""
+    """The endpoint, before any request. Raises UserError."""
     if adapters:
-        raise UserError("an endpoint has names of its own for adapters: give an adapter's name there as the model's")
+        raise UserError("an endpoint serves adapters under their own names: give the adapter's name there as model_name")
     endpoint = from_options(options, os.environ)
 
     def answer(prompts: Sequence[Prompt], adapter: Path | None, constrained: bool) -> Iterator[tuple[int, str]]:
@@ -53,14 +52,14 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedMod
 
 
 def from_options(options: Mapping[str, str], environment: Mapping[str, str]) -> Endpoint:
-    """Raises UserError for options and environments that cannot be meant."""
+    """Raises UserError for invalid options."""
     url = options["base_url"] or environment.get("OPENAI_BASE_URL", "")
     if not url.startswith(("http://", "https://")):
-        raise UserError("the model option base_url is the server's address, such as http://localhost:8000/v1")
+        raise UserError("the model option base_url must be the server's URL, such as http://localhost:8000/v1")
     if options["revision"]:
-        raise UserError("an endpoint has the revision that it was started with: leave the model option revision out")
+        raise UserError("leave out the model option revision: an endpoint serves the revision that it was started with")
     numbers: dict[str, Any] = {
-        name: int_option(options, name, least) for name, least in (("concurrency", 1), ("timeout", 1), ("retries", 0))
+        name: int_option(options, name, lowest) for name, lowest in (("concurrency", 1), ("timeout", 1), ("retries", 0))
     }
     return Endpoint(url=url.rstrip("/"), model=options["model_name"], key=api_key(environment), **numbers)
 

@@ -1,7 +1,6 @@
 """A server of OpenAI's chat completions on the loopback interface that fails in every way when asked to.
 
-server.faults["Rate it."] = [Status(429, headers={"Retry-After": "1"}), Stall(), Cut(20)]    # then it answers this prompt
-assert server.url.endswith("/v1")
+server.faults["Rate it."] = [ErrorStatus(429), Stall(30), CutConnection(20)]    # then it answers this prompt
 
 A request with `stream` is answered character by character, with the likeliest first tokens where it asks for them.
 """
@@ -17,7 +16,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Status:
+class ErrorStatus:
     """An answer with this status and error, in OpenAI's form."""
 
     status: int
@@ -43,25 +42,25 @@ class Stall:
 
 
 @dataclass(frozen=True)
-class Cut:
+class CutConnection:
     """The connection is closed after so many bytes of the body, or before any answer."""
 
     after: int | None = None
 
 
-Fault = Status | Body | Stall | Cut
+Fault = ErrorStatus | Body | Stall | CutConnection
 
-PASSING: list[Fault] = [
-    Status(429, headers={"Retry-After": "0"}),
-    Status(429),
-    Status(500),
-    Status(502, headers={"Retry-After": "0.05"}),
-    Status(503),
+TRANSIENT_FAULTS: list[Fault] = [
+    ErrorStatus(429, headers={"Retry-After": "0"}),
+    ErrorStatus(429),
+    ErrorStatus(500),
+    ErrorStatus(502, headers={"Retry-After": "0.05"}),
+    ErrorStatus(503),
     Stall(30),
     Stall(30, sent=20),
-    Cut(),
-    Cut(0),
-    Cut(25),
+    CutConnection(),
+    CutConnection(0),
+    CutConnection(25),
     Body(b"{"),
     Body(b"\xff\xfe", "application/json"),
     Body(b"<html>a proxy speaks</html>", "text/html"),
@@ -70,7 +69,11 @@ PASSING: list[Fault] = [
     Body(b'{"choices": [{"message": null, "finish_reason": "stop"}]}'),
     Body(b'{"error": {"message": "upstream is down", "code": 502}}'),
 ]
-"""Everything after which a server may be asked again."""
+
+
+def transient_faults(number: int) -> list[Fault]:
+    """Two faults that a retry overcomes; numbers up to twice as many as there are kinds mix all of them."""
+    return [TRANSIENT_FAULTS[number % len(TRANSIENT_FAULTS)], TRANSIENT_FAULTS[(number * 7 + 3) % len(TRANSIENT_FAULTS)]]
 
 
 PROMPT_TOKENS, COMPLETION_TOKENS = 12, 2
@@ -141,7 +144,7 @@ class ChatServer:
         self._lock = threading.Lock()
         self.closing = threading.Event()
 
-    def asked(self) -> list[str]:
+    def prompts(self) -> list[str]:
         return [request.prompt for request in self.requests]
 
     @contextmanager
@@ -166,13 +169,15 @@ def said(prompt: str) -> str:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: "_Server"
+    server: "_ChatHTTPServer"
 
     def do_GET(self) -> None:
         """The list of models, or the status that comes in place of every answer."""
         fault = self.server.chat.always
         with suppress(OSError):
-            self._send(fault.status if isinstance(fault, Status) else 200, json.dumps({"object": "list", "data": []}).encode())
+            self._send(
+                fault.status if isinstance(fault, ErrorStatus) else 200, json.dumps({"object": "list", "data": []}).encode()
+            )
 
     def do_POST(self) -> None:
         chat = self.server.chat
@@ -185,9 +190,9 @@ class _Handler(BaseHTTPRequestHandler):
         with chat.counted(request) as fault, suppress(OSError):
             if isinstance(fault, Stall):
                 self._stall(fault)
-            elif isinstance(fault, Cut):
+            elif isinstance(fault, CutConnection):
                 self._cut(fault)
-            elif isinstance(fault, Status):
+            elif isinstance(fault, ErrorStatus):
                 error = {"message": fault.message, "type": "error", "param": None, "code": fault.code}
                 self._send(fault.status, json.dumps({"error": error}).encode(), headers=fault.headers)
             elif isinstance(fault, Body):
@@ -238,7 +243,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b" " * (fault.sent // 10))
         self.close_connection = True
 
-    def _cut(self, fault: Cut) -> None:
+    def _cut(self, fault: CutConnection) -> None:
         content = json.dumps(completion("5")).encode()
         if fault.after is not None:
             self._send(200, content[: fault.after], length=len(content))
@@ -248,7 +253,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-class _Server(ThreadingHTTPServer):
+class _ChatHTTPServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
@@ -264,7 +269,7 @@ class _Server(ThreadingHTTPServer):
 def chat_server(port: int = 0) -> Iterator[ChatServer]:
     """A running server, on a port of its own unless one is given."""
     chat = ChatServer()
-    server = _Server(chat, port)
+    server = _ChatHTTPServer(chat, port)
     chat.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

@@ -46,7 +46,7 @@ httpx.Client.send = redirected
 """As a process's sitecustomize.py: huggingface_hub checks a card at the public Hub's own address, whatever HF_ENDPOINT is."""
 
 
-class Held:
+class HeldRequests:
     """Requests that wait at the Hub's door; see `Hub.hold`."""
 
     def __init__(self, fault: Fault, gate: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
@@ -151,14 +151,14 @@ class Hub:
             yield fault
 
     @contextmanager
-    def hold(self, pattern: str, *, after: bool = False) -> Iterator[Held]:
+    def hold(self, pattern: str, *, after: bool = False) -> Iterator[HeldRequests]:
         """Keeps such requests waiting until `release()` or the end of the block, then serves them.
 
         With `after` they are served at once, and their answers wait.
         """
         gate = asyncio.Event()
         with self._during(Fault(pattern, after=after, gate=gate)) as fault:
-            held = Held(fault, gate, self._loop)
+            held = HeldRequests(fault, gate, self._loop)
             try:
                 yield held
             finally:

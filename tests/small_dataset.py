@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dataset_builders.dataset_files import config_facts, write_dataset
-from dataset_builders.rows import Row
+from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Split
 from dataset_builders.staging import RecordCounts
 
@@ -35,9 +35,9 @@ def write_small_dataset(folder: Path, tasks: Mapping[str, Splits]) -> Path:
     return folder
 
 
-def rows(splits: Splits, split: str) -> list[Row]:
+def rows(splits: Splits, split: str) -> list[DatasetRow]:
     return [
-        Row(
+        DatasetRow(
             prompt=row["prompt"][0]["content"],
             completion=row["completion"][0]["content"],
             task=row["task"],

@@ -27,9 +27,8 @@ MARK = "complete.json"
 STATE = "trainer_state.json"
 ON_THE_HUB = "last-checkpoint"
 """Folder of a model repository that holds the newest checkpoint, as transformers' `hub_strategy: checkpoint` has it."""
-BEST = "best/weights"
-"""Folder in a checkpoint from the Hub with the weights of the best one so far, where that is another. Two levels deep, since
-transformers loads an adapter in a direct subfolder as a second adapter."""
+BEST = "best"
+"""Folder in a checkpoint on the Hub with the weights of the best one so far, where that is another."""
 STATES = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state*.pth")
 """Files of torch.save that a run needs to resume."""
 WEIGHTS = ("*.safetensors", "adapter_config.json", "model.safetensors.index.json")
@@ -85,14 +84,14 @@ def last_whole(output: Path, before: int | None = None) -> Path | None:
 def rotate(output: Path, keep: int | None, best: str | None) -> None:
     """Removes the oldest checkpoints until `keep` are left (None or 0: none), half-written ones first.
 
-    Never the one that was saved last, nor the one that `best` is or lies in. transformers' own rotation orders by step where
-    files are younger than a second, and then removes the new checkpoint if an earlier run in the same folder came further.
+    Never the one that was saved last, nor `best`. transformers' own rotation orders by step where files are younger than a
+    second, and then removes the new checkpoint if an earlier run in the same folder came further.
     """
     if not keep or keep < 0:
         return
     marks = {folder: read_mark(folder) or {} for folder in checkpoints(output)}
     by_age = sorted(marks, key=lambda folder: (marks[folder].get("saved_at", 0), step_of(folder)))
-    kept = {folder for folder in by_age if folder == by_age[-1] or (best and folder.name in Path(best).parts)}
+    kept = {folder for folder in by_age if folder == by_age[-1] or (best and folder.name == Path(best).name)}
     surplus = max(0, len(by_age) - max(keep, len(kept)))
     for folder in [folder for folder in by_age if folder not in kept][:surplus]:
         shutil.rmtree(folder, ignore_errors=True)
@@ -210,18 +209,25 @@ def fetch(repo: str, revision: str, output: Path, token: str | None) -> Path:
             new, best = Path(scratch, "checkpoint"), None
             copy_files(pushed, new, CARRIED)
             if state["best_model_checkpoint"] == ".":
-                best = str(folder)
+                best = folder
             elif state["best_model_checkpoint"] == BEST and (pushed / BEST).is_dir():
-                copy_files(pushed / BEST, new / BEST, WEIGHTS)
-                best = str(folder / BEST)
-            set_best(new, best)
+                # Not inside the checkpoint, where transformers loads it as a second adapter; hidden, not to be resumed from.
+                best = output / f".{BEST}-of-{local.name}"
+                copy_files(pushed / BEST, Path(scratch, BEST), WEIGHTS)
+                move(Path(scratch, BEST), best)
+            set_best(new, best and str(best))
             mark_complete(new, mark["run"], source)
             shutil.rmtree(folder, ignore_errors=True)
-            try:
-                new.rename(folder)
-            except OSError:  # another process of this run was first
-                if (read_mark(folder) or {}).get("source") != source:
-                    raise
+            move(new, folder)
     except (OSError, HTTPError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"cannot fetch the checkpoint of {repo}: {first_line(error)}; check the id and revision") from None
     return folder
+
+
+def move(new: Path, folder: Path) -> None:
+    """Gives a complete folder its name, unless another process of this run has made the same one meanwhile."""
+    try:
+        new.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise

@@ -128,22 +128,18 @@ def print_plan(plan: TrainingPlan) -> None:
     table = Table(title="Training plan")
     for column in ("", "asked", "used"):
         table.add_column(column, justify="right" if column else "left")
-    used = {
-        "tokens_per_batch": f"{plan.tokens_per_batch:,}",
-        "per_device_train_batch_size": f"{plan.rows_per_batch:,}",
-        "gradient_accumulation_steps": f"{plan.gradient_accumulation_steps:,}",
-        "rows_per_step": f"about {plan.rows_per_step:,.1f}",
-    }
-    for name, value in used.items():
-        table.add_row(name, f"{plan.asked[name]:,}", value)
-    for name, value in {
-        "tokens of a step": f"about {plan.tokens_per_step:,.0f}",
-        "processes": f"{plan.world_size:,}",
-        "packing": plan.packing,
-        "attention": plan.attn_implementation or "the model's own",
-        "precision": plan.precision,
-    }.items():
-        table.add_row(name, "", value)
+    size = "tokens_per_batch" if plan.tokens_per_batch else "per_device_train_batch_size"
+    for name, used in (
+        (size, f"{plan.tokens_per_batch or plan.rows_per_batch:,}"),
+        ("gradient_accumulation_steps", f"{plan.gradient_accumulation_steps:,}"),
+        ("rows_per_step", f"about {plan.rows_per_step:,.1f}"),
+        ("tokens per step", f"about {plan.tokens_per_step:,}"),
+        ("processes", f"{plan.world_size:,}"),
+        ("packing", plan.packing),
+        ("attention", plan.attn_implementation or "the model's own"),
+        ("precision", plan.precision),
+    ):
+        table.add_row(name, f"{plan.asked[name]:,}" if name in plan.asked else "", used)
     console = Console()
     console.print(table)
     for note in plan.notes:

@@ -1,1 +1,1 @@
-"""Asking a language model for labels: what is asked (asks), where answers lie (replies), how they are got (endpoint, batch)."""
+"""Labels from language models: requests and replies, an endpoint or batch files, votes, agreement, and written queries."""

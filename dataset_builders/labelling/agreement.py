@@ -1,4 +1,4 @@
-"""How far a model agrees with the constructed answers: by task, by label, and beyond what chance would give."""
+"""Agreement of a model with the constructed labels: share, confusion matrix and kappa, by task and label."""
 
 import json
 from collections import Counter
@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.tasks import TASKS, read_fields
-from dataset_builders.labelling.votes import Vote, chance
-from dataset_builders.rows import Row
+from dataset_builders.labelling.votes import Vote, chance_agreement
+from dataset_builders.rows import DatasetRow
 
-UNREAD = "unreadable"
-"""Name of the column of a confusion matrix for answers that could not be read or were refused."""
+UNREADABLE = "unreadable"
+"""Column of a confusion matrix for answers that could not be parsed or were refused."""
 
 
 @dataclass
 class Agreement:
-    """What one model's answers to one task amount to. An answer is one sample of one row.
+    """Agreement of one model's answers to one task. An answer is one sample of one row.
 
-    `confusion`: (constructed label, the model's or UNREAD) -> answers, of a multiple choice. `scores`: of the other families,
-    of every readable answer. `by_chance`: sum over answers of the probability that a random one would agree.
+    `confusion`: (constructed label, the model's or UNREADABLE) -> answers, of a multiple choice. `scores`: of the other
+    families, of every readable answer. `by_chance`: sum over answers of the probability that a random one would agree.
     """
 
     answers: int = 0
@@ -32,39 +32,39 @@ class Agreement:
 
     @property
     def share(self) -> float:
-        """Answers that agree, of all; what could not be read agrees with nothing."""
+        """Share of the answers that agree; one that could not be parsed does not."""
         return self.agreed / self.answers if self.answers else 0.0
 
     @property
     def chance(self) -> float:
-        """The share that would agree without a look at the rows: of labels, with the model's own frequencies of them."""
+        """Expected share by chance: for labels, with the model's own frequencies of them."""
         if not self.confusion:
             return self.by_chance / self.answers if self.answers else 0.0
-        constructed, said = self._margins()
-        return sum(constructed[label] * said[label] for label in constructed) / self.answers**2
+        constructed, answered = self._margins()
+        return sum(constructed[label] * answered[label] for label in constructed) / self.answers**2
 
     @property
     def kappa(self) -> float | None:
-        """Agreement beyond chance, 1 at most: (share - chance) / (1 - chance). Of labels it is Cohen's
-        (https://doi.org/10.1177/001316446002000104). None where chance alone would agree always."""
+        """Agreement beyond chance, 1 at most: (share - chance) / (1 - chance). For labels it is Cohen's
+        (https://doi.org/10.1177/001316446002000104). None where chance alone would always agree."""
         return (self.share - self.chance) / (1 - self.chance) if self.answers and self.chance < 1 else None
 
     def labels(self) -> dict[str, tuple[int, int]]:
-        """Constructed label -> answers to its rows, and how many of them agree."""
+        """Constructed label -> (answers to its rows, those that agree)."""
         constructed, _ = self._margins()
         return {label: (count, self.confusion[label, label]) for label, count in sorted(constructed.items())}
 
     def _margins(self) -> tuple[Counter[str], Counter[str]]:
-        constructed, said = Counter[str](), Counter[str]()
+        constructed, answered = Counter[str](), Counter[str]()
         for (label, answer), count in self.confusion.items():
             constructed[label] += count
-            said[answer] += count
-        return constructed, said
+            answered[answer] += count
+        return constructed, answered
 
     def as_json(self) -> dict[str, Any]:
-        said: dict[str, dict[str, int]] = {}
+        confusion: dict[str, dict[str, int]] = {}
         for (label, answer), count in sorted(self.confusion.items()):
-            said.setdefault(label, {})[answer] = count
+            confusion.setdefault(label, {})[answer] = count
         return {
             "answers": self.answers,
             "unreadable": self.unreadable,
@@ -74,18 +74,20 @@ class Agreement:
             "chance": self.chance,
             "kappa": self.kappa,
             "labels": {label: {"answers": count, "agreed": agreed} for label, (count, agreed) in self.labels().items()},
-            "confusion": said,
+            "confusion": confusion,
         }
 
 
-def measure(voted: Iterable[tuple[Row, Sequence[Vote]]], bounds: Mapping[str, float]) -> dict[tuple[str, str], Agreement]:
-    """(task, model) -> their agreement, in the order in which they come."""
-    found: dict[tuple[str, str], Agreement] = {}
+def measure_agreement(
+    voted: Iterable[tuple[DatasetRow, Sequence[Vote]]], bounds: Mapping[str, float]
+) -> dict[tuple[str, str], Agreement]:
+    """(task, model) -> agreement, in order of appearance."""
+    agreements: dict[tuple[str, str], Agreement] = {}
     for row, votes in voted:
-        by_chance = chance(row, bounds)
+        by_chance = chance_agreement(row, bounds)
         names = label_names(row)
         for vote in votes:
-            counts = found.setdefault((row.task, vote.model), Agreement())
+            counts = agreements.setdefault((row.task, vote.model), Agreement())
             counts.answers += 1
             counts.agreed += vote.agrees
             counts.by_chance += by_chance
@@ -94,15 +96,15 @@ def measure(voted: Iterable[tuple[Row, Sequence[Vote]]], bounds: Mapping[str, fl
             elif vote.text is None:
                 counts.unreadable += 1
             if names:
-                said = UNREAD if vote.text is None else names.get(vote.text, vote.text)
-                counts.confusion[names[json.loads(row.answer)], said] += 1
+                answer = UNREADABLE if vote.text is None else names.get(vote.text, vote.text)
+                counts.confusion[names[json.loads(row.answer)], answer] += 1
             elif vote.text is not None:
                 counts.scores.append(vote.score)
-    return found
+    return agreements
 
 
-def label_names(row: Row) -> dict[str, str]:
-    """Label -> its name, of a multiple choice; else empty. A number is named for the option that it has in the row's prompt."""
+def label_names(row: DatasetRow) -> dict[str, str]:
+    """Label -> name, of a multiple choice, else empty. A number is named for its option in the row's prompt."""
     from dataset_builders.recipes.multiple_choice import RELATION_OF_PRODUCTS, RELEVANCE
 
     task = TASKS[row.task]

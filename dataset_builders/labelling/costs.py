@@ -1,4 +1,4 @@
-"""Tokens and money: before anything is sent, and while it is."""
+"""Token counts, cost estimates and the progress bar of requests."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -6,55 +6,53 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from common.errors import UserError, first_line
-from dataset_builders.labelling.requests import Ask, Counts
+from dataset_builders.labelling.requests import LabelRequest, ReplyCounts
 
-CountTokens = Callable[[Ask], int]
+CountTokens = Callable[[LabelRequest], int]
 
 CHARACTERS_PER_TOKEN = 4
 """Of English text, by a rule of thumb: https://help.openai.com/en/articles/4936856-what-are-tokens-and-how-to-count-them"""
 
-AROUND_A_MESSAGE = 4
-"""Tokens that a chat template puts around each message, where the template is not known."""
+TOKENS_PER_MESSAGE = 4
+"""Tokens that an unknown chat template puts around each message."""
 
-MILLION = 1_000_000
+BAR_SECONDS = 0.25
+"""Between two updates of the progress bar."""
 
-SHOWN_EVERY = 0.25
-"""Seconds between changes of the bar."""
-
-LINE_EVERY = 60.0
-"""Seconds between lines of progress where there is no terminal."""
+LINE_SECONDS = 60.0
+"""Between two lines of progress without a terminal."""
 
 
 @dataclass(frozen=True)
-class Prices:
-    """Money for a million tokens, in any currency."""
+class TokenPrices:
+    """Price of a million tokens, in any currency."""
 
     prompt: float = 0.0
     completion: float = 0.0
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        return (prompt_tokens * self.prompt + completion_tokens * self.completion) / MILLION
+        return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """Requests, the tokens of their prompts, and the tokens of the answers at most. Nothing is asked twice in it."""
+class CostEstimate:
+    """Requests, tokens of their prompts, and tokens of their answers at most."""
 
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
 
-def rough_tokens(ask: Ask) -> int:
-    """Tokens of a prompt by the number of its characters, and those of its schema, which many servers put into it."""
-    characters = sum(len(content) for _, content in ask.messages) + len(ask.schema)
-    return math.ceil(characters / CHARACTERS_PER_TOKEN) + AROUND_A_MESSAGE * len(ask.messages)
+def rough_tokens(request: LabelRequest) -> int:
+    """Tokens of a prompt by its characters, with those of its schema, which many servers put into it."""
+    characters = sum(len(content) for _, content in request.messages) + len(request.schema)
+    return math.ceil(characters / CHARACTERS_PER_TOKEN) + TOKENS_PER_MESSAGE * len(request.messages)
 
 
 def token_counter(tokenizer: str = "") -> CountTokens:
-    """Counts the tokens of a prompt, of its chat template too, with the tokenizer of a folder or Hub id; "": `rough_tokens`.
+    """A function that counts a prompt's tokens, with the chat template of this tokenizer; "": `rough_tokens`.
 
-    Raises UserError where there is no such tokenizer.
+    tokenizer: folder or Hub id. Raises UserError where there is no such tokenizer.
     """
     if not tokenizer:
         return rough_tokens
@@ -68,52 +66,52 @@ def token_counter(tokenizer: str = "") -> CountTokens:
             "leave it out"
         ) from None
 
-    def count(ask: Ask) -> int:
+    def count(request: LabelRequest) -> int:
         if loaded.chat_template is None:
-            texts = [content for _, content in ask.messages]
-            return sum(len(ids) for ids in loaded(texts).input_ids) + AROUND_A_MESSAGE * len(texts)
-        chat = [{"role": role, "content": content} for role, content in ask.messages]
+            texts = [content for _, content in request.messages]
+            return sum(len(ids) for ids in loaded(texts).input_ids) + TOKENS_PER_MESSAGE * len(texts)
+        chat = [{"role": role, "content": content} for role, content in request.messages]
         return len(loaded.apply_chat_template(chat, add_generation_prompt=True, return_dict=False))
 
     return count
 
 
-def estimate(asks: Iterable[Ask], count: CountTokens) -> Estimate:
-    requests = prompt_tokens = completion_tokens = 0
-    for ask in asks:
-        requests += 1
-        prompt_tokens += count(ask)
-        completion_tokens += ask.max_tokens
-    return Estimate(requests, prompt_tokens, completion_tokens)
+def estimate_cost(requests: Iterable[LabelRequest], count: CountTokens) -> CostEstimate:
+    number = prompt_tokens = completion_tokens = 0
+    for request in requests:
+        number += 1
+        prompt_tokens += count(request)
+        completion_tokens += request.max_tokens
+    return CostEstimate(number, prompt_tokens, completion_tokens)
 
 
 @contextmanager
-def progress_bar(total: int, prices: Prices) -> Iterator[Callable[[Counts], None]]:
-    """A bar on standard error, or a line a minute where that is no terminal. Gives ask_all's `progress`."""
+def progress_bar(total: int, prices: TokenPrices) -> Iterator[Callable[[ReplyCounts], None]]:
+    """A bar on standard error, or a line a minute without a terminal. Yields the `progress` of request_all."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
     console = Console(stderr=True, markup=False, highlight=False)
     with Progress(BarColumn(10), TextColumn("{task.description}"), console=console, refresh_per_second=2) as bar:
         task = bar.add_task(f"0/{total:,}", total=total)
-        shown, printed = -SHOWN_EVERY, 0.0
+        shown, printed = -BAR_SECONDS, 0.0
 
-        def progress(counts: Counts) -> None:
+        def progress(counts: ReplyCounts) -> None:
             nonlocal shown, printed
             seconds = bar.tasks[0].elapsed or 0.0
-            if seconds < shown + SHOWN_EVERY and counts.done < total:
+            if seconds < shown + BAR_SECONDS and counts.done < total:
                 return
-            shown, line = seconds, told(counts, total, seconds, prices)
+            shown, line = seconds, progress_line(counts, total, seconds, prices)
             bar.update(task, completed=counts.done, description=line)
-            if not console.is_terminal and seconds >= printed + LINE_EVERY:
+            if not console.is_terminal and seconds >= printed + LINE_SECONDS:
                 console.print(line, soft_wrap=True)
                 printed = seconds
 
         yield progress
 
 
-def told(counts: Counts, total: int, seconds: float, prices: Prices) -> str:
-    """Progress after so many seconds in one line. Replies from before this run tell nothing about its speed."""
+def progress_line(counts: ReplyCounts, total: int, seconds: float, prices: TokenPrices) -> str:
+    """Progress in one line. The rates leave out replies from before this run."""
     new = counts.done - counts.kept
     tokens = counts.prompt_tokens + counts.completion_tokens
     parts = [f"{counts.done:,}/{total:,}"]
@@ -121,7 +119,7 @@ def told(counts: Counts, total: int, seconds: float, prices: Prices) -> str:
         parts.append(f"{rejected:,} rejected")
     if seconds:
         parts += [f"{new / seconds:,.1f} requests/s", f"{tokens / seconds:,.0f} tokens/s"]
-    if prices != Prices():
+    if prices != TokenPrices():
         parts.append(f"cost {prices.cost(counts.prompt_tokens, counts.completion_tokens):,.2f}")
     if new and seconds:
         left = round(seconds / new * max(0, total - counts.done))

@@ -1,5 +1,6 @@
-"""Datasets whose labels are checked: the rows of a built one, and the folder of those that were kept."""
+"""A dataset with checked labels: reading the built one, and writing the rows that were kept."""
 
+import hashlib
 import json
 import shutil
 from collections import Counter
@@ -16,7 +17,7 @@ from dataset_builders.dataset_files import config_facts, row_table, write_datase
 from dataset_builders.labelling.agreement import Agreement
 from dataset_builders.labelling.votes import CONSTRUCTED
 from dataset_builders.publish import CARD, read_dataset
-from dataset_builders.rows import Row
+from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Split
 from dataset_builders.staging import RecordCounts
 
@@ -24,8 +25,8 @@ NOTHING_KEPT = "none of its rows was kept when the labels were checked"
 
 
 @dataclass(frozen=True)
-class Source:
-    """A dataset's folder, as it was read."""
+class SourceDataset:
+    """A built dataset whose labels are checked."""
 
     folder: Path
     manifest: dict[str, Any]
@@ -34,32 +35,32 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Checked:
-    """A row that was asked, with the columns that tell how it was labelled, and why it is rejected; "" where it is kept."""
+class CheckedRow:
+    """A row with its label columns, and why it is rejected; "" where it is kept."""
 
     split: str
-    row: Row
+    row: DatasetRow
     reason: str
 
 
-def read_source(folder: Path) -> Source:
-    """Raises UserError where the folder is not a whole dataset."""
+def read_source(folder: Path) -> SourceDataset:
+    """Raises UserError for an incomplete dataset."""
     read_dataset(folder)
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     built = {}
     for task in TASKS:
         if task in manifest["configs"]:
-            built[task] = Split(train=_rows(folder, task, "train"), test=_rows(folder, task, "test"), over=[])
-    return Source(folder, manifest, card_title((folder / CARD).read_text(encoding="utf-8")), built)
+            built[task] = Split(train=_rows(folder, task, "train"), test=_rows(folder, task, "test"))
+    return SourceDataset(folder, manifest, card_title((folder / CARD).read_text(encoding="utf-8")), built)
 
 
-def _rows(folder: Path, task: str, split: str) -> list[Row]:
+def _rows(folder: Path, task: str, split: str) -> list[DatasetRow]:
     import pyarrow.parquet as pq
 
     try:
         found = [row for path in sorted(folder.glob(data_pattern(task, split))) for row in pq.read_table(path).to_pylist()]
         return [
-            Row(
+            DatasetRow(
                 prompt=row["prompt"][0]["content"],
                 completion=row["completion"][0]["content"],
                 **{name: row[name] for name in ("task", "family", "answer", "source", "licence", "group")},
@@ -69,53 +70,64 @@ def _rows(folder: Path, task: str, split: str) -> list[Row]:
             for row in found
         ]
     except (KeyError, IndexError, TypeError):
-        raise UserError(f"the rows of {task} in {folder} are not those of a build; build it again") from None
+        raise UserError(f"the rows of {task} in {folder} do not have a build's columns; build it again") from None
 
 
-def asked_rows(source: Source, tasks: Sequence[str], splits: Sequence[str]) -> list[tuple[str, Row]]:
-    """(split, row) of these tasks and splits, in the order of the dataset."""
+def rows_of(source: SourceDataset, tasks: Sequence[str], splits: Sequence[str]) -> list[tuple[str, DatasetRow]]:
+    """(split, row) of these tasks and splits, in the dataset's order."""
     return [(split, row) for task in tasks for split in splits for row in getattr(source.built[task], split)]
 
 
-def kept_rows(source: Source, asked: Sequence[Checked], tasks: Sequence[str], splits: Sequence[str]) -> dict[str, Split]:
-    """The rows of the new dataset by task: of what was asked what is kept, all others as they were. No task without a row."""
-    kept: dict[tuple[str, str], list[Row]] = {(task, split): [] for task in tasks for split in splits}
-    for one in asked:
+def draw_rows(rows: Sequence[tuple[str, DatasetRow]], limit: int | None, seed: int) -> set[str]:
+    """Ids of all rows, or of the first `limit` by a seeded draw, so that a larger limit includes those of a smaller one."""
+    ids = [row.sample_id for _, row in rows]
+    order = sorted(ids, key=lambda name: hashlib.md5(f"{seed}|annotate|{name}".encode()).hexdigest())
+    return set(order[:limit])
+
+
+def kept_rows(
+    source: SourceDataset, checked: Sequence[CheckedRow], tasks: Sequence[str], splits: Sequence[str]
+) -> dict[str, Split]:
+    """The new dataset's rows by task, without empty tasks: the checked rows that are kept and all unchecked ones."""
+    kept: dict[tuple[str, str], list[DatasetRow]] = {(task, split): [] for task in tasks for split in splits}
+    for one in checked:
         if not one.reason:
             kept[one.row.task, one.split].append(one.row)
     built = {}
     for task, parts in source.built.items():
         rows = {split: kept.get((task, split), [_constructed(row) for row in getattr(parts, split)]) for split in SPLITS}
         if any(rows.values()):
-            built[task] = Split(**rows, over=[])
+            built[task] = Split(**rows)
     return built
 
 
-def _constructed(row: Row) -> Row:
-    """A row that was not asked: it keeps what an earlier check says of it."""
+def _constructed(row: DatasetRow) -> DatasetRow:
+    """An unchecked row; one from an earlier check keeps its label columns."""
     return row if row.checked else replace(row, checked=CONSTRUCTED)
 
 
-def account(asked: Sequence[Checked], measured: Mapping[tuple[str, str], Agreement]) -> dict[str, dict[str, Any]]:
-    """Task -> what became of its rows, read = kept + sum of rejects, and its agreement with each model."""
+def task_counts(checked: Sequence[CheckedRow], agreements: Mapping[tuple[str, str], Agreement]) -> dict[str, dict[str, Any]]:
+    """Task -> counts of its rows, where read = kept + sum of rejects, and its agreement with each model."""
     tasks: dict[str, dict[str, Any]] = {}
-    for one in asked:
+    for one in checked:
         counts = tasks.setdefault(one.row.task, {"read": 0, "kept": 0, "rejects": Counter(), "models": {}})
         counts["read"] += 1
         if one.reason:
             counts["rejects"][one.reason] += 1
         else:
             counts["kept"] += 1
-    for (task, model), agreement in measured.items():
+    for (task, model), agreement in agreements.items():
         tasks[task]["models"][model] = agreement.as_json()
     return {task: counts | {"rejects": dict(counts["rejects"].most_common())} for task, counts in tasks.items()}
 
 
 def write_labelled(
-    out: Path, source: Source, asked: Sequence[Checked], built: dict[str, Split], annotation: dict[str, Any]
+    out: Path, source: SourceDataset, checked: Sequence[CheckedRow], built: dict[str, Split], annotation: dict[str, Any]
 ) -> None:
-    """The new dataset's files in the new folder `out`, in which its picture may lie already: those of a build (see
-    dataset_files), agreement.json, and the rejected rows with their reasons."""
+    """Writes to the new folder `out` a build's files (see dataset_files), agreement.json, and rejected rows with reasons.
+
+    The plot of the agreement may be there already.
+    """
     earlier = source.manifest.get("annotations", [])
     manifest = {
         **source.manifest,
@@ -125,25 +137,25 @@ def write_labelled(
     }
     for found in earlier:
         shutil.copyfile(source.folder / found["picture"], out / found["picture"])
-    write_dataset(out, manifest, built, _record_counts(source.folder), source.title)
+    write_dataset(out, manifest, built, _reject_log(source.folder), source.title)
     for path in [*source.folder.glob("rejects/annotation*.parquet"), *source.folder.glob("LICENSE*")]:
         shutil.copyfile(path, out / path.relative_to(source.folder))
-    _write_rejects(out / "rejects" / f"annotation-{len(earlier) + 1}.parquet", [one for one in asked if one.reason])
+    _write_rejects(out / "rejects" / f"annotation-{len(earlier) + 1}.parquet", [one for one in checked if one.reason])
     (out / "agreement.json").write_text(json.dumps(annotation, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _record_counts(folder: Path) -> RecordCounts:
+def _reject_log(folder: Path) -> RecordCounts:
     """The places of rejected records, which go along."""
-    counts = RecordCounts()
+    log = RecordCounts()
     try:
         for found in json.loads((folder / "rejects" / "places.json").read_text(encoding="utf-8")):
-            counts.places[found["source"], found["reason"]] = found["places"]
+            log.places[found["source"], found["reason"]] = found["places"]
     except (OSError, ValueError):
         return RecordCounts()
-    return counts
+    return log
 
 
-def _write_rejects(path: Path, rejected: Sequence[Checked]) -> None:
+def _write_rejects(path: Path, rejected: Sequence[CheckedRow]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""The picture of an agreement: a confusion matrix for each multiple choice, scores for each ranking and selection."""
+"""Plots of agreement: a confusion matrix for each multiple choice, a histogram of scores for each other task."""
 
 import textwrap
 from collections import Counter
@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.tasks import TASKS
-from dataset_builders.labelling.agreement import UNREAD, Agreement
+from dataset_builders.labelling.agreement import UNREADABLE, Agreement
 from dataset_builders.plots import FAINT, FAMILY_COLOURS, INK, plain_axes, plain_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEIGHT = 3.4
-"""Inches of a panel. They stand below one another, so that they can be read on a phone."""
+"""Inches of a panel; panels are stacked, to be read on a phone."""
 BARS = 20
 DARK = 0.55
-"""Share of a row from which a cell is so dark that its number stands on it in white."""
+"""Share of a row from which a cell's number is white."""
 
 
-def write_agreement(path: Path, measured: Mapping[tuple[str, str], Agreement], bounds: Mapping[str, float]) -> None:
+def plot_agreement(path: Path, measured: Mapping[tuple[str, str], Agreement], bounds: Mapping[str, float]) -> None:
     """Writes a PNG with a panel for every (task, model). The same counts give the same bytes with the same matplotlib."""
     from matplotlib import style
 
@@ -45,10 +45,10 @@ def _sentence(agreement: Agreement) -> str:
 
 
 def _matrix(axes: "Axes", agreement: Agreement) -> None:
-    """A line for each constructed label, a column for each that the model gave; a cell is as dark as its share of the line."""
+    """Confusion matrix: a row per constructed label, a column per answer; a cell is as dark as its share of the row."""
     labels = list(agreement.labels())
-    said = dict.fromkeys([*labels, *sorted(answer for _, answer in agreement.confusion if answer != UNREAD)])
-    columns = [*said, *([UNREAD] if any(answer == UNREAD for _, answer in agreement.confusion) else [])]
+    answers = dict.fromkeys([*labels, *sorted(answer for _, answer in agreement.confusion if answer != UNREADABLE)])
+    columns = [*answers, *([UNREADABLE] if any(answer == UNREADABLE for _, answer in agreement.confusion) else [])]
     totals = {label: count for label, (count, _) in agreement.labels().items()}
     shares = [[agreement.confusion[label, answer] / totals[label] for answer in columns] for label in labels]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
@@ -67,7 +67,7 @@ def _matrix(axes: "Axes", agreement: Agreement) -> None:
 
 
 def _scores(axes: "Axes", agreement: Agreement, task: str, bound: float) -> None:
-    """How many answers have which score, and from where on they agree."""
+    """Histogram of scores, with the bound from which they agree."""
     from matplotlib.ticker import MaxNLocator
 
     family = TASKS[task].family

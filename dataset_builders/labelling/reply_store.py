@@ -1,8 +1,7 @@
-"""Replies on disk as they come, in a folder that one process has at a time.
+"""Replies on disk: an SQLite file with a write-ahead log (https://www.sqlite.org/wal.html), locked by one process at a time.
 
-They are rows of an SQLite file with a write-ahead log (https://www.sqlite.org/wal.html). What `put` has returned from outlasts
-the process, however it ends, and what it has not is not there at all. `synchronise` makes it outlast a power cut too; that
-takes milliseconds in which no reply would be read, so it is not done for each.
+`put` is atomic, and what it wrote survives any end of the process. `sync` makes it survive a power cut too; an fsync takes
+milliseconds in which no reply would be read, so it is not done for each.
 """
 
 import os
@@ -13,13 +12,13 @@ from pathlib import Path
 from typing import Self
 
 from common.errors import UserError
-from dataset_builders.labelling.requests import Ask, Reply
+from dataset_builders.labelling.requests import LabelReply, LabelRequest
 
 FILE = "replies.sqlite"
 LOCK = ".replies.lock"
 
 LOG_PAGES = 5000
-"""Of 4 KiB; then the log goes into the file, which takes some tens of milliseconds."""
+"""Pages of 4 KiB until the log is written into the file, which takes some tens of milliseconds."""
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS replies (
@@ -29,8 +28,8 @@ CREATE TABLE IF NOT EXISTS first_tries (key BLOB PRIMARY KEY, text TEXT NOT NULL
 """
 
 
-class Replies:
-    """`with Replies(out) as store:` holds the folder `out`, which is made where there is none.
+class ReplyStore:
+    """`with ReplyStore(out) as store:` locks the folder `out` and creates it if it is missing.
 
     Every method raises UserError where the file cannot be read or written.
     """
@@ -47,9 +46,7 @@ class Replies:
             try:
                 opened.enter_context(FileLock(self.folder / LOCK, blocking=False))
             except Timeout:
-                raise UserError(
-                    f"another run is asking for {self.folder}; wait for it to end, or give another folder"
-                ) from None
+                raise UserError(f"another run is using {self.folder}; wait for it to end, or give another folder") from None
             self._writer = self._connect(opened)
             self._writer.execute("PRAGMA journal_mode=WAL")
             self._writer.execute("PRAGMA synchronous=NORMAL")
@@ -61,34 +58,34 @@ class Replies:
     def __exit__(self, *error: object) -> None:
         self._open.close()
 
-    def get(self, key: str) -> Reply | None:
-        """The reply of an Ask's `key(model)`, in hex."""
+    def get(self, key: str) -> LabelReply | None:
+        """The reply of a LabelRequest's `key(model)`."""
         with self._sentences():
             found = self._writer.execute(
                 "SELECT text, reason, prompt_tokens, completion_tokens FROM replies WHERE key = ?", (bytes.fromhex(key),)
             ).fetchone()
-        return Reply(*found) if found else None
+        return LabelReply(*found) if found else None
 
-    def missing(self, asks: Iterable[Ask], model: str) -> Iterator[Ask]:
-        """Those that are still to be asked, each once and only when its turn comes, however many there are.
+    def missing(self, requests: Iterable[LabelRequest], model: str) -> Iterator[LabelRequest]:
+        """The requests without an answer, each once, lazily, however many there are.
 
         `put` may be called meanwhile, also by another thread.
         """
         with ExitStack() as opened:
             with self._sentences():
                 reader = self._connect(opened)
-                # In SQLite's own temporary file, since keys of millions of asks would fill memory.
+                # In SQLite's own temporary file, since keys of millions of requests would fill memory.
                 reader.execute("CREATE TEMP TABLE given (key BLOB PRIMARY KEY) WITHOUT ROWID")
-            for ask in asks:
-                key = (bytes.fromhex(ask.key(model)),)
+            for request in requests:
+                key = (bytes.fromhex(request.key(model)),)
                 with self._sentences():
                     new = reader.execute("INSERT OR IGNORE INTO given VALUES (?)", key).rowcount
                     found = new and reader.execute("SELECT text, reason FROM replies WHERE key = ?", key).fetchone()
-                if new and (not found or Reply(*found).unanswered):
-                    yield ask
+                if new and (not found or LabelReply(*found).unanswered):
+                    yield request
 
-    def put(self, replies: Mapping[str, Reply]) -> None:
-        """Replies by key in hex, all of them in the file when this returns, or none."""
+    def put(self, replies: Mapping[str, LabelReply]) -> None:
+        """Writes replies by key: all of them, or none."""
         rows = [
             (bytes.fromhex(key), reply.text, reply.reason, reply.prompt_tokens, reply.completion_tokens)
             for key, reply in replies.items()
@@ -97,13 +94,13 @@ class Replies:
             self._writer.execute("BEGIN")
             self._writer.executemany("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?)", rows)
 
-    def synchronise(self) -> None:
-        """Returns when all that was put is on the disk itself. May be called in another thread than the rest."""
+    def sync(self) -> None:
+        """Fsyncs all that was put. May be called in another thread than the rest."""
         with self._sentences(), suppress(FileNotFoundError), (self.folder / f"{FILE}-wal").open("rb") as log:
             os.fsync(log.fileno())
 
     def first_try(self, key: str) -> tuple[str, str] | None:
-        """The text that is not of its schema and what is wrong with it, where a batch had such a reply."""
+        """(text, fault) of a structured answer from a batch that was not of its schema, if there was one."""
         with self._sentences():
             found: tuple[str, str] | None = self._writer.execute(
                 "SELECT text, fault FROM first_tries WHERE key = ?", (bytes.fromhex(key),)
@@ -111,7 +108,7 @@ class Replies:
         return found
 
     def put_first_try(self, key: str, text: str, fault: str) -> None:
-        """Notes a reply that is not of its schema, so that the next batch can ask once more."""
+        """Keeps an answer that is not of its schema, so that the next batch can send a second request."""
         with self._sentences():
             self._writer.execute("INSERT OR IGNORE INTO first_tries VALUES (?, ?, ?)", (bytes.fromhex(key), text, fault))
 
@@ -127,7 +124,7 @@ class Replies:
             yield
         except sqlite3.Error as error:
             raise UserError(
-                f"the replies in {self.folder / FILE} cannot be read or written ({error}); make room on the disk, or mend or "
+                f"the replies in {self.folder / FILE} cannot be read or written ({error}); make room on the disk, or repair or "
                 "remove that file"
             ) from None
         except OSError as error:

@@ -1,23 +1,32 @@
-"""What is asked of a language model, what came back, and how much of it. Only the standard library is imported."""
+"""Requests to a language model, its replies, and the check of structured outputs against their JSON schema."""
 
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
+from common.chat import Completion
+
 NO_ANSWER = "no answer"
-"""How the reason of a reply begins that is none: the server was in trouble whenever it was asked. It is asked again."""
+"""Start of the reason of a reply that is only a note: the server failed at every try. The next run requests it again."""
+
+NO_JSON = "no JSON of the schema"
+CUT_OFF = "cut off"
+
+MAX_FAULT_CHARS = 200
+"""A validator's message may hold the whole answer."""
 
 
 @dataclass(frozen=True)
-class Ask:
+class LabelRequest:
     """One request of chat completions (https://platform.openai.com/docs/api-reference/chat/create).
 
-    `messages` are (role, content); `max_tokens` limits the answer. `sample` numbers the answers where one prompt is asked
-    several times. `schema` is the JSON schema of a structured answer, as canonical JSON text; "" where plain text is asked.
-    `extra` is a JSON object, as text, that is laid over the request's body for what this server or model takes besides; a
-    null in it takes a field away: {"temperature": null, "reasoning_effort": "low"}.
+    `messages` are (role, content); `max_tokens` limits the answer. `sample` numbers the answers to one prompt. `schema` is the
+    JSON schema of a structured answer, as canonical JSON text, or "" for plain text. `extra` is a JSON object, as text, that
+    overrides fields of the request's body; null removes a field: {"temperature": null, "reasoning_effort": "low"}.
     """
 
     messages: tuple[tuple[str, str], ...]
@@ -28,7 +37,7 @@ class Ask:
     extra: str = ""
 
     def key(self, model: str) -> str:
-        """What its reply is kept under, in hex: changes with everything that an answer depends on."""
+        """Cache key of the reply, in hex: it changes with everything that an answer depends on."""
         parts = [model, self.messages, self.max_tokens, float(self.temperature), self.sample, self.schema, self.extra]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -50,11 +59,18 @@ class Ask:
         return {name: value for name, value in (body | extra).items() if value is not None}
 
 
-@dataclass(frozen=True)
-class Reply:
-    """An answer, or why there is none.
+def second_body(body: Mapping[str, Any], text: str, fault: str) -> dict[str, Any]:
+    """The body of the second request, for a structured answer with a fault."""
+    complaint = f"That answer is not of the form that was asked for: {fault}\nAnswer again, with JSON of the schema alone."
+    turns = [{"role": "assistant", "content": text}, {"role": "user", "content": complaint}]
+    return {**body, "messages": [*body["messages"], *turns]}
 
-    `text` is "" where there is none; of a structured answer it is JSON of the schema. `reason` is "" where there is one, else
+
+@dataclass(frozen=True)
+class LabelReply:
+    """An answer, or the reason why there is none.
+
+    `text` is "" without an answer; a structured answer is JSON of its schema. `reason` is "" with an answer, else
     "content filter", "too long", "cut off", "no JSON of the schema: …", "refused: …" or "no answer …" (see NO_ANSWER).
     """
 
@@ -70,16 +86,53 @@ class Reply:
 
     @property
     def unanswered(self) -> bool:
-        """Whether it is only a note that the server was in trouble."""
+        """Whether it is only a note that the server failed."""
         return self.reason.startswith(NO_ANSWER)
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with the JSON of a structured answer, which a second request may mend; else ""."""
+        return self.reason.removeprefix(f"{NO_JSON}: ") if self.kind == NO_JSON else ""
+
+
+def to_reply(completion: Completion, schema: str) -> LabelReply:
+    """The reply that a completion is: rejected without an answer, or where a structured one is cut or not of its schema."""
+    reason = completion.reason
+    if not reason and schema:
+        fault = "" if completion.cut else schema_fault(schema, completion.text)
+        reason = CUT_OFF if completion.cut else fault and f"{NO_JSON}: {fault}"
+    return LabelReply("" if reason else completion.text, reason, completion.prompt_tokens, completion.completion_tokens)
+
+
+def schema_fault(schema: str, text: str) -> str:
+    """Why an answer is not JSON of the schema (https://json-schema.org/draft/2020-12), or "". Never raises."""
+    from jsonschema.exceptions import best_match
+
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+        error = best_match(_validator(schema).iter_errors(value))
+    except (ValueError, RecursionError) as wrong:
+        return f"it is no JSON: {wrong}"[:MAX_FAULT_CHARS]
+    return " ".join(f"at {error.json_path}: {error.message}".split())[:MAX_FAULT_CHARS] if error else ""
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
+
+
+@lru_cache
+def _validator(schema: str) -> Any:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(json.loads(schema))
 
 
 @dataclass
-class Counts:
-    """What became of the asks so far.
+class ReplyCounts:
+    """Progress of a run over its requests.
 
-    `kept` had a reply before this run, or are equal to another ask of it. `rejected` counts by kind.
-    `retries` are tries that failed and were made again. Tokens are those of this run, as the server counts them.
+    `kept` had a reply before this run, or are equal to an earlier request of it. `rejected` counts by kind. `retries` are tries
+    that failed and were repeated. Tokens are those of this run, as the server counts them.
     """
 
     kept: int = 0
@@ -93,7 +146,7 @@ class Counts:
     def done(self) -> int:
         return self.kept + self.answered + self.rejected.total()
 
-    def add(self, reply: Reply) -> None:
+    def add(self, reply: LabelReply) -> None:
         if reply.reason:
             self.rejected[reply.kind] += 1
         else:

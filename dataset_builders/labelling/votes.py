@@ -1,14 +1,14 @@
-"""What models said of a row, and whether the row is kept for it.
+"""Votes: a row's prompt as requests to models, their answers, and the policies that keep or reject the row.
 
-A model's answer agrees with the constructed one where the evaluation would score it at or above a bound: a label must be the
-same, a selection and a ranking alike enough. Policies only ever keep or reject a row; none replaces its answer by a model's.
-Gains and purchases are what customers and judges did, of which a model's opinion is no better source, and labels taken from a
-model would measure in the test split how like that model another one is.
+An answer agrees with the constructed one where the evaluation scores it at or above a bound: a label must be equal, a selection
+or a ranking similar enough. A policy keeps or rejects a row; none replaces its answer by a model's. Gains and purchases are
+what judges and customers did, and a model knows no better; in the test split, labels taken from one model would measure how
+similar another is to it.
 """
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import permutations
@@ -19,29 +19,31 @@ from common.answers import listed_numbers, parse_completion, render_completion
 from common.errors import UserError
 from common.scoring import ndcg, score_answer
 from common.tasks import RANKED, TASKS, Task
-from dataset_builders.labelling.requests import Reply
-from dataset_builders.rows import Row
+from dataset_builders.labelling.requests import LabelReply, LabelRequest
+from dataset_builders.rows import DatasetRow
+
+SYSTEM = "Answer in exactly the form that is asked for, with nothing before or after it."
 
 POLICIES = ("agree", "majority", "two-models", "all")
 
 BOUNDS = {"multiple_choice": 1.0, "retrieval": 0.67, "ranking": 0.95}
-"""Family -> the least score that agrees, to two digits: two of three right items do, and of a ranking with one exact product
-only what puts that first."""
+"""Family -> lowest score that agrees, rounded to two digits: two of three right items, or a ranking that puts a single exact
+product first."""
 
-UNREADABLE = "no answer could be read"
+UNPARSABLE = "no answer could be read"
 DIFFERS = "the answer differs from the label"
-SOME = "only some of the samples agree"
+SOME_AGREE = "only some of the samples agree"
 ONE_MODEL = "only one of the two models agrees"
-"""Why a row is rejected, beside the reasons of replies that hold no answer, such as "content filter"."""
+"""Why a row is rejected, beside the reasons of replies without an answer, such as "content filter"."""
 
-_THOUGHT = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
+_THINKING = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Vote:
-    """One sample of one model's answer. `text` is the completion that was read from it, None where none could be read.
+    """One sample of one model's answer. `text` is the parsed completion, None for an unparsable one.
 
-    `score` is from 0 to 1, `refused` why the endpoint gave no answer, "" where it gave one.
+    `score` is from 0 to 1, `refused` the reason of a reply without an answer, else "".
     """
 
     model: str
@@ -52,28 +54,38 @@ class Vote:
 
 
 def comparable(task: Task) -> bool:
-    """Whether an answer that differs from the constructed one is wrong. Of a free text another one may be as good."""
+    """Whether an answer that differs from the constructed one is wrong; a free text may be as good as another."""
     return task.family in BOUNDS
 
 
-def read_vote(model: str, row: Row, reply: Reply, bounds: Mapping[str, float]) -> Vote:
-    """The vote that a model's reply is; what a model thought aloud in `<think>` before its answer does not count."""
+def row_requests(
+    rows: Iterable[DatasetRow], samples: int, temperature: float, max_tokens: int | None = None, system: str = SYSTEM, extra: str = ""
+) -> Iterator[LabelRequest]:
+    """`samples` requests with each row's own prompt, in order. `max_tokens` of an answer is by default what the task allows."""
+    for row in rows:
+        messages = (*((("system", system),) if system else ()), ("user", row.prompt))
+        for sample in range(samples):
+            yield LabelRequest(messages, max_tokens or TASKS[row.task].max_new_tokens, temperature, sample, extra=extra)
+
+
+def read_vote(model: str, row: DatasetRow, reply: LabelReply, bounds: Mapping[str, float]) -> Vote:
+    """The vote in a model's reply, without a `<think>` block before the answer."""
     task, answer = TASKS[row.task], json.loads(row.answer)
-    said = parse_completion(task, _THOUGHT.sub("", reply.text, count=1))
-    if said is None:  # of a reason only the kind, since what follows may be another one for every row
+    value = parse_completion(task, _THINKING.sub("", reply.text, count=1))
+    if value is None:  # the kind of the reason, since the rest may differ in every row
         return Vote(model, None, 0.0, False, reply.kind)
-    score = score_answer(task, said, answer)
-    return Vote(model, render_completion(task, said), score, is_alike(score, bounds[task.family]))
+    score = score_answer(task, value, answer)
+    return Vote(model, render_completion(task, value), score, agrees_at(score, bounds[task.family]))
 
 
-def is_alike(score: float, bound: float) -> bool:
+def agrees_at(score: float, bound: float) -> bool:
     return round(score, 2) >= bound
 
 
 def rejection(policy: str, votes: Sequence[Vote]) -> str:
     """Why a row with these votes is rejected; "" where the policy keeps it.
 
-    agree: every vote agrees with the constructed answer. majority: more than half of them do, so a tie is none.
+    agree: every vote agrees with the constructed answer. majority: more than half of them do.
     two-models: more than half of each model's do. all: every row is kept.
     """
     models = list(dict.fromkeys(vote.model for vote in votes))
@@ -87,18 +99,18 @@ def rejection(policy: str, votes: Sequence[Vote]) -> str:
     if kept[policy]:
         return ""
     if all(vote.text is None for vote in votes):
-        return next((vote.refused for vote in votes if vote.refused), UNREADABLE)
+        return next((vote.refused for vote in votes if vote.refused), UNPARSABLE)
     if policy == "two-models" and any(agreeing):
         return ONE_MODEL
-    return SOME if any(vote.agrees for vote in votes) else DIFFERS
+    return SOME_AGREE if any(vote.agrees for vote in votes) else DIFFERS
 
 
 def has_majority(votes: Sequence[Vote]) -> bool:
     return 2 * sum(vote.agrees for vote in votes) > len(votes)
 
 
-def chance(row: Row, bounds: Mapping[str, float]) -> float:
-    """The probability that an answer drawn at random agrees: an order, or a selection as large as the right one."""
+def chance_agreement(row: DatasetRow, bounds: Mapping[str, float]) -> float:
+    """The probability that a random answer agrees: a random order, or a random selection of the right size."""
     task, answer = TASKS[row.task], json.loads(row.answer)
     bound = bounds[task.family]
     if task.family == "ranking":
@@ -112,19 +124,19 @@ def chance(row: Row, bounds: Mapping[str, float]) -> float:
 @lru_cache
 def _chance_of_order(gains: tuple[float, ...], bound: float) -> float:
     orders = list(permutations(range(1, RANKED + 1)))
-    return sum(is_alike(ndcg(order, gains), bound) for order in orders) / len(orders)
+    return sum(agrees_at(ndcg(order, gains), bound) for order in orders) / len(orders)
 
 
 @lru_cache
 def _chance_of_selection(right: int, listed: int, bound: float) -> float:
-    """Of `right` picks of a list, as many are right as the hypergeometric distribution says."""
+    """Hits among `right` random picks follow a hypergeometric distribution."""
     wrong = max(listed - right, 0)
     ways = [comb(right, hits) * comb(wrong, right - hits) for hits in range(right + 1)]
-    return sum(ways[hits] for hits in range(right + 1) if is_alike(hits / right, bound)) / sum(ways)
+    return sum(ways[hits] for hits in range(right + 1) if agrees_at(hits / right, bound)) / sum(ways)
 
 
 def parse_bounds(text: str | None) -> dict[str, float]:
-    """`retrieval=0.5,ranking=0.9` -> the bound of every family. Raises UserError."""
+    """Parses `retrieval=0.5,ranking=0.9`; returns every family's bound. Raises UserError."""
     bounds = dict(BOUNDS)
     for part in (text or "").split(",") if text is not None else []:
         family, _, value = (word.strip() for word in part.partition("="))
@@ -134,24 +146,24 @@ def parse_bounds(text: str | None) -> dict[str, float]:
             bound = -1.0
         if family not in ("retrieval", "ranking") or not 0 < bound <= 1:
             raise UserError(
-                f"--agreement {part.strip() or 'of nothing'} is no bound. Give retrieval, ranking or both with the least score "
-                "that agrees, above 0 and at most 1, such as retrieval=0.67,ranking=0.95."
+                f"Cannot read --agreement {part.strip()!r}. Give retrieval, ranking or both with the lowest score that agrees, "
+                "above 0 and at most 1, such as retrieval=0.67,ranking=0.95."
             )
         bounds[family] = bound
     return bounds
 
 
 def label_columns(policy: str, votes: Sequence[Vote]) -> dict[str, Any]:
-    """The columns that tell how the label of an asked row was checked: see LABEL_COLUMNS of the card."""
-    said: dict[str, list[str | None]] = {}
+    """The label columns of a checked row: see LABEL_COLUMNS of the card."""
+    texts: dict[str, list[str | None]] = {}
     for vote in votes:
-        said.setdefault(vote.model, []).append(vote.text)
+        texts.setdefault(vote.model, []).append(vote.text)
     return {
         "label_source": policy,
-        "label_votes": json.dumps(said, ensure_ascii=False),
+        "label_votes": json.dumps(texts, ensure_ascii=False),
         "label_agreement": sum(vote.agrees for vote in votes) / len(votes),
     }
 
 
 CONSTRUCTED = {"label_source": "constructed", "label_votes": None, "label_agreement": None}
-"""The same columns of a row of which no model was asked."""
+"""The label columns of an unchecked row."""

@@ -5,14 +5,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from common.tasks import TASKS
-from dataset_builders.engine import Draw, Harvest
+from dataset_builders.engine import Draw, RecipeRows
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 Tables = dict[str, "ir.Table"]
-Recipe = Callable[[Tables, Draw, int], Harvest]
-"""(tables, draw, most rows that can be needed) -> Harvest"""
+Recipe = Callable[[Tables, Draw, int], RecipeRows]
+"""(tables, draw, most rows that can be needed) -> RecipeRows"""
 
 
 def recipes() -> dict[str, Recipe]:

@@ -2,8 +2,8 @@
 
 import ibis
 
-from dataset_builders.engine import Draw, Harvest, firsts, once, unused
-from dataset_builders.expressions import bought_links, first, lower, rank, spaced, titled_judgments, titled_links, titles
+from dataset_builders.engine import Draw, RecipeRows, deduplicate, materialize, unused
+from dataset_builders.expressions import bought_links, lower, rank, sample, spaced, titled_judgments, titled_links, titles
 from dataset_builders.recipes import Tables, sessions
 from dataset_builders.recipes.multiple_choice import MOST_SNIPPETS
 from dataset_builders.recipes.retrieval import BASKET, unlike_links
@@ -13,13 +13,13 @@ MOST_SHOWN = 2
 """Bought products that are shown beside the first."""
 
 
-def query_generation(tables: Tables, draw: Draw, limit: int) -> Harvest:
+def query_generation(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
     """A product's title -> a query that it answers exactly."""
-    judged, left = titled_judgments(tables)
+    judged, unused_judgments = titled_judgments(tables)
     exact = judged.filter(judged.label == "exact")
-    exact = exact.mutate(draw=draw(exact["query"], exact.locale, exact.product_id, exact.source)).pipe(once)
-    single, twins = firsts(exact, ["look"], lambda judgment: [judgment.draw])
-    chosen = first(single, limit).pipe(once)
+    exact = exact.mutate(draw=draw(exact["query"], exact.locale, exact.product_id, exact.source)).pipe(materialize)
+    single, twins = deduplicate(exact, ["look"], lambda judgment: [judgment.draw])
+    chosen = sample(single, limit).pipe(materialize)
     rows = chosen.select(
         product=chosen.title,
         answer=chosen["query"],
@@ -28,10 +28,10 @@ def query_generation(tables: Tables, draw: Draw, limit: int) -> Harvest:
         source=chosen.source,
         records=ibis.array([chosen.record, chosen.product_record]),
     )
-    return Harvest(
+    return RecipeRows(
         rows,
         [
-            *left,
+            *unused_judgments,
             unused(judged.filter(judged.label != "exact"), "product does not answer the query exactly"),
             unused(twins, "product has a query already"),
             unused(single.anti_join(chosen, "draw"), "task has its size"),
@@ -39,18 +39,19 @@ def query_generation(tables: Tables, draw: Draw, limit: int) -> Harvest:
     )
 
 
-def next_title_merrec(tables: Tables, draw: Draw, limit: int) -> Harvest:
+def next_title_merrec(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
     """A session's actions -> the title of the last product that is new in it."""
-    told, left = sessions.steps(tables["events"], draw)
-    told = told.mutate(turn=rank(told.step, [told.session_id, lower(told.what)])).pipe(once)
-    new = told.filter((told.turn == 0) & (told.action != "query"))
-    recent = sessions.until(told, new.group_by("session_id").agg(target=new.step.max())).pipe(once)
+    steps, unused_events = sessions.steps(tables["events"], draw)
+    steps = steps.mutate(turn=rank(steps.step, [steps.session_id, lower(steps.what)])).pipe(materialize)
+    new = steps.filter((steps.turn == 0) & (steps.action != "query"))
+    recent = sessions.until(steps, new.group_by("session_id").agg(target=new.step.max())).pipe(materialize)
     item = ibis.struct({"step": recent.step, "line": sessions.line(recent), "what": recent.what, "record": recent.record})
     lists = recent.group_by("session_id").agg(items=item.collect(), length=recent.count(), source=recent.source.min())
-    lists = lists.mutate(length=lists.length.cast("int32")).pipe(once)  # Spark takes no longer integer for a place in a list
+    # Spark takes no longer integer for a place in a list.
+    lists = lists.mutate(length=lists.length.cast("int32")).pipe(materialize)
     long = lists.filter(lists.length >= sessions.FEWEST_ACTIONS)
-    chosen = first(long.mutate(draw=draw(long.session_id)), limit)
-    chosen = chosen.mutate(items=chosen["items"].sort()).pipe(once)
+    chosen = sample(long.mutate(draw=draw(long.session_id)), limit)
+    chosen = chosen.mutate(items=chosen["items"].sort()).pipe(materialize)
     rows = chosen.select(
         actions=chosen["items"].map(lambda item: item["line"])[: chosen.length - 1],
         answer=chosen["items"].map(lambda item: item["what"])[chosen.length - 1],
@@ -59,11 +60,11 @@ def next_title_merrec(tables: Tables, draw: Draw, limit: int) -> Harvest:
         source=chosen.source,
         records=chosen["items"].map(lambda item: item["record"]),
     )
-    return Harvest(
+    return RecipeRows(
         rows,
         [
-            *left,
-            unused(told.anti_join(recent, "record"), "event is not among the last before its session's last new product"),
+            *unused_events,
+            unused(steps.anti_join(recent, "record"), "event is not among the last before its session's last new product"),
             unused(
                 recent.semi_join(lists.filter(lists.length < sessions.FEWEST_ACTIONS), "session_id"),
                 f"session has fewer than {sessions.FEWEST_ACTIONS} actions",
@@ -73,15 +74,15 @@ def next_title_merrec(tables: Tables, draw: Draw, limit: int) -> Harvest:
     )
 
 
-def next_title_amazon(tables: Tables, draw: Draw, limit: int) -> Harvest:
+def next_title_amazon(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
     """A product and up to two that were bought with it -> the title of one more."""
     links = bought_links(tables)
     known = links.filter(links.own_look.notnull() & links.other_look.notnull())
-    single, left = unlike_links(known, draw)
+    single, unused_links = unlike_links(known, draw)
     shown = single.filter(single.place <= MOST_SHOWN)
     lengths = shown.group_by(BASKET).agg(length=shown.count(), own_record=shown.own_record.min())
     full = lengths.filter(lengths.length > 1)
-    asked = first(full.mutate(draw=draw(full.product_id, full.source)), limit).pipe(once)
+    asked = sample(full.mutate(draw=draw(full.product_id, full.source)), limit).pipe(materialize)
     products = titles(tables)
     drawn = titled_links(shown.semi_join(asked, BASKET), products, "title")
     item = ibis.struct({name: drawn[name] for name in ("place", "other_title", "other_record", "record")})
@@ -98,11 +99,11 @@ def next_title_amazon(tables: Tables, draw: Draw, limit: int) -> Harvest:
         .map(lambda item: item["other_record"])
         .concat(baskets["items"].map(lambda item: item["record"]), ibis.array([baskets.own_record])),
     )
-    return Harvest(
+    return RecipeRows(
         rows,
         [
             unused(links.filter(links.own_look.isnull() | links.other_look.isnull()), "one of the products has no title here"),
-            *left,
+            *unused_links,
             unused(single.filter(single.place > MOST_SHOWN), f"product has {MOST_SHOWN + 1} links"),
             unused(shown.semi_join(lengths.filter(lengths.length == 1), BASKET), "product has only one link"),
             unused(shown.semi_join(full, BASKET).anti_join(asked, BASKET), "task has its size"),
@@ -110,7 +111,7 @@ def next_title_amazon(tables: Tables, draw: Draw, limit: int) -> Harvest:
     )
 
 
-def answer_generation(tables: Tables, draw: Draw, limit: int) -> Harvest:
+def answer_generation(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
     """A question and up to five snippets of reviews -> the first answer's text."""
     questions = tables["questions"]
     questions = questions.mutate(
@@ -118,11 +119,11 @@ def answer_generation(tables: Tables, draw: Draw, limit: int) -> Harvest:
         answer=ibis.ifelse(questions.answers.length() > 0, questions.answers[0], ibis.null("string")),
         draw=draw(questions.question_id, questions.source),
     )
-    told = questions.answerable & questions.answer.notnull() & (questions.snippets.length() > 0)
-    answered = questions.filter(told)
+    answerable = questions.answerable & questions.answer.notnull() & (questions.snippets.length() > 0)
+    answered = questions.filter(answerable)
     short = spaced(answered.answer).split(" ").length() <= MOST_ANSWER_WORDS
     brief = answered.filter(short)
-    chosen = first(brief, limit).pipe(once)
+    chosen = sample(brief, limit).pipe(materialize)
     rows = chosen.select(
         "question",
         snippets=chosen.snippets[:MOST_SNIPPETS],
@@ -132,10 +133,10 @@ def answer_generation(tables: Tables, draw: Draw, limit: int) -> Harvest:
         source=chosen.source,
         records=ibis.array([chosen.record]),
     )
-    return Harvest(
+    return RecipeRows(
         rows,
         [
-            unused(questions.filter(~told), "question has no answer or no snippets"),
+            unused(questions.filter(~answerable), "question has no answer or no snippets"),
             unused(answered.filter(~short), f"answer is longer than {MOST_ANSWER_WORDS} words"),
             unused(brief.anti_join(chosen, "draw"), "task has its size"),
         ],

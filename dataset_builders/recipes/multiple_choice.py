@@ -3,15 +3,15 @@
 import ibis
 import ibis.expr.types as ir
 
-from dataset_builders.engine import Draw, Harvest, firsts, once, unused
+from dataset_builders.engine import Draw, RecipeRows, deduplicate, materialize, unused
 from dataset_builders.expressions import (
     PRODUCT,
-    first,
-    in_turn,
     judged_once,
     lower,
     rank,
-    redrawn,
+    redraw,
+    round_robin,
+    sample,
     titled_judgments,
     titled_links,
     titles,
@@ -49,7 +49,7 @@ RELATION_OF_PRODUCTS = {
 }
 
 
-def review_rating(tables: Tables, draw: Draw, limit: int) -> Harvest:
+def review_rating(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
     """Text of a review -> its rating."""
     reviews = tables["reviews"]
     text = without(reviews.text, _STARS)
@@ -62,17 +62,17 @@ def review_rating(tables: Tables, draw: Draw, limit: int) -> Harvest:
         "record",
         draw=draw(reviews.review_id, reviews.source),
         look=lower(text).hexdigest("md5"),
-        told=text.re_search(r"\p{L}"),
-    ).pipe(once)
-    told, silent = looks.filter(looks.told), looks.filter(~looks.told)
-    single, twins = firsts(told, ["look"], lambda review: [review.draw])
-    single = single.mutate(place=rank(single.draw, [single.category, single.rating])).pipe(once)
+        has_text=text.re_search(r"\p{L}"),
+    ).pipe(materialize)
+    texts, silent = looks.filter(looks.has_text), looks.filter(~looks.has_text)
+    single, twins = deduplicate(texts, ["look"], lambda review: [review.draw])
+    single = single.mutate(place=rank(single.draw, [single.category, single.rating])).pipe(materialize)
     quota = ibis.cases(
         *((single.rating == rating, int(REVIEWS_PER_CATEGORY * share)) for rating, share in enumerate(RATING_SHARES, 1))
     )
     asked = single.filter(single.place < quota)
-    asked = asked.mutate(draw=redrawn(asked.draw))
-    drawn = first(asked, limit).select("review_id", "source", "draw").pipe(once)
+    asked = asked.mutate(draw=redraw(asked.draw))
+    drawn = sample(asked, limit).select("review_id", "source", "draw").pipe(materialize)
     chosen = reviews.join(drawn, ["review_id", "source"])
     chosen = chosen.mutate(text=without(chosen.text, _STARS), title=without(chosen.title.fill_null(""), _STARS))
     rows = chosen.select(
@@ -88,7 +88,7 @@ def review_rating(tables: Tables, draw: Draw, limit: int) -> Harvest:
         source=chosen.source,
         records=ibis.array([chosen.record]),
     )
-    return Harvest(
+    return RecipeRows(
         rows,
         [
             unused(silent, "review says nothing but its rating"),
@@ -99,14 +99,14 @@ def review_rating(tables: Tables, draw: Draw, limit: int) -> Harvest:
     )
 
 
-def query_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
+def query_relation(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
     """Two queries of one product, exact for the first -> what its label for the second says of the two."""
     single, repeated = judged_once(tables)
     judged = single.group_by(PRODUCT).agg(queries=single.count())
     often = single.semi_join(judged.filter(judged.queries >= FEWEST_QUERIES), PRODUCT)
     # A row's split hangs on its first query, so a query that is tested on must not be the other one of a row to train on.
     tested = Draw(draw.seed, "split")(ibis.literal("query:").concat(often["query"]))[:8] < TEST_BOUND
-    often = often.mutate(tested=tested).pipe(once)
+    often = often.mutate(tested=tested).pipe(materialize)
 
     one = often.filter(often.label == "exact").select(*PRODUCT, "query", "number", "record", "tested")
     names = ("query", "number", "record", "tested")
@@ -114,14 +114,14 @@ def query_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
     pairs = one.join(other, PRODUCT)
     pairs = pairs.filter(pairs.number != pairs.other_number)
     pairs = pairs.mutate(draw=draw(pairs["query"], pairs.other_query, *(pairs[name] for name in PRODUCT)))
-    # Millions of pairs are told apart by numbers, and the texts fetched for the few that are drawn.
-    pairs = pairs.drop("query", "other_query", "product_id").pipe(once)
+    # Millions of pairs are distinguished by numbers, and the texts fetched for the few that are drawn.
+    pairs = pairs.drop("query", "other_query", "product_id").pipe(materialize)
     low, high = (end(pairs.number, pairs.other_number) for end in (ibis.least, ibis.greatest))
-    firsts_of_pairs = pairs.group_by([low.name("low"), high.name("high"), "locale"]).agg(draw=pairs.draw.min())
-    drawn = pairs.semi_join(firsts_of_pairs, "draw")
-    within = drawn.filter(drawn.tested | ~drawn.other_tested).pipe(once)
+    first_of_pair = pairs.group_by([low.name("low"), high.name("high"), "locale"]).agg(draw=pairs.draw.min())
+    drawn = pairs.semi_join(first_of_pair, "draw")
+    within = drawn.filter(drawn.tested | ~drawn.other_tested).pipe(materialize)
     # Most pairs are narrowing, and a model should not learn to say only that.
-    chosen = in_turn(within, "label", LABELS, limit)
+    chosen = round_robin(within, "label", LABELS, limit)
     texts = often.select("number", "query").distinct()
     chosen = chosen.join(texts, "number").join(texts.rename(other_number="number", other_query="query"), "other_number")
     labels = {relation: relation for relation in RELATION_OF_QUERIES.values()}
@@ -132,12 +132,12 @@ def query_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
         "other_query",
         options=options,
         answer=answer,
-        key=redrawn(chosen.draw),
+        key=redraw(chosen.draw),
         group=ibis.literal("query:").concat(chosen["query"]),
         source=chosen.source,
         records=ibis.array([chosen.record, chosen.other_record]),
     )
-    return Harvest(
+    return RecipeRows(
         rows,
         [
             *repeated,
@@ -147,34 +147,34 @@ def query_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
     )
 
 
-def query_product_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
+def query_product_relation(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
     """A query and a product's title -> the judgment's label."""
-    judged, left = titled_judgments(tables)
-    judged = judged.mutate(draw=draw(judged["query"], judged.locale, judged.product_id, judged.source)).pipe(once)
-    single, twins = firsts(judged, ["number", "locale", "look"], lambda judgment: [judgment.draw])
-    chosen = in_turn(single, "label", LABELS, limit).pipe(once)
+    judged, unused_judgments = titled_judgments(tables)
+    judged = judged.mutate(draw=draw(judged["query"], judged.locale, judged.product_id, judged.source)).pipe(materialize)
+    single, twins = deduplicate(judged, ["number", "locale", "look"], lambda judgment: [judgment.draw])
+    chosen = round_robin(single, "label", LABELS, limit).pipe(materialize)
     options, answer = _options(draw, chosen.draw, RELEVANCE, chosen.label)
     rows = chosen.select(
         "query",
         product=chosen.title,
         options=options,
         answer=answer,
-        key=redrawn(chosen.draw),
+        key=redraw(chosen.draw),
         group=ibis.literal("query:").concat(chosen["query"]),
         source=chosen.source,
         records=ibis.array([chosen.record, chosen.product_record]),
     )
-    return Harvest(
+    return RecipeRows(
         rows,
         [
-            *left,
+            *unused_judgments,
             unused(twins, "query has a product of the same title"),
             unused(single.anti_join(chosen, "draw"), "task has its size"),
         ],
     )
 
 
-def product_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
+def product_relation(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
     """Two products' titles -> whether they are bought together, viewed together, or similar."""
     links = tables["co_purchases"]
     pair = ["low", "high", "source"]
@@ -192,12 +192,12 @@ def product_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
     forth = pairs.draw == draw(pairs.low, pairs.high, pairs.source)
     pairs = pairs.mutate(
         product_id=ibis.ifelse(forth, pairs.low, pairs.high), other_product_id=ibis.ifelse(forth, pairs.high, pairs.low)
-    ).pipe(once)
+    ).pipe(materialize)
     clear = pairs.filter(pairs.relation == pairs.most).drop("most")
     products = titles(tables)
     known = titled_links(clear, products, "look")
-    known = known.filter(known.own_look != known.other_look).pipe(once)
-    asked = in_turn(known, "relation", RELATIONS, limit).pipe(once)
+    known = known.filter(known.own_look != known.other_look).pipe(materialize)
+    asked = round_robin(known, "relation", RELATIONS, limit).pipe(materialize)
     ends = ["product_id", "other_product_id", "source"]
     chosen = titled_links(asked, products, "title", "record").join(links.select(*ends, "record"), ends)
     options, answer = _options(draw, chosen.draw, RELATION_OF_PRODUCTS, chosen.relation)
@@ -206,12 +206,12 @@ def product_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
         other_product=chosen.other_title,
         options=options,
         answer=answer,
-        key=redrawn(chosen.draw),
+        key=redraw(chosen.draw),
         group=ibis.literal("product:").concat(chosen.product_id),
         source=chosen.source,
         records=ibis.array([chosen.record, chosen.own_record, chosen.other_record]),
     )
-    return Harvest(
+    return RecipeRows(
         rows,
         [
             unused(links.anti_join(clear, pair), "products have more than one relation"),
@@ -224,22 +224,22 @@ def product_relation(tables: Tables, draw: Draw, limit: int) -> Harvest:
     )
 
 
-def answerability(tables: Tables, draw: Draw, limit: int) -> Harvest:
+def answerability(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
     """A question and snippets of reviews -> whether they answer it."""
     questions = tables["questions"]
     questions = questions.mutate(draw=draw(questions.question_id, questions.source))
     shown = questions.filter(questions.snippets.length() > 0)
-    chosen = in_turn(shown, "answerable", (True, False), limit).pipe(once)
+    chosen = round_robin(shown, "answerable", (True, False), limit).pipe(materialize)
     rows = chosen.select(
         "question",
         snippets=chosen.snippets[:MOST_SNIPPETS],
         answer=ibis.ifelse(chosen.answerable, "yes", "no"),
-        key=redrawn(chosen.draw),
+        key=redraw(chosen.draw),
         group=ibis.literal("product:").concat(chosen.product_id),
         source=chosen.source,
         records=ibis.array([chosen.record]),
     )
-    return Harvest(
+    return RecipeRows(
         rows,
         [
             unused(questions.filter(questions.snippets.length() == 0), "question has no snippets"),

@@ -39,7 +39,7 @@ def by_rule(labels: ir.Table, made: ir.Table, draw: Draw) -> ir.Table:
 
 def by_model(labels: ir.Table, written: ir.Table, draw: Draw) -> ir.Table:
     """The same, of what was `written` for the labels (see `label_texts`). Strangers are others' labels: queries made by rule
-    would be told apart by their style."""
+    could be recognised by their style."""
     own = labels.join(written.rename(written_text="text"), "key")
     narrower, substitutes, complements = (
         own.filter(own.kind == kind).select("session_id", "place", text="written_text")
@@ -62,15 +62,15 @@ def label_texts(labels: ir.Table, written: ir.Table) -> ir.Table:
 
 
 def written_searches(steps: ir.Table, labels: ir.Table, written: ir.Table) -> ir.Table:
-    """The steps with `search`, what a viewed product is told as a search for, of what was written, in the labels' sessions.
+    """The steps with `search`, the written query that a viewed product is shown as a search for, in the labels' sessions.
 
-    Where nothing was written for the product, or what the label says, it is told as looked at.
+    Where nothing was written for the product, or what the label says, it is shown as looked at.
     """
-    told = _with_query(steps.mutate(key=sessions.key(steps)), written)
-    told = told.left_join(labels.select("session_id", label="text"), "session_id").drop("session_id_right")
-    searched = told.search.notnull() & (told.written_text != told.label)
-    search = ibis.ifelse(searched, told.written_text, ibis.null("string"))
-    return told.mutate(search=ibis.ifelse(told.label.isnull(), told.search, search))
+    named = _with_query(steps.mutate(key=sessions.key(steps)), written)
+    named = named.left_join(labels.select("session_id", label="text"), "session_id").drop("session_id_right")
+    searched = named.search.notnull() & (named.written_text != named.label)
+    search = ibis.ifelse(searched, named.written_text, ibis.null("string"))
+    return named.mutate(search=ibis.ifelse(named.label.isnull(), named.search, search))
 
 
 def _with_query(table: ir.Table, written: ir.Table) -> ir.Table:
@@ -97,9 +97,9 @@ def _chosen(label: ir.Table, narrower: ir.Table, substitutes: ir.Table, compleme
         ]
     )
     first = ibis.row_number().over(group_by=["session_id", "text"], order_by=[candidates.kind, candidates.place])
-    once = candidates.mutate(twin=first).filter(lambda table: table.twin == 0)
-    once = once.mutate(turn=rank(once.place, [once.session_id, once.kind]))
-    return once.filter(once.turn < once.most).select("session_id", "text", "true")
+    distinct = candidates.mutate(twin=first).filter(lambda table: table.twin == 0)
+    distinct = distinct.mutate(turn=rank(distinct.place, [distinct.session_id, distinct.kind]))
+    return distinct.filter(distinct.turn < distinct.most).select("session_id", "text", "true")
 
 
 def _strangers(labels: ir.Table, queries: ir.Table, draw: Draw) -> ir.Table:
@@ -110,8 +110,8 @@ def _strangers(labels: ir.Table, queries: ir.Table, draw: Draw) -> ir.Table:
 
 def _next_on_ring(labels: ir.Table, queries: ir.Table, draw: Draw) -> ir.Table:
     """Queries of each label's category, the next ones on a ring of them in the order of their draw."""
-    told = [queries[name] for name in ("category", "text", "own") if name in queries.columns]
-    ring = queries.mutate(position=rank(draw(ibis.literal("ring"), *told), [queries.category]))
+    columns = [queries[name] for name in ("category", "text", "own") if name in queries.columns]
+    ring = queries.mutate(position=rank(draw(ibis.literal("ring"), *columns), [queries.category]))
     sizes = ring.group_by("category").agg(ring_size=ring.count())
     turns = labels.join(sizes, "category")
     turns = turns.mutate(place=ibis.range(QUERIES).unnest()).filter(lambda table: table.place < table.ring_size)

@@ -4,28 +4,28 @@ import ibis
 import ibis.expr.types as ir
 
 from common.tasks import GAINS
-from dataset_builders.engine import Draw, Harvest, firsts, once, unused
-from dataset_builders.expressions import PRODUCT, UNTITLED, first, judged_once, rank, titled
+from dataset_builders.engine import Draw, RecipeRows, deduplicate, materialize, unused
+from dataset_builders.expressions import PRODUCT, UNTITLED, judged_once, rank, sample, titled
 from dataset_builders.recipes import Tables
 from dataset_builders.tables import LABELS
 
 
-def query_product_ranking(tables: Tables, draw: Draw, limit: int) -> Harvest:
+def query_product_ranking(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
     """A query and five of its products, one of each label and one more -> their gains."""
     judged, repeated = judged_once(tables)
     query = ["number", "locale", "source"]
     # Titles are fetched only for queries that may have what is needed.
     hopeful = _usable(judged, query)
-    known = titled(judged.semi_join(hopeful, query), tables).pipe(once)
+    known = titled(judged.semi_join(hopeful, query), tables).pipe(materialize)
 
     def order(judgments: ir.Table) -> ir.StringValue:
         return draw(judgments["query"], judgments.locale, judgments.product_id, judgments.source)
 
-    single, twins = firsts(known.filter(known.title.notnull()), [*query, "look"], lambda judgment: [order(judgment)])
-    single = single.pipe(once)
+    single, twins = deduplicate(known.filter(known.title.notnull()), [*query, "look"], lambda judgment: [order(judgment)])
+    single = single.pipe(materialize)
     usable = _usable(single, query)
-    usable = usable.mutate(draw=draw(usable["query"], usable.locale, usable.source)).pipe(once)
-    asked = first(usable, limit).pipe(once)
+    usable = usable.mutate(draw=draw(usable["query"], usable.locale, usable.source)).pipe(materialize)
+    asked = sample(usable, limit).pipe(materialize)
 
     asked_products = single.semi_join(asked, query)
     asked_products = asked_products.mutate(draw=order(asked_products))
@@ -35,7 +35,7 @@ def query_product_ranking(tables: Tables, draw: Draw, limit: int) -> Harvest:
         fifth=rank(asked_products.draw, [*query, asked_products.place]) == 0,
     )
     is_drawn = (asked_products.place == 0) | ((asked_products.place == 1) & asked_products.fifth)
-    drawn = asked_products.filter(is_drawn).pipe(once)
+    drawn = asked_products.filter(is_drawn).pipe(materialize)
     gain = ibis.cases(*((drawn.label == label, GAINS[label]) for label in LABELS))
     item = ibis.struct(
         {
@@ -58,7 +58,7 @@ def query_product_ranking(tables: Tables, draw: Draw, limit: int) -> Harvest:
         records=lists["items"].map(lambda item: item["record"]).concat(lists["items"].map(lambda item: item["product_record"])),
     )
     titles = tables["products"].select(*PRODUCT)
-    return Harvest(
+    return RecipeRows(
         rows,
         [
             *repeated,

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import ibis
 import ibis.expr.types as ir
 
-from dataset_builders.engine import Draw, Harvest, firsts, once, union, unused
-from dataset_builders.expressions import bought_links, first, rank, titled_links, titles
+from dataset_builders.engine import Draw, RecipeRows, deduplicate, materialize, union, unused
+from dataset_builders.expressions import bought_links, rank, sample, titled_links, titles
 from dataset_builders.recipes import Tables, query_lists, sessions
 from dataset_builders.recipes.query_lists import QUERIES
 from dataset_builders.tables import SESSION_QUERIES
@@ -20,21 +20,21 @@ _SPARE = 15
 """Other products that are looked at beyond those needed, since some are bought with the product themselves."""
 
 _SEARCHES = "4"
-"""A viewed product is told as a search for it where its draw sorts below this: a quarter of them."""
+"""A viewed product is shown as a search for it where its draw sorts below this: a quarter of them."""
 
 
-def also_buy(tables: Tables, draw: Draw, limit: int) -> Harvest:
+def also_buy(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
     """A product's title -> which of 15 titles are bought with it, one to five of them."""
     products = titles(tables)
     links = bought_links(tables)
     known = links.filter(links.own_look.notnull() & links.other_look.notnull())
-    single, left = unlike_links(known, draw)
+    single, unused_links = unlike_links(known, draw)
     chosen = single.filter(single.place < MOST_BOUGHT)
 
     baskets = chosen.group_by(BASKET).agg(number=chosen.count(), own_record=chosen.own_record.min())
     baskets = baskets.mutate(draw=draw(*(baskets[name] for name in BASKET)))
-    asked = first(baskets, limit)
-    asked = asked.mutate(turn=rank(asked.draw)).join(products.select(*BASKET, "title", "look"), BASKET).pipe(once)
+    asked = sample(baskets, limit)
+    asked = asked.mutate(turn=rank(asked.draw)).join(products.select(*BASKET, "title", "look"), BASKET).pipe(materialize)
     true_items = titled_links(chosen.semi_join(asked, BASKET), products, "title")
     true_items = true_items.select(
         *BASKET, title="other_title", item_record="other_record", link_record="record", true=ibis.literal(True)
@@ -45,7 +45,7 @@ def also_buy(tables: Tables, draw: Draw, limit: int) -> Harvest:
     item = ibis.struct({name: lists[name] for name in ("number", "title", "true", "item_record", "link_record")})
     lists = lists.group_by(BASKET).agg(items=item.collect(), length=lists.count())
     full = lists.filter(lists.length == LIST_LENGTH).join(asked, BASKET)
-    full = full.mutate(items=full["items"].sort()).pipe(once)
+    full = full.mutate(items=full["items"].sort()).pipe(materialize)
     is_true = full["items"].filter(lambda item: item["true"])
     rows = full.select(
         product=full.title,
@@ -59,16 +59,16 @@ def also_buy(tables: Tables, draw: Draw, limit: int) -> Harvest:
         .map(lambda item: item["item_record"])
         .concat(is_true.map(lambda item: item["link_record"]), ibis.array([full.own_record])),
     )
-    over = chosen.anti_join(asked, BASKET)
+    surplus = chosen.anti_join(asked, BASKET)
     short = chosen.semi_join(asked.anti_join(full, BASKET), BASKET)
-    return Harvest(
+    return RecipeRows(
         rows,
         [
             unused(links.filter(links.own_look.isnull()), "product has no title here"),
             unused(links.filter(links.own_look.notnull() & links.other_look.isnull()), "bought product has no title here"),
-            *left,
+            *unused_links,
             unused(single.filter(single.place >= MOST_BOUGHT), f"product has {MOST_BOUGHT} links"),
-            unused(over, "task has its size"),
+            unused(surplus, "task has its size"),
             unused(short, f"there are not {LIST_LENGTH} products to choose from"),
         ],
     )
@@ -76,22 +76,22 @@ def also_buy(tables: Tables, draw: Draw, limit: int) -> Harvest:
 
 def unlike_links(known: ir.Table, draw: Draw) -> tuple[ir.Table, list[ir.Table]]:
     """Of links with known titles those to titles unlike the product's own, each title once, with `draw` and with `place`, from
-    0 in order of the draw, among the product's; and what was left."""
+    0 in order of the draw, among the product's; and the unused links."""
     unlike = known.filter(known.overlap <= MOST_OVERLAP)
-    unlike = unlike.mutate(draw=draw(unlike.product_id, unlike.other_product_id)).pipe(once)
-    single, twins = firsts(unlike, [*BASKET, "other_look"], lambda link: [link.draw])
-    left = [
+    unlike = unlike.mutate(draw=draw(unlike.product_id, unlike.other_product_id)).pipe(materialize)
+    single, twins = deduplicate(unlike, [*BASKET, "other_look"], lambda link: [link.draw])
+    unused_links = [
         unused(known.filter(known.overlap > MOST_OVERLAP), "titles of both products are alike"),
         unused(twins, "product has a link to the same title"),
     ]
-    return single.mutate(place=rank(single.draw, BASKET)).pipe(once), left
+    return single.mutate(place=rank(single.draw, BASKET)).pipe(materialize), unused_links
 
 
 def _others(asked: ir.Table, products: ir.Table, links: ir.Table, draw: Draw) -> ir.Table:
     """Products that fill each list: the next ones on a ring of the same source's products in the order of their draw.
 
     A ring gives every list its own random products by an equality join, where ordering all products anew for every list
-    would cost lists times products. Products of other sources would be told apart by their style alone.
+    would cost lists times products. Products of other sources could be recognised by their style alone.
     """
     ring = products.select("source", "title", "look", other_product_id="product_id", item_record="record")
     ring = ring.mutate(position=rank(draw(ibis.literal("ring"), ring.other_product_id), [ring.source]))
@@ -121,42 +121,45 @@ def _others(asked: ir.Table, products: ir.Table, links: ir.Table, draw: Draw) ->
 
 @dataclass(frozen=True)
 class _Sessions:
-    """Steps with `made`, the query by rule. `told`: all; `made`: those that have one; `recent`: of each session those up to its
-    label, as many as a row has; `long`: of sessions with enough of them; `labels`: the last step of each that is asked, with
-    `key` (see sessions.key); `left`: what was left on the way."""
+    """Steps with `made`, the query by rule.
 
-    told: ir.Table
+    `steps`: all; `made`: those that have one; `recent`: of each session those up to its label, as many as a row has; `long`:
+    those of sessions with enough of them; `labels`: the last step of each session that is asked, with `key` (see
+    sessions.key); `unused`: the records that no step was made of.
+    """
+
+    steps: ir.Table
     made: ir.Table
     recent: ir.Table
     long: ir.Table
     labels: ir.Table
-    left: list[ir.Table]
+    unused: list[ir.Table]
 
 
 def _sessions(tables: Tables, draw: Draw, limit: int) -> _Sessions:
-    told, left = sessions.steps(tables["events"], draw)
-    told = told.mutate(made=sessions.rule_query(told)).pipe(once)
-    made = told.filter(told.made.notnull())
+    steps, unused_events = sessions.steps(tables["events"], draw)
+    steps = steps.mutate(made=sessions.rule_query(steps)).pipe(materialize)
+    made = steps.filter(steps.made.notnull())
     made = made.mutate(turn=rank(made.step, [made.session_id, made.made]))
     new = made.filter((made.turn == 0) & made.category.notnull())
-    recent = sessions.until(told, new.group_by("session_id").agg(target=new.step.max())).pipe(once)
+    recent = sessions.until(steps, new.group_by("session_id").agg(target=new.step.max())).pipe(materialize)
     lengths = recent.group_by("session_id").agg(length=recent.count())
     long = recent.semi_join(lengths.filter(lengths.length >= sessions.FEWEST_ACTIONS), "session_id")
     labels = long.filter(long.back == 0)
-    labels = first(labels.mutate(draw=draw(labels.session_id)), limit)
+    labels = sample(labels.mutate(draw=draw(labels.session_id)), limit)
     labels = labels.mutate(turn=rank(labels.draw), about=sessions.about(labels), key=sessions.key(labels))
-    labels = labels.select("session_id", "turn", "made", "category", "what", "color", "size", "about", "key").pipe(once)
-    return _Sessions(told, made, recent, long, labels, left)
+    labels = labels.select("session_id", "turn", "made", "category", "what", "color", "size", "about", "key").pipe(materialize)
+    return _Sessions(steps, made, recent, long, labels, unused_events)
 
 
 def _is_searched(steps: ir.Table, draw: Draw) -> ir.BooleanValue:
-    """Whether a step is told as a search for its product."""
+    """Whether a step is shown as a search for its product."""
     return (steps.action == "view") & steps.made.notnull() & (draw(steps.session_id, steps.what)[:1] < _SEARCHES)
 
 
 def subjects(tables: Tables, draw: Draw, limit: int) -> ir.Table:
     """What a language model would write the queries of next_query for: `key`, `about`, and `label`, whether it is the label of
-    a row, which needs all of a list's queries, and not only the one that a viewed product is told as a search for."""
+    a row, which needs all of a list's queries, and not only the one that a viewed product is shown as a search for."""
     found = _sessions(tables, draw, limit)
     viewed = found.long.filter(found.long.back > 0).semi_join(found.labels, "session_id")
     viewed = viewed.filter(_is_searched(viewed, draw))
@@ -169,7 +172,7 @@ def subjects(tables: Tables, draw: Draw, limit: int) -> ir.Table:
     return asked.group_by(["key", "about"]).agg(label=asked.label.max() == 1)
 
 
-def next_query(tables: Tables, draw: Draw, limit: int) -> Harvest:
+def next_query(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
     """A session's actions -> which of ten queries come next: that of the next new kind of product, and two narrower ones.
 
     Queries are made by rule of brand and category; a search that the events hold stays as it was typed. Where the table
@@ -182,7 +185,7 @@ def next_query(tables: Tables, draw: Draw, limit: int) -> Harvest:
     asked = query_lists.by_rule(labels, found.made, draw).mutate(by=ibis.literal("rule"))
     written = tables.get(SESSION_QUERIES)
     if written is not None:
-        whole = query_lists.label_texts(labels, written).pipe(once)
+        whole = query_lists.label_texts(labels, written).pipe(materialize)
         others = query_lists.by_rule(labels.anti_join(whole, "session_id"), found.made, draw)
         model = query_lists.by_model(whole, written, draw)
         asked = union([others.mutate(by=ibis.literal("rule")), model.mutate(by=ibis.literal("model"))])
@@ -191,7 +194,7 @@ def next_query(tables: Tables, draw: Draw, limit: int) -> Harvest:
     asked = asked.mutate(number=rank(asked.order, [asked.session_id]) + 1)
     entry = ibis.struct({name: asked[name] for name in ("number", "text", "true")})
     lists = asked.group_by("session_id").agg(queries=entry.collect(), length=asked.count(), by=asked.by.min())
-    full = lists.filter(lists.length == QUERIES).pipe(once)
+    full = lists.filter(lists.length == QUERIES).pipe(materialize)
 
     line = ibis.ifelse(
         before.search.notnull(), ibis.literal("Searched for '").concat(before.search, "'"), sessions.line(before)
@@ -211,12 +214,12 @@ def next_query(tables: Tables, draw: Draw, limit: int) -> Harvest:
         records="records",
         queries_by="by",
     )
-    return Harvest(
+    return RecipeRows(
         rows,
         [
-            *found.left,
+            *found.unused,
             unused(
-                found.told.anti_join(found.recent, "record"), "event is not among the last before its session's last new query"
+                found.steps.anti_join(found.recent, "record"), "event is not among the last before its session's last new query"
             ),
             unused(found.recent.anti_join(long, "session_id"), f"session has fewer than {sessions.FEWEST_ACTIONS} actions"),
             unused(long.anti_join(labels, "session_id"), "task has its size"),

@@ -3,7 +3,7 @@
 import ibis
 import ibis.expr.types as ir
 
-from dataset_builders.engine import Draw, once, unused
+from dataset_builders.engine import Draw, materialize, unused
 from dataset_builders.expressions import lower, spaced
 
 MOST_ACTIONS = 12
@@ -33,7 +33,7 @@ def rule_query(events: ir.Table) -> ir.StringValue:
 
 
 def about(events: ir.Table) -> ir.StringValue:
-    """What a language model is told of an event, to write queries: its product, or the search that it is."""
+    """What a language model reads of an event, to write queries: its product, or the search that it is."""
     fields = {"Title": "title", "Brand": "brand", "Category": "category", "Colour": "color", "Size": "size"}
     product = ibis.literal("\n").join([ibis.literal(f"{name}: ").concat(events[column]) for name, column in fields.items()])
     return ibis.ifelse(events.action == "query", ibis.literal(SEARCH).concat(events["query"]), product)
@@ -57,23 +57,23 @@ def steps(events: ir.Table, draw: Draw) -> tuple[ir.Table, list[ir.Table]]:
         said=said,
         before=said.lag().over(group_by="session_id", order_by=order),
         step=ibis.row_number().over(group_by="session_id", order_by=order),
-    ).pipe(once)
+    ).pipe(materialize)
     repeats = (named.before == named.said).fill_null(False)
-    left = [
+    unused_events = [
         unused(events.filter(events.what.isnull()), "event names no product and no query"),
         unused(named.filter(repeats), "event repeats the one before"),
     ]
-    return named.filter(~repeats).drop("said", "before"), left
+    return named.filter(~repeats).drop("said", "before"), unused_events
 
 
 def until(steps: ir.Table, targets: ir.Table) -> ir.Table:
     """The last steps of each session up to its `target` step, as many as a row has, with `back` (0 is the target)."""
-    told = steps.join(targets, "session_id")
-    told = told.filter(told.step <= told.target)
-    told = told.mutate(back=ibis.row_number().over(group_by="session_id", order_by=told.step.desc()))
-    return told.filter(told.back < MOST_ACTIONS)
+    recent = steps.join(targets, "session_id")
+    recent = recent.filter(recent.step <= recent.target)
+    recent = recent.mutate(back=ibis.row_number().over(group_by="session_id", order_by=recent.step.desc()))
+    return recent.filter(recent.back < MOST_ACTIONS)
 
 
 def line(steps: ir.Table) -> ir.StringValue:
-    """A step as a prompt tells it."""
+    """A step as a line of a prompt."""
     return steps.action.cases(*ACTION_WORDS.items()).concat(" '", steps.what, "'")

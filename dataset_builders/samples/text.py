@@ -24,7 +24,7 @@ def _phrases() -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Question:
+class SampleQuestion:
     """The first answer agrees with the snippets, where they say anything; the others may be vague."""
 
     text: str
@@ -58,7 +58,7 @@ def review(rng: Random, product: Product, rating: int) -> tuple[str, str]:
     return summary.format_map(words), text
 
 
-def question(rng: Random, product: Product, answerable: bool) -> Question:
+def question(rng: Random, product: Product, answerable: bool) -> SampleQuestion:
     """A question with three to eight snippets. Where it is answerable one or two of them say it, else none speaks of it."""
     noun = {"noun": product.noun}
     names = rng.sample(product.kit.topics, len(product.kit.topics))
@@ -76,7 +76,7 @@ def question(rng: Random, product: Product, answerable: bool) -> Question:
     vague = _phrases()["vague_answers"]
     answers = [rng.choice(say if answerable else (*vague, *say))]
     answers += [rng.choice((*say, rng.choice(vague))) for _ in range(rng.choice((0, 0, 1, 1, 2, 3)))]
-    return Question(
+    return SampleQuestion(
         text=rng.choice(topic.asked).format_map(noun),
         snippets=tuple(text.format_map(noun) for text in snippets),
         answers=tuple(answers),

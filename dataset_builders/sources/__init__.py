@@ -12,7 +12,7 @@ from typing import Any
 
 from dataset_builders.records import Rejected
 
-Rows = list[tuple[str, dict[str, Any]]]
+TableRows = list[tuple[str, dict[str, Any]]]
 """(canonical table, row) pairs; a row has every column of its table but `source`, `record` and `snapshot`."""
 
 
@@ -20,7 +20,7 @@ HELD_OUT = "held_out"
 """In place of a table: the row's `query` is of the corpus's own test split, and must not be trained on."""
 
 
-def corpora() -> tuple[ModuleType, ...]:
+def corpus_modules() -> tuple[ModuleType, ...]:
     """The modules of all corpora, in the order in which they may claim a file."""
     from dataset_builders.sources import amazon_reviews, amazonqa, ecinstruct, esci, merrec
 

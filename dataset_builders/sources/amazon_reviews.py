@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_builders.records import Placed, Rejected, json_lines
-from dataset_builders.sources import Rows, missing, optional_text
+from dataset_builders.sources import TableRows, missing, optional_text
 
 NAME = "amazon_reviews_2018"
 LICENCE = "none stated"
@@ -41,14 +41,14 @@ def read(path: Path) -> Iterator[Placed]:
         yield place, record
 
 
-def canonical(record: dict[str, Any], path: Path) -> Rows | Rejected:
+def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:
     if match := _META.fullmatch(path.name):
         return _product(record, match["category"].replace("_", " "))
     category = _REVIEWS.fullmatch(path.name)
     return _review(record, category["category"].replace("_", " ") if category else path.name)
 
 
-def _review(record: dict[str, Any], category: str) -> Rows | Rejected:
+def _review(record: dict[str, Any], category: str) -> TableRows | Rejected:
     rejected = missing(record, ("asin", "overall", "reviewText"))
     if rejected:
         return rejected
@@ -67,7 +67,7 @@ def _review(record: dict[str, Any], category: str) -> Rows | Rejected:
     return [("reviews", row)]
 
 
-def _product(record: dict[str, Any], category: str) -> Rows | Rejected:
+def _product(record: dict[str, Any], category: str) -> TableRows | Rejected:
     rejected = missing(record, ("asin",))
     if rejected:
         return rejected

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_builders.records import Placed, Rejected, json_lines
-from dataset_builders.sources import Rows, missing
+from dataset_builders.sources import TableRows, missing
 
 NAME = "amazonqa"
 LICENCE = "none stated"
@@ -23,7 +23,7 @@ def read(path: Path) -> Iterator[Placed]:
     return json_lines(path)
 
 
-def canonical(record: dict[str, Any], path: Path) -> Rows | Rejected:
+def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:
     rejected = missing(record, ("asin", "questionText"))
     if rejected:
         return rejected

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_builders.records import Placed, Rejected, json_records
-from dataset_builders.sources import Rows, missing
+from dataset_builders.sources import TableRows, missing
 
 NAME = "ecinstruct"
 LICENCE = "CC-BY-4.0"
@@ -41,7 +41,7 @@ def read(path: Path) -> Iterator[Placed]:
     return json_records(path)
 
 
-def canonical(record: dict[str, Any], path: Path) -> Rows | Rejected:
+def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:
     rejected = missing(record, ("input", "output"))
     if rejected:
         return rejected
@@ -97,24 +97,24 @@ def _product(title: str) -> tuple[str, dict[str, Any]]:
     return "products", {"product_id": _digest(title), "locale": "us", "title": title, **empty}
 
 
-def _judgment(query: str, title: str, label: str | None) -> Rows | Rejected:
+def _judgment(query: str, title: str, label: str | None) -> TableRows | Rejected:
     if label is None:
         return Rejected("output does not say which label it is")
     row = {"query_id": _digest(query), "query": query, "product_id": _digest(title), "locale": "us", "label": label}
     return [("judgments", row), _product(title)]
 
 
-def _classification(fields: Any, option: str) -> Rows | Rejected:
+def _classification(fields: Any, option: str) -> TableRows | Rejected:
     return _judgment(fields["query"], fields["product title"], _meaning(_RELEVANCE, option))
 
 
-def _substitute(fields: Any, option: str) -> Rows | Rejected:
+def _substitute(fields: Any, option: str) -> TableRows | Rejected:
     if option.strip().lower() != "yes":
         return Rejected("product is no substitute, but may be exact, complement or irrelevant")
     return _judgment(fields["query"], fields["product"], "substitute")
 
 
-def _relation(fields: Any, option: str) -> Rows | Rejected:
+def _relation(fields: Any, option: str) -> TableRows | Rejected:
     relation = _meaning(_RELATIONS, option)
     if relation is None:
         return Rejected("output does not say which relation it is")
@@ -124,7 +124,7 @@ def _relation(fields: Any, option: str) -> Rows | Rejected:
     return [("co_purchases", link), first, second]
 
 
-def _sentiment(fields: Any, option: str) -> Rows | Rejected:
+def _sentiment(fields: Any, option: str) -> TableRows | Rejected:
     rating = _meaning(_SENTIMENTS, option)
     if rating is None:
         return Rejected("output does not say which sentiment it is")
@@ -140,7 +140,7 @@ def _sentiment(fields: Any, option: str) -> Rows | Rejected:
     return [("reviews", review)]
 
 
-def _question(fields: Any, answers: list[str], answerable: bool) -> Rows | Rejected:
+def _question(fields: Any, answers: list[str], answerable: bool) -> TableRows | Rejected:
     documents = fields["document"]
     question = {
         "question_id": _digest(fields["question"], str(documents)),
@@ -153,18 +153,18 @@ def _question(fields: Any, answers: list[str], answerable: bool) -> Rows | Rejec
     return [("questions", question)]
 
 
-def _answerability(fields: Any, option: str) -> Rows | Rejected:
+def _answerability(fields: Any, option: str) -> TableRows | Rejected:
     answerable = {"yes": True, "no": False}.get(option.strip().lower())
     if answerable is None:
         return Rejected("output is not yes or no")
     return _question(fields, [], answerable)
 
 
-def _answer(fields: Any, option: str) -> Rows | Rejected:
+def _answer(fields: Any, option: str) -> TableRows | Rejected:
     return _question(fields, [option], True)
 
 
-_TASKS: dict[str, Callable[[Any, str], Rows | Rejected]] = {
+_TASKS: dict[str, Callable[[Any, str], TableRows | Rejected]] = {
     "Multiclass_Product_Classification": _classification,
     "Product_Substitute_Identification": _substitute,
     "Product_Relation_Prediction": _relation,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_builders.records import Placed, Rejected, column_names, csv_rows, json_document, parquet_rows
-from dataset_builders.sources import HELD_OUT, Rows, missing, optional_text
+from dataset_builders.sources import HELD_OUT, TableRows, missing, optional_text
 from dataset_builders.values import label_or_text
 
 NAME = "esci"
@@ -53,10 +53,10 @@ def _judgment_list(path: Path) -> Iterator[Placed]:
             yield number, {"query": entry.get("query"), "rating": rating}
 
 
-def canonical(record: dict[str, Any], path: Path) -> Rows | Rejected:
+def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:
     if path.suffix == ".json":
         return _listed_judgment(record)
-    rows: Rows = []
+    rows: TableRows = []
     if "esci_label" in record:
         rejected = missing(record, _JUDGMENT)
         if rejected:
@@ -89,7 +89,7 @@ def canonical(record: dict[str, Any], path: Path) -> Rows | Rejected:
     return rows or Rejected("row has neither esci_label nor product_title")
 
 
-def _listed_judgment(record: dict[str, Any]) -> Rows | Rejected:
+def _listed_judgment(record: dict[str, Any]) -> TableRows | Rejected:
     rating = record["rating"]
     try:
         label = _GAINS[float(rating["rating"])]

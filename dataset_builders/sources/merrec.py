@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_builders.records import Placed, Rejected, column_names, csv_rows, parquet_rows
-from dataset_builders.sources import Rows, identifier, missing, optional_text
+from dataset_builders.sources import TableRows, identifier, missing, optional_text
 
 NAME = "merrec"
 LICENCE = "CC-BY-NC-4.0"
@@ -35,7 +35,7 @@ def read(path: Path) -> Iterator[Placed]:
     return csv_rows(path) if path.suffix == ".csv" else parquet_rows(path, (*_COLUMNS, *_CATEGORIES))
 
 
-def canonical(record: dict[str, Any], path: Path) -> Rows | Rejected:
+def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:
     item = identifier(record.get("item_id"))
     rejected = missing({**record, "item_id": item}, ("session_id", "stime", "event_id", "item_id", "name"))
     if rejected:

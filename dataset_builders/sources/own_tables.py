@@ -23,7 +23,7 @@ from dataset_builders.raw_files import (
     text_format,
 )
 from dataset_builders.records import Placed, Rejected, csv_header, csv_rows, json_records, parquet_rows
-from dataset_builders.sources import Rows
+from dataset_builders.sources import TableRows
 from dataset_builders.tables import TABLES, Column, Table, shown
 from dataset_builders.values import as_boolean, as_identifier, as_integer, as_list, is_missing, label_or_text
 
@@ -181,7 +181,7 @@ def _check_scale(file: OwnFile, scale: Counter[str], examples: Mapping[str, str]
         )
 
 
-def canonical(record: dict[str, Any], file: OwnFile, floats: frozenset[str] = frozenset()) -> Rows | Rejected:
+def canonical(record: dict[str, Any], file: OwnFile, floats: frozenset[str] = frozenset()) -> TableRows | Rejected:
     row: dict[str, Any] = {}
     for column in file.table.columns:
         value = record.get(column.name, file.partitions.get(column.name))

@@ -1,7 +1,7 @@
-"""Asks a server of chat completions for the answers to prompts, through storms (see common.chat).
+"""Answers to prompts from a chat completions server, with concurrent requests and retries (see common.chat).
 
-What may pass is asked again: a server that is busy or down, a cut connection, a stall, a reply that is no completion. What will
-not pass ends the run with one sentence. What concerns a single prompt makes its answer RefusedAnswer.
+Transient failures are retried: rate limits, a server that is down, cut or stalled connections, replies without a completion. A
+permanent failure ends the run with one sentence. A prompt that the server rejects gets a RefusedAnswer.
 """
 
 import asyncio
@@ -9,18 +9,18 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from common.chat import Endpoint, PassingError, RequestRefused, complete, new_client
+from common.chat import Endpoint, RequestRefused, TransientError, complete, new_client
 from common.errors import UserError
 from common.retry import backoff
 from eval_tasks.backends.prompts import Prompt, RefusedAnswer
 
-CONSTRAINT_NEEDS = "constrained=true needs a server that knows vLLM's structured_outputs"
+CONSTRAINT_NEEDS = "constrained=true needs a server with vLLM's structured_outputs"
 
 
 async def answers(endpoint: Endpoint, prompts: Sequence[Prompt], constrained: bool) -> AsyncIterator[tuple[int, str]]:
-    """(place, text or RefusedAnswer) of each prompt as the replies come, `concurrency` requests at once at most.
+    """(place, text or RefusedAnswer) of each prompt as the replies arrive, with at most `concurrency` requests in flight.
 
-    Raises UserError for what will not pass, when all replies that were under way have been yielded.
+    Raises UserError for a permanent failure, after the replies in flight have been yielded.
     """
     places = iter(range(len(prompts)))
     replies: asyncio.Queue[tuple[int, str] | None] = asyncio.Queue()
@@ -51,7 +51,7 @@ async def answers(endpoint: Endpoint, prompts: Sequence[Prompt], constrained: bo
 
 
 async def answer(client: Any, endpoint: Endpoint, prompt: Prompt, constrained: bool) -> str:
-    """The text of one answer, or RefusedAnswer. Raises UserError for what will not pass or has not passed."""
+    """The text of one answer, or RefusedAnswer. Raises UserError for a permanent failure, or when the retries are used up."""
     pattern = prompt.pattern if constrained else ""
     request = {
         "model": endpoint.model,
@@ -67,13 +67,13 @@ async def answer(client: Any, endpoint: Endpoint, prompt: Prompt, constrained: b
             raise UserError(
                 f"{endpoint.url} refuses the request ({refusal}){'; ' + CONSTRAINT_NEEDS if pattern else ''}"
             ) from None
-        except PassingError as failure:
+        except TransientError as failure:
             if tries > endpoint.retries:
                 raise UserError(
                     f"{endpoint.url} gave no answer in {tries} tries: {failure}. What was answered is kept: run the same "
                     "command when the server is well"
                 ) from None
-            await asyncio.sleep(backoff(tries, failure.wait))
+            await asyncio.sleep(backoff(tries, failure.retry_after))
             continue
         if completion.reason:
             return RefusedAnswer(completion.reason.partition(":")[0])

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import pandas_way
-from benchmarks.build import agreement, harvest, parse_scales, stage_tables, write_judged
+from benchmarks.build import agreement, draw_task, parse_scales, stage_tables, write_judged
 from benchmarks.measure import alone, command
 from common.errors import UserError
 from tests.benchmarks.conftest import Benchmark
@@ -88,7 +88,7 @@ def test_pandas_ranks_one_product_of_each_label_and_a_fifth(staged: Path) -> Non
 
 
 def test_the_build_s_way_counts_what_it_reads_and_makes(staged: Path) -> None:
-    figures = harvest(staged, "query_relation", 0, MEMORY)
+    figures = draw_task(staged, "query_relation", 0, MEMORY)
     assert figures["records"] == len(pd.read_parquet(staged / "judgments.parquet"))
     assert figures["rows"] > 0
 

@@ -1,21 +1,15 @@
-"""The benchmark of quality: held-out rows share nothing with train, answers keep their place, intervals mean what they say."""
+"""The benchmark of quality: held-out rows share nothing with train, and a run scores base, tuned model and baselines."""
 
 import json
-import random
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.answering import kept, model_answers, prompt
-from benchmarks.holdout import capped, hold_out, task_rows, write_validation_folder
-from benchmarks.quality import parse_arguments
-from benchmarks.shopbench import lines
-from benchmarks.verdict import COLUMNS, TaskScores, judge, sentences
+from benchmarks.holdout import hold_out, task_rows, write_validation_folder
+from benchmarks.quality import BASELINES, parse_arguments
 from common.errors import UserError
 from eval_tasks.baselines.template_rows import template_row
-from eval_tasks.suites.shopbench_rows import ShopBenchRow, read_rows
 from tests.benchmarks.conftest import Benchmark
 from tests.command import run_command
 from tests.eval_tasks.questions import TITLES, make_row
@@ -74,14 +68,6 @@ def test_a_row_whose_text_stands_in_a_held_out_one_is_not_trained_on() -> None:
     assert twin not in again["review_rating"]
 
 
-def test_few_rows_are_the_same_ones_in_any_order() -> None:
-    rows = train_rows()
-    few = capped(rows, 5)
-    assert [len(found) for found in few.values()] == [5, 5]
-    assert few == capped({name: random.Random(0).sample(found, len(found)) for name, found in rows.items()}, 5)
-    assert capped(rows, None) is rows
-
-
 def test_the_validation_folder_is_a_dataset_of_train_rows_only(built_dataset: Path, tmp_path: Path) -> None:
     from datasets import load_dataset
 
@@ -103,86 +89,6 @@ def test_the_validation_folder_is_a_dataset_of_train_rows_only(built_dataset: Pa
 def test_a_dataset_of_one_group_cannot_be_parted(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="too few rows to hold some of them out"):
         write_validation_folder(tmp_path, tmp_path / "validation", seed=0)
-
-
-# --- Answers ---
-
-
-def test_answers_stand_where_their_prompts_do_and_are_kept(tiny_llama: Path, tmp_path: Path) -> None:
-    asked = [prompt(f"Which of these fits {title}? " * (number % 4 + 1), 4 + number % 2) for number, title in enumerate(TITLES)]
-    together = model_answers(str(tiny_llama), asked, tmp_path / "together")
-    assert together == [model_answers(str(tiny_llama), [one], tmp_path / "alone")[0] for one in asked]
-    assert len(set(together)) > 1
-    assert (tmp_path / "together" / "answers.sqlite").is_file()
-
-
-def test_a_model_that_is_not_there_is_told_in_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no/such/folder is no file or folder here"):
-        model_answers("no/such/folder", [prompt("Hello", 1)], tmp_path)
-
-
-def test_kept_answers_are_made_once_for_a_key(tmp_path: Path) -> None:
-    made = []
-
-    def make() -> list[str]:
-        made.append("")
-        return ["é", "2"]
-
-    assert [kept(tmp_path, ["a", 1], make) for _ in range(2)] == [["é", "2"], ["é", "2"]]
-    assert len(made) == 1
-    kept(tmp_path, ["a", 2], make)
-    assert len(made) == 2
-
-
-# --- Verdicts ---
-
-
-def line(tuned: Sequence[float] | None, **others: Sequence[float] | None) -> TaskScores:
-    rows = len(next(scores for scores in (tuned, *others.values()) if scores))
-    return TaskScores("review_rating", "multiple_choice", "accuracy", list(map(str, range(rows))), {"tuned": tuned, **others})
-
-
-def test_who_beats_whom() -> None:
-    clear = judge(line([1.0] * 40, base=[0.0] * 40, MiniLM=[0.0] * 10 + [1.0] * 30), 0)
-    assert (clear.best_other, clear.gain, clear.beats_all, clear.clearly) == ("MiniLM", 0.25, True, True)
-    unclear = judge(line([1.0] * 21 + [0.0] * 19, base=[0.0] * 20 + [1.0] * 20), 0)
-    assert (unclear.gain, unclear.beats_all, unclear.clearly) == (pytest.approx(0.025), True, False)
-    beaten = judge(line([0.0, 1.0] * 10, base=[1.0] * 20), 0)
-    assert (beaten.gain, beaten.beats_all) == (-0.5, False)
-    even = judge(line([1.0, 1.0], base=[1.0, 1.0]), 0)
-    assert not even.beats_all
-    said = sentences([clear, unclear, beaten, even])
-    assert "tuned beats every other column, and clearly (+0.250 on MiniLM" in said[0]
-    assert "within the error of the rows" in said[1]
-    assert "does NOT beat" in said[2]
-    assert said[3] == "review_rating: 2 rows are too few to tell."
-
-
-def test_without_a_tuned_model_there_is_no_verdict() -> None:
-    verdict = judge(line(None, base=[1.0, 0.0]), 0)
-    assert verdict.means == {**dict.fromkeys(COLUMNS), "base": 0.5}
-    assert verdict.figures()["beats_all"] is None
-    assert sentences([verdict]) == []
-
-
-# --- ShopBench ---
-
-
-def test_shopbench_is_told_by_type_and_by_task(shopbench_rows: list[ShopBenchRow]) -> None:
-    gold = ["1", "0", "1,4,6", "brass, lamp", "bulb", "a warm white bulb", "2,1,5,4,3"]
-    said = {"base": [*gold, "", ""], "TF-IDF": [""] * 9}
-    found = {line.name: line for line in lines(shopbench_rows, said)}
-    assert found["ShopBench multiple-choice"].scores["base"] == [1, 1]
-    assert found["ShopBench named entity recognition"].scores["base"] == [1, 1]
-    assert found["ShopBench generation"].scores["TF-IDF"] is None
-    overall = found["ShopBench overall"]
-    assert len(overall.groups) == 6
-    assert len(overall.scores["base"] or ()) == 6
-
-
-@pytest.fixture
-def shopbench_rows(tmp_path: Path) -> list[ShopBenchRow]:
-    return read_rows(write_lines(tmp_path / "development.json", shopbench_records()))
 
 
 # --- The command ---
@@ -245,14 +151,13 @@ def test_a_run_ends_with_json_of_every_task_and_column(scored: tuple[Path, list[
     assert training["within_budget"] is True
     assert 0 < training["cpu_minutes"] < 5
     assert training["steps"] == 2
-    rating = figures["tasks"]["review_rating"]
-    assert rating["rows"] <= 2
-    assert all(0 <= rating["scores"][name] <= 1 for name in COLUMNS)
-    low, high = rating["tuned_interval"]
+    rating = next(task for task in figures["shop"]["tasks"] if task["task"] == "shop:review_rating")
+    assert rating["rows"]["tuned"] <= 2
+    assert all(0 <= rating["scores"][name] <= 1 for name in ("base", "tuned", *BASELINES["shop"]))
+    low, high = rating["intervals"]["tuned"]
     assert low <= rating["scores"]["tuned"] <= high
-    assert {name for name in figures["tasks"] if name.startswith("ShopBench")} >= {"ShopBench overall", "ShopBench ranking"}
-    assert set(figures["shopbench"]) == {"base", "tuned"}
-    assert "review_rating: 2 rows are too few to tell." in printed
+    assert {task["task"] for task in figures["shopbench"]["tasks"]} >= {"shopbench:task2", "shopbench:task12"}
+    assert figures["shopbench"]["names"][:2] == ["base", "tuned"]
     assert any("the budget of 30 CPU minutes" in text for text in printed)
 
 

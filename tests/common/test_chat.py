@@ -9,7 +9,7 @@ from common.errors import UserError
 def test_an_address_is_a_url_and_a_key_is_one_that_a_header_can_hold() -> None:
     assert base_url("http://h/v1/") == "http://h/v1"
     for wrong in ("localhost:8000", "http:///v1", "http://host:port/v1", "http://[::1/v1", "ftp://host/v1", ""):
-        with pytest.raises(UserError, match="is no server's address, such as"):
+        with pytest.raises(UserError, match="is not a server's URL, such as"):
             base_url(wrong)
     assert api_key({}) == ""
     assert api_key({"OPENAI_API_KEY": " sk-1\n"}) == "sk-1"

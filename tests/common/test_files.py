@@ -87,7 +87,7 @@ def test_a_place_that_cannot_be_written_is_told_and_left_alone(tmp_path: Path, m
 def test_a_disk_of_its_own_is_not_replaced() -> None:
     if not Path("/proc").is_mount():
         pytest.skip("needs a place where something is mounted")
-    with pytest.raises(UserError, match="/proc is a disk of its own"):
+    with pytest.raises(UserError, match="/proc is a mount point"):
         fill(Path("/proc"), "new")
 
 
@@ -95,7 +95,7 @@ def test_a_disk_of_its_own_is_not_replaced() -> None:
 def test_the_folder_one_is_in_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     (tmp_path / "in").mkdir()
     monkeypatch.chdir(tmp_path / "in")
-    with pytest.raises(UserError, match="the folder that you are in"):
+    with pytest.raises(UserError, match="the working directory or one of its parents"):
         fill(Path(place), "new")
 
 

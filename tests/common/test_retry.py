@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common import retry
 from common.retry import (
     ATTEMPTS,
     LONGEST_RETRY_AFTER,
@@ -76,7 +75,7 @@ class Flaky:
 def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds that were slept, without sleeping."""
     slept: list[float] = []
-    monkeypatch.setattr(retry.time, "sleep", slept.append)
+    monkeypatch.setattr("common.retry.time.sleep", slept.append)
     return slept
 
 

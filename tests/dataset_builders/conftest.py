@@ -10,7 +10,7 @@ from tests import command
 from tests.real_dataset import run_build
 
 if TYPE_CHECKING:
-    from tests.dataset_builders.recipe_runs import Harvester
+    from tests.dataset_builders.recipe_runs import DrawRows
 
 
 def run_command(module: str, *arguments: object) -> int:
@@ -24,11 +24,11 @@ def _run_build() -> Callable[..., int]:
 
 
 @pytest.fixture(scope="module")
-def harvest(tmp_path_factory: pytest.TempPathFactory) -> "Harvester":
+def draw_rows(tmp_path_factory: pytest.TempPathFactory) -> "DrawRows":
     """Lets a recipe draw from small tables: see recipe_runs."""
-    from tests.dataset_builders.recipe_runs import harvester
+    from tests.dataset_builders.recipe_runs import row_drawer
 
-    return harvester(tmp_path_factory.mktemp("harvest"))
+    return row_drawer(tmp_path_factory.mktemp("draw_rows"))
 
 
 @pytest.fixture(scope="session")

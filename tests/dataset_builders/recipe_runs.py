@@ -10,7 +10,7 @@ from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.engine import Draw, Harvest, connect, load_tables, union
+from dataset_builders.engine import Draw, RecipeRows, connect, load_tables, union
 from dataset_builders.recipes import recipes
 from dataset_builders.tables import SESSION_QUERIES, TABLES, arrow_schema
 
@@ -25,18 +25,18 @@ SEEDS = range(16)
 class Drawn:
     """`rows` in order of their keys; `reasons` of the records that are in none. Each costs a query, so only when asked for."""
 
-    harvest: Harvest
+    recipe_rows: RecipeRows
     duplicates: list[Any]
 
     @cached_property
     def rows(self) -> Rows:
-        rows: Rows = self.harvest.rows.order_by("key").to_pyarrow().to_pylist()
+        rows: Rows = self.recipe_rows.rows.order_by("key").to_pyarrow().to_pylist()
         return rows
 
     @cached_property
     def reasons(self) -> dict[int, set[str]]:
         reasons: dict[int, set[str]] = defaultdict(set)
-        for row in union([*self.duplicates, *self.harvest.unused]).to_pyarrow().to_pylist():
+        for row in union([*self.duplicates, *self.recipe_rows.unused]).to_pyarrow().to_pylist():
             reasons[row["record"]].add(row["reason"])
         return reasons
 
@@ -45,16 +45,16 @@ class Drawn:
         """Rows without the numbers of their records, which follow the order of the input."""
         return [{name: value for name, value in row.items() if name != "records"} for row in self.rows]
 
-    def told(self) -> set[int]:
+    def accounted_records(self) -> set[int]:
         """Records that are in a row or have a reason."""
         return {record for row in self.rows for record in row["records"]} | set(self.reasons)
 
 
-Harvester = Callable[..., Drawn]
+DrawRows = Callable[..., Drawn]
 
 
-def harvester(folder: Path) -> Harvester:
-    """`harvest(task, tables, limit, seed, threads)` loads the tables as a build does and lets the recipe draw from them.
+def row_drawer(folder: Path) -> DrawRows:
+    """`draw_rows(task, tables, limit, seed, threads)` loads the tables as a build does and lets the recipe draw from them.
 
     A row may leave out columns that it has no value for, its source ("shop") and its record's number. Row groups are
     small, since a thread takes no less than one. `tables` may also hold what a language model wrote (SESSION_QUERIES).
@@ -65,7 +65,7 @@ def harvester(folder: Path) -> Harvester:
     connection = connect("1GB", 2, folder / "spill")
     turn = iter(range(NO_LIMIT))
 
-    def harvest(task: str, tables: Tables, limit: int = NO_LIMIT, seed: int = 0, threads: int = 2) -> Drawn:
+    def draw_rows(task: str, tables: Tables, limit: int = NO_LIMIT, seed: int = 0, threads: int = 2) -> Drawn:
         connection.raw_sql(f"SET threads = {threads}")
         staged = folder / str(next(turn))
         staged.mkdir(parents=True)
@@ -77,7 +77,7 @@ def harvester(folder: Path) -> Harvester:
         loaded, duplicates = load_tables(connection, staged)
         return Drawn(recipes()[task](loaded, Draw(seed, task), limit), duplicates)
 
-    return harvest
+    return draw_rows
 
 
 def filled(tables: Tables) -> Tables:
@@ -133,7 +133,7 @@ def outcome(rows: Rows, reasons: dict[int, set[str]]) -> Outcome:
     return Outcome(sorted(plain, key=lambda row: row["key"]), left)
 
 
-def outcomes(harvest: Harvester, task: str, tables: Tables, recompute: Recompute, seed: int) -> tuple[Outcome, Outcome]:
+def outcomes(draw_rows: DrawRows, task: str, tables: Tables, recompute: Recompute, seed: int) -> tuple[Outcome, Outcome]:
     """What the recipe makes of the tables, and what is recomputed, which hangs on neither their order nor threads.
 
     The limit is none, about half of what there is, more than there is, or one less, in turn; the threads are 1 or 4.
@@ -145,7 +145,7 @@ def outcomes(harvest: Harvester, task: str, tables: Tables, recompute: Recompute
     for name in tables.keys() & TABLES.keys():
         case.table(name)  # copies are told of also where a recipe does not look at their table
     expected = outcome(recompute(case), {record: {reason} for record, reason in case.reasons.items()})
-    found = harvest(task, tables, limit, seed, threads=1 if seed % 3 else 4)
+    found = draw_rows(task, tables, limit, seed, threads=1 if seed % 3 else 4)
     return outcome(found.rows, found.reasons), expected
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from common.tasks import TASKS
 from dataset_builders.dataset_files import write_checksums
-from tests.chat_server import ChatServer, Status, chat_server
+from tests.chat_server import ChatServer, ErrorStatus, chat_server
 from tests.dataset_builders.conftest import run_command
 
 ROOT = Path(__file__).parents[2]
@@ -211,9 +211,9 @@ def test_training_reads_its_rows(checked: Path, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_it_can_be_published_with_its_picture(checked: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from dataset_builders.publish import publish
+    from dataset_builders.publish import main
 
-    publish(checked, "org/rows", dry_run=True)
+    main(["--data", str(checked), "--repo-id", "org/rows", "--dry-run"])
     told = capsys.readouterr().out
     assert "images/agreement-1.png" in told
     assert "rejects" not in told
@@ -276,7 +276,7 @@ def test_a_changed_prompt_is_asked_anew_and_no_other(dataset: Path, chat: ChatSe
     write_checksums(changed, [path for folder in ("data", "images") for path in (changed / folder).rglob("*.*")])
     chat.requests.clear()
     assert run("--data", changed, *options, "--out", tmp_path / "two") == 0
-    assert chat.asked() == [prompt_of(rows[1])]
+    assert chat.prompts() == [prompt_of(rows[1])]
 
 
 def test_more_rows_ask_only_for_those_that_come_to_them(
@@ -284,7 +284,7 @@ def test_more_rows_ask_only_for_those_that_come_to_them(
 ) -> None:
     options = ("--data", dataset, "--tasks", "query_relation,also_buy", *to(chat), "--answers", tmp_path / "answers")
     assert run(*options, "--max-rows", 5, "--out", tmp_path / "few") == 0
-    few = set(chat.asked())
+    few = set(chat.prompts())
     assert len(few) == 10
     left_out = {task: len(rows_of(dataset, task)) - 5 for task in ("query_relation", "also_buy")}
     [annotation] = manifest(tmp_path / "few")["annotations"]
@@ -292,7 +292,7 @@ def test_more_rows_ask_only_for_those_that_come_to_them(
         assert counts["rejects"] == {"not asked, since --max-rows leaves it out": left_out[task]}
         assert counts["kept"] == 5 == len(rows_of(tmp_path / "few", task))
     assert run(*options, "--max-rows", 8, "--out", tmp_path / "more") == 0
-    assert len(chat.asked()) == 16
+    assert len(chat.prompts()) == 16
     assert {prompt_of(row) for task in left_out for row in rows_of(tmp_path / "more", task)} >= few
 
 
@@ -349,7 +349,7 @@ def test_two_models_have_to_agree_each_with_its_own_key(
 
 def test_a_row_that_is_refused_is_rejected_for_it(dataset: Path, chat: ChatServer, script: Script, tmp_path: Path) -> None:
     refused = rows_of(dataset, "query_relation")[3]
-    chat.faults[prompt_of(refused)] = [Status(400, "filtered", code="content_filter")]
+    chat.faults[prompt_of(refused)] = [ErrorStatus(400, "filtered", code="content_filter")]
     out = tmp_path / "out"
     assert run("--data", dataset, "--tasks", "query_relation", *to(chat), "--out", out) == 0
     counts = manifest(out)["annotations"][0]["tasks"]["query_relation"]
@@ -457,7 +457,7 @@ def test_a_run_through_batch_files_gives_what_an_endpoint_gives(
     chat.requests.clear()
     options = (*asked, "--model", "judge", "--out", tmp_path / "out")
     assert run(*options) == 2
-    assert f"{len(rows)} of {len(rows)} answers of judge are missing" in capsys.readouterr().err
+    assert f"{len(rows)} of {len(rows)} replies of judge are missing" in capsys.readouterr().err
     assert run(*options, "--batch-out", tmp_path / "batch") == 0
     results = []
     for path in sorted((tmp_path / "batch").glob("*.jsonl")):
@@ -480,31 +480,31 @@ BAD = {
     "--tasks query_relations": "has no task query_relations",
     "--tasks answer_generation": "of a free text",
     "--tasks ,": "has no task whose answers can be compared",
-    "--splits dev": "names no splits",
-    "--samples 0": "asks nothing",
-    "--samples 3 --temperature 0": "would all say the same",
-    "--temperature 3": "is none",
+    "--splits dev": "Unknown --splits dev; use train or test",
+    "--samples 0": "--samples must be 1 or more, not 0",
+    "--samples 3 --temperature 0": "are all equal",
+    "--temperature 3": "--temperature must be between 0 and 2, not 3.",
     "--keep majority": "--samples 3 or more",
     "--keep two-models": "needs a second model",
-    "--second-model other": "knows one model",
-    "--keep two-models --second-model judge": "is the first model's name",
-    "--max-rows 0": "leaves nothing to ask",
-    "--agreement 0.5": "is no bound",
-    "--concurrency 0": "is too little",
-    "--timeout 0": "is too little",
-    "--price-in nan": "is too little",
-    "--extra top_p": "is no JSON object",
-    "--endpoint localhost": "is no server's address",
-    "--batch-in nowhere.jsonl": "is no file",
+    "--second-model other": "uses one model",
+    "--keep two-models --second-model judge": "is also --model",
+    "--max-rows 0": "--max-rows must be 1 or more, not 0",
+    "--agreement 0.5": "Cannot read --agreement '0.5'",
+    "--concurrency 0": "--concurrency must be 1 or more, not 0",
+    "--timeout 0": "--timeout must be 1 or more, not 0",
+    "--price-in nan": "--price-in must be 0 or more, not nan",
+    "--extra top_p": "is not a JSON object",
+    "--endpoint localhost": "is not a server's URL",
+    "--batch-in nowhere.jsonl": "is not a file",
     "--batch-out batch --dry-run": "--dry-run writes nothing",
     "--answers README.md": "README.md cannot be",
-    "--answers {out}": "lies in the folder of --out",
-    "--batch-out {out}/batch": "lies in the folder of --out",
+    "--answers {out}": "is inside --out",
+    "--batch-out {out}/batch": "is inside --out",
 }
 
 
 @pytest.mark.parametrize("options", BAD)
-def test_what_cannot_be_meant_is_told_in_a_sentence(
+def test_a_wrong_option_is_refused_in_one_sentence(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: str
 ) -> None:
     given = ("--data", dataset, "--model", "judge", "--out", tmp_path / "out")
@@ -522,7 +522,7 @@ def test_a_folder_that_is_no_dataset_is_told(dataset: Path, tmp_path: Path, caps
     assert run("--data", tmp_path / "empty", *given, "--out", tmp_path / "out") == 2
     assert "is not a built dataset" in capsys.readouterr().err
     assert run("--data", dataset, *given, "--out", dataset) == 2
-    assert "--out is the folder of --data" in capsys.readouterr().err
+    assert "--out and --data are the same folder" in capsys.readouterr().err
 
 
 def test_help_names_every_option_without_a_heavy_import() -> None:

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.tasks import TASKS
-from dataset_builders.assembly import OWN_TEST, Found, gather_rows, render, split_clean
+from dataset_builders.assembly import OWN_TEST, DrawnRows, assemble_rows, render_rows, split_rows
 from dataset_builders.contamination import EvaluationSet
 from dataset_builders.engine import connect
-from dataset_builders.rows import Row
+from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Size, is_test
 from dataset_builders.tables import TABLES, arrow_schema
 
@@ -43,13 +43,13 @@ def text(number: int) -> str:
     return " ".join([*(WORDS[number // 18**place % 18] for place in range(3)), "for home", f"no{number}"])
 
 
-def row(number: int, group: str, words: str = "") -> Row:
+def row(number: int, group: str, words: str = "") -> DatasetRow:
     content = {"review": (words or text(number),)}
-    return Row(f"prompt {number}", "1", "review_rating", "multiple_choice", '"1"', "s", "l", group, (number,), content)
+    return DatasetRow(f"prompt {number}", "1", "review_rating", "multiple_choice", '"1"', "s", "l", group, (number,), content)
 
 
-def found(rows: list[Row]) -> dict[str, Found]:
-    return {"review_rating": Found(rows, [], 0, 1000, len(rows))}
+def drawn(rows: list[DatasetRow]) -> dict[str, DrawnRows]:
+    return {"review_rating": DrawnRows(rows, [], 0, 1000, len(rows))}
 
 
 groups = st.lists(st.integers(0, 30).map(lambda number: f"product:{number}"), max_size=80)
@@ -58,11 +58,11 @@ groups = st.lists(st.integers(0, 30).map(lambda number: f"product:{number}"), ma
 @given(groups=groups, train=st.integers(0, 40), test=st.integers(0, 20), seed=st.integers(-5, 5))
 def test_rows_go_by_their_group_and_none_is_lost(groups: list[str], train: int, test: int, seed: int) -> None:
     rows = [row(number, group) for number, group in enumerate(groups)]
-    splits, drops = split_clean(found(rows), {"review_rating": Size(train, test)}, seed, [])
+    splits, dropped = split_rows(drawn(rows), {"review_rating": Size(train, test)}, seed, [])
     parts = splits["review_rating"]
-    assert not drops
+    assert not dropped
     assert not {row.group for row in parts.train} & {row.group for row in parts.test}
-    assert sorted((*parts.train, *parts.test, *parts.over), key=lambda row: row.records) == rows
+    assert sorted((*parts.train, *parts.test, *parts.surplus), key=lambda row: row.records) == rows
     assert len(parts.train) == min(train, sum(not is_test(group, seed) for group in groups))
     assert len(parts.test) == min(test, sum(is_test(group, seed) for group in groups))
 
@@ -70,7 +70,7 @@ def test_rows_go_by_their_group_and_none_is_lost(groups: list[str], train: int, 
 def test_the_first_rows_in_order_are_taken() -> None:
     rows = [row(number, f"query:{number}") for number in range(200)]
     small, large = (
-        split_clean(found(rows), {"review_rating": size}, 0, [])[0]["review_rating"] for size in (Size(20, 3), Size(60, 9))
+        split_rows(drawn(rows), {"review_rating": size}, 0, [])[0]["review_rating"] for size in (Size(20, 3), Size(60, 9))
     )
     assert large.train[:20] == small.train
     assert large.test[:3] == small.test
@@ -80,23 +80,23 @@ def test_a_row_to_train_on_that_stands_in_the_test_split_goes_and_another_takes_
     tested = next(f"query:{number}" for number in range(99) if is_test(f"query:{number}", 0))
     trained = [f"query:{number}" for number in range(99) if not is_test(f"query:{number}", 0)]
     rows = [row(0, tested, text(7)), row(1, trained[0], text(7).upper()), *(row(n, trained[n]) for n in (2, 3))]
-    splits, drops = split_clean(found(rows), {"review_rating": Size(2, 1)}, 0, [])
+    splits, dropped = split_rows(drawn(rows), {"review_rating": Size(2, 1)}, 0, [])
     assert splits["review_rating"].test == [rows[0]]
     assert splits["review_rating"].train == rows[2:]
-    assert [(drop.row, hit) for drop, hit in drops] == [(rows[1], (OWN_TEST, "same text"))]
-    assert "test split" in drops[0][0].reason
+    assert [(each.row, hit) for each, hit in dropped] == [(rows[1], (OWN_TEST, "same text"))]
+    assert "test split" in dropped[0][0].reason
 
 
 def test_a_row_to_train_on_that_stands_in_another_evaluation_set_goes() -> None:
     trained = [f"query:{number}" for number in range(99) if not is_test(f"query:{number}", 0)]
     rows = [row(number, trained[number]) for number in range(3)]
     item = (f"Rate this.\nReview: {text(1)}\nAnswer:",)
-    splits, drops = split_clean(found(rows), {"review_rating": Size(9, 9)}, 0, [EvaluationSet("ShopBench", [item])])
+    splits, dropped = split_rows(drawn(rows), {"review_rating": Size(9, 9)}, 0, [EvaluationSet("ShopBench", [item])])
     assert splits["review_rating"].train == [rows[0], rows[2]]
-    assert Counter(hit for _, hit in drops) == {("ShopBench", "same text"): 1}
+    assert Counter(hit for _, hit in dropped) == {("ShopBench", "same text"): 1}
 
 
-def harvested(texts: list[str]) -> list[dict[str, Any]]:
+def recipe_rows(texts: list[str]) -> list[dict[str, Any]]:
     return [
         {
             "review": [text],
@@ -114,16 +114,16 @@ def harvested(texts: list[str]) -> list[dict[str, Any]]:
 def test_rendering_keeps_the_first_of_equal_and_of_nearly_equal_rows_and_says_why_others_went() -> None:
     long = "This kettle boils quickly and has served us well for more than three years without any trouble at all"
     texts = [*[long] * 8, long + "!!", "Quite another review of the same kettle.", "<br>"]
-    kept = render(TASKS["review_rating"], harvested(texts), {"s": "l"}, 0, 100)
+    kept = render_rows(TASKS["review_rating"], recipe_rows(texts), {"s": "l"}, 0, 100)
     assert [row.records for row in kept.rows] == [(0,), (9,)]
-    reasons = Counter(reason for _, _, reason in kept.drops)
+    reasons = Counter(reason for _, _, reason in kept.dropped)
     # With two templates, one more prompt of the eight is new, and the text in it is not.
     assert reasons == {
         "review_rating: prompt repeats another's": 6,
         "review_rating: prompt is nearly another's": 2,
         "review_rating: review holds nothing to read": 1,
     }
-    assert (kept.near, kept.drawn, kept.limit) == (2, 11, 100)
+    assert (kept.near_duplicates, kept.drawn, kept.limit) == (2, 11, 100)
 
 
 def staged_reviews(folder: Path, texts: list[str]) -> Path:
@@ -155,32 +155,32 @@ def test_a_recipe_is_asked_for_more_where_too_many_rows_fall_away(tmp_path: Path
     staged = staged_reviews(tmp_path / "staged", texts)
     rejects: dict[str, Counter[str]] = {}
     size = Size(400, 40)
-    crop = gather_rows(
+    built = assemble_rows(
         connect("1GB", 2, tmp_path / "spill"), staged, ["review_rating"], {"review_rating": size}, {"s": "l"}, 0, [], rejects
     )
     assert size.candidates() < 700, "the first limit is too small"
-    parts = crop.built["review_rating"]
+    parts = built.splits["review_rating"]
     assert (len(parts.train), len(parts.test)) == (400, 40)
-    assert not crop.short
-    assert crop.used["s"] + sum(rejects["s"].values()) == 3000
+    assert not built.short
+    assert built.used["s"] + sum(rejects["s"].values()) == 3000
 
 
 def test_a_task_whose_tables_do_not_suffice_says_how_many_rows_are_missing(tmp_path: Path) -> None:
     staged = staged_reviews(tmp_path / "staged", [f"{text(n)} {text(n + 7)} {n}" for n in range(100)])
     sizes = {name: Size(400, 40) for name in ("review_rating", "also_buy")}
-    crop = gather_rows(connect("1GB", 2, tmp_path / "spill"), staged, list(sizes), sizes, {"s": "l"}, 0, [], {})
-    parts = crop.built["review_rating"]
-    assert crop.short == {"review_rating": {"train": 400 - len(parts.train), "test": 40 - len(parts.test)}}
-    assert crop.not_built == {"also_buy": "needs the tables co_purchases, products"}
+    built = assemble_rows(connect("1GB", 2, tmp_path / "spill"), staged, list(sizes), sizes, {"s": "l"}, 0, [], {})
+    parts = built.splits["review_rating"]
+    assert built.short == {"review_rating": {"train": 400 - len(parts.train), "test": 40 - len(parts.test)}}
+    assert built.not_built == {"also_buy": "needs the tables co_purchases, products"}
 
 
 @pytest.mark.parametrize("texts", [["call me at (415) 555-2671 or jane@example.com, please, for this good kettle"]])
 def test_what_is_masked_is_counted_by_source(tmp_path: Path, texts: list[str]) -> None:
     staged = staged_reviews(tmp_path / "staged", texts)
-    crop = gather_rows(
+    built = assemble_rows(
         connect("1GB", 2, tmp_path / "spill"), staged, ["review_rating"], {"review_rating": Size(9, 9)}, {"s": "l"}, 0, [], {}
     )
-    [made] = [row for parts in crop.built.values() for row in (*parts.train, *parts.test)]
+    [made] = [row for parts in built.splits.values() for row in (*parts.train, *parts.test)]
     assert "555" not in made.prompt
     assert "@" not in made.prompt
-    assert crop.masked["s"] == {"e-mail": 1, "phone": 1}
+    assert built.masked["s"] == {"e-mail": 1, "phone": 1}

@@ -11,10 +11,10 @@ import pytest
 from common.tasks import TASKS
 from dataset_builders.card import SplitSize, TaskFacts, card_text, config_tasks
 from dataset_builders.labelling.agreement import Agreement
-from dataset_builders.labelling.plots import write_agreement
+from dataset_builders.labelling.plots import plot_agreement
 from dataset_builders.labelling.votes import BOUNDS
 from dataset_builders.plots import IMAGES, PICTURE_DPI, write_plots
-from dataset_builders.rows import Row
+from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Split
 from tests.card_page import look, write_page
 
@@ -31,11 +31,11 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dataset_card")
     draw = random.Random(1)
 
-    def rows(task: str, count: int) -> list[Row]:
+    def rows(task: str, count: int) -> list[DatasetRow]:
         family = TASKS[task].family
         texts = (" ".join(["word"] * draw.randint(20, 200)) for _ in range(count))
         answer = json.dumps(ANSWERS[family])
-        return [Row(text, "x", task, family, answer, "esci", "Apache-2.0", "group", ()) for text in texts]
+        return [DatasetRow(text, "x", task, family, answer, "esci", "Apache-2.0", "group", ()) for text in texts]
 
     built = {name: Split(rows(name, 40), rows(name, 4), []) for name in TASKS}
     write_plots(folder, built)
@@ -69,7 +69,7 @@ def checked(folder: Path) -> dict[str, Any]:
                 found.confusion.update(dict.fromkeys(pairs, 12345))
             else:
                 found.scores += [0.5, 1.0]
-    write_agreement(folder / picture, measured, BOUNDS)
+    plot_agreement(folder / picture, measured, BOUNDS)
     rejects = {"the answer differs from the label": 12345, "only one of the two models agrees": 1234}
     tasks: dict[str, Any] = {}
     for (task, model), agreement in measured.items():

@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import UserError
-from dataset_builders.engine import Draw, connect, firsts, load_tables
+from dataset_builders.engine import Draw, connect, deduplicate, load_tables
 from dataset_builders.expressions import lower, spaced, without, words
-from dataset_builders.outcomes import keep
+from dataset_builders.outcomes import save_unused
 from dataset_builders.recipes import recipes
 from dataset_builders.recipes.multiple_choice import _STARS
 from dataset_builders.recipes.retrieval import subjects
@@ -134,8 +134,8 @@ def test_what_a_task_left_is_told_anew_when_it_is_asked_for_more(duckdb: Any, sp
     for connection in (duckdb, spark):
         pq.write_table(pa.table({"record": [1, 2], "reason": ["a", "b"]}), tmp_path / "left.parquet")
         left = connection.read_parquet(tmp_path / "left.parquet")
-        keep(connection, [left, left], tmp_path / connection.name, "task: ")
-        [kept] = keep(connection, [left.filter(left.record == 2)], tmp_path / connection.name, "task: ")
+        save_unused(connection, [left, left], tmp_path / connection.name, "task: ")
+        [kept] = save_unused(connection, [left.filter(left.record == 2)], tmp_path / connection.name, "task: ")
         assert kept.to_pyarrow().to_pylist() == [{"record": 2, "reason": "task: b"}]
 
 
@@ -176,7 +176,7 @@ def test_the_first_of_each_key_is_the_least_in_order_and_the_others_are_told(duc
     rows = [{"key": rng.choice(["a", "b", None, "c"]), "part": n % 2, "order": rng.random(), "n": n} for n in range(60)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
     table = duckdb.read_parquet(tmp_path / "rows.parquet")
-    once, others = (found.to_pyarrow().to_pylist() for found in firsts(table, ["key", "part"], lambda row: [row.order]))
+    once, others = (found.to_pyarrow().to_pylist() for found in deduplicate(table, ["key", "part"], lambda row: [row.order]))
     keys = {(row["key"], row["part"]) for row in rows}
     best = {key: min((row for row in rows if (row["key"], row["part"]) == key), key=lambda row: row["order"]) for key in keys}
     assert sorted(row["n"] for row in once) == sorted(row["n"] for row in best.values())
@@ -186,7 +186,7 @@ def test_the_first_of_each_key_is_the_least_in_order_and_the_others_are_told(duc
 @pytest.mark.parametrize(
     ("engine", "memory_limit", "threads", "sentence"),
     [
-        ("sqlite", "1GB", None, "--engine sqlite is none"),
+        ("sqlite", "1GB", None, "Unknown --engine sqlite; use duckdb"),
         ("pyspark://nowhere", "1GB", None, "an address such as|cluster's address such as"),
         ("duckdb", "lots", None, "--memory-limit lots is not a size"),
         ("duckdb", "", None, "of nothing is not a size"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataset_builders.near_duplicates import BAND_ROWS, BANDS, Content, first_of_kind, normalised
+from dataset_builders.near_duplicates import BAND_ROWS, BANDS, Content, keep_mask, normalised
 
 LONG = "Everlast leather trail running shoes for women with reflective laces, wide fit, breathable lining and cork sole"
 
@@ -35,7 +35,7 @@ CONTENTS = st.dictionaries(
 
 @given(st.lists(CONTENTS, max_size=12))
 def test_whatever_is_dropped_is_nearly_the_same_as_an_earlier_kept_one(contents: list[Content]) -> None:
-    kept = first_of_kind(contents)
+    kept = keep_mask(contents)
     for position, content in enumerate(contents):
         like = [earlier for earlier in range(position) if kept[earlier] and nearly_same(content, contents[earlier])]
         assert kept[position] or like
@@ -43,22 +43,22 @@ def test_whatever_is_dropped_is_nearly_the_same_as_an_earlier_kept_one(contents:
 
 @given(st.lists(CONTENTS, max_size=12))
 def test_what_is_kept_holds_no_two_that_are_the_same(contents: list[Content]) -> None:
-    kept = [content for content, first in zip(contents, first_of_kind(contents), strict=True) if first]
+    kept = [content for content, first in zip(contents, keep_mask(contents), strict=True) if first]
     assert all(one != other for at, one in enumerate(kept) for other in kept[:at])
-    assert not contents or first_of_kind(contents)[0]
+    assert not contents or keep_mask(contents)[0]
 
 
 @given(st.lists(CONTENTS, max_size=8))
 def test_a_second_pass_drops_nothing(contents: list[Content]) -> None:
-    kept = [content for content, first in zip(contents, first_of_kind(contents), strict=True) if first]
-    assert all(first_of_kind(kept))
+    kept = [content for content, first in zip(contents, keep_mask(contents), strict=True) if first]
+    assert all(keep_mask(kept))
 
 
 @given(st.lists(CONTENTS, max_size=8), st.data())
 def test_a_repetition_at_the_end_changes_nothing_before_it(contents: list[Content], data: st.DataObject) -> None:
     if contents:
         again = data.draw(st.sampled_from(contents))
-        assert first_of_kind([*contents, again]) == [*first_of_kind(contents), False]
+        assert keep_mask([*contents, again]) == [*keep_mask(contents), False]
 
 
 def test_few_pairs_above_the_threshold_are_missed() -> None:
@@ -69,7 +69,7 @@ def test_few_pairs_above_the_threshold_are_missed() -> None:
         contents += [{"review": (stem,)}, {"review": (stem + f" end {number}",)}]
     pairs = list(zip(contents[::2], contents[1::2], strict=True))
     assert all(Fraction(4, 5) <= similarity(one["review"], other["review"]) < 1 for one, other in pairs)
-    assert sum(first_of_kind(contents)) <= 202
+    assert sum(keep_mask(contents)) <= 202
 
 
 @pytest.mark.parametrize("s", [0.8, 0.9])
@@ -92,7 +92,7 @@ def test_the_documented_recall_is_that_of_the_bands(s: float) -> None:
     ids=["case", "order_of_fields", "punctuation", "one_letter_of_many", "compatibility_forms"],
 )
 def test_small_changes_make_a_near_duplicate(other: Content) -> None:
-    assert first_of_kind([{"query": ("red shoes",), "product": (LONG,)}, other]) == [True, False]
+    assert keep_mask([{"query": ("red shoes",), "product": (LONG,)}, other]) == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -107,21 +107,21 @@ def test_small_changes_make_a_near_duplicate(other: Content) -> None:
     ids=["one_short_field", "one_long_field", "another_name", "one_field_more", "fields_swapped"],
 )
 def test_one_field_that_differs_keeps_both(other: Content) -> None:
-    assert first_of_kind([{"query": ("red shoes",), "product": (LONG,)}, other]) == [True, True]
+    assert keep_mask([{"query": ("red shoes",), "product": (LONG,)}, other]) == [True, True]
 
 
 def test_items_of_a_list_may_come_in_any_order() -> None:
     one, other = ("fits well and is warm", "broke after a week"), ("broke after a week", "fits well and is warm")
-    assert first_of_kind([{"snippets": one}, {"snippets": other}, {"snippets": one[:1]}]) == [True, False, True]
+    assert keep_mask([{"snippets": one}, {"snippets": other}, {"snippets": one[:1]}]) == [True, False, True]
 
 
 def test_texts_without_letters_differ_by_what_they_are() -> None:
-    assert first_of_kind([{"review": ("👍",)}, {"review": ("👎",)}, {"review": (" 👍",)}]) == [True, True, False]
+    assert keep_mask([{"review": ("👍",)}, {"review": ("👎",)}, {"review": (" 👍",)}]) == [True, True, False]
 
 
 def test_contents_without_text_are_all_kept() -> None:
-    assert first_of_kind([{}, {}, {"titles": ()}, {"titles": ()}]) == [True] * 4
-    assert first_of_kind([]) == []
+    assert keep_mask([{}, {}, {"titles": ()}, {"titles": ()}]) == [True] * 4
+    assert keep_mask([]) == []
 
 
 def test_the_first_of_each_kind_stays_and_what_is_like_a_dropped_one_only_may_stay() -> None:
@@ -131,7 +131,7 @@ def test_the_first_of_each_kind_stays_and_what_is_like_a_dropped_one_only_may_st
     assert nearly_same(contents[0], contents[1])
     assert nearly_same(contents[1], contents[2])
     assert not nearly_same(contents[0], contents[2])
-    assert first_of_kind(contents) == [True, False, True]
+    assert keep_mask(contents) == [True, False, True]
 
 
 @given(st.text())

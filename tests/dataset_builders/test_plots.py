@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from common.tasks import TASKS
 from dataset_builders.plots import BINS, IMAGES, answer_counts, prompt_words, write_plots
-from dataset_builders.rows import Row
+from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Split
 
 
-def row(task: str, answer: Any, prompt: str = "a prompt of five words") -> Row:
-    return Row(prompt, "x", task, TASKS[task].family, json.dumps(answer), "esci", "Apache-2.0", "group", ())
+def row(task: str, answer: Any, prompt: str = "a prompt of five words") -> DatasetRow:
+    return DatasetRow(prompt, "x", task, TASKS[task].family, json.dumps(answer), "esci", "Apache-2.0", "group", ())
 
 
 def counts(task: str, *answers: Any) -> dict[str, dict[str, int]]:

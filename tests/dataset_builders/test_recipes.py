@@ -12,17 +12,17 @@ from dataset_builders.recipes import multiple_choice, recipes
 from dataset_builders.tables import LABELS
 from tests import raw
 from tests.dataset_builders import recipe_tables
-from tests.dataset_builders.recipe_runs import Drawn, Harvester, Rows, Tables
+from tests.dataset_builders.recipe_runs import Drawn, DrawRows, Rows, Tables
 
 
 @pytest.fixture(scope="module")
-def drawn(harvest: Harvester) -> Callable[[str], Drawn]:
+def drawn(draw_rows: DrawRows) -> Callable[[str], Drawn]:
     """All that a task draws from its tables in INPUTS."""
     known: dict[str, Drawn] = {}
 
     def of(task: str) -> Drawn:
         if task not in known:
-            known[task] = harvest(task, INPUTS[task]())
+            known[task] = draw_rows(task, INPUTS[task]())
         return known[task]
 
     return of
@@ -49,9 +49,9 @@ def reviews() -> Rows:
     return rows
 
 
-def test_review_rating_keeps_each_ratings_share_of_a_category(harvest: Harvester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_review_rating_keeps_each_ratings_share_of_a_category(draw_rows: DrawRows, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multiple_choice, "REVIEWS_PER_CATEGORY", 20)
-    found = harvest("review_rating", {"reviews": reviews()})
+    found = draw_rows("review_rating", {"reviews": reviews()})
     quota = {"1": 4, "2": 2, "3": 4, "4": 4, "5": 6}
     distinct = [
         row for row in reviews() if re.search("[^\\W\\d_]", row["text"]) and not row["review_id"].startswith(("twin", "silent"))
@@ -60,17 +60,17 @@ def test_review_rating_keeps_each_ratings_share_of_a_category(harvest: Harvester
     assert Counter((row["category"], row["answer"]) for row in found.rows) == {
         key: min(count, quota[key[1]]) for key, count in available.items()
     }
-    assert found.told() == set(range(len(reviews())))
+    assert found.accounted_records() == set(range(len(reviews())))
 
 
-def test_review_rating_keeps_the_shares_where_only_some_of_the_reviews_are_needed(harvest: Harvester) -> None:
+def test_review_rating_keeps_the_shares_where_only_some_of_the_reviews_are_needed(draw_rows: DrawRows) -> None:
     """Most reviews give five stars, and their lowest draws are lower than those of the few that give two."""
     rows = [
         {"review_id": f"r{n}", "product_id": "p", "category": "Home", "rating": (5, 5, 5, 5, 5, 4, 3, 2, 1, 5)[n % 10]}
         for n in range(9000)
     ]
     rows = [{**row, "title": None, "text": f"Text of number {n}"} for n, row in enumerate(rows)]
-    answers = [row["answer"] for row in harvest("review_rating", {"reviews": rows}, limit=600).rows]
+    answers = [row["answer"] for row in draw_rows("review_rating", {"reviews": rows}, limit=600).rows]
     assert len(answers) == 600
     for part in (answers, answers[:300]):
         shares = [part.count(str(rating)) / len(part) for rating in range(1, 6)]
@@ -78,13 +78,13 @@ def test_review_rating_keeps_the_shares_where_only_some_of_the_reviews_are_neede
 
 
 @pytest.mark.parametrize("task", ["answerability"])
-def test_the_first_rows_of_two_kinds_are_of_both_alike(harvest: Harvester, task: str) -> None:
+def test_the_first_rows_of_two_kinds_are_of_both_alike(draw_rows: DrawRows, task: str) -> None:
     questions = [
         {"question_id": f"q{n}", "product_id": f"p{n}", "question": f"Does number {n} fit?", "answerable": n % 12 == 0}
         for n in range(3600)
     ]
     questions = [{**question, "snippets": ["It fits."], "answers": ["Yes."]} for question in questions]
-    answers = [row["answer"] for row in harvest(task, {"questions": questions}, limit=400).rows]
+    answers = [row["answer"] for row in draw_rows(task, {"questions": questions}, limit=400).rows]
     assert [answers.count(answer) for answer in ("yes", "no")] == [200, 200]
     assert answers[:200].count("yes") == pytest.approx(100, abs=25)
 
@@ -100,20 +100,20 @@ def test_review_rating_takes_out_what_gives_the_rating_away(drawn: Callable[[str
 GIVEN_AWAY = ("5.0 out of 5 stars", "4/5 stars", "5 out of 5", "5/5", "*****", "five-star", "Five star rating")
 
 
-def test_review_rating_takes_out_other_ways_to_say_it(harvest: Harvester) -> None:
+def test_review_rating_takes_out_other_ways_to_say_it(draw_rows: DrawRows) -> None:
     rows = [
         {"review_id": p, "product_id": "p", "category": "Home", "rating": 5, "title": p, "text": f"Mug {chr(65 + i)}. {p}"}
         for i, p in enumerate(GIVEN_AWAY)
     ]
-    told = [" ".join(row["review"]) for row in harvest("review_rating", {"reviews": rows}).rows]
+    told = [" ".join(row["review"]) for row in draw_rows("review_rating", {"reviews": rows}).rows]
     assert len(told) == len(GIVEN_AWAY)
     assert not [text for text in told if re.search(r"\d|five|\*", text, re.IGNORECASE)]
 
 
-def test_review_rating_leaves_numbers_that_say_nothing_of_the_rating(harvest: Harvester) -> None:
+def test_review_rating_leaves_numbers_that_say_nothing_of_the_rating(draw_rows: DrawRows) -> None:
     text = "Holds 5 cups, two lids, 1.5 litre, 4 out of ten arrived; gets 24/7 use. Five friends starred in my film."
     row = {"review_id": "r", "product_id": "p", "category": "Home", "rating": 5, "title": None, "text": text}
-    [made] = harvest("review_rating", {"reviews": [row]}).rows
+    [made] = draw_rows("review_rating", {"reviews": [row]}).rows
     assert text in made["review"]
 
 
@@ -169,7 +169,7 @@ def test_ranking_asks_for_each_query_that_has_all_four_labels_and_five_products(
         assert set(five) == set(LABELS)
         assert row["answer"] == [GAINS[label] for label in five]
         assert row["group"] == f"query:{row['query']}"
-    assert drawn("query_product_ranking").told() >= set(range(len(judgments())))
+    assert drawn("query_product_ranking").accounted_records() >= set(range(len(judgments())))
 
 
 def test_ranking_shuffles_its_lists_and_draws_the_label_that_is_there_twice(drawn: Callable[[str], Drawn]) -> None:
@@ -229,21 +229,21 @@ def test_also_buy_lists_true_titles_among_others_that_are_not_bought(drawn: Call
         assert row["number"] == f"{len(true)} product{'s' * (len(true) > 1)}"
     assert {number for row in rows for number in row["answer"]} == set(range(1, 16)), "true items stand at every place"
     links = [i for i, link in enumerate(also_bought()) if link["relation"] == "also_buy"]
-    assert set(links) <= drawn("also_buy").told()
+    assert set(links) <= drawn("also_buy").accounted_records()
 
 
-def test_also_buy_makes_no_list_of_too_few_products(harvest: Harvester) -> None:
+def test_also_buy_makes_no_list_of_too_few_products(draw_rows: DrawRows) -> None:
     link = {"product_id": "p0", "other_product_id": "p1", "relation": "also_buy"}
-    found = harvest("also_buy", {"co_purchases": [link], "products": shelf(15)})
+    found = draw_rows("also_buy", {"co_purchases": [link], "products": shelf(15)})
     assert found.rows == []
     assert found.reasons[0] == {"there are not 15 products to choose from"}
-    [row] = harvest("also_buy", {"co_purchases": [link], "products": shelf(16)}).rows
+    [row] = draw_rows("also_buy", {"co_purchases": [link], "products": shelf(16)}).rows
     assert [row["candidates"][number - 1] for number in row["answer"]] == [raw.title(1)]
 
 
-def test_also_buy_needs_the_titles_of_both_products(harvest: Harvester) -> None:
+def test_also_buy_needs_the_titles_of_both_products(draw_rows: DrawRows) -> None:
     links = [{"product_id": a, "other_product_id": b, "relation": "also_buy"} for a, b in (("p0", "gone"), ("gone", "p0"))]
-    found = harvest("also_buy", {"co_purchases": links, "products": shelf(30)})
+    found = draw_rows("also_buy", {"co_purchases": links, "products": shelf(30)})
     assert found.rows == []
     assert [found.reasons[0], found.reasons[1]] == [{"bought product has no title here"}, {"product has no title here"}]
 
@@ -275,7 +275,7 @@ def test_answer_generation_takes_the_first_answer_and_at_most_five_snippets(draw
         assert row["answer"] == question["answers"][0].strip()
         assert row["snippets"] == question["snippets"][:5]
         assert row["group"] == f"product:{question['product_id']}"
-    assert drawn("answer_generation").told() == set(range(len(questions())))
+    assert drawn("answer_generation").accounted_records() == set(range(len(questions())))
 
 
 INPUTS: dict[str, Callable[[], Tables]] = {
@@ -297,22 +297,22 @@ every_input = pytest.mark.parametrize("task", INPUTS)
 
 @every_input
 def test_rows_depend_on_neither_order_nor_copies_of_the_input_nor_on_threads(
-    harvest: Harvester, drawn: Callable[[str], Drawn], task: str
+    draw_rows: DrawRows, drawn: Callable[[str], Drawn], task: str
 ) -> None:
     order = random.Random(1)
     doubled = {name: order.sample([*table, *table], 2 * len(table)) for name, table in INPUTS[task]().items()}
-    once, again = harvest(task, INPUTS[task](), threads=1), harvest(task, doubled, threads=4)
+    once, again = draw_rows(task, INPUTS[task](), threads=1), draw_rows(task, doubled, threads=4)
     assert once.content == again.content == drawn(task).content
     assert [told for told in again.reasons.values() if any("another record has the same" in reason for reason in told)]
 
 
-def test_which_of_two_records_with_one_key_stays_hangs_on_what_they_say_not_on_their_order(harvest: Harvester) -> None:
+def test_which_of_two_records_with_one_key_stays_hangs_on_what_they_say_not_on_their_order(draw_rows: DrawRows) -> None:
     twins = [
         {"review_id": f"r{number}", "product_id": "p", "category": "Home", "rating": 3, "text": f"{word} {number}"}
         for number in range(20)
         for word in ("good", "bad", "fair")
     ]
-    one, other = (harvest("review_rating", {"reviews": rows}) for rows in (twins, twins[::-1]))
+    one, other = (draw_rows("review_rating", {"reviews": rows}) for rows in (twins, twins[::-1]))
     assert one.content == other.content
     assert len(one.rows) == 20
     assert len(one.reasons) == 40
@@ -320,9 +320,9 @@ def test_which_of_two_records_with_one_key_stays_hangs_on_what_they_say_not_on_t
 
 @every_input
 def test_the_seed_decides_which_rows_are_made_and_no_more_are_made_than_needed(
-    harvest: Harvester, drawn: Callable[[str], Drawn], task: str
+    draw_rows: DrawRows, drawn: Callable[[str], Drawn], task: str
 ) -> None:
-    few, other = harvest(task, INPUTS[task](), limit=7), harvest(task, INPUTS[task](), limit=7, seed=1)
+    few, other = draw_rows(task, INPUTS[task](), limit=7), draw_rows(task, INPUTS[task](), limit=7, seed=1)
     assert 0 < len(few.rows) <= 7
     assert 0 < len(other.rows) <= 7
     assert few.content != other.content
@@ -339,7 +339,7 @@ def test_a_row_has_what_its_templates_ask_for(drawn: Callable[[str], Drawn], tas
     assert all(set(row["records"]) - {None} for row in rows)
 
 
-def test_two_spellings_of_a_query_that_disagree_are_settled_by_content_not_by_order(harvest: Harvester) -> None:
+def test_two_spellings_of_a_query_that_disagree_are_settled_by_content_not_by_order(draw_rows: DrawRows) -> None:
     """Mug and mug are one query to the recipe but two to the table's key, so each product has two labels here."""
     rows = [
         {
@@ -354,7 +354,7 @@ def test_two_spellings_of_a_query_that_disagree_are_settled_by_content_not_by_or
         for place in range(12)
     ]
     orders = [random.Random(turn).sample(rows, len(rows)) for turn in range(6)]
-    found = [harvest("query_product_ranking", {"judgments": order, "products": shelf(12)}).content for order in orders]
+    found = [draw_rows("query_product_ranking", {"judgments": order, "products": shelf(12)}).content for order in orders]
     assert [len(drawn) for drawn in found] == [40] * 6
     assert all(drawn == found[0] for drawn in found)
 

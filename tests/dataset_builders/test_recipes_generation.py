@@ -10,7 +10,7 @@ from tests.dataset_builders import recipe_tables
 from tests.dataset_builders.recipe_runs import (
     SEEDS,
     Case,
-    Harvester,
+    DrawRows,
     Rows,
     bought_links,
     judged_products,
@@ -48,9 +48,9 @@ def query_generation(case: Case) -> Rows:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_query_generation_is_recomputed(harvest: Harvester, seed: int) -> None:
+def test_query_generation_is_recomputed(draw_rows: DrawRows, seed: int) -> None:
     tables = recipe_tables.judgments(random.Random(seed))
-    found, expected = outcomes(harvest, "query_generation", tables, query_generation, seed)
+    found, expected = outcomes(draw_rows, "query_generation", tables, query_generation, seed)
     assert expected.rows
     assert found == expected
 
@@ -82,9 +82,9 @@ def next_title_merrec(case: Case) -> Rows:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_next_title_merrec_is_recomputed(harvest: Harvester, seed: int) -> None:
+def test_next_title_merrec_is_recomputed(draw_rows: DrawRows, seed: int) -> None:
     tables = recipe_tables.events(random.Random(seed))
-    found, expected = outcomes(harvest, "next_title_merrec", tables, next_title_merrec, seed)
+    found, expected = outcomes(draw_rows, "next_title_merrec", tables, next_title_merrec, seed)
     assert found == expected
 
 
@@ -126,9 +126,9 @@ def next_title_amazon(case: Case) -> Rows:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_next_title_amazon_is_recomputed(harvest: Harvester, seed: int) -> None:
+def test_next_title_amazon_is_recomputed(draw_rows: DrawRows, seed: int) -> None:
     tables = recipe_tables.links(random.Random(seed))
-    found, expected = outcomes(harvest, "next_title_amazon", tables, next_title_amazon, seed)
+    found, expected = outcomes(draw_rows, "next_title_amazon", tables, next_title_amazon, seed)
     assert expected.rows
     assert found == expected
 
@@ -161,7 +161,7 @@ def answer_generation(case: Case) -> Rows:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_answer_generation_is_recomputed(harvest: Harvester, seed: int) -> None:
+def test_answer_generation_is_recomputed(draw_rows: DrawRows, seed: int) -> None:
     tables = recipe_tables.questions(random.Random(seed))
-    found, expected = outcomes(harvest, "answer_generation", tables, answer_generation, seed)
+    found, expected = outcomes(draw_rows, "answer_generation", tables, answer_generation, seed)
     assert found == expected

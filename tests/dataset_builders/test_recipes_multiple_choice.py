@@ -14,7 +14,7 @@ from tests.dataset_builders import recipe_tables
 from tests.dataset_builders.recipe_runs import (
     SEEDS,
     Case,
-    Harvester,
+    DrawRows,
     Rows,
     dealt,
     judged_products,
@@ -64,9 +64,9 @@ def review_rating(case: Case) -> Rows:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_review_rating_is_recomputed(harvest: Harvester, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_review_rating_is_recomputed(draw_rows: DrawRows, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multiple_choice, "REVIEWS_PER_CATEGORY", 10)
-    found, expected = outcomes(harvest, "review_rating", recipe_tables.reviews(random.Random(seed)), review_rating, seed)
+    found, expected = outcomes(draw_rows, "review_rating", recipe_tables.reviews(random.Random(seed)), review_rating, seed)
     assert found == expected
 
 
@@ -116,8 +116,8 @@ def shuffled_options(case: Case, key: str, statements: dict[str, str], right: st
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_query_relation_is_recomputed(harvest: Harvester, seed: int) -> None:
-    found, expected = outcomes(harvest, "query_relation", recipe_tables.judgments(random.Random(seed)), query_relation, seed)
+def test_query_relation_is_recomputed(draw_rows: DrawRows, seed: int) -> None:
+    found, expected = outcomes(draw_rows, "query_relation", recipe_tables.judgments(random.Random(seed)), query_relation, seed)
     assert found == expected
 
 
@@ -147,9 +147,9 @@ def query_product_relation(case: Case) -> Rows:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_query_product_relation_is_recomputed(harvest: Harvester, seed: int) -> None:
+def test_query_product_relation_is_recomputed(draw_rows: DrawRows, seed: int) -> None:
     tables = recipe_tables.judgments(random.Random(seed))
-    found, expected = outcomes(harvest, "query_product_relation", tables, query_product_relation, seed)
+    found, expected = outcomes(draw_rows, "query_product_relation", tables, query_product_relation, seed)
     assert found == expected
 
 
@@ -187,9 +187,9 @@ def product_relation(case: Case) -> Rows:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_product_relation_is_recomputed(harvest: Harvester, seed: int) -> None:
+def test_product_relation_is_recomputed(draw_rows: DrawRows, seed: int) -> None:
     tables = recipe_tables.links(random.Random(seed))
-    found, expected = outcomes(harvest, "product_relation", tables, product_relation, seed)
+    found, expected = outcomes(draw_rows, "product_relation", tables, product_relation, seed)
     assert found == expected
 
 
@@ -217,6 +217,6 @@ def answerability(case: Case) -> Rows:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_answerability_is_recomputed(harvest: Harvester, seed: int) -> None:
-    found, expected = outcomes(harvest, "answerability", recipe_tables.questions(random.Random(seed)), answerability, seed)
+def test_answerability_is_recomputed(draw_rows: DrawRows, seed: int) -> None:
+    found, expected = outcomes(draw_rows, "answerability", recipe_tables.questions(random.Random(seed)), answerability, seed)
     assert found == expected

@@ -9,7 +9,7 @@ import pytest
 from common.tasks import GAINS
 from dataset_builders.tables import LABELS
 from tests.dataset_builders import recipe_tables
-from tests.dataset_builders.recipe_runs import SEEDS, Case, Harvester, Rows, judged_products, outcomes
+from tests.dataset_builders.recipe_runs import SEEDS, Case, DrawRows, Rows, judged_products, outcomes
 
 
 def query_product_ranking(case: Case) -> Rows:
@@ -50,7 +50,7 @@ def query_product_ranking(case: Case) -> Rows:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_query_product_ranking_is_recomputed(harvest: Harvester, seed: int) -> None:
+def test_query_product_ranking_is_recomputed(draw_rows: DrawRows, seed: int) -> None:
     tables = recipe_tables.judgments(random.Random(seed))
-    found, expected = outcomes(harvest, "query_product_ranking", tables, query_product_ranking, seed)
+    found, expected = outcomes(draw_rows, "query_product_ranking", tables, query_product_ranking, seed)
     assert found == expected

@@ -13,7 +13,7 @@ from tests.dataset_builders import recipe_tables
 from tests.dataset_builders.recipe_runs import (
     SEEDS,
     Case,
-    Harvester,
+    DrawRows,
     Outcome,
     Rows,
     bought_links,
@@ -95,9 +95,9 @@ def without_doubles(outcome: Outcome) -> Outcome:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_also_buy_is_recomputed(harvest: Harvester, seed: int) -> None:
+def test_also_buy_is_recomputed(draw_rows: DrawRows, seed: int) -> None:
     tables = recipe_tables.links(random.Random(seed))
-    found, expected = map(without_doubles, outcomes(harvest, "also_buy", tables, also_buy, seed))
+    found, expected = map(without_doubles, outcomes(draw_rows, "also_buy", tables, also_buy, seed))
     assert found == expected
 
 
@@ -232,27 +232,27 @@ def taken(kinds: list[tuple[list[str], int]]) -> tuple[list[str], list[str]]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_next_query_is_recomputed(harvest: Harvester, seed: int) -> None:
+def test_next_query_is_recomputed(draw_rows: DrawRows, seed: int) -> None:
     tables = recipe_tables.events(random.Random(seed))
-    found, expected = outcomes(harvest, "next_query", tables, next_query, seed)
+    found, expected = outcomes(draw_rows, "next_query", tables, next_query, seed)
     assert found == expected
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_next_query_of_written_queries_is_recomputed(harvest: Harvester, seed: int) -> None:
+def test_next_query_of_written_queries_is_recomputed(draw_rows: DrawRows, seed: int) -> None:
     rng = random.Random(seed)
     tables = recipe_tables.events(rng)
     tables[SESSION_QUERIES] = recipe_tables.written(rng, tables["events"])
-    found, expected = outcomes(harvest, "next_query", tables, next_query, seed)
+    found, expected = outcomes(draw_rows, "next_query", tables, next_query, seed)
     assert found == expected
 
 
-def test_some_of_the_written_queries_are_used_and_some_rows_are_left_to_the_rule(harvest: Harvester) -> None:
+def test_some_of_the_written_queries_are_used_and_some_rows_are_left_to_the_rule(draw_rows: DrawRows) -> None:
     made = {"model": 0, "rule": 0}
     for seed in SEEDS[:4]:
         rng = random.Random(seed)
         tables = recipe_tables.events(rng)
         tables[SESSION_QUERIES] = recipe_tables.written(rng, tables["events"])
-        for row in harvest("next_query", tables).rows:
+        for row in draw_rows("next_query", tables).rows:
             made[row["queries_by"]] += 1
     assert min(made.values()) > 5

@@ -8,7 +8,7 @@ import pytest
 from common.answers import parse_completion
 from common.tasks import TASKS
 from dataset_builders.records import Rejected
-from dataset_builders.rows import Row, make_row
+from dataset_builders.rows import DatasetRow, make_row
 
 LICENCES = {"esci": "Apache-2.0", "amazonqa": "none stated"}
 RANKING = {
@@ -20,7 +20,7 @@ BUY = {"product": "Kettle", "number": "2 products", "candidates": [f"Item {n}" f
 QUESTION = {"question": "Is it loud?", "snippets": ["It hums.", "It sings."], "answer": "It hums a little."}
 
 
-def make(task: str, fields: dict[str, Any], seed: int = 0, key: str = "k", **changes: Any) -> Row | Rejected:
+def make(task: str, fields: dict[str, Any], seed: int = 0, key: str = "k", **changes: Any) -> DatasetRow | Rejected:
     base = {"key": key, "group": "query:x", "source": "esci", "records": [4, None, 7]}
     return make_row(TASKS[task], {**base, **fields, **changes}, LICENCES, seed)
 

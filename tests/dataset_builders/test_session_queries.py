@@ -151,7 +151,7 @@ def test_a_second_run_asks_nothing_and_writes_the_same_and_a_dry_run_nothing_at_
     assert run(*options, "--out", tmp_path / "dry", "--dry-run") == 0
     assert not (tmp_path / "dry").exists()
     assert chat.requests == []
-    assert "What would be sent" in capsys.readouterr().out
+    assert "Requests to send" in capsys.readouterr().out
     assert run(*options, "--out", tmp_path / "one") == 0
     chat.requests.clear()
     assert run(*options, "--out", tmp_path / "two") == 0
@@ -206,7 +206,7 @@ def test_where_no_answer_can_be_used_nothing_is_written(
 def test_input_without_sessions_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shop = raw.write_tables(tmp_path / "shop", {"reviews": raw.own_shop()["reviews"]}, "csv")
     assert run("--tables", shop, "--model", "writer", "--out", tmp_path / "out") == 2
-    assert "holds no sessions" in capsys.readouterr().err
+    assert "has no sessions" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [None, b"no Parquet"])

@@ -16,7 +16,6 @@ from dataset_builders.sources import (
     HELD_OUT,
     amazon_reviews,
     amazonqa,
-    corpora,
     ecinstruct,
     esci,
     identifier,
@@ -67,7 +66,7 @@ def test_files_are_claimed_by_name(tmp_path: Path, name: str, corpus: Any) -> No
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.write_text("")
-    assert next((found for found in corpora() if found.claims(path)), None) is corpus
+    assert next((found for found in corpus_modules() if found.claims(path)), None) is corpus
 
 
 def test_parquet_and_csv_files_are_claimed_by_their_columns(tmp_path: Path) -> None:
@@ -76,7 +75,7 @@ def test_parquet_and_csv_files_are_claimed_by_their_columns(tmp_path: Path) -> N
     raw.write(tmp_path, {f"c.{form}": [raw.merrec_event(0, 0)] for form in ("csv", "parquet")})
     raw.write(tmp_path, {f"d.{form}": [{"name": "x"}] for form in ("csv", "parquet")})
     claims = {
-        path.name: next((corpus.NAME for corpus in corpora() if corpus.claims(path)), None) for path in tmp_path.iterdir()
+        path.name: next((corpus.NAME for corpus in corpus_modules() if corpus.claims(path)), None) for path in tmp_path.iterdir()
     }
     expected = {"a": "esci", "b": "esci", "c": "merrec", "d": None}
     assert claims == {f"{stem}.{form}": name for stem, name in expected.items() for form in ("csv", "parquet")}

@@ -118,7 +118,7 @@ def test_a_build_killed_at_any_moment_leaves_a_whole_dataset_and_the_next_run_en
     tmp_path: Path, small: Path, whole: tuple[Files, Files], thorough: bool
 ) -> None:
     out, used, draw = tmp_path / "out", tmp_path / "used", random.Random(0)
-    kills, killed = 20 if thorough else 5, 0
+    kills, killed = 20 if thorough else 3, 0
     assert finished(build(small, out, seed=0, used=str(used))) == 0
     for turn in range(kills):
         old, new = turn % 2, (turn + 1) % 2

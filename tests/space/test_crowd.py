@@ -18,7 +18,7 @@ from common.tasks import TASKS
 from space.demo.backend import AnswerRequest
 from space.demo.local_backend import LocalBackend
 from space.demo.page import QUEUE_SIZE
-from tests.chat_server import ChatServer, Status, chat_server
+from tests.chat_server import ChatServer, ErrorStatus, chat_server
 from tests.space.conftest import Served, process_of, serve
 
 CROWD = 200
@@ -206,7 +206,7 @@ async def until(holds: Any) -> None:
 
 def test_no_page_and_no_log_holds_the_key(page: Served, server: ChatServer) -> None:
     ask_together(page, range(1))
-    server.always = Status(500, f"your key {KEY} broke the server")
+    server.always = ErrorStatus(500, f"your key {KEY} broke the server")
     (told,) = ask_together(page, range(1))
     assert "The endpoint does not answer this request (500)." in told.refusal
     seen = [httpx.get(page.url + path, timeout=60).text for path in ("", "config", "gradio_api/info")]

@@ -10,7 +10,7 @@ import pytest
 
 from tests.hub import Hub
 from tests.small_dataset import write_small_dataset
-from tests.training.runs import RECIPE, ROOT, Ended, Runs, words
+from tests.training.runs import RECIPE, ROOT, FinishedRun, Runs, words
 
 __all__ = ["RECIPE", "ROOT"]
 
@@ -73,7 +73,7 @@ def runs(tiny_llama: Path, shop_rows: Path, hub: Hub, tmp_path_factory: pytest.T
 
 
 @pytest.fixture(scope="session")
-def pair(runs: Runs) -> Callable[..., tuple[Ended, Ended]]:
+def pair(runs: Runs) -> Callable[..., tuple[FinishedRun, FinishedRun]]:
     """Starts runs of two processes."""
     return runs.pair
 

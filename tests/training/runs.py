@@ -112,7 +112,7 @@ PADDED = words({"tokens_per_batch": 0, "per_device_train_batch_size": 2, "num_tr
 
 
 @dataclass
-class Ended:
+class FinishedRun:
     """A run that is through: its exit code (negative: the signal that killed it), folder and output."""
 
     code: int
@@ -159,7 +159,7 @@ def steps_on_disk(folder: Path) -> list[int]:
 
 
 @dataclass
-class Going:
+class StartedRun:
     """A run under way."""
 
     runs: "Runs"
@@ -185,13 +185,13 @@ class Going:
             assert time.monotonic() < deadline, self.printed[1].read_text(errors="replace")
             time.sleep(0.01)
 
-    def wait(self, seconds: float = 300) -> Ended:
+    def wait(self, seconds: float = 300) -> FinishedRun:
         code = self.runs.ask({"wait": self.pid, "seconds": seconds})
         if code is None:
             os.kill(self.pid, signal.SIGKILL)
         stdout, stderr = (path.read_text(errors="replace") for path in self.printed)
         assert code is not None, f"still running after {seconds} s\n{stdout}{stderr}"
-        return Ended(code, self.folder, stdout, stderr)
+        return FinishedRun(code, self.folder, stdout, stderr)
 
 
 class Runs:
@@ -229,7 +229,7 @@ class Runs:
         faults: Sequence[Fault] = (),
         env: dict[str, str] | None = None,
         short: bool = True,
-    ) -> Going:
+    ) -> StartedRun:
         self.started += 1
         stdout, stderr = self.home / f"{self.started}.out", self.home / f"{self.started}.err"
         common = self.common if short else self.recipe
@@ -242,19 +242,19 @@ class Runs:
                 "stderr": str(stderr),
             }
         )
-        return Going(self, pid, folder, (stdout, stderr))
+        return StartedRun(self, pid, folder, (stdout, stderr))
 
-    def __call__(self, folder: Path, *words: object, faults: Sequence[Fault] = ()) -> Ended:
+    def __call__(self, folder: Path, *words: object, faults: Sequence[Fault] = ()) -> FinishedRun:
         """A run from its start to its end."""
         return self.start(folder, *words, faults=faults).wait()
 
-    def done(self, folder: Path, *words: object, faults: Sequence[Fault] = ()) -> Ended:
+    def done(self, folder: Path, *words: object, faults: Sequence[Fault] = ()) -> FinishedRun:
         """The same for a run that must not fail."""
         ended = self(folder, *words, faults=faults)
         assert ended.code == 0, ended.stderr
         return ended
 
-    def pair(self, folder: Path, *words: object, faults: Sequence[Fault] = ()) -> tuple[Ended, Ended]:
+    def pair(self, folder: Path, *words: object, faults: Sequence[Fault] = ()) -> tuple[FinishedRun, FinishedRun]:
         """Two processes as a launcher starts them, over gloo; the first one writes and prints."""
         with socket.socket() as kept:
             # Bound until both have ended, so that meanwhile the port is given to nobody else; torch, which sets this too, may

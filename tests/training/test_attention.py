@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from training.attention import NAME, QUERIES_AT_A_TIME, attend_on_cpu, attend_on_gpu, register, sdpa_varlen, shares_prefixes
-from training.batches import TokenBatches, PrefixCollator
+from training.batches import PrefixCollator, TokenBatches
 
 ROWS = [
     [1],

@@ -154,7 +154,6 @@ def test_a_last_one_of_an_earlier_step_can_be_asked_for(tmp_path: Path) -> None:
         (1, None, {1}),
         (2, "checkpoint-3", {1, 3}),
         (1, "checkpoint-3", {1, 3}),
-        (1, f"checkpoint-3/{BEST}", {1, 3}),
         (1, "checkpoint-1", {1}),
     ],
 )
@@ -338,7 +337,7 @@ def test_the_weights_of_an_earlier_best_checkpoint_go_along_again_and_again(
         assert best_of(push(saved, repository)) == (BEST, 1.5)
         saved = fetch_from(repository, tmp_path / place, commit=f"commit of {place}")
         assert read_mark(saved)
-        kept = tmp_path / place / "checkpoint-3" / BEST
+        kept = tmp_path / place / f".best-of-commit of {place}"
         assert best_of(saved) == (str(kept), 1.5)
         assert (kept / "adapter_model.safetensors").read_bytes() == b"the best weights"
         assert not (kept / "optimizer.pt").exists()
@@ -365,8 +364,7 @@ def test_transformers_takes_the_best_weights_for_no_second_adapter(saved: Path, 
     with_best(saved, make(tmp_path / "run", 2))
     push(saved, tmp_path / "hub")
     folder = fetch_from(tmp_path / "hub", tmp_path / "out")
-    assert list(folder.rglob("*/adapter_model.safetensors")) == [folder / BEST / "adapter_model.safetensors"]
-    assert not list(folder.glob("*/adapter_model.safetensors"))
+    assert list(folder.rglob("adapter_model.safetensors")) == [folder / "adapter_model.safetensors"]
 
 
 @pytest.mark.parametrize("best", [None, "checkpoint-2"])

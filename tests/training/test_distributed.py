@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load
 
 from tests.hub import Hub
-from tests.training.runs import ROOT, Ended, Runs, steps_on_disk, words
+from tests.training.runs import ROOT, FinishedRun, Runs, steps_on_disk, words
 from training.checkpoints import last_whole
 
 MODES: dict[str, list[str]] = {
@@ -32,22 +32,22 @@ RELATIVE = 1e-6
 ABSOLUTE = 1e-5
 """Of a weight of the adapter, of which the largest are 0.1."""
 LAST = ("--resume_from_checkpoint", "last")
-Pair = Callable[..., tuple[Ended, Ended]]
+Pair = Callable[..., tuple[FinishedRun, FinishedRun]]
 
 
-def both(pair: Pair, folder: Path, *options: object) -> Ended:
+def both(pair: Pair, folder: Path, *options: object) -> FinishedRun:
     """The first of two processes; the test fails if one of them does."""
     first, second = pair(folder, *options)
     assert (first.code, second.code) == (0, 0), first.stderr + second.stderr
     return first
 
 
-def same(one: Ended, other: Ended) -> None:
+def same(one: FinishedRun, other: FinishedRun) -> None:
     assert one.log == other.log
     assert one.adapter == other.adapter
 
 
-def close(one: Ended, other: Ended) -> None:
+def close(one: FinishedRun, other: FinishedRun) -> None:
     losses = [[log["loss"] for log in ended.log.values()] for ended in (one, other)]
     assert losses[0] == pytest.approx(losses[1], rel=RELATIVE)
     weights = [load(ended.adapter) for ended in (one, other)]

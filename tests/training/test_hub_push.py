@@ -11,7 +11,7 @@ import pytest
 
 from common.retry import ATTEMPTS
 from tests.hub import Hub
-from tests.training.runs import PADDED, Ended, Runs, read_log, steps_on_disk, words
+from tests.training.runs import PADDED, FinishedRun, Runs, read_log, steps_on_disk, words
 
 ALL_STEPS = ["Adapter", "Step 8", "Step 6", "Step 4", "Step 2", "Card"]
 WAITED_FOR = ("wait_for_pushes",)
@@ -23,7 +23,7 @@ def pushing(repo: str, strategy: str = "checkpoint") -> list[object]:
 
 
 @pytest.fixture(scope="module")
-def pushed(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+def pushed(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """A run that pushed each of its four checkpoints to org/pushed, and then its adapter."""
     return runs.done(tmp_path_factory.mktemp("pushed") / "out", *pushing("org/pushed"), faults=[WAITED_FOR])
 
@@ -54,7 +54,7 @@ def is_pickled(content: bytes) -> bool:
         return False
 
 
-def test_each_checkpoint_is_a_commit_and_the_adapter_the_last_one(pushed: Ended, hub: Hub) -> None:
+def test_each_checkpoint_is_a_commit_and_the_adapter_the_last_one(pushed: FinishedRun, hub: Hub) -> None:
     assert hub.commits("org/pushed") == ALL_STEPS
     for step in (2, 4, 6, 8):
         assert step_on_the_hub(hub, "org/pushed", commit_of(hub, "org/pushed", f"Step {step}")) == step
@@ -64,7 +64,9 @@ def test_each_checkpoint_is_a_commit_and_the_adapter_the_last_one(pushed: Ended,
     assert "pushed to " in pushed.stdout
 
 
-def test_the_hub_holds_no_pickle_but_torch_s_states_which_load_as_tensors_and_plain_values(pushed: Ended, hub: Hub) -> None:
+def test_the_hub_holds_no_pickle_but_torch_s_states_which_load_as_tensors_and_plain_values(
+    pushed: FinishedRun, hub: Hub
+) -> None:
     import torch
     from transformers.trainer_pt_utils import safe_globals
 
@@ -79,7 +81,7 @@ def test_the_hub_holds_no_pickle_but_torch_s_states_which_load_as_tensors_and_pl
     assert found == {f"last-checkpoint/{name}" for name in STATES}
 
 
-def test_a_checkpoint_on_the_hub_names_no_path_of_the_machine(pushed: Ended, hub: Hub) -> None:
+def test_a_checkpoint_on_the_hub_names_no_path_of_the_machine(pushed: FinishedRun, hub: Hub) -> None:
     for path, content in hub.files("org/pushed").items():
         if path.startswith("last-checkpoint/") and not path.endswith("adapter_config.json"):  # PEFT's, with the base's folder
             assert str(pushed.folder.parent).encode() not in content, path
@@ -88,7 +90,7 @@ def test_a_checkpoint_on_the_hub_names_no_path_of_the_machine(pushed: Ended, hub
 
 @pytest.mark.parametrize("step", [2, 4, 6, None])
 def test_a_run_goes_on_from_the_hub_in_a_fresh_folder(
-    runs: Runs, pushed: Ended, hub: Hub, tmp_path: Path, step: int | None
+    runs: Runs, pushed: FinishedRun, hub: Hub, tmp_path: Path, step: int | None
 ) -> None:
     wanted = f"org/pushed@{commit_of(hub, 'org/pushed', f'Step {step}')}" if step else "org/pushed"
     resumed = runs.done(tmp_path, *PADDED, "--resume_from_checkpoint", wanted)
@@ -121,7 +123,7 @@ def test_a_run_that_goes_on_from_the_hub_ends_with_the_best_weights_of_before(ru
     assert third.adapter == best
 
 
-def test_a_repository_without_a_checkpoint_is_told(runs: Runs, pushed: Ended, hub: Hub, tmp_path: Path) -> None:
+def test_a_repository_without_a_checkpoint_is_told(runs: Runs, pushed: FinishedRun, hub: Hub, tmp_path: Path) -> None:
     card = commit_of(hub, "org/pushed", "Card")
     for wanted, said in {
         f"org/pushed@{card}": "org/pushed holds no last-checkpoint",
@@ -145,14 +147,14 @@ def test_every_save_pushes_what_can_be_used_and_no_checkpoint(runs: Runs, hub: H
     assert sorted(read_log(files["training_log.jsonl"].decode())) == [1, 2, 3, 4]
 
 
-def test_pushes_that_fail_are_told_and_the_training_goes_on(runs: Runs, pushed: Ended, hub: Hub, tmp_path: Path) -> None:
+def test_pushes_that_fail_are_told_and_the_training_goes_on(runs: Runs, pushed: FinishedRun, hub: Hub, tmp_path: Path) -> None:
     repo, marker = "org/failing", tmp_path / "marker"
     faults = [("impatient",), WAITED_FOR, ("pause_in_micro_batch", 1, str(marker))]
-    going = runs.start(tmp_path / "out", *pushing(repo), faults=faults)
-    going.wait_for(marker)
+    started = runs.start(tmp_path / "out", *pushing(repo), faults=faults)
+    started.wait_for(marker)
     with hub.fail(COMMIT, 500, times=2 * ATTEMPTS):  # the pushes of two checkpoints
         marker.unlink()
-        ended = going.wait()
+        ended = started.wait()
     assert ended.code == 0, ended.stderr
     assert hub.commits(repo) == ["Adapter", "Step 8", "Step 6", "Card"]
     for step in (2, 4):
@@ -162,14 +164,16 @@ def test_pushes_that_fail_are_told_and_the_training_goes_on(runs: Runs, pushed: 
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_a_connection_that_is_cut_is_tried_again(runs: Runs, pushed: Ended, hub: Hub, tmp_path: Path, after: bool) -> None:
+def test_a_connection_that_is_cut_is_tried_again(
+    runs: Runs, pushed: FinishedRun, hub: Hub, tmp_path: Path, after: bool
+) -> None:
     repo, marker = f"org/cut-{after}".lower(), tmp_path / "marker"
     faults = [("impatient",), WAITED_FOR, ("pause_in_micro_batch", 1, str(marker))]
-    going = runs.start(tmp_path / "out", *pushing(repo), faults=faults)
-    going.wait_for(marker)
+    started = runs.start(tmp_path / "out", *pushing(repo), faults=faults)
+    started.wait_for(marker)
     with hub.cut(COMMIT, times=1, after=after):
         marker.unlink()
-        ended = going.wait()
+        ended = started.wait()
     assert ended.code == 0, ended.stderr
     assert "the Hub did not answer; trying again" in ended.stderr
     assert hub.commits(repo) == ALL_STEPS
@@ -177,14 +181,14 @@ def test_a_connection_that_is_cut_is_tried_again(runs: Runs, pushed: Ended, hub:
 
 
 def test_a_last_push_that_fails_leaves_the_adapter_and_can_be_had_without_another_step(
-    runs: Runs, pushed: Ended, hub: Hub, tmp_path: Path
+    runs: Runs, pushed: FinishedRun, hub: Hub, tmp_path: Path
 ) -> None:
     options, marker = pushing("org/last-push", "end"), tmp_path / "marker"
-    going = runs.start(tmp_path / "out", *options, faults=[("impatient",), ("pause_in_micro_batch", 1, str(marker))])
-    going.wait_for(marker)
+    started = runs.start(tmp_path / "out", *options, faults=[("impatient",), ("pause_in_micro_batch", 1, str(marker))])
+    started.wait_for(marker)
     with hub.fail(COMMIT, 503):
         marker.unlink()
-        ended = going.wait()
+        ended = started.wait()
     assert ended.code == 2
     assert ended.error.endswith(
         f"; the adapter is in {ended.folder}, and --resume_from_checkpoint last pushes it without another step"
@@ -197,19 +201,19 @@ def test_a_last_push_that_fails_leaves_the_adapter_and_can_be_had_without_anothe
 
 @pytest.mark.parametrize("request_line", [COMMIT, "PUT /_lfs/"], ids=["commit", "upload"])
 def test_a_run_killed_in_a_push_leaves_the_state_of_before_and_goes_on(
-    runs: Runs, pushed: Ended, hub: Hub, tmp_path: Path, request_line: str
+    runs: Runs, pushed: FinishedRun, hub: Hub, tmp_path: Path, request_line: str
 ) -> None:
     repo = f"org/killed-in-{request_line[:3].lower()}"
     marker = tmp_path / "marker"
     # Other adapters than those of other tests, which the Hub has already.
     options = [*pushing(repo), "--weight_decay", 0.01 if request_line == COMMIT else 0.02]
-    going = runs.start(tmp_path / "out", *options, faults=[WAITED_FOR, ("pause_in_micro_batch", 5, str(marker))])
-    going.wait_for(marker)
+    started = runs.start(tmp_path / "out", *options, faults=[WAITED_FOR, ("pause_in_micro_batch", 5, str(marker))])
+    started.wait_for(marker)
     with hub.hold(request_line) as held:
         marker.unlink()
         held.wait_for(1)  # of the push of step 4
-        going.send(signal.SIGKILL)
-        assert going.wait().code == -signal.SIGKILL
+        started.send(signal.SIGKILL)
+        assert started.wait().code == -signal.SIGKILL
         assert step_on_the_hub(hub, repo) == 2
     assert step_on_the_hub(hub, repo) in (2, 4)  # the Hub may yet serve the commit, or not
     resumed = runs.done(tmp_path / "out", *options, "--resume_from_checkpoint", "last", faults=[WAITED_FOR])
@@ -220,21 +224,21 @@ def test_a_run_killed_in_a_push_leaves_the_state_of_before_and_goes_on(
 
 
 def test_a_push_that_takes_long_holds_up_no_step_and_the_checkpoints_meanwhile_are_left_out(
-    runs: Runs, pushed: Ended, hub: Hub, tmp_path: Path
+    runs: Runs, pushed: FinishedRun, hub: Hub, tmp_path: Path
 ) -> None:
     repo, marker, through = "org/slow", tmp_path / "marker", tmp_path / "through"
     faults = [("pause_in_micro_batch", 1, str(marker)), ("mark_waiting", str(through))]
-    going = runs.start(tmp_path / "out", *pushing(repo), faults=faults)
-    going.wait_for(marker)
+    started = runs.start(tmp_path / "out", *pushing(repo), faults=faults)
+    started.wait_for(marker)
     with hub.hold(COMMIT) as held:
         marker.unlink()
         held.wait_for(1)
         # Not only for the last checkpoint, whose push is left out a moment after it is whole.
-        going.wait_for(through)
+        started.wait_for(through)
         assert (tmp_path / "out" / "checkpoint-8" / "complete.json").exists()
         assert hub.commits(repo) == ["Card"]
         held.release()
-        ended = going.wait()
+        ended = started.wait()
     assert ended.code == 0, ended.stderr
     assert hub.commits(repo) == ["Adapter", "Step 2", "Card"]
     assert ended.adapter == pushed.adapter
@@ -244,27 +248,27 @@ def test_a_push_that_takes_long_holds_up_no_step_and_the_checkpoints_meanwhile_a
 def test_a_second_ctrl_c_does_not_wait_for_a_push(runs: Runs, hub: Hub, tmp_path: Path) -> None:
     begin, middle = tmp_path / "begin", tmp_path / "middle"
     faults = [("pause_in_micro_batch", 1, str(begin)), ("pause_in_micro_batch", 5, str(middle))]
-    going = runs.start(tmp_path / "out", *pushing("org/impatient"), faults=faults)
-    going.wait_for(begin)
+    started = runs.start(tmp_path / "out", *pushing("org/impatient"), faults=faults)
+    started.wait_for(begin)
     with hub.hold(COMMIT) as held:
         begin.unlink()
         held.wait_for(1)
-        going.wait_for(middle)
-        going.send(signal.SIGINT)
-        going.wait_for_words("SIGINT: saving")  # two signals that are pending at once are one
-        going.send(signal.SIGINT)
-        assert going.wait(30).code == 130
+        started.wait_for(middle)
+        started.send(signal.SIGINT)
+        started.wait_for_words("SIGINT: saving")  # two signals that are pending at once are one
+        started.send(signal.SIGINT)
+        assert started.wait(30).code == 130
     assert steps_on_disk(tmp_path / "out") == [2]
 
 
 def test_ctrl_c_does_not_wait_for_a_push_when_the_training_is_through(runs: Runs, hub: Hub, tmp_path: Path) -> None:
     begin, through = tmp_path / "begin", tmp_path / "through"
     faults = [("pause_in_micro_batch", 1, str(begin)), ("mark_waiting", str(through))]
-    going = runs.start(tmp_path / "out", *pushing("org/through"), faults=faults)
-    going.wait_for(begin)
+    started = runs.start(tmp_path / "out", *pushing("org/through"), faults=faults)
+    started.wait_for(begin)
     with hub.hold(COMMIT) as held:
         begin.unlink()
         held.wait_for(1)
-        going.wait_for(through)
-        going.send(signal.SIGINT)
-        assert going.wait(30).code == 130
+        started.wait_for(through)
+        started.send(signal.SIGINT)
+        assert started.wait(30).code == 130

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.hub import Hub
-from tests.training.runs import PADDED, ROOT, Ended, Fault, Runs, steps_on_disk, words
+from tests.training.runs import PADDED, ROOT, Fault, FinishedRun, Runs, steps_on_disk, words
 from training.checkpoints import last_whole, read_mark
 
 MODES = {
@@ -32,13 +32,13 @@ LAST = ("--resume_from_checkpoint", "last")
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
+def uninterrupted(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> dict[str, FinishedRun]:
     """Of each mode, the run that nothing happens to."""
     home = tmp_path_factory.mktemp("whole")
     return {mode: runs.done(home / mode, *options) for mode, options in MODES.items()}
 
 
-def same(resumed: Ended, uninterrupted: Ended) -> None:
+def same(resumed: FinishedRun, uninterrupted: FinishedRun) -> None:
     assert resumed.log == uninterrupted.log
     assert resumed.adapter == uninterrupted.adapter
 
@@ -50,7 +50,7 @@ def good_checkpoint(folder: Path) -> int:
     return int(found.name.removeprefix("checkpoint-"))
 
 
-def test_the_runs_that_nothing_happens_to_are_what_these_tests_take_them_for(uninterrupted: dict[str, Ended]) -> None:
+def test_the_runs_that_nothing_happens_to_are_what_these_tests_take_them_for(uninterrupted: dict[str, FinishedRun]) -> None:
     assert {mode: sorted(ended.log) for mode, ended in uninterrupted.items()} == {
         "padded": [*range(1, 9)],
         "tokens": [*range(1, 10)],
@@ -80,7 +80,7 @@ def test_the_runs_that_nothing_happens_to_are_what_these_tests_take_them_for(uni
     ],
 )
 def test_a_run_killed_in_a_step_goes_on_as_if_nothing_had_happened(
-    runs: Runs, uninterrupted: dict[str, Ended], tmp_path: Path, mode: str, micro_batch: int, goes_on_after: int
+    runs: Runs, uninterrupted: dict[str, FinishedRun], tmp_path: Path, mode: str, micro_batch: int, goes_on_after: int
 ) -> None:
     killed = runs(tmp_path, *MODES[mode], faults=[("kill_in_micro_batch", micro_batch)])
     assert killed.code == -signal.SIGKILL
@@ -101,7 +101,7 @@ def test_a_run_killed_in_a_step_goes_on_as_if_nothing_had_happened(
     ids=["adapter", "optimizer", "state", "mark"],
 )
 def test_a_run_killed_in_its_second_checkpoint_goes_on_from_its_first(
-    runs: Runs, uninterrupted: dict[str, Ended], tmp_path: Path, fault: Fault
+    runs: Runs, uninterrupted: dict[str, FinishedRun], tmp_path: Path, fault: Fault
 ) -> None:
     killed = runs(tmp_path, *PADDED, faults=[fault])
     assert killed.code == -signal.SIGKILL
@@ -114,7 +114,7 @@ def test_a_run_killed_in_its_second_checkpoint_goes_on_from_its_first(
 
 
 def test_a_run_killed_while_the_old_checkpoint_is_removed_goes_on_from_the_new_one(
-    runs: Runs, uninterrupted: dict[str, Ended], tmp_path: Path
+    runs: Runs, uninterrupted: dict[str, FinishedRun], tmp_path: Path
 ) -> None:
     killed = runs(tmp_path, *PADDED, faults=[("kill_removing_a_checkpoint", 1)])
     assert killed.code == -signal.SIGKILL
@@ -124,7 +124,7 @@ def test_a_run_killed_while_the_old_checkpoint_is_removed_goes_on_from_the_new_o
 
 
 def test_a_run_killed_while_its_results_are_put_in_place_is_finished_without_another_step(
-    runs: Runs, uninterrupted: dict[str, Ended], tmp_path: Path
+    runs: Runs, uninterrupted: dict[str, FinishedRun], tmp_path: Path
 ) -> None:
     limits = [*PADDED, "--max_steps", 6, "--lr_scheduler_type", "constant"]  # within an epoch, with a rate that would do harm
     killed = runs(tmp_path, *limits, faults=[("kill_moving_results", 2)])
@@ -163,7 +163,7 @@ def test_a_checkpoint_of_an_earlier_run_in_the_same_folder_does_not_crowd_out_a_
     ids=["seed", "rows", "batch", "tokens"],
 )
 def test_resuming_with_other_data_is_refused(
-    runs: Runs, uninterrupted: dict[str, Ended], tmp_path: Path, options: list[object], what: str
+    runs: Runs, uninterrupted: dict[str, FinishedRun], tmp_path: Path, options: list[object], what: str
 ) -> None:
     checkpoint = uninterrupted["padded"].folder / "checkpoint-8"
     refused = runs(tmp_path, *PADDED, *options, "--resume_from_checkpoint", checkpoint)
@@ -187,7 +187,14 @@ def test_resuming_with_other_data_is_refused(
     ],
 )
 def test_a_signal_ends_a_run_after_a_checkpoint_that_goes_on_as_if_nothing_had_happened(
-    runs: Runs, uninterrupted: dict[str, Ended], tmp_path: Path, name: str, code: int, mode: str, micro_batch: int, step: int
+    runs: Runs,
+    uninterrupted: dict[str, FinishedRun],
+    tmp_path: Path,
+    name: str,
+    code: int,
+    mode: str,
+    micro_batch: int,
+    step: int,
 ) -> None:
     stopped = runs(tmp_path, *MODES[mode], faults=[("signal_in_micro_batch", micro_batch, name)])
     assert stopped.code == code
@@ -288,7 +295,7 @@ def test_a_checkpoint_whose_own_weights_gave_a_gradient_that_is_none_is_not_name
 
 
 def test_a_lower_learning_rate_counts_when_a_run_is_resumed(
-    runs: Runs, uninterrupted: dict[str, Ended], tmp_path: Path
+    runs: Runs, uninterrupted: dict[str, FinishedRun], tmp_path: Path
 ) -> None:
     runs(tmp_path, *PADDED, faults=[("kill_in_micro_batch", 6)])
     resumed = runs.done(tmp_path, *PADDED, *LAST, "--learning_rate", 0.001)
@@ -304,7 +311,7 @@ def test_a_lower_learning_rate_counts_when_a_run_is_resumed(
 
 
 def test_a_checkpoint_that_does_not_fit_on_the_disk_leaves_the_one_before_whole(
-    runs: Runs, uninterrupted: dict[str, Ended], tmp_path: Path
+    runs: Runs, uninterrupted: dict[str, FinishedRun], tmp_path: Path
 ) -> None:
     # Adapter 135 kB, optimizer 286 kB, scheduler and generators below 15 kB.
     for size in (100_000, 200_000):
@@ -320,7 +327,7 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk_leaves_the_one_before_whole(
 
 
 def test_results_that_do_not_fit_on_the_disk_are_told_and_can_be_had_again(
-    runs: Runs, uninterrupted: dict[str, Ended], tmp_path: Path
+    runs: Runs, uninterrupted: dict[str, FinishedRun], tmp_path: Path
 ) -> None:
     ended = runs(tmp_path, *PADDED, faults=[("limit_files", "write_run", 1, 100_000)])
     assert ended.code == 2

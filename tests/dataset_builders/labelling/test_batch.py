@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from common.errors import UserError
 from dataset_builders.labelling import batch
 from dataset_builders.labelling.batch import read_batch, write_batch
-from dataset_builders.labelling.reply_store import Replies
-from dataset_builders.labelling.requests import Ask, Reply
+from dataset_builders.labelling.reply_store import ReplyStore
+from dataset_builders.labelling.requests import LabelReply, LabelRequest
 from tests.chat_server import COMPLETION_TOKENS, PROMPT_TOKENS, completion
 
 SCHEMA = '{"additionalProperties":false,"properties":{"label":{"enum":[0,1]}},"required":["label"],"type":"object"}'
 
 
-def asks(count: int, **fields: Any) -> list[Ask]:
-    return [Ask((("user", f"Rate product {number}."),), 8, **fields) for number in range(count)]
+def label_requests(count: int, **fields: Any) -> list[LabelRequest]:
+    return [LabelRequest((("user", f"Rate product {number}."),), 8, **fields) for number in range(count)]
 
 
 def lines(paths: list[Path]) -> list[dict[str, Any]]:
@@ -44,17 +44,17 @@ def file_of(found: list[dict[str, Any]], path: Path) -> Path:
     return path
 
 
-def answer(text: str) -> Reply:
-    return Reply(text, "", PROMPT_TOKENS, COMPLETION_TOKENS)
+def answer(text: str) -> LabelReply:
+    return LabelReply(text, "", PROMPT_TOKENS, COMPLETION_TOKENS)
 
 
 def test_a_line_is_what_the_batch_api_takes(tmp_path: Path) -> None:
-    (asked,) = asks(1, schema=SCHEMA, temperature=0.5, sample=2)
-    with Replies(tmp_path / "out") as store:
-        paths = write_batch([asked, asked], "m", store, tmp_path / "batch")
+    (wanted,) = label_requests(1, schema=SCHEMA, temperature=0.5, sample=2)
+    with ReplyStore(tmp_path / "out") as store:
+        paths = write_batch([wanted, wanted], "m", store, tmp_path / "batch")
     assert paths == [tmp_path / "batch" / "batch-0001.jsonl"]
     assert lines(paths) == [
-        {"custom_id": asked.key("m"), "method": "POST", "url": "/v1/chat/completions", "body": asked.body("m")}
+        {"custom_id": wanted.key("m"), "method": "POST", "url": "/v1/chat/completions", "body": wanted.body("m")}
     ]
 
 
@@ -63,12 +63,12 @@ def test_a_line_is_what_the_batch_api_takes(tmp_path: Path) -> None:
 def test_outputs_in_any_order_twice_and_in_pieces_answer_what_was_written(
     count: int, most: int, random: Random, data: st.DataObject
 ) -> None:
-    asked = asks(count)
-    with TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch, Replies(Path(name) / "out") as store:
+    wanted = label_requests(count)
+    with TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch, ReplyStore(Path(name) / "out") as store:
         folder = Path(name)
-        patch.setattr(batch, "MOST_REQUESTS", most)
-        patch.setattr(batch, "READ_AT_ONCE", 3)
-        paths = write_batch(asked, "m", store, folder / "batch")
+        patch.setattr(batch, "MAX_REQUESTS", most)
+        patch.setattr(batch, "REPLIES_PER_WRITE", 3)
+        paths = write_batch(wanted, "m", store, folder / "batch")
         assert [len(lines([path])) for path in paths] == [most] * (count // most) + [count % most] * (count % most > 0)
 
         requests = lines(paths)
@@ -78,40 +78,40 @@ def test_outputs_in_any_order_twice_and_in_pieces_answer_what_was_written(
         random.shuffle(twice)
         cut = len(twice) // 2
         parts = [file_of(twice[:cut], folder / "one.jsonl"), file_of(twice[cut:], folder / "two.jsonl")]
-        counts = read_batch(parts, "m", store, asked)
+        counts = read_batch(parts, "m", store, wanted)
 
-        assert {one.key("m"): store.get(one.key("m")) for one in asked} == {key: answer(text) for key, text in texts.items()}
+        assert {one.key("m"): store.get(one.key("m")) for one in wanted} == {key: answer(text) for key, text in texts.items()}
         assert (counts.answered, counts.rejected) == (count, {})
-        assert counts.skipped == ({"answered already": count // 2} if count > 1 else {})
-        assert write_batch(asked, "m", store, folder / "batch") == []
+        assert counts.skipped == ({"answered before": count // 2} if count > 1 else {})
+        assert write_batch(wanted, "m", store, folder / "batch") == []
 
 
 def test_files_are_split_by_size_and_an_earlier_batch_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = asks(6)
-    with Replies(tmp_path / "out") as store:
-        (whole,) = write_batch(asked, "m", store, tmp_path / "batch")
-        monkeypatch.setattr(batch, "MOST_BYTES", whole.stat().st_size // 3)
-        paths = write_batch(asked, "m", store, tmp_path / "batch")
+    wanted = label_requests(6)
+    with ReplyStore(tmp_path / "out") as store:
+        (whole,) = write_batch(wanted, "m", store, tmp_path / "batch")
+        monkeypatch.setattr(batch, "MAX_BYTES", whole.stat().st_size // 3)
+        paths = write_batch(wanted, "m", store, tmp_path / "batch")
         assert [len(lines([path])) for path in paths] == [2, 2, 2]
-        assert all(path.stat().st_size <= batch.MOST_BYTES for path in paths)
-        store.put({one.key("m"): Reply("3") for one in asked[:5]})
-        paths = write_batch(asked, "m", store, tmp_path / "batch")
+        assert all(path.stat().st_size <= batch.MAX_BYTES for path in paths)
+        store.put({one.key("m"): LabelReply("3") for one in wanted[:5]})
+        paths = write_batch(wanted, "m", store, tmp_path / "batch")
         assert sorted((tmp_path / "batch").iterdir()) == paths
-        assert [line["custom_id"] for line in lines(paths)] == [asked[5].key("m")]
+        assert [line["custom_id"] for line in lines(paths)] == [wanted[5].key("m")]
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("dear")
-    with Replies(tmp_path / "out") as store, pytest.raises(UserError, match="holds something else"):
-        write_batch(asks(1), "m", store, tmp_path / "mine")
+    with ReplyStore(tmp_path / "out") as store, pytest.raises(UserError, match="holds something else"):
+        write_batch(label_requests(1), "m", store, tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "dear"
 
 
 def test_every_line_that_is_no_answer_is_counted_with_its_reason_and_asked_again_where_that_may_help(tmp_path: Path) -> None:
-    asked = asks(12)
-    with Replies(tmp_path / "out") as store:
-        requests = lines(write_batch(asked, "m", store, tmp_path / "batch"))
+    wanted = label_requests(12)
+    with ReplyStore(tmp_path / "out") as store:
+        requests = lines(write_batch(wanted, "m", store, tmp_path / "batch"))
         expired = {"code": "batch_expired", "message": "This request could not be executed in time."}
         found = [
             output(requests[0], "3"),
@@ -136,7 +136,7 @@ def test_every_line_that_is_no_answer_is_counted_with_its_reason_and_asked_again
         path = file_of(found, tmp_path / "output.jsonl")
         whole = json.dumps(output(requests[10], "4"))
         path.write_bytes(path.read_bytes() + b"\n\xff\n[]\n7\n" + whole.encode()[:50])
-        counts = read_batch([path], "m", store, asked)
+        counts = read_batch([path], "m", store, wanted)
 
         assert counts.answered == 1
         assert counts.rejected == {"content filter": 1, "too long": 2, "refused": 1}
@@ -145,48 +145,48 @@ def test_every_line_that_is_no_answer_is_counted_with_its_reason_and_asked_again
             "no completion, status 429": 1,
             "no completion, status 200": 1,
             "no reply: batch_expired": 1,
-            "the batch does not let you in (401); set OPENAI_API_KEY to a key for m": 1,
-            "answers nothing that is asked": 1,
-            "a torn line, or none of a batch's output": 6,
+            "the batch refuses the key (401); set OPENAI_API_KEY to a key for m": 1,
+            "the reply to no request of this run": 1,
+            "not a line of a batch's output": 6,
         }
-        assert store.get(asked[3].key("m")) == Reply("", "refused: 400: Invalid 'messages[0].content'")
-        again = lines(write_batch(asked, "m", store, tmp_path / "batch"))
-        assert [line["custom_id"] for line in again] == [asked[place].key("m") for place in (4, 5, 6, 7, 9, 10, 11)]
+        assert store.get(wanted[3].key("m")) == LabelReply("", "refused: 400: Invalid 'messages[0].content'")
+        again = lines(write_batch(wanted, "m", store, tmp_path / "batch"))
+        assert [line["custom_id"] for line in again] == [wanted[place].key("m") for place in (4, 5, 6, 7, 9, 10, 11)]
 
 
 def test_a_batch_in_which_every_request_is_refused_rejects_nothing(tmp_path: Path) -> None:
-    asked = asks(3)
-    with Replies(tmp_path / "out") as store:
-        requests = lines(write_batch(asked, "m", store, tmp_path / "batch"))
+    wanted = label_requests(3)
+    with ReplyStore(tmp_path / "out") as store:
+        requests = lines(write_batch(wanted, "m", store, tmp_path / "batch"))
         found = [failed(request, 400, "Unsupported parameter: 'max_tokens'") for request in requests]
-        counts = read_batch([file_of(found, tmp_path / "errors.jsonl")], "m", store, asked)
+        counts = read_batch([file_of(found, tmp_path / "errors.jsonl")], "m", store, wanted)
         assert (counts.answered, counts.rejected) == (0, {})
         assert counts.skipped == {"refused: 400: Unsupported parameter: 'max_tokens'": 3}
-        assert list(store.missing(asked, "m")) == asked
+        assert list(store.missing(wanted, "m")) == wanted
 
 
 def test_a_structured_answer_that_is_wrong_is_asked_once_more_in_the_next_batch(tmp_path: Path) -> None:
-    asked = asks(3, schema=SCHEMA)
-    with Replies(tmp_path / "out") as store:
-        requests = lines(write_batch(asked, "m", store, tmp_path / "batch"))
+    wanted = label_requests(3, schema=SCHEMA)
+    with ReplyStore(tmp_path / "out") as store:
+        requests = lines(write_batch(wanted, "m", store, tmp_path / "batch"))
         texts = ('{"label": 1}', '{"label": 2}', "one")
         first = file_of([output(*pair) for pair in zip(requests, texts, strict=True)], tmp_path / "first.jsonl")
         for already in (False, True):  # reading it again is no second try
-            counts = read_batch([first], "m", store, asked)
+            counts = read_batch([first], "m", store, wanted)
             assert counts.answered == (not already)
-            again = "a first try that was taken over already" if already else "no JSON of the schema, to be asked once more"
+            again = "a first reply that was read before" if already else "no JSON of the schema, for a second request"
             assert counts.skipped[again] == 2
 
-        requests = lines(write_batch(asked, "m", store, tmp_path / "batch"))
+        requests = lines(write_batch(wanted, "m", store, tmp_path / "batch"))
         assert [request["body"]["messages"][1]["content"] for request in requests] == ['{"label": 2}', "one"]
         assert "at $.label: 2 is not one of [0, 1]" in requests[0]["body"]["messages"][2]["content"]
         second = file_of([output(requests[0], '{"label": 0}'), output(requests[1], "two")], tmp_path / "second.jsonl")
-        counts = read_batch([first, second], "m", store, asked)
+        counts = read_batch([first, second], "m", store, wanted)
         assert (counts.answered, counts.rejected) == (1, {"no JSON of the schema": 1})
-        assert [store.get(one.key("m")) for one in asked[:2]] == [answer('{"label": 1}'), answer('{"label": 0}')]
-        assert not list(store.missing(asked, "m"))
+        assert [store.get(one.key("m")) for one in wanted[:2]] == [answer('{"label": 1}'), answer('{"label": 0}')]
+        assert not list(store.missing(wanted, "m"))
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
-    with Replies(tmp_path / "out") as store, pytest.raises(UserError, match=r"cannot be read .*give a batch's output"):
-        read_batch([tmp_path / "none.jsonl"], "m", store, asks(1))
+    with ReplyStore(tmp_path / "out") as store, pytest.raises(UserError, match=r"cannot be read .*give a batch's output"):
+        read_batch([tmp_path / "none.jsonl"], "m", store, label_requests(1))

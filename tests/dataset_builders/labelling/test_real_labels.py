@@ -17,12 +17,12 @@ pytestmark = needs_vllm
 
 
 def test_labels_are_checked_and_a_second_run_says_the_same(served: str, dataset: Path, tmp_path: Path) -> None:
-    asked = ("review_rating", "also_buy")
-    options = ("--data", dataset, "--tasks", ",".join(asked), "--max-rows", 6, "--model", "smollm2", "--timeout", 300)
+    requests = ("review_rating", "also_buy")
+    options = ("--data", dataset, "--tasks", ",".join(requests), "--max-rows", 6, "--model", "smollm2", "--timeout", 300)
     options = (*options, "--answers", tmp_path / "answers", "--keep", "all")
     assert annotate(*options, "--endpoint", served, "--out", tmp_path / "checked") == 0
     [annotation] = manifest(tmp_path / "checked")["annotations"]
-    for task in asked:
+    for task in requests:
         rows = rows_of(tmp_path / "checked", task)
         votes = [json.loads(row["label_votes"])["smollm2"] for row in rows]
         assert len(rows) == annotation["tasks"][task]["models"]["smollm2"]["answers"] == 6
@@ -40,9 +40,9 @@ def test_queries_are_written_of_the_form_that_was_asked_for(
     sessions = raw.write(tmp_path / "raw", {name: rows[:24] for name, rows in raw.merrec().items() if "part-0" in name})
     options = ("--raw", sessions, "--model", "smollm2", "--endpoint", served, "--timeout", 300, "--max-tokens", 120)
     done = write_queries(*options, "--out", tmp_path / "queries")
-    asked, *_, written = told(capsys.readouterr().out)
+    requests, *_, written = told(capsys.readouterr().out)
     assert done == (0 if written else 2)  # so small a model may write none that can be used
-    assert asked >= written
+    assert requests >= written
     if done == 0:
         texts = [row["text"] for row in pq.read_table(tmp_path / "queries" / "session_queries.parquet").to_pylist()]
         assert texts
@@ -53,4 +53,4 @@ def test_queries_are_written_of_the_form_that_was_asked_for(
 
 def told(output: str) -> list[int]:
     """Numbers of the table at the end: asked, asked again, written."""
-    return [int(number) for number in re.findall(r"│ (?:asked|asked again|written) +│ +(\d+) │", output)]
+    return [int(number) for number in re.findall(r"│ (?:requests|requests again|written) +│ +(\d+) │", output)]

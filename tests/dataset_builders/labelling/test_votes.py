@@ -14,16 +14,16 @@ from dataset_builders.labelling.votes import (
     DIFFERS,
     ONE_MODEL,
     POLICIES,
-    SOME,
-    UNREADABLE,
+    SOME_AGREE,
+    UNPARSABLE,
     Vote,
-    chance,
+    chance_agreement,
     comparable,
     label_columns,
     parse_bounds,
     rejection,
 )
-from tests.dataset_builders.labelling.asked import ranking, rating, relation, selection, vote
+from tests.dataset_builders.labelling.example_rows import ranking, rating, relation, selection, vote
 
 BEST = [0.0, 1.0, 0.1, 0.0, 0.01]
 
@@ -76,7 +76,7 @@ def votes(*agreeing: bool, model: str = "one") -> list[Vote]:
 def test_a_majority_is_more_than_half_and_a_tie_is_none(agreeing: list[bool]) -> None:
     kept = rejection("majority", votes(*agreeing)) == ""
     assert kept == (sum(agreeing) > len(agreeing) - sum(agreeing))
-    assert rejection("majority", votes(True, False)) == SOME
+    assert rejection("majority", votes(True, False)) == SOME_AGREE
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=9), st.integers(0, 3))
@@ -115,8 +115,8 @@ def test_stricter_policies_keep_no_more() -> None:
 def test_a_rejection_says_what_was_wrong() -> None:
     lost = Vote("one", None, 0.0, False)
     assert rejection("agree", votes(False)) == DIFFERS
-    assert rejection("agree", votes(True, False)) == SOME
-    assert rejection("agree", [lost]) == UNREADABLE
+    assert rejection("agree", votes(True, False)) == SOME_AGREE
+    assert rejection("agree", [lost]) == UNPARSABLE
     assert rejection("agree", [Vote("one", None, 0.0, False, "content filter"), lost]) == "content filter"
     assert rejection("all", [lost]) == ""
 
@@ -125,19 +125,19 @@ def test_a_rejection_says_what_was_wrong() -> None:
 def test_the_chance_of_a_ranking_is_the_share_of_orders_that_agree(gains: list[float]) -> None:
     row = ranking(gains)
     orders = [vote(row, ",".join(map(str, order))).agrees for order in permutations(range(1, 6))]
-    assert chance(row, BOUNDS) == pytest.approx(sum(orders) / 120)
+    assert chance_agreement(row, BOUNDS) == pytest.approx(sum(orders) / 120)
 
 
 @pytest.mark.parametrize("answer", [[4], [1, 9], [2, 3, 15], [1, 2, 3, 4, 5]])
 def test_the_chance_of_a_selection_is_the_share_of_picks_as_many_that_agree(answer: list[int]) -> None:
     row = selection(answer)
     picks = [vote(row, ",".join(map(str, picked))).agrees for picked in combinations(range(1, 16), len(answer))]
-    assert chance(row, BOUNDS) == pytest.approx(sum(picks) / len(picks))
+    assert chance_agreement(row, BOUNDS) == pytest.approx(sum(picks) / len(picks))
 
 
 def test_the_chance_of_a_label_is_that_of_the_options() -> None:
-    assert chance(relation("0"), BOUNDS) == 1 / 4
-    assert chance(rating("4"), BOUNDS) == 1 / 5
+    assert chance_agreement(relation("0"), BOUNDS) == 1 / 4
+    assert chance_agreement(rating("4"), BOUNDS) == 1 / 5
 
 
 def test_bounds_are_read_by_family() -> None:

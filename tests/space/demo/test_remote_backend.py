@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from space.demo import remote_backend
 from space.demo.backend import AnswerRequest, BackendBusy, BackendError, ModelAnswer
 from space.demo.remote_backend import EndpointSettings, RemoteBackend, label_probabilities
-from tests.chat_server import Body, ChatServer, Cut, Fault, Stall, Status, chat_server, pieces
+from tests.chat_server import Body, ChatServer, CutConnection, ErrorStatus, Fault, Stall, chat_server, pieces
 
 KEY = "loopback-secret"
 ASK = AnswerRequest("Rate it.", 8, ("1", "2", "3"))
@@ -155,17 +155,17 @@ def event(data: str) -> Body:
 @pytest.mark.parametrize(
     ("fault", "kind", "sentence"),
     [
-        (Status(401, f"wrong key {KEY}"), BackendError, "The endpoint does not let this page in. ENDPOINT_API_KEY has to be"),
-        (Status(403), BackendError, "The endpoint does not let this page in."),
-        (Status(404, "no such model"), BackendError, "The endpoint knows no model"),
-        (Status(429), BackendBusy, "The endpoint is busy. Try again in a minute."),
-        (Status(503), BackendBusy, "The endpoint is busy. Try again in a minute."),
-        (Status(500, f"crash {KEY}"), BackendError, "The endpoint does not answer this request (500)."),
-        (Status(400, "maximum context length is 2048"), BackendError, "The prompt is too long for the model. Shorten it."),
-        (Status(413), BackendError, "The prompt is too long for the model. Shorten it."),
-        (Status(400, "bad: Rate it."), BackendError, "The endpoint does not answer this request (400)."),
-        (Cut(), BackendError, "The endpoint cannot be reached, or the connection broke."),
-        (Cut(30), BackendError, "The endpoint cannot be reached, or the connection broke."),
+        (ErrorStatus(401, f"wrong key {KEY}"), BackendError, "does not let this page in. ENDPOINT_API_KEY has to be"),
+        (ErrorStatus(403), BackendError, "The endpoint does not let this page in."),
+        (ErrorStatus(404, "no such model"), BackendError, "The endpoint knows no model"),
+        (ErrorStatus(429), BackendBusy, "The endpoint is busy. Try again in a minute."),
+        (ErrorStatus(503), BackendBusy, "The endpoint is busy. Try again in a minute."),
+        (ErrorStatus(500, f"crash {KEY}"), BackendError, "The endpoint does not answer this request (500)."),
+        (ErrorStatus(400, "maximum context length is 2048"), BackendError, "The prompt is too long for the model. Shorten it."),
+        (ErrorStatus(413), BackendError, "The prompt is too long for the model. Shorten it."),
+        (ErrorStatus(400, "bad: Rate it."), BackendError, "The endpoint does not answer this request (400)."),
+        (CutConnection(), BackendError, "The endpoint cannot be reached, or the connection broke."),
+        (CutConnection(30), BackendError, "The endpoint cannot be reached, or the connection broke."),
         (Body(b"".join(pieces("1234"))[:600], "text/event-stream"), BackendError, "The endpoint "),
         (event('{"error": {"message": "out of memory", "code": 500}}'), BackendError, "The endpoint failed in the middle"),
         (event("{torn"), BackendError, "The endpoint answers with something that is no chat completion."),
@@ -195,7 +195,7 @@ def test_each_trouble_is_a_sentence_without_the_servers_words_and_the_next_answe
 
 
 def test_an_unknown_model_is_named(model: RemoteBackend, server: ChatServer) -> None:
-    server.always = Status(404)
+    server.always = ErrorStatus(404)
     with pytest.raises(BackendError, match=r"knows no model (base|shop)\. ENDPOINT_BASE_MODEL and"):
         last(model)
 
@@ -264,7 +264,7 @@ def test_a_server_that_is_not_there_is_told_and_found_when_it_comes(monkeypatch:
 
 
 def test_a_key_that_is_refused_is_told_before_the_first_request(server: ChatServer) -> None:
-    server.always = Status(401)
+    server.always = ErrorStatus(401)
     model = RemoteBackend(EndpointSettings(server.url, {"base": "base"}, KEY))
     with pytest.raises(BackendError, match="does not let this page in"):
         model.wait(30)
@@ -273,7 +273,7 @@ def test_a_key_that_is_refused_is_told_before_the_first_request(server: ChatServ
 
 
 def test_a_server_that_does_not_list_its_models_is_asked_all_the_same(server: ChatServer) -> None:
-    server.always = Status(404)
+    server.always = ErrorStatus(404)
     model = connected(server)
     server.always = None
     assert last(model)["base"].text
