@@ -22,7 +22,7 @@ from typing import Any
 from common.errors import UserError
 from dataset_builders.near_duplicates import Content, normalised
 from dataset_builders.raw_files import format_of
-from dataset_builders.records import Rejected, csv_rows, json_records, parquet_rows
+from dataset_builders.records import Rejected, csv_rows, json_values, parquet_rows
 from dataset_builders.text import clean
 
 GRAM = 13
@@ -257,5 +257,5 @@ def _records(path: Path) -> Iterator[Any]:
     if form == "parquet":
         placed = parquet_rows(path)
     else:
-        placed = csv_rows(path) if form == "csv" else json_records(path)
+        placed = csv_rows(path) if form == "csv" else json_values(path)
     return (record for _, record in placed)

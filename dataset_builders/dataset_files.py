@@ -74,7 +74,7 @@ def write_dataset(out: Path, manifest: dict[str, Any], built: dict[str, Split], 
     (out / "README.md").write_text(card_text(manifest, facts, IMAGES, title), encoding="utf-8")
     places = [{"source": source, "reason": reason, "places": places} for (source, reason), places in sorted(log.places.items())]
     (out / "rejects").mkdir()
-    # Places only: a rejected record may hold a reviewer's name.
+    # Places, and values of ids, labels and numbers at most: a rejected record may hold a reviewer's name.
     (out / "rejects" / "places.json").write_text(json.dumps(places, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     shutil.rmtree(out / "staged", ignore_errors=True)
     write_checksums(out, [path for kind in ("data", "images") for path in (out / kind).rglob("*") if path.is_file()])

@@ -64,6 +64,12 @@ def json_document(path: Path) -> Any:
 
 def json_records(path: Path) -> Iterator[Placed]:
     """The objects of a JSON list, or JSON lines where the file does not begin with one."""
+    for number, value in json_values(path):
+        yield number, value if isinstance(value, dict | Rejected) else Rejected("item is not a JSON object")
+
+
+def json_values(path: Path) -> Iterator[tuple[int, Any]]:
+    """All items of a JSON list, whatever they are, or JSON lines."""
     with open_bytes(path) as file:
         beginning = file.read(4096).removeprefix(_BOM).lstrip()
     if not beginning.startswith(b"["):
@@ -73,8 +79,7 @@ def json_records(path: Path) -> Iterator[Placed]:
     if isinstance(found, Rejected):
         yield 1, found
         return
-    for number, record in enumerate(found, 1):
-        yield number, record if isinstance(record, dict) else Rejected("item is not a JSON object")
+    yield from enumerate(found, 1)
 
 
 def csv_rows(path: Path, form: TextFormat | None = None) -> Iterator[Placed]:

@@ -27,6 +27,8 @@ _WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0*")
 _SCIENTIFIC = re.compile(r"\d(\.\d+)?[eE]\+?\d{1,3}")
 _NUMPY_LIST = re.compile(r"""(['"])\s+(['"])""")
 _MICROSECOND = 1_000_000
+LONGEST_NUMBER = 50
+"""Characters of a number or a time; a longer text is neither."""
 
 
 def is_missing(value: Any) -> bool:
@@ -45,33 +47,35 @@ def as_identifier(value: Any) -> str:
         if not value.is_integer() or abs(value) >= 2**53:
             raise ValueError("is a rounded number; export ids as text")
         return str(int(value))
-    if isinstance(value, bytes):
-        return value.decode()
-    text = str(value)
+    text = as_text(value)
     if _SCIENTIFIC.fullmatch(text) and ("." in text or "+" in text):
         raise ValueError("is in scientific notation, so its digits are lost; export ids as text")
     return text
 
 
-def as_integer(value: Any) -> int:
-    """A whole number of 64 bits, exactly; a time becomes its microseconds since 1970."""
-    if isinstance(value, bool):
-        raise ValueError("is not a whole number")
-    if isinstance(value, int):
+def as_text(value: Any) -> str:
+    """A value as text; bytes are UTF-8."""
+    try:
+        return value.decode() if isinstance(value, bytes) else str(value)
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8") from None
+
+
+def as_integer(value: Any, times: bool = False) -> int:
+    """A whole number, exactly. With `times`, a time is its microseconds since 1970."""
+    if isinstance(value, int) and not isinstance(value, bool):
         return value
-    if isinstance(value, datetime | date):
+    if times and isinstance(value, datetime | date):
         return _microseconds(value)
-    if isinstance(value, float):
-        if value.is_integer():
-            return int(value)
-        raise ValueError("is not a whole number")
-    text = str(value).strip()
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    text = value.strip() if isinstance(value, str) and len(value) < LONGEST_NUMBER else ""
     if match := _WHOLE.fullmatch(text) or _WHOLE_FLOAT.fullmatch(text):
         return int(match[1] if match.re is _WHOLE_FLOAT else match[0])
-    try:
-        return _microseconds(datetime.fromisoformat(text.removesuffix(" UTC")))
-    except ValueError:
-        raise ValueError("is not a whole number") from None
+    if times:
+        with suppress(ValueError):
+            return _microseconds(datetime.fromisoformat(text.removesuffix(" UTC")))
+    raise ValueError("is not a whole number")
 
 
 def _microseconds(time: date | datetime) -> int:

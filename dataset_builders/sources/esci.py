@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.records import Placed, Rejected, column_names, csv_rows, json_document, parquet_rows
+from dataset_builders.records import Placed, Record, Rejected, column_names, csv_rows, json_document, parquet_rows
 from dataset_builders.sources import HELD_OUT, TableRows, missing, optional_text
 from dataset_builders.values import label_or_text
 
@@ -45,12 +45,16 @@ def _judgment_list(path: Path) -> Iterator[Placed]:
     if not isinstance(entries, list):
         yield 1, Rejected("file has no list judgmentRatings")
         return
-    for number, entry in enumerate(entries, 1):
+    yield from enumerate(_listed(entries), 1)
+
+
+def _listed(entries: list[Any]) -> Iterator[Record]:
+    for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get("ratings"), list):
-            yield number, Rejected("judgmentRatings entry has no list of ratings")
+            yield Rejected("judgmentRatings entry has no list of ratings")
             continue
         for rating in entry["ratings"]:
-            yield number, {"query": entry.get("query"), "rating": rating}
+            yield {"query": entry.get("query"), "rating": rating}
 
 
 def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:

@@ -25,7 +25,7 @@ from dataset_builders.raw_files import (
 from dataset_builders.records import Placed, Rejected, csv_header, csv_rows, json_records, parquet_rows
 from dataset_builders.sources import TableRows
 from dataset_builders.tables import TABLES, Column, Table, shown
-from dataset_builders.values import as_boolean, as_identifier, as_integer, as_list, is_missing, label_or_text
+from dataset_builders.values import as_boolean, as_identifier, as_integer, as_list, as_text, is_missing, label_or_text
 
 NAME = "own"
 LICENCE = "own data"
@@ -203,7 +203,7 @@ def _typed(column: Column, value: Any, trim: bool) -> Any:
     if is_missing(value):
         return None
     if column.kind == "int":
-        return as_integer(value)
+        return as_integer(value, times=column.name == "position")
     if column.kind == "bool":
         return as_boolean(value)
     if column.kind == "strings":
@@ -215,4 +215,4 @@ def _typed(column: Column, value: Any, trim: bool) -> Any:
         return text.removesuffix(".0") if trim else text
     if column.allowed:
         return label_or_text(value) if column.name == "label" else str(value).strip().lower()
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return as_text(value)

@@ -26,7 +26,8 @@ from dataset_builders.dataset_files import (
     write_dataset,
     write_split,
 )
-from dataset_builders.rows import Row
+from dataset_builders.records import Rejected
+from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Split
 from dataset_builders.staging import RecordCounts
 
@@ -38,8 +39,8 @@ ANSWERS: dict[str, Any] = {
 }
 
 
-def row(task: str, number: int, prompt: str = "Which one? schön, 日本語, 👍") -> Row:
-    return Row(
+def row(task: str, number: int, prompt: str = "Which one? schön, 日本語, 👍") -> DatasetRow:
+    return DatasetRow(
         prompt=f"{prompt} {number}",
         completion="4",
         task=task,
@@ -77,7 +78,7 @@ def manifest(built: dict[str, Split]) -> dict[str, Any]:
 def write(folder: Path, built: dict[str, Split]) -> Path:
     (folder / "staged").mkdir(parents=True)
     counts = RecordCounts()
-    counts.reject("esci", "query is missing", "judgments.parquet:7")
+    counts.reject("esci", Rejected("query is missing"), "judgments.parquet:7")
     write_dataset(folder, manifest(built), built, counts, "Shop")
     return folder
 

@@ -16,6 +16,7 @@ from dataset_builders.sources import (
     HELD_OUT,
     amazon_reviews,
     amazonqa,
+    corpus_modules,
     ecinstruct,
     esci,
     identifier,
