@@ -166,11 +166,11 @@ def write_judged(raw: Path, scale: float, seed: int) -> None:
 
 def stage_tables(raw: Path, staged: Path, source: str) -> None:
     """Canonical tables, locale us, of the corpora whose name starts with `source`."""
-    from dataset_builders.staging import RejectLog, find_corpora, stage
+    from dataset_builders.staging import RecordCounts, find_corpora, stage
 
     files, _ = find_corpora(raw, commercial_only=False)
     staged.mkdir()
-    stage([file for file in files if file.source.startswith(source)], raw, staged, frozenset({"us"}), RejectLog())
+    stage([file for file in files if file.source.startswith(source)], raw, staged, frozenset({"us"}), RecordCounts())
 
 
 def require_tables(staged: Path, tables: Iterable[str]) -> None:

@@ -24,7 +24,9 @@ MANIFEST = "manifest.json"
 SPLITS = ("train", "test")
 NONE_STATED = "none stated"
 
-_LANGUAGES = {"us": "en", "uk": "en", "jp": "ja"}
+_COUNTRIES = {"uk": "GB"}
+"""Codes that shops use for a country and ISO 3166 does not."""
+
 _HINTS = {
     "dataset": "give the --out of python -m dataset_builders.build, or its Hub id",
     "model": "give the folder that the training or merging wrote, or its Hub id",
@@ -126,8 +128,31 @@ def _text(value: Any) -> str | None:
 
 
 def languages(locales: Iterable[str]) -> list[str]:
-    """Codes of the languages of these locales, sorted."""
-    return sorted({_LANGUAGES.get(locale, locale) for locale in locales})
+    """ISO 639 codes of the languages of these locales, sorted. Raises UserError."""
+    return sorted({language_of(locale) for locale in locales})
+
+
+def language_of(locale: str) -> str:
+    """The ISO 639 code of a locale's language: `en` of `us`, `gb`, `uk`, `en` and `en_GB`. Raises UserError.
+
+    A code alone is a country's if that has one official language, as shops name their locales, else a language's.
+    """
+    from babel import Locale, UnknownLocaleError
+    from babel.languages import get_official_languages
+
+    code = locale.strip().replace("-", "_")
+    country = _COUNTRIES.get(code.lower(), code.upper())
+    official = get_official_languages(country, de_facto=True) if len(code) == 2 else ()
+    if len(official) == 1:
+        return str(official[0])
+    try:
+        language = Locale.parse(code).language
+    except (ValueError, UnknownLocaleError):
+        language = ""
+    if not language or official:
+        example = f"{official[0]}-{country}" if official else "de-AT"
+        raise UserError(f"The language of the locale {locale!r} is not clear. Write language and country, such as {example}.")
+    return language
 
 
 def licence_text(licence: Any) -> str:

@@ -8,11 +8,16 @@ from typing import Any
 
 from common.tasks import TASKS, Task
 from dataset_builders.contamination import EvaluationSet, contaminated
+from dataset_builders.explanation import KeyMatch
 from dataset_builders.records import Rejected
 from dataset_builders.rows import DatasetRow, make_row
+from dataset_builders.sources import HELD_OUT
+from dataset_builders.sources.own_tables import NAME as OWN
 from dataset_builders.splits import UNLIMITED, Size, Split, is_test
+from dataset_builders.staging import RecordCounts
 
 OWN_TEST = "test split"
+CORPUS_TEST = "test split of {source}"
 """Name of this build's own test rows among the evaluation sets."""
 
 
@@ -50,6 +55,7 @@ class BuiltRows:
     masked: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     short: dict[str, dict[str, int]] = field(default_factory=dict)
     used: dict[str, int] = field(default_factory=dict)
+    key_matches: list[KeyMatch] = field(default_factory=list)
 
 
 def assemble_rows(
@@ -60,21 +66,23 @@ def assemble_rows(
     licences: dict[str, str],
     seed: int,
     sets: Sequence[EvaluationSet],
-    rejects: dict[str, Counter[str]],
+    counts: RecordCounts,
+    locales: Sequence[str] = ("us",),
+    unread: str = "",
 ) -> BuiltRows:
     """Rows of every task that can be built, of the sizes asked for as far as the tables suffice.
 
-    The outcome of every record is added to `rejects`. A recipe is asked for a few more rows than fill the splits; where too
+    The outcome of every record is added to `counts`. `unread` names the files that were not read. A recipe is asked for a few more rows than fill the splits; where too
     many of them are dropped, it is asked again for twice as many.
     """
     from rich.progress import Progress
 
-    from dataset_builders import outcomes
+    from dataset_builders import explanation, outcomes
     from dataset_builders.engine import Draw, load_tables
     from dataset_builders.recipes import recipes
 
     result, drawn, known = BuiltRows(), {}, recipes()
-    tables, duplicates = load_tables(connection, staged)
+    tables, duplicates = load_tables(connection, staged, locales)
     unused = {"": outcomes.save_unused(connection, duplicates, staged / "unused")}
 
     def draw_rows(name: str, limit: int) -> DrawnRows:
@@ -89,19 +97,28 @@ def assemble_rows(
             progress.update(bar, description=f"Building {name}", advance=0)
             absent = [table for table in TASKS[name].tables if table not in tables]
             if absent:
-                result.not_built[name] = f"needs the table{'s' * (len(absent) > 1)} {', '.join(absent)}"
+                result.not_built[name] = explanation.missing_tables(absent, counts.tables, unread)
             else:
                 drawn[name] = draw_rows(name, sizes[name].candidates())
             progress.advance(bar)
         progress.update(bar, description="Removing evaluation sets")
-        splits, dropped = split_rows(drawn, sizes, seed, sets)
+        held_out = read_held_out(staged)
+        splits, dropped = split_rows(drawn, sizes, seed, sets, held_out)
         while again := [name for name in drawn if not _suffices(splits[name], sizes[name], drawn[name])]:
             for name in again:
                 progress.update(bar, description=f"Building more of {name}")
                 drawn[name] = draw_rows(name, 2 * drawn[name].limit)
-            splits, dropped = split_rows(drawn, sizes, seed, sets)
+            splits, dropped = split_rows(drawn, sizes, seed, sets, held_out)
         for name, split in splits.items():
             _add_task(result, name, split, sizes[name], drawn[name])
+        empty = [name for name in drawn if name in result.not_built]
+        if empty or OWN in licences:
+            result.key_matches = explanation.key_matches(tables)
+        for name in empty:
+            reasons = explanation.unused_reasons(unused[name], f"{name}: ") + Counter(
+                reason.removeprefix(f"{name}: ") for *_, reason in drawn[name].dropped
+            )
+            result.not_built[name] = explanation.no_rows(TASKS[name], reasons, result.key_matches)
         result.dropped += [(record, each.row.source, each.reason) for each, _ in dropped for record in each.row.records]
         result.contaminated = Counter(hit for _, hit in dropped)
         progress.update(bar, description="Accounting for every record")
@@ -109,7 +126,7 @@ def assemble_rows(
         for row in kept:
             result.masked[row.source] += Counter(dict(row.masked))
         result.used = outcomes.count_outcomes(
-            connection, staged, [table for saved in unused.values() for table in saved], result.dropped, kept, rejects
+            connection, staged, [table for saved in unused.values() for table in saved], result.dropped, kept, counts.rejects
         )
     return result
 
@@ -139,11 +156,16 @@ def render_rows(task: Task, recipe_rows: list[dict[str, Any]], licences: dict[st
 
 
 def split_rows(
-    drawn: Mapping[str, DrawnRows], sizes: Mapping[str, Size], seed: int, sets: Sequence[EvaluationSet]
+    drawn: Mapping[str, DrawnRows],
+    sizes: Mapping[str, Size],
+    seed: int,
+    sets: Sequence[EvaluationSet],
+    held_out: Mapping[str, frozenset[str]] | None = None,
 ) -> tuple[dict[str, Split], list[tuple[DroppedRow, tuple[str, str]]]]:
     """Each task's splits, and the train rows dropped since an evaluation set holds them, with its name and the rule.
 
-    Test rows are taken first, of all tasks; a train row may be in none of them, nor in another evaluation set.
+    Test rows are taken first, of all tasks; a train row may be in none of them, nor in another evaluation set. `held_out` has the
+    queries of a source's own test split, by source.
     """
     splits = {name: Split([], [], []) for name in drawn}
     for name, split in splits.items():
@@ -154,13 +176,36 @@ def split_rows(
     candidates = [(name, row) for name in drawn for row in drawn[name].rows if not is_test(row.group, seed)]
     dropped = []
     hits = contaminated([row.content for _, row in candidates], [own, *sets])
-    for (name, row), hit in zip(candidates, hits, strict=True):
+    for (name, row), found in zip(candidates, hits, strict=True):
+        hit = found
+        if hit is None and queries_of(row) & (held_out or {}).get(row.source, frozenset()):
+            hit = (CORPUS_TEST.format(source=row.source), "query")
         if hit:
             dropped.append((DroppedRow(row, f"{name}: row stands in an evaluation set ({hit[0]})"), hit))
         else:
             split = splits[name]
             (split.train if len(split.train) < sizes[name].train else split.surplus).append(row)
     return splits, dropped
+
+
+def read_held_out(staged: Path) -> dict[str, frozenset[str]]:
+    """Source -> the queries of its own test split, in lower case."""
+    import pyarrow.parquet as pq
+
+    path = staged / f"{HELD_OUT}.parquet"
+    if not path.exists():
+        return {}
+    table = pq.read_table(path)
+    queries: dict[str, set[str]] = defaultdict(set)
+    for source, query in zip(table["source"].to_pylist(), table["query"].to_pylist(), strict=True):
+        queries[source].add(query)
+    return {source: frozenset(texts) for source, texts in queries.items()}
+
+
+def queries_of(row: DatasetRow) -> set[str]:
+    """The queries that a row is about, in lower case."""
+    texts = [text for name in ("query", "other_query") for text in row.content.get(name, ())]
+    return {text.lower() for text in (*texts, row.group.removeprefix("query:"))}
 
 
 def _suffices(split: Split, size: Size, drawn: DrawnRows) -> bool:

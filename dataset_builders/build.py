@@ -5,12 +5,13 @@ python -m dataset_builders.build --tables my_shop --out dataset --tasks review_r
 """
 
 import argparse
+import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from common.dataset import MANIFEST
+from common.dataset import MANIFEST, languages
 from common.errors import UserError, plain_errors
 from common.files import replaced
 from common.tasks import TASKS
@@ -19,15 +20,17 @@ from dataset_builders.contamination import read_evaluation_sets
 from dataset_builders.dataset_files import config_facts, write_dataset
 from dataset_builders.engine import connect
 from dataset_builders.splits import Split, parse_sizes
-from dataset_builders.staging import SAMPLE_MARKER, RejectLog, find_corpora, find_tables, readable, stage
-from dataset_builders.tables import SESSION_QUERIES, SESSION_QUERY_COLUMNS
+from dataset_builders.staging import SAMPLE_MARKER, RecordCounts, find_corpora, find_tables, readable, stage, unread_names
+from dataset_builders.tables import SESSION_QUERIES, SESSION_QUERY_COLUMNS, TABLES
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m dataset_builders.build", description=__doc__.split("\n", maxsplit=1)[0])
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--raw", type=Path, metavar="DIR", help="folder with files of the raw corpora")
-    source.add_argument("--tables", type=Path, metavar="DIR", help="folder with canonical tables as Parquet or CSV")
+    source.add_argument(
+        "--tables", type=Path, metavar="DIR", help="folder with a shop's own tables: CSV, TSV, JSON or Parquet, compressed or not"
+    )
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--out", type=Path, metavar="DIR", help="folder of the dataset; an earlier one is replaced")
     target.add_argument("--explain", action="store_true", help="only print what each task would be built from; write nothing")
@@ -40,7 +43,13 @@ def parse_arguments() -> argparse.Namespace:
         help="full, unlimited, a share of full such as 0.1, or rows such as 900+100; other sizes for some tasks behind it: "
         "0.1,also_buy=110+40",
     )
-    parser.add_argument("--locales", default="us", metavar="A,B", help="locales of judgments and products (default: us)")
+    parser.add_argument(
+        "--locales",
+        default="us",
+        metavar="A,B",
+        help="locales of judgments and products; a product's title is that of the first one that it has (default: us)",
+    )
+    parser.add_argument("--encoding", metavar="NAME", help="encoding of text files in --tables, such as cp1252 (default: detected)")
     parser.add_argument("--licences", choices=("all", "commercial"), default="all", help="which corpora may be used")
     parser.add_argument(
         "--memory-limit", default="4GB", metavar="SIZE", help="what the engine may hold before it spills to disk"
@@ -75,38 +84,49 @@ def main() -> None:
             print_explanation(build_rows(arguments, Path(folder) / "staged")[0])
         return
     with replaced(arguments.out, MANIFEST) as out:
-        manifest, built, log = build_rows(arguments, out / "staged")
+        manifest, built, counts = build_rows(arguments, out / "staged")
         if not built:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in manifest["not_built"].items())
             raise UserError(f"{arguments.raw or arguments.tables} yields no row of any task. {reasons}")
-        write_dataset(out, manifest, built, log, arguments.title)
+        write_dataset(out, manifest, built, counts, arguments.title)
     print_tables(manifest, arguments.out)
 
 
-def build_rows(arguments: argparse.Namespace, staged: Path) -> tuple[dict[str, Any], dict[str, Split], RejectLog]:
+def build_rows(arguments: argparse.Namespace, staged: Path) -> tuple[dict[str, Any], dict[str, Split], RecordCounts]:
     """The manifest, the rows of every task that can be built, and what became of the records. Tables go to `staged`."""
     sizes = parse_sizes(arguments.size)
     asked = parse_tasks(arguments.tasks)
     sets = read_evaluation_sets(arguments.evaluation_sets) if arguments.evaluation_sets else []
     folder = arguments.raw or arguments.tables
-    files, unclaimed = find_corpora(folder, arguments.licences == "commercial") if arguments.raw else find_tables(folder)
-    locales = frozenset(name.strip() for name in arguments.locales.split(","))
-    log = RejectLog()
+    locales = parse_locales(arguments.locales)
+    if arguments.raw:
+        files, unclaimed = find_corpora(folder, arguments.licences == "commercial")
+    else:
+        files, unclaimed = find_tables(folder, arguments.encoding, locales[0])
+    for file in files:
+        if file.note:
+            print(f"note: {readable(file.path.relative_to(folder))} {file.note}", file=sys.stderr)
+    counts = RecordCounts()
     staged.mkdir()
     connection = connect(arguments.memory_limit, arguments.threads, staged / "spill", arguments.engine)
     written = stage_session_queries(arguments.session_queries, staged) if arguments.session_queries else None
-    stage(files, folder, staged, locales, log)
+    stage(files, folder, staged, frozenset(locales), counts)
     licences = {file.source: file.licence for file in files}
-    rows = assemble_rows(connection, staged, asked or list(TASKS), sizes, licences, arguments.seed, sets, log.rejects)
+    unread = unread_names(unclaimed, folder)
+    names = asked or list(TASKS)
+    rows = assemble_rows(connection, staged, names, sizes, licences, arguments.seed, sets, counts, locales, unread)
     built = rows.splits
     manifest = {
         "configs": config_facts(built),
-        "rejects": {source: dict(sorted(reasons.items())) for source, reasons in sorted(log.rejects.items())},
+        "rejects": {source: dict(sorted(reasons.items())) for source, reasons in sorted(counts.rejects.items())},
         "sources": {
-            file.source: {"licence": file.licence, "read": log.read[file.source], "used": rows.used.get(file.source, 0)}
+            file.source: {"licence": file.licence, "read": counts.read[file.source], "used": rows.used.get(file.source, 0)}
             for file in files
         },
         "not_built": rows.not_built,
+        "tables": {name: counts.tables[name].as_json() for name in TABLES if name in counts.tables},
+        "joins": [match.as_json() for match in rows.key_matches],
+        "dropped_values": dict(sorted(counts.dropped.items())),
         "short": rows.short,
         "near_duplicates": rows.near_duplicates,
         "decontamination": decontamination(rows.contaminated, [OWN_TEST, *(found.name for found in sets)]),
@@ -115,11 +135,11 @@ def build_rows(arguments: argparse.Namespace, staged: Path) -> tuple[dict[str, A
         **queries_made_by(built.get("next_query"), written),
         "unclaimed_files": [readable(path.relative_to(folder)) for path in unclaimed],
         "synthetic": (folder / SAMPLE_MARKER).exists(),
-        "locales": sorted(locales),
+        "locales": list(locales),
         "size": arguments.size,
         "seed": arguments.seed,
     }
-    return manifest, built, log
+    return manifest, built, counts
 
 
 def stage_session_queries(folder: Path, staged: Path) -> list[str]:
@@ -156,6 +176,15 @@ def decontamination(hits: Counter[tuple[str, str]], sets: list[str]) -> list[dic
     """Rows taken out of train by evaluation set and rule; a set that took none is named too."""
     found = [{"set": name, "rule": rule, "rows": rows} for (name, rule), rows in sorted(hits.items())]
     return found + [{"set": name, "rule": "", "rows": 0} for name in sets if name not in {hit["set"] for hit in found}]
+
+
+def parse_locales(text: str) -> tuple[str, ...]:
+    """Locales in the order given, in lower case. Raises UserError for one whose language is not known."""
+    locales = tuple(dict.fromkeys(name.strip().lower() for name in text.split(",") if name.strip()))
+    if not locales:
+        raise UserError("--locales is empty. Give at least one, such as us or de.")
+    languages(locales)
+    return locales
 
 
 def parse_tasks(text: str | None) -> list[str] | None:

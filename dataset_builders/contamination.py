@@ -21,7 +21,8 @@ from typing import Any
 
 from common.errors import UserError
 from dataset_builders.near_duplicates import Content, normalised
-from dataset_builders.records import Rejected, column_names, csv_rows, json_document, json_lines, parquet_rows
+from dataset_builders.raw_files import format_of
+from dataset_builders.records import Rejected, csv_rows, json_values, parquet_rows
 from dataset_builders.text import clean
 
 GRAM = 13
@@ -252,17 +253,9 @@ def _read_set(entry: Path, files: list[Path]) -> EvaluationSet:
 
 
 def _records(path: Path) -> Iterator[Any]:
-    if path.suffix == ".parquet":
-        yield from parquet_rows(path, tuple(column_names(path)))
-    elif path.suffix == ".csv":
-        yield from csv_rows(path)
-    elif _begins_with_a_list(path):
-        records = json_document(path)
-        yield from records if isinstance(records, list) else [records]
+    form = format_of(path)
+    if form == "parquet":
+        placed = parquet_rows(path)
     else:
-        yield from json_lines(path)
-
-
-def _begins_with_a_list(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+        placed = csv_rows(path) if form == "csv" else json_values(path)
+    return (record for _, record in placed)

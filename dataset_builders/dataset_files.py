@@ -13,7 +13,7 @@ from common.files import sha256_of
 from dataset_builders.card import LABEL_COLUMNS, TEXT_COLUMNS, SplitSize, TaskFacts, card_text, config_tasks
 from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Split
-from dataset_builders.staging import RejectLog
+from dataset_builders.staging import RecordCounts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,7 +50,7 @@ def config_facts(built: Mapping[str, Split]) -> dict[str, dict[str, Any]]:
     }
 
 
-def write_dataset(out: Path, manifest: dict[str, Any], built: dict[str, Split], log: RejectLog, title: str) -> None:
+def write_dataset(out: Path, manifest: dict[str, Any], built: dict[str, Split], log: RecordCounts, title: str) -> None:
     """Parquet of every split, pictures, card, checksums, the places of some rejected records and, last, the manifest.
 
     The staged tables in `out` go, if there are any, and pictures that lie there already stay. The same rows, manifest and
@@ -74,7 +74,7 @@ def write_dataset(out: Path, manifest: dict[str, Any], built: dict[str, Split], 
     (out / "README.md").write_text(card_text(manifest, facts, IMAGES, title), encoding="utf-8")
     places = [{"source": source, "reason": reason, "places": places} for (source, reason), places in sorted(log.places.items())]
     (out / "rejects").mkdir()
-    # Places only: a rejected record may hold a reviewer's name.
+    # Places, and values of ids, labels and numbers at most: a rejected record may hold a reviewer's name.
     (out / "rejects" / "places.json").write_text(json.dumps(places, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     shutil.rmtree(out / "staged", ignore_errors=True)
     write_checksums(out, [path for kind in ("data", "images") for path in (out / kind).rglob("*") if path.is_file()])

@@ -1,7 +1,7 @@
 """The engine that executes the recipes' Ibis expressions: DuckDB on this machine, or Spark here or on a cluster."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -127,10 +127,19 @@ def _megabytes(size: str) -> int:
     return int(number * {"K": 2**-10, "M": 1, "G": 2**10, "T": 2**20}[unit])
 
 
-def load_tables(connection: Any, folder: Path) -> tuple[dict[str, "ir.Table"], list["ir.Table"]]:
+DESCRIBED = ("products", "reviews")
+"""Tables whose key does not say all: two records of one key may disagree."""
+
+
+def load_tables(
+    connection: Any, folder: Path, locales: Sequence[str] = ("us",)
+) -> tuple[dict[str, "ir.Table"], list["ir.Table"]]:
     """The staged tables without duplicates, and the records that were duplicates with their reason.
 
-    Sources stay apart, here and in every join of a recipe: a row is of one source, under that source's licence.
+    Of rows with one key the newest snapshot's stays. Judgments keep all rows, since several of one pair are votes (see
+    `expressions.judged_once`). Products get `preference`, the place of their locale in `locales`. Events without a title take it, and
+    what else they lack, from the product. Sources stay apart, here and in every join of a recipe: a row is of one source, under that
+    source's licence.
     """
     tables, duplicates = {}, []
     for name, table in TABLES.items():
@@ -138,11 +147,53 @@ def load_tables(connection: Any, folder: Path) -> tuple[dict[str, "ir.Table"], l
         if not path.exists():
             continue
         staged = connection.read_parquet(path)
-        tables[name], repeats = deduplicate(staged, [*table.key, "source"], partial(_by_content, table))
-        duplicates.append(unused(repeats, f"{name}: another record has the same {', '.join(table.key)}"))
+        if name == "judgments":
+            tables[name] = staged.drop("snapshot")
+            continue
+        single, repeats = deduplicate(staged, [*table.key, "source"], partial(_newest, table))
+        tables[name] = single.drop("snapshot")
+        key = ", ".join(table.key)
+        alike = repeats.filter(repeats.snapshot == "")
+        same = [alike[column.name].identical_to(single[column.name]) for column in table.columns]
+        equal = alike.semi_join(single, [*same, alike.source == single.source]) if name in DESCRIBED else alike
+        duplicates.append(unused(equal, f"{name}: another record has the same {key}"))
+        if name in DESCRIBED:
+            other = alike.anti_join(equal.select("record"), "record")
+            duplicates.append(unused(other, f"{name}: another record has the same {key} and other values"))
+        duplicates.append(unused(repeats.filter(repeats.snapshot != ""), f"{name}: a newer snapshot has the same {key}"))
+    if "products" in tables:
+        tables["products"] = _preferred(tables["products"], locales)
+    if {"events", "products"} <= tables.keys():
+        tables["events"] = _titled_events(tables["events"], tables["products"])
     if (path := folder / f"{SESSION_QUERIES}.parquet").exists():
         tables[SESSION_QUERIES] = connection.read_parquet(path)
     return tables, duplicates
+
+
+def _preferred(products: "ir.Table", locales: Sequence[str]) -> "ir.Table":
+    """With `preference`: 0 for the first locale."""
+    import ibis
+
+    places = [(locale, place) for place, locale in enumerate(locales)]
+    return products.mutate(preference=products.locale.cases(*places, else_=ibis.literal(len(places))).cast("int64"))
+
+
+def _titled_events(events: "ir.Table", products: "ir.Table") -> "ir.Table":
+    """Events whose title, brand, category and colour are those of their product where they have none."""
+    import ibis
+
+    taken = ("title", "brand", "category", "color")
+    single, _ = deduplicate(products, ["product_id", "source"], lambda product: [product.preference, product.locale])
+    described = single.select("product_id", "source", **{f"product_{column}": column for column in taken})
+    joined = events.left_join(described, ["product_id", "source"])
+    filled = {column: ibis.coalesce(joined[column], joined[f"product_{column}"]) for column in taken}
+    return joined.mutate(**filled).select(*events.columns)
+
+
+def _newest(table: Table, rows: "ir.Table") -> list["ir.Value"]:
+    import ibis
+
+    return [ibis.desc(rows.snapshot), *_by_content(table, rows)]
 
 
 def _by_content(table: Table, rows: "ir.Table") -> list["ir.Value"]:

@@ -79,10 +79,10 @@ def words(text: "ir.StringValue") -> "ir.ArrayValue":
 
 
 def titles(tables: dict[str, "ir.Table"]) -> "ir.Table":
-    """One title per product id and source, whatever its locales: `product_id, title, source, record`, `look` (the same for
+    """One title per product id and source, of the first locale that was asked for: `product_id, title, source, record`, `look` (the same for
     titles that differ in case only) and `words` (its distinct words)."""
     products = tables["products"]
-    single, _ = deduplicate(products, ["product_id", "source"], lambda product: [product.locale])
+    single, _ = deduplicate(products, ["product_id", "source"], lambda product: [product.preference, product.locale])
     look = lower(single.title).hexdigest("md5")
     return single.select("product_id", "source", "title", "record", look=look, words=words(single.title)).pipe(materialize)
 
@@ -107,11 +107,12 @@ def bought_links(tables: dict[str, "ir.Table"]) -> "ir.Table":
     return links.mutate(overlap=overlap).drop("own_words", "other_words", "relation").pipe(materialize)
 
 
-def judged_once(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", "ir.Table"]:
-    """Judgments with the query in lower case and its `number`, one per query, product, locale and source, and the repeats.
+def judged_once(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", list["ir.Table"]]:
+    """Judgments with the query in lower case and its `number`, one per query, product, locale and source, and the others.
 
-    Spellings of one query are the same query; the first spelling in order of the alphabet stays. Only queries with more
-    than one are looked at twice. The number tells queries apart, and says no more: it hangs on what other queries there are.
+    Spellings of one query are the same query; the first spelling in order of the alphabet stays. Several judgments of one pair are
+    votes: the label of most of them counts, and a pair without a majority is left out. The number tells queries apart, and says no
+    more: it depends on what other queries there are.
     """
     import ibis
 
@@ -119,12 +120,26 @@ def judged_once(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", "ir.Table"]:
     spellings = judgments.select("spelling").distinct()
     spellings = spellings.mutate(query=lower(spaced(spellings.spelling)))
     spellings = materialize(spellings.mutate(number=ibis.dense_rank().over(order_by=spellings["query"])))
-    counts = spellings.group_by("number").agg(spellings=spellings.count())
-    several = counts.filter(counts.spellings > 1)
     named = judgments.join(spellings, "spelling")
-    single, others = deduplicate(named.semi_join(several, "number"), ["number", *PRODUCT], lambda judgment: [judgment.spelling])
-    repeats = unused(others, "judgment repeats another's query and product")
-    return union([named.anti_join(several, "number"), single]).drop("spelling"), repeats
+    pair = ["number", *PRODUCT]
+    counts = named.group_by(pair).agg(judgments=named.count())
+    several = materialize(counts.filter(counts.judgments > 1).drop("judgments"))
+    voted = materialize(named.semi_join(several, pair))  # few: most pairs are judged once
+    votes = voted.group_by([*pair, "label"]).agg(votes=voted.count())
+    ranked = votes.mutate(most=votes.votes.max().over(group_by=pair))
+    winners = ranked.filter(ranked.votes == ranked.most)
+    alone = winners.group_by(pair).agg(labels=winners.count(), label=winners.label.min())
+    decided = materialize(alone.filter(alone.labels == 1).drop("labels"))
+    agreeing = voted.semi_join(decided, [*pair, "label"])
+    first_votes, repeats = deduplicate(agreeing, pair, lambda judgment: [judgment.spelling, judgment.query_id, judgment.record])
+    undecided = voted.anti_join(decided, pair)
+    outvoted = voted.semi_join(decided, pair).anti_join(decided, [*pair, "label"])
+    left = [
+        unused(repeats, "judgment repeats another's query and product"),
+        unused(outvoted, "most judgments of the query and product say otherwise"),
+        unused(undecided, "judgments of the query and product disagree, without a majority"),
+    ]
+    return union([named.anti_join(several, pair), first_votes]).drop("spelling"), left
 
 
 def titled(judgments: "ir.Table", tables: dict[str, "ir.Table"]) -> "ir.Table":
@@ -139,4 +154,4 @@ def titled_judgments(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", list["i
     judgments, repeats = judged_once(tables)
     judgments = titled(judgments, tables).pipe(materialize)
     known = judgments.filter(judgments.title.notnull())
-    return known, [repeats, unused(judgments.filter(judgments.title.isnull()), UNTITLED)]
+    return known, [*repeats, unused(judgments.filter(judgments.title.isnull()), UNTITLED)]

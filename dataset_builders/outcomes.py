@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from dataset_builders.engine import materialize, union
 from dataset_builders.rows import DatasetRow
+from dataset_builders.staging import PARTLY
 from dataset_builders.tables import TABLES
+
+FIRST = "\x01"
+"""Sorts before every letter."""
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -59,7 +63,12 @@ def count_outcomes(
     everything = (
         union([connection.read_parquet(path).select("record", "source") for path in paths]).distinct().pipe(materialize)
     )
-    reasons = union([*unused, ibis.memtable(pa.table(arrays))]).anti_join(in_a_row, "record")
+    known = [*unused, ibis.memtable(pa.table(arrays))]
+    if (partly := staged / f"{PARTLY}.parquet").exists():
+        partial_rejects = connection.read_parquet(partly)
+        # What was wrong with the record itself comes before what any task says of it.
+        known.append(partial_rejects.select("record", reason=ibis.literal(FIRST).concat(partial_rejects.reason)))
+    reasons = union([table.select("record", "reason") for table in known]).anti_join(in_a_row, "record")
     # A place in the alphabet instead of the reason itself: millions of records have one of some dozens of reasons.
     places = reasons.select("reason").distinct()
     places = places.mutate(place=ibis.row_number().over(order_by=places.reason)).pipe(materialize)
@@ -68,6 +77,7 @@ def count_outcomes(
     rejected = everything.anti_join(in_a_row, "record").left_join(first_reasons, "record")
     counts = rejected.group_by("source", "place").agg(records=lambda table: table.count()).left_join(places, "place")
     for row in connection.to_pyarrow(counts.select("source", "reason", "records")).to_pylist():
-        rejects.setdefault(row["source"], Counter())[row["reason"] or "no task asked for it"] += row["records"]
+        reason = (row["reason"] or "no task asked for it").removeprefix(FIRST)
+        rejects.setdefault(row["source"], Counter())[reason] += row["records"]
     used = everything.semi_join(in_a_row, "record").group_by("source").agg(records=lambda table: table.count())
     return {row["source"]: row["records"] for row in connection.to_pyarrow(used).to_pylist()}

@@ -1,16 +1,18 @@
-"""Reads raw records from JSON lines, JSON documents, CSV and Parquet files; a bad one is yielded as a Rejected, never raised.
+"""Raw records out of JSON lines, JSON documents, CSV and Parquet files. A bad one is yielded as a Rejected, never raised.
 
-A record is what an input file holds; the rows of the dataset are in rows.py.
+Every reader yields `(place, record)`: the number of the line where the record begins, or of its row in a Parquet file or a JSON list, from 1.
+What a file holds is counted without its reader: the lines of a text file, the rows that a Parquet file's footer names. Whatever a reader
+cannot yield is a Rejected with that many records, so that nothing disappears from both sides of `read = used + rejects`.
 """
 
 import csv
-import gzip
 import json
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
+
+from dataset_builders.raw_files import DAMAGED, TextFormat, delimiter_of, open_bytes, open_text, text_format
 
 MAX_LINE_BYTES = 32 * 2**20
 """A longer line is skipped without being held in memory."""
@@ -18,80 +20,187 @@ MAX_LINE_BYTES = 32 * 2**20
 
 @dataclass(frozen=True)
 class Rejected:
-    """A raw record, or the unreadable rest of a file, that yields nothing, and why."""
+    """Raw records that yield nothing, or the unreadable rest of a file, and why. `value` is an example to show, if there is one."""
 
     reason: str
+    value: str = ""
+    records: int = 1
 
 
 Record = dict[str, Any] | Rejected
+Placed = tuple[int, Record]
 
 _BOM = b"\xef\xbb\xbf"
-_MORE: Any = object()
-_LESS: Any = object()
-"""Key of the fields beyond a CSV file's header, and value of those that a row lacks; "" and None may be real ones."""
 
 
-def json_lines(path: Path) -> Iterator[Record]:
-    """One JSON object a line, plain or gzip by the file's ending."""
+def json_lines(path: Path) -> Iterator[Placed]:
+    """One JSON object a line, compressed or not."""
     import orjson
 
-    for line in _lines(path):
+    for number, line in _lines(path):
         if isinstance(line, Rejected):
-            yield line
+            yield number, line
             continue
         try:
             record = orjson.loads(line.removeprefix(_BOM))
         except orjson.JSONDecodeError:
-            yield Rejected("line is not UTF-8") if _is_not_utf8(line) else Rejected("line is not JSON")
+            yield number, Rejected("line is not UTF-8") if _is_not_utf8(line) else Rejected("line is not JSON")
             continue
-        yield record if isinstance(record, dict) else Rejected("line is not a JSON object")
+        yield number, record if isinstance(record, dict) else Rejected("line is not a JSON object")
 
 
 def json_document(path: Path) -> Any:
     """The whole of a JSON file, or a Rejected. A byte that is not UTF-8 becomes a lone surrogate, which no table admits."""
     try:
+        with open_bytes(path) as file:
+            text = file.read().decode("utf-8-sig", errors="surrogateescape")
         # Control characters are let in too: one bad value is not a bad file.
-        return json.loads(path.read_text(encoding="utf-8-sig", errors="surrogateescape"), strict=False)
+        return json.loads(text, strict=False)
     except (ValueError, RecursionError):
         return Rejected("file is not JSON")
+    except DAMAGED:
+        return Rejected("compressed file is damaged")
 
 
-def csv_rows(path: Path) -> Iterator[Record]:
-    """One record a row, all values text; the first row names the columns."""
-    csv.field_size_limit(MAX_LINE_BYTES)
-    # Strict, since a stray quote would otherwise swallow the rows behind it without a word.
-    # A byte that is not UTF-8 becomes a lone surrogate, which the row check below finds: one bad row is not a bad file.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        reader = csv.DictReader(file, restkey=_MORE, restval=_LESS, strict=True)
-        while True:
-            try:
-                row = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield Rejected(f"row is not CSV: {error}")
-                continue
-            values = list(row.values())
-            if _MORE in row or _LESS in values:
-                yield Rejected("row has another number of fields than the header")
-            elif any(not value.isascii() and _has_surrogate(value) for value in values):
-                yield Rejected("row is not UTF-8")
+def json_records(path: Path) -> Iterator[Placed]:
+    """The objects of a JSON list, or JSON lines where the file does not begin with one."""
+    for number, value in json_values(path):
+        yield number, value if isinstance(value, dict | Rejected) else Rejected("item is not a JSON object")
+
+
+def json_values(path: Path) -> Iterator[tuple[int, Any]]:
+    """All items of a JSON list, whatever they are, or JSON lines."""
+    with open_bytes(path) as file:
+        beginning = file.read(4096).removeprefix(_BOM).lstrip()
+    if not beginning.startswith(b"["):
+        yield from json_lines(path)
+        return
+    found = json_document(path)
+    if isinstance(found, Rejected):
+        yield 1, found
+        return
+    yield from enumerate(found, 1)
+
+
+def csv_rows(path: Path, form: TextFormat | None = None) -> Iterator[Placed]:
+    """One record a row, all values text; the first row names the columns.
+
+    A quote that is opened and never closed, or closed in a later row by chance, would swallow the rows between. Such a row is rejected and
+    reading goes on with the line behind it. Blank lines are no records.
+    """
+    form = form or text_format(path)
+    delimiter = delimiter_of(path, form)
+    with open_text(path, form) as file:
+        lines = _ReplayedLines(file)
+        names: list[str] | None = None
+        for number, row in _csv_records(lines, delimiter):
+            if names is None:
+                if isinstance(row, Rejected):
+                    yield number, row
+                    return
+                names = [name.strip() for name in row]
+            elif isinstance(row, Rejected):
+                yield number, row
+            elif len(row) != len(names):
+                yield number, Rejected("row has another number of fields than the header")
+            elif any(not value.isascii() and _has_surrogate(value) for value in row):
+                yield number, Rejected("row is not UTF-8")
             else:
-                yield row
+                yield number, dict(zip(names, row, strict=True))
 
 
-def parquet_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Record]:
-    """One record a row, of those `columns` that the file has."""
+class _ReplayedLines:
+    """The lines of a file, of which those of the current record can be read again."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file, self.replayed, self.taken, self.number = file, list[str](), list[str](), 0
+
+    def __iter__(self) -> "_ReplayedLines":
+        return self
+
+    def __next__(self) -> str:
+        line = self.replayed.pop() if self.replayed else next(self.file)
+        self.number += 1
+        self.taken.append(line)
+        return line
+
+    def begin(self) -> int:
+        """Begins a record; the number of the line that comes next."""
+        self.taken = []
+        return self.number + 1
+
+    def rewind(self) -> None:
+        """Puts all lines of the current record but its first back."""
+        self.number -= len(self.taken) - 1
+        self.replayed.extend(reversed(self.taken[1:]))
+        self.taken = self.taken[:1]
+
+
+def _csv_records(lines: _ReplayedLines, delimiter: str) -> Iterator[tuple[int, list[str] | Rejected]]:
+    csv.field_size_limit(MAX_LINE_BYTES)
+    width = 0
+    while True:
+        number = lines.begin()
+        try:
+            # Strict, since a stray quote would otherwise swallow the rows behind it without a word.
+            row = next(csv.reader(lines, delimiter=delimiter, strict=True))
+        except StopIteration:
+            return
+        except DAMAGED as error:
+            yield number, _cut_off(error)
+            return
+        except csv.Error as error:
+            unclosed = "unexpected end of data" in str(error) or len(lines.taken) > 1
+            lines.rewind()
+            yield number, Rejected("row has a quote that is not closed" if unclosed else f"row is not CSV: {error}")
+            continue
+        if not row:
+            continue
+        width = width or len(row)
+        if _swallowed(lines.taken, width, delimiter):
+            lines.rewind()
+            yield number, Rejected("row has a quote that is not closed")
+            continue
+        yield number, row
+
+
+def _swallowed(taken: Sequence[str], width: int, delimiter: str) -> bool:
+    """Whether a record over several lines holds whole rows of the file in one of its fields."""
+    inner = taken[1:-1]
+    if not inner or width < 3:
+        return False
+    whole = 0
+    for line in inner:
+        try:
+            whole += len(next(csv.reader([line], delimiter=delimiter, strict=True), [])) == width
+        except csv.Error:
+            pass
+    return whole > len(inner) / 2
+
+
+def parquet_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Placed]:
+    """One record a row, of those `columns` that the file has, or of all. What a damaged row group lacks is one Rejected."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    damage = (pa.ArrowException, OSError, UnicodeDecodeError)
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
-        present = [name for name in file.schema_arrow.names if name in columns]
-        for batch in file.iter_batches(batch_size=8192, columns=present):
-            yield from _batch_rows(batch)
-    except (pa.ArrowException, OSError, UnicodeDecodeError):
-        yield Rejected("file is not readable as Parquet from here on")
+        present = None if columns is None else [name for name in file.schema_arrow.names if name in columns]
+    except damage:
+        yield 1, Rejected("file is not readable as Parquet")
+        return
+    number, end = 0, 0
+    for group in range(file.num_row_groups):
+        end += file.metadata.row_group(group).num_rows
+        try:
+            for batch in file.iter_batches(batch_size=8192, columns=present, row_groups=[group]):
+                for record in _batch_rows(batch):
+                    number += 1
+                    yield number, record
+        except damage:
+            yield number + 1, Rejected("row group of the Parquet file is damaged", records=end - number)
+            number = end
 
 
 def _batch_rows(batch: Any) -> list[Record]:
@@ -105,6 +214,14 @@ def _batch_rows(batch: Any) -> list[Record]:
         return [Rejected("row holds a value that cannot be read")]
 
 
+def csv_header(path: Path, form: TextFormat) -> list[str]:
+    """Names of a CSV file's columns, in order; empty where it has no first row."""
+    with open_text(path, form) as file:
+        for _, row in _csv_records(_ReplayedLines(file), delimiter_of(path, form)):
+            return [] if isinstance(row, Rejected) else [name.strip() for name in row]
+    return []
+
+
 def column_names(path: Path) -> frozenset[str]:
     """Columns of a CSV or Parquet file; empty where it is not one."""
     if path.suffix == ".parquet":
@@ -115,37 +232,34 @@ def column_names(path: Path) -> frozenset[str]:
             return frozenset(pq.read_schema(path).names)
         except (pa.ArrowException, OSError, UnicodeDecodeError):  # the last for a column's name
             return frozenset()
-    csv.field_size_limit(MAX_LINE_BYTES)
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+    return frozenset(csv_header(path, text_format(path)))
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes | Rejected]]:
+    number = 0
+    with open_bytes(path) as file:
         try:
-            return frozenset(next(csv.reader([file.readline(MAX_LINE_BYTES)]), []))
-        except csv.Error:
-            return frozenset()
+            for number, line in _bounded_lines(file):
+                yield number, line
+        except DAMAGED as error:
+            yield number + 1, _cut_off(error)
 
 
-def _lines(path: Path) -> Iterator[bytes | Rejected]:
-    with _open(path) as file:
-        try:
-            yield from _bounded_lines(file)
-        except EOFError:
-            yield Rejected("gzip file is cut short: the rest is lost")
-        except (gzip.BadGzipFile, zlib.error):
-            yield Rejected("gzip file is damaged: the rest is lost")
+def _cut_off(error: BaseException) -> Rejected:
+    return Rejected(f"compressed file is {'cut short' if isinstance(error, EOFError) else 'damaged'}: the rest is lost")
 
 
-def _open(path: Path) -> Any:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
-
-
-def _bounded_lines(file: BinaryIO) -> Iterator[bytes | Rejected]:
+def _bounded_lines(file: BinaryIO) -> Iterator[tuple[int, bytes | Rejected]]:
+    number = 0
     while line := file.readline(MAX_LINE_BYTES):
+        number += 1
         if line.endswith(b"\n") or len(line) < MAX_LINE_BYTES:
             if line.strip():
-                yield line
+                yield number, line
             continue
         while (rest := file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
             pass
-        yield Rejected(f"line is longer than {MAX_LINE_BYTES // 2**20} MiB")
+        yield number, Rejected(f"line is longer than {MAX_LINE_BYTES // 2**20} MiB")
 
 
 def _is_not_utf8(line: bytes) -> bool:

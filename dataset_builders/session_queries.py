@@ -84,7 +84,7 @@ def find_subjects(arguments: argparse.Namespace) -> "list[QuerySubject]":
     from dataset_builders.recipes.retrieval import subjects
     from dataset_builders.sources import merrec
     from dataset_builders.sources.own_tables import table_of
-    from dataset_builders.staging import RejectLog, find_corpora, find_tables, stage
+    from dataset_builders.staging import RecordCounts, find_corpora, find_tables, stage
 
     size = parse_sizes(arguments.size)[TASK]
     folder = arguments.raw or arguments.tables
@@ -93,7 +93,7 @@ def find_subjects(arguments: argparse.Namespace) -> "list[QuerySubject]":
         staged = Path(place)
         connection = connect(arguments.memory_limit, arguments.threads, staged / "spill", arguments.engine)
         sessions = [file for file in files if file.source.startswith(merrec.NAME) or table_of(file.path, folder) is EVENTS]
-        stage(sessions, folder, staged, frozenset(("us",)), RejectLog())
+        stage(sessions, folder, staged, frozenset(("us",)), RecordCounts())
         tables, _ = load_tables(connection, staged)
         if "events" not in tables:
             raise UserError(f"{folder} has no sessions, which {TASK} needs. Give a folder with MerRec, or with a table events.")

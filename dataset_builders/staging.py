@@ -1,4 +1,4 @@
-"""Stages raw files as canonical tables in Parquet, and counts every record that yields no row by its reason."""
+"""Raw files in, canonical tables as Parquet out, with every record that yields none counted by its reason."""
 
 import os
 from collections import Counter, defaultdict
@@ -10,42 +10,92 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
-from dataset_builders.records import Record, Rejected
-from dataset_builders.sources import TableRows, corpus_modules, own_tables
-from dataset_builders.tables import TABLES, arrow_schema, reject_reason
+from dataset_builders.raw_files import snapshot_date
+from dataset_builders.records import Placed, Rejected
+from dataset_builders.sources import HELD_OUT, TableRows, corpus_modules, own_tables
+from dataset_builders.tables import TABLES, admitted, arrow_schema
+from dataset_builders.text import NO_LIMIT, clean
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
 BATCH = 20_000
 SAMPLES = 20
 """How many places of rejected records are kept for each reason."""
 SAMPLE_MARKER = "sample_corpora.json"
+PARTLY = "partly_rejected"
+"""The staged table of records of which some rows may not enter their tables: `record`, `source`, `reason`."""
 
 
 @dataclass(frozen=True)
 class RawFile:
-    """One file and how it is read. `source` and `licence` go into every row made from it."""
+    """One file and how it is read. `source` and `licence` go into every row made from it; `snapshot` is the date in its path.
+
+    `table` is the one that a file of a shop's own tables belongs to, and `note` what a reader should know of how it was read.
+    """
 
     path: Path
     source: str
     licence: str
-    read: Callable[[], Iterator[Record]]
+    read: Callable[[], Iterator[Placed]]
     canonical: Callable[[dict[str, Any]], TableRows | Rejected]
+    table: str = ""
+    snapshot: str = ""
+    note: str = ""
 
 
 @dataclass
-class RejectLog:
-    """Counts of raw records read and, by reason, rejected, for each source; `places` keeps where a few of them are."""
+class TableCounts:
+    """TableRows that were offered to a canonical table: `read`, of them `usable`, and why others are not, with an example of each."""
+
+    files: list[str] = field(default_factory=list)
+    read: int = 0
+    usable: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def reject(self, reason: str, value: str, place: str, records: int = 1) -> None:
+        self.reasons[reason] += records
+        self.examples.setdefault(reason, f"{value!r} ({place})" if value else place)
+
+    def text(self, most: int = 3) -> str:
+        """`60 read, 0 usable: rating is not a whole number, e.g. '1/5' (reviews.csv:2)`"""
+        reasons = [
+            f"{reason}{f' ({count:,})' if len(self.reasons) > 1 else ''}, e.g. {self.examples[reason]}"
+            for reason, count in self.reasons.most_common(most)
+        ]
+        return f"{self.read:,} read, {self.usable:,} usable{': ' * bool(reasons)}{'; '.join(reasons)}"
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "files": self.files,
+            "read": self.read,
+            "usable": self.usable,
+            "reasons": [
+                {"reason": reason, "rows": count, "example": self.examples[reason]}
+                for reason, count in self.reasons.most_common(3)
+            ],
+        }
+
+
+@dataclass
+class RecordCounts:
+    """What became of the raw records: `read` and `rejects` count them by source, `places` keeps a few for a look.
+
+    `tables` counts what was offered to each canonical table, `dropped` the optional values that were left out of a row.
+    """
 
     read: Counter[str] = field(default_factory=Counter)
     rejects: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     places: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
+    tables: dict[str, TableCounts] = field(default_factory=lambda: defaultdict(TableCounts))
+    dropped: Counter[str] = field(default_factory=Counter)
 
-    def reject(self, source: str, reason: str, place: str) -> None:
-        self.rejects[source][reason] += 1
-        if len(self.places[source, reason]) < SAMPLES:
-            self.places[source, reason].append(place)
+    def reject(self, source: str, rejected: Rejected, place: str) -> None:
+        self.rejects[source][rejected.reason] += rejected.records
+        if len(self.places[source, rejected.reason]) < SAMPLES:
+            self.places[source, rejected.reason].append(f"{place}: {rejected.value!r}" if rejected.value else place)
 
 
 def find_corpora(folder: Path, commercial_only: bool) -> tuple[list[RawFile], list[Path]]:
@@ -81,8 +131,8 @@ def find_corpora(folder: Path, commercial_only: bool) -> tuple[list[RawFile], li
     return claimed, unclaimed
 
 
-def find_tables(folder: Path) -> tuple[list[RawFile], list[Path]]:
-    """The same for a shop's own tables. Raises UserError where one lacks a required column."""
+def find_tables(folder: Path, encoding: str | None = None, locale: str = "us") -> tuple[list[RawFile], list[Path]]:
+    """The same for a shop's own tables; `locale` is that of rows that name none. Raises UserError for a file that is no table."""
     claimed, unclaimed = [], []
     for path in _files(folder):
         table = own_tables.table_of(path, folder)
@@ -90,20 +140,45 @@ def find_tables(folder: Path) -> tuple[list[RawFile], list[Path]]:
             unclaimed.append(path)
             continue
         with _plain_read_errors(path):
-            own_tables.check_columns(path, table)
+            file = own_tables.open_file(path, folder, table, encoding, locale)
+            floats = own_tables.whole_float_ids(file)
+        guessed = file.form is not None and file.form.guessed
         claimed.append(
             RawFile(
                 path,
                 own_tables.NAME,
                 own_tables.LICENCE,
-                partial(own_tables.read, path, table),
-                partial(own_tables.canonical, table=table),
+                partial(own_tables.read, file),
+                partial(own_tables.canonical, file=file, floats=floats),
+                table.name,
+                snapshot_date(path, folder),
+                "is not UTF-8 and was read as cp1252; give --encoding if letters look wrong" if guessed else "",
             )
         )
     if not claimed:
-        names = ", ".join(f"{name}.parquet" for name in TABLES)
-        raise UserError(f"{folder} holds no canonical table. Expected is at least one of {names}, or the same as .csv.")
+        names = ", ".join(f"{name}.csv" for name in TABLES)
+        raise UserError(
+            f"{folder} holds no canonical table. Expected is at least one of {names}, or the same as Parquet, TSV or JSON lines. "
+            f"Not read: {unread_names(unclaimed, folder) or 'nothing, it is empty'}. For exports under other names write a --map file: "
+            f"python -m dataset_builders.map --tables {folder} --out shop.yaml"
+        )
     return claimed, unclaimed
+
+
+def unread_names(paths: list[Path], folder: Path, most: int = 10) -> str:
+    """Names of files that were not read, with the table that a near name may mean."""
+    shown = [_with_hint(readable(path.relative_to(folder))) for path in paths[:most]]
+    return ", ".join(shown) + (f" and {len(paths) - most:,} more" if len(paths) > most else "")
+
+
+def _with_hint(name: str) -> str:
+    from difflib import get_close_matches
+
+    stem = Path(name).stem.lower()
+    near = [table for table in TABLES if table in stem or stem.rstrip("s") == table.rstrip("s")] or get_close_matches(
+        stem, TABLES, 1
+    )
+    return f"{name} (is it {near[0]}?)" if near else name
 
 
 def _files(folder: Path) -> list[Path]:
@@ -129,10 +204,10 @@ def readable(path: Path) -> str:
 
 def _is_hidden(path: Path) -> bool:
     """Also in a hidden folder: downloaders and notebooks keep theirs beside the data, copies of it among them."""
-    return any(part.startswith(".") for part in path.parts)
+    return any(part.startswith((".", "_")) and part != "_delta_log" for part in path.parts)
 
 
-def stage(files: list[RawFile], folder: Path, out: Path, locales: frozenset[str], log: RejectLog) -> None:
+def stage(files: list[RawFile], folder: Path, out: Path, locales: frozenset[str], counts: RecordCounts) -> None:
     """Writes `<out>/<table>.parquet` for every table that a record yielded a row of.
 
     A record's number is its file's number and its own in that file, so it does not change with the number of processes.
@@ -147,7 +222,9 @@ def stage(files: list[RawFile], folder: Path, out: Path, locales: frozenset[str]
         TextColumn("{task.description}", markup=False),
     )
     with Progress(*columns) as progress, ExitStack() as stack:
-        writers = {name: _TableWriter(out, name) for name in TABLES}
+        writers = {name: _TableWriter(out / f"{name}.parquet", arrow_schema(table)) for name, table in TABLES.items()}
+        writers[PARTLY] = _TableWriter(out / f"{PARTLY}.parquet", text_schema("record", "source", "reason"))
+        writers[HELD_OUT] = _TableWriter(out / f"{HELD_OUT}.parquet", text_schema("source", "query"))
         for writer in writers.values():
             stack.callback(writer.close)
         bar = progress.add_task("", total=len(files))
@@ -155,24 +232,62 @@ def stage(files: list[RawFile], folder: Path, out: Path, locales: frozenset[str]
             # A name that is not UTF-8 can be opened, but neither printed nor written down.
             name = readable(file.path.relative_to(folder))
             progress.update(bar, description=name)
+            if file.table:
+                counts.tables[file.table].files.append(name)
             number = -1
-            for number, record in enumerate(_records(file)):
-                log.read[file.source] += 1
-                rows = record if isinstance(record, Rejected) else _canonical(file, record)
-                if isinstance(rows, list):
-                    reason = _admit(rows, file.source, (file_number << 40) + number, locales, writers)
-                else:
-                    reason = rows.reason
-                if reason:
-                    log.reject(file.source, reason, f"{name}:{number + 1}")
-            if number < 0:
-                log.read[file.source] += 1
-                log.reject(file.source, "file is empty", name)
+            for number, (place, record) in enumerate(_records(file)):
+                _take(file, record, (file_number << 40) + number, f"{name}:{place}", locales, writers, counts)
+            if number < 0 and not file.table:
+                counts.read[file.source] += 1
+                counts.reject(file.source, Rejected("file is empty"), name)
             progress.advance(bar)
-        progress.update(bar, description=f"{sum(log.read.values()):,} records")
+        progress.update(bar, description=f"{sum(counts.read.values()):,} records")
 
 
-def _records(file: RawFile) -> Iterator[Record]:
+def _take(
+    file: RawFile,
+    record: dict[str, Any] | Rejected,
+    number: int,
+    place: str,
+    locales: frozenset[str],
+    writers: dict[str, "_TableWriter"],
+    counts: RecordCounts,
+) -> None:
+    """Writes a record's rows to their tables, or counts why there are none."""
+    counts.read[file.source] += record.records if isinstance(record, Rejected) else 1
+    rows = record if isinstance(record, Rejected) else _canonical(file, record)
+    if isinstance(rows, Rejected):
+        counts.reject(file.source, rows, place)
+        if file.table:
+            counts.tables[file.table].read += rows.records
+            counts.tables[file.table].reject(rows.reason, rows.value, place, rows.records)
+        return
+    rejected = []
+    offers = [(table, row) for table, row in rows if table != HELD_OUT]
+    for table, offered in offers:
+        of_table = counts.tables[table]
+        of_table.read += 1
+        made = admitted(TABLES[table], offered)
+        if not isinstance(made, Rejected) and made[0].get("locale", next(iter(locales))) not in locales:
+            made = Rejected("locale was not asked for", made[0]["locale"])
+        if isinstance(made, Rejected):
+            of_table.reject(made.reason, made.value, place)
+            rejected.append(made)
+            continue
+        row, dropped = made
+        of_table.usable += 1
+        counts.dropped.update(f"{table}: {reason}" for reason in dropped)
+        writers[table].add({**row, "source": file.source, "record": number, "snapshot": file.snapshot})
+    for _, held_out in (row for row in rows if row[0] == HELD_OUT):
+        writers[HELD_OUT].add({"source": file.source, "query": clean(str(held_out["query"]), NO_LIMIT).lower()})
+    if rejected and len(rejected) == len(offers):
+        counts.reject(file.source, rejected[0], place)
+    elif rejected:
+        # Whatever else becomes of the record: this is what was wrong with it.
+        writers[PARTLY].add({"record": number, "source": file.source, "reason": rejected[0].reason})
+
+
+def _records(file: RawFile) -> Iterator[Placed]:
     with _plain_read_errors(file.path):
         yield from file.read()
 
@@ -192,27 +307,18 @@ def _canonical(file: RawFile, record: dict[str, Any]) -> TableRows | Rejected:
         return Rejected("record is nested too deeply")
 
 
-def _admit(
-    rows: TableRows, source: str, record: int, locales: frozenset[str], writers: dict[str, "_TableWriter"]
-) -> str | None:
-    """Writes the rows that may enter their tables; the first reason against one, where none may."""
-    reasons = []
-    for table, row in rows:
-        reason = reject_reason(TABLES[table], row)
-        if reason is None and row.get("locale", next(iter(locales))) not in locales:
-            reason = "locale was not asked for"
-        if reason:
-            reasons.append(reason)
-        else:
-            writers[table].add({**row, "source": source, "record": record})
-    return reasons[0] if reasons and len(reasons) == len(rows) else None
+def text_schema(*names: str) -> "pa.Schema":
+    """Columns of text, and `record` of numbers."""
+    import pyarrow as pa
+
+    return pa.schema([(name, pa.int64() if name == "record" else pa.string()) for name in names])
 
 
 class _TableWriter:
-    """Rows in batches into one Parquet file, which is made with the first of them."""
+    """TableRows in batches into one Parquet file, which is made with the first of them."""
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self.path, self.schema = folder / f"{name}.parquet", arrow_schema(TABLES[name])
+    def __init__(self, path: Path, schema: "pa.Schema") -> None:
+        self.path, self.schema = path, schema
         self.rows: list[dict[str, Any]] = []
         self.writer: pq.ParquetWriter | None = None
 

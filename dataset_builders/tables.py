@@ -4,6 +4,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from dataset_builders.records import Rejected
+from dataset_builders.text import NO_LIMIT, clean
+
 if TYPE_CHECKING:
     import pyarrow
 
@@ -13,21 +16,33 @@ LABELS = ("exact", "substitute", "complement", "irrelevant")
 RELATIONS = ("also_buy", "also_view", "similar")
 ACTIONS = ("view", "like", "cart", "offer", "buy", "query")
 
+LONGEST_EXAMPLE = 40
+"""Characters of a rejected value that are shown."""
+
 MAX_CHARACTERS = 100_000
 """A longer text is a dump of something else; the largest real description in the public corpora has a tenth of this."""
 
-# What is left of a page's markup where a title should be, as in Amazon's 2018 metadata.
 _MARKUP = re.compile(r"<\s*[a-z!/]|/>", re.IGNORECASE)
+# Markup that stands inside a text; any other says that a page was stored where a title should be, as in Amazon's 2018 metadata.
+_INLINE = frozenset({"b", "br", "em", "font", "i", "mark", "p", "s", "small", "span", "strong", "sub", "sup", "u", "wbr"})
+_OF_A_PAGE = frozenset({"class", "id", "style"})
+_HTML = frozenset(
+    {"a", "body", "button", "div", "form", "h1", "h2", "h3", "head", "html", "iframe", "img", "input", "li", "link", "meta"}
+    | {"noscript", "ol", "script", "select", "style", "svg", "table", "tbody", "td", "th", "tr", "ul"}
+)
+# https://cseweb.ucsd.edu/~jmcauley/datasets/amazon_v2/ advises to leave titles with getTime out.
+_SCRIPT = re.compile(r"getTime|\bfunction\s*\(|\bvar\s+\w+\s*=")
 
 
 @dataclass(frozen=True)
 class Column:
-    """`allowed` lists the only values that a string column may hold, where it may not hold any."""
+    """`allowed` lists the only values that a string column may hold. `default` stands for a missing value, or a missing column."""
 
     name: str
     kind: Kind = "string"
     required: bool = True
     allowed: tuple[str, ...] = ()
+    default: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -106,7 +121,7 @@ TABLES: dict[str, Table] = {
                 Column("product_id"),
                 Column("question"),
                 Column("snippets", "strings"),
-                Column("answers", "strings"),
+                Column("answers", "strings", default=()),
                 Column("answerable", "bool"),
             ),
         ),
@@ -121,17 +136,60 @@ substitute or complement), `place` (int64, among those of the kind, from 0), `te
 SESSION_QUERY_COLUMNS = ("key", "about", "kind", "place", "text", "model")
 
 
-def reject_reason(table: Table, row: dict[str, Any]) -> str | None:
-    """Why a row may not enter a table, or None. Every column of the table must be a key of `row`."""
+def admitted(table: Table, row: dict[str, Any]) -> tuple[dict[str, Any], list[str]] | Rejected:
+    """The row as it enters the table, and what was dropped of its optional columns; or why it may not enter.
+
+    Every column of the table must be a key of `row`. An optional column never costs the record.
+    """
+    row, dropped = dict(row), []
     for column in table.columns:
-        reason = _column_reason(column, row[column.name])
+        value = row[column.name]
+        if value is None and column.default is not None:
+            value = row[column.name] = list(column.default)
+        if isinstance(value, Rejected):
+            reason, example = value.reason, value.value
+        else:
+            reason, example = _column_reason(column, value), shown(column, value)
+        if reason and column.required:
+            return Rejected(f"{column.name} {reason}", example)
         if reason:
-            return f"{column.name} {reason}"
+            dropped.append(f"{column.name} {reason}")
+            row[column.name] = None
     if table.name == "reviews" and not 1 <= row["rating"] <= 5:
-        return "rating is not 1 to 5"
-    if table.name == "products" and _MARKUP.search(row["title"]):
-        return "title is markup"
-    return None
+        return Rejected("rating is not 1 to 5", str(row["rating"]))
+    if table.name == "products":
+        title = plain_title(row["title"])
+        if isinstance(title, Rejected):
+            return title
+        row["title"] = title
+    if row.get("query"):
+        row["query"] = clean(row["query"], NO_LIMIT) or None
+        if row["query"] is None and table.name == "judgments":
+            return Rejected("query holds nothing to read")
+    return row, dropped
+
+
+def plain_title(title: str) -> str | Rejected:
+    """The title without inline markup; a Rejected for a page or a script that was stored as one."""
+    if _SCRIPT.search(title):
+        return Rejected("title is script text")
+    if not _MARKUP.search(title):
+        return title
+    from bs4 import BeautifulSoup
+
+    found = BeautifulSoup(title, "html.parser")
+    tags = found.find_all(True)
+    if "<!" in title or any(tag.name in _HTML or _OF_A_PAGE & tag.attrs.keys() for tag in tags):
+        return Rejected("title is markup")
+    for tag in found.find_all(lambda tag: tag.name not in _INLINE):
+        tag.insert_before(tag.name)  # no tag of HTML, such as <Demo>: a word in brackets
+    return " ".join(found.get_text(" ").split()) or Rejected("title is markup")
+
+
+def shown(column: Column, value: Any) -> str:
+    """The value as an example, of columns that hold no free text."""
+    free = column.kind == "strings" or (column.kind == "string" and not column.allowed and not column.name.endswith("_id"))
+    return "" if free or value is None or isinstance(value, list | dict) else str(value)[:LONGEST_EXAMPLE]
 
 
 def _column_reason(column: Column, value: Any) -> str | None:
@@ -172,9 +230,10 @@ def _is_unicode(value: str) -> bool:
 
 
 def arrow_schema(table: Table) -> "pyarrow.Schema":
-    """The table's columns, then `source` (a corpus's name) and `record` (the raw record's number, unique in a build)."""
+    """The table's columns, then `source` (a corpus's name), `record` (the raw record's number, unique in a build) and `snapshot`
+    (the date in the file's path as text, or "")."""
     import pyarrow as pa
 
     kinds = {"string": pa.string(), "int": pa.int64(), "bool": pa.bool_(), "strings": pa.list_(pa.string())}
     fields = [(column.name, kinds[column.kind]) for column in table.columns]
-    return pa.schema([*fields, ("source", pa.string()), ("record", pa.int64())])
+    return pa.schema([*fields, ("source", pa.string()), ("record", pa.int64()), ("snapshot", pa.string())])

@@ -2,7 +2,7 @@
 
 import html
 import re
-from unicodedata import category
+from unicodedata import category, normalize
 
 # Markers that chat templates give a meaning to: <|im_end|>, the same with full-width bars, [INST], <<SYS>>, ... Those that
 # look like a tag, such as </s>, <start_of_turn> or <file_sep>, are tags below.
@@ -18,6 +18,9 @@ _TAGS = re.compile(r"</?[a-z][\w:.-]*(?:\s[^<>]*)?/?>|<!--[^<]*?-->", re.IGNOREC
 _OPENERS = re.compile(r"[<\[&]")
 _SPACES = re.compile(r" +")
 
+NO_LIMIT = 10**9
+"""Words of a text that is not cut."""
+
 _PASSES = 20
 """Nesting deeper than this is an attack or a dump: what could open one more level goes, since each costs a pass."""
 
@@ -25,13 +28,14 @@ _PASSES = 20
 def clean(text: str, max_words: int) -> str:
     """One line of plain text of at most `max_words` words, cut with an ellipsis.
 
-    Entities are decoded, markup, control characters and chat templates' tokens removed. Cleaning twice changes nothing.
+    Letters are composed (NFC), entities decoded, markup, control characters and chat templates' tokens removed. Cleaning twice changes nothing.
     """
     for turn in range(_PASSES):
         # Once is not enough: "&amp;lt;b&amp;gt;" and "<|im_<|x|>end|>" each hide a token behind another.
         smaller = html.unescape(text) if turn < _PASSES - 2 else _OPENERS.sub(" ", text)
         # What cannot be seen goes without a gap, since a word or an address may hide behind it.
         smaller = "".join(char if char.isprintable() else "" if category(char) == "Cf" else " " for char in smaller)
+        smaller = normalize("NFC", smaller)
         smaller = _SPACES.sub(" ", _TAGS.sub(" ", _CONTROL_TOKENS.sub(" ", smaller))).strip()
         if smaller == text:
             break

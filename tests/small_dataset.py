@@ -9,7 +9,7 @@ import pytest
 from dataset_builders.dataset_files import config_facts, write_dataset
 from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Split
-from dataset_builders.staging import RejectLog
+from dataset_builders.staging import RecordCounts
 
 Splits = Mapping[str, Sequence[dict[str, Any]]]
 """Split -> rows as `load_dataset` gives them; source, licence and group may be left out."""
@@ -31,7 +31,7 @@ def write_small_dataset(folder: Path, tasks: Mapping[str, Splits]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dataset_builders.plots.write_plots", lambda out, built: (out / "images").mkdir())
-        write_dataset(folder, manifest, built, RejectLog(), "Rows for tests")
+        write_dataset(folder, manifest, built, RecordCounts(), "Rows for tests")
     return folder
 
 

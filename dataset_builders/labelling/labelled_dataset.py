@@ -19,7 +19,7 @@ from dataset_builders.labelling.votes import CONSTRUCTED
 from dataset_builders.publish import CARD, read_dataset
 from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Split
-from dataset_builders.staging import RejectLog
+from dataset_builders.staging import RecordCounts
 
 NOTHING_KEPT = "none of its rows was kept when the labels were checked"
 
@@ -144,14 +144,14 @@ def write_labelled(
     (out / "agreement.json").write_text(json.dumps(annotation, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _reject_log(folder: Path) -> RejectLog:
+def _reject_log(folder: Path) -> RecordCounts:
     """The places of rejected records, which go along."""
-    log = RejectLog()
+    log = RecordCounts()
     try:
         for found in json.loads((folder / "rejects" / "places.json").read_text(encoding="utf-8")):
             log.places[found["source"], found["reason"]] = found["places"]
     except (OSError, ValueError):
-        return RejectLog()
+        return RecordCounts()
     return log
 
 

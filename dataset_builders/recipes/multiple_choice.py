@@ -101,7 +101,7 @@ def review_rating(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
 
 def query_relation(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
     """Two queries of one product, exact for the first -> what its label for the second says of the two."""
-    single, repeats = judged_once(tables)
+    single, repeated = judged_once(tables)
     judged = single.group_by(PRODUCT).agg(queries=single.count())
     often = single.semi_join(judged.filter(judged.queries >= FEWEST_QUERIES), PRODUCT)
     # A row's split hangs on its first query, so a query that is tested on must not be the other one of a row to train on.
@@ -140,7 +140,7 @@ def query_relation(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
     return RecipeRows(
         rows,
         [
-            repeats,
+            *repeated,
             unused(single.anti_join(often, PRODUCT), f"product is judged for fewer than {FEWEST_QUERIES} queries"),
             unused(often, "no pair of the product's queries was drawn, or none has an exact label"),
         ],

@@ -12,7 +12,7 @@ from dataset_builders.tables import LABELS
 
 def query_product_ranking(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
     """A query and five of its products, one of each label and one more -> their gains."""
-    judged, repeats = judged_once(tables)
+    judged, repeated = judged_once(tables)
     query = ["number", "locale", "source"]
     # Titles are fetched only for queries that may have what is needed.
     hopeful = _usable(judged, query)
@@ -61,7 +61,7 @@ def query_product_ranking(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
     return RecipeRows(
         rows,
         [
-            repeats,
+            *repeated,
             unused(judged.anti_join(titles, PRODUCT), UNTITLED),
             unused(twins.semi_join(usable, query), "query has a product of the same title"),
             unused(

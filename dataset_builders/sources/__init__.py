@@ -13,7 +13,11 @@ from typing import Any
 from dataset_builders.records import Rejected
 
 TableRows = list[tuple[str, dict[str, Any]]]
-"""(canonical table, row) pairs; a row has every column of its table but `source` and `record`."""
+"""(canonical table, row) pairs; a row has every column of its table but `source`, `record` and `snapshot`."""
+
+
+HELD_OUT = "held_out"
+"""In place of a table: the row's `query` is of the corpus's own test split, and must not be trained on."""
 
 
 def corpus_modules() -> tuple[ModuleType, ...]:

@@ -1,4 +1,4 @@
-"""Amazon Review Data (2018): `<Category>_5.json[.gz]` and `meta_<Category>.json[.gz]`, JSON lines.
+"""Amazon Review Data (2018): reviews as `<Category>[_5].json[.gz]`, products as `meta_<Category>.json[.gz]`, JSON lines.
 
 Format: https://cseweb.ucsd.edu/~jmcauley/datasets/amazon_v2/
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.records import Record, Rejected, json_lines
+from dataset_builders.records import Placed, Rejected, json_lines
 from dataset_builders.sources import TableRows, missing, optional_text
 
 NAME = "amazon_reviews_2018"
@@ -17,16 +17,28 @@ LICENCE = "none stated"
 
 _REVIEWS = re.compile(r"(?P<category>.+?)(?:_5)?\.json(?:\.gz)?")
 _META = re.compile(r"meta_(?P<category>.+)\.json(?:\.gz)?")
+_NOT_JSON = "line is not JSON; if it is a Python dict, the file is of the 2014 edition: take that of 2018 or 2023"
 _SIMILAR = re.compile(r"/dp/(\w{10})")
 """A product's address, in the HTML table that `similar_item` holds."""
 
 
 def claims(path: Path) -> bool:
-    return bool(_META.fullmatch(path.name) or re.fullmatch(r".+_5\.json(?:\.gz)?", path.name))
+    if _META.fullmatch(path.name) or re.fullmatch(r".+_5\.json(?:\.gz)?", path.name):
+        return True
+    return _REVIEWS.fullmatch(path.name) is not None and _holds_reviews(path)
 
 
-def read(path: Path) -> Iterator[Record]:
-    return json_lines(path)
+def _holds_reviews(path: Path) -> bool:
+    """Whether a file such as `Gift_Cards.json.gz`, all reviews of a category, is one: by its first record."""
+    first = next(json_lines(path), None)
+    return first is not None and isinstance(first[1], dict) and {"reviewText", "overall", "asin"} <= first[1].keys()
+
+
+def read(path: Path) -> Iterator[Placed]:
+    for place, record in json_lines(path):
+        if isinstance(record, Rejected) and record.reason == "line is not JSON" and _META.fullmatch(path.name):
+            record = Rejected(_NOT_JSON)  # noqa: PLW2901
+        yield place, record
 
 
 def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.records import Record, Rejected, json_lines
+from dataset_builders.records import Placed, Rejected, json_lines
 from dataset_builders.sources import TableRows, missing
 
 NAME = "amazonqa"
@@ -19,7 +19,7 @@ def claims(path: Path) -> bool:
     return "-qar" in path.name and path.name.removesuffix(".gz").endswith(".jsonl")
 
 
-def read(path: Path) -> Iterator[Record]:
+def read(path: Path) -> Iterator[Placed]:
     return json_lines(path)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.records import Record, Rejected, json_document
+from dataset_builders.records import Placed, Rejected, json_records
 from dataset_builders.sources import TableRows, missing
 
 NAME = "ecinstruct"
@@ -37,14 +37,8 @@ def claims(path: Path) -> bool:
     return path.suffix == ".json" and ("ecinstruct" in (path.parent.name, path.stem.lower()) or path.stem in _TASKS)
 
 
-def read(path: Path) -> Iterator[Record]:
-    document = json_document(path)
-    if isinstance(document, Rejected):
-        yield document
-    elif not isinstance(document, list):
-        yield Rejected("file is not a JSON list")
-    else:
-        yield from (row if isinstance(row, dict) else Rejected("entry is not a JSON object") for row in document)
+def read(path: Path) -> Iterator[Placed]:
+    return json_records(path)
 
 
 def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:

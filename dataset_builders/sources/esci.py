@@ -9,15 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.records import Record, Rejected, column_names, csv_rows, json_document, parquet_rows
-from dataset_builders.sources import TableRows, missing, optional_text
+from dataset_builders.records import Placed, Record, Rejected, column_names, csv_rows, json_document, parquet_rows
+from dataset_builders.sources import HELD_OUT, TableRows, missing, optional_text
+from dataset_builders.values import label_or_text
 
 NAME = "esci"
 LICENCE = "Apache-2.0"
 
-_LABELS = {"E": "exact", "S": "substitute", "C": "complement", "I": "irrelevant"}
 _GAINS = {100.0: "exact", 10.0: "substitute", 1.0: "complement", 0.0: "irrelevant"}
 _JUDGMENT = ("query", "query_id", "product_id", "product_locale", "esci_label")
+_SPLIT = "split"
 _PRODUCT = ("product_id", "product_locale", "product_title", "product_description", "product_brand", "product_color")
 
 
@@ -29,21 +30,25 @@ def claims(path: Path) -> bool:
     return path.suffix in (".parquet", ".csv") and bool({"esci_label", "product_title"} & column_names(path))
 
 
-def read(path: Path) -> Iterator[Record]:
+def read(path: Path) -> Iterator[Placed]:
     if path.suffix == ".json":
         return _judgment_list(path)
-    return csv_rows(path) if path.suffix == ".csv" else parquet_rows(path, (*_JUDGMENT, *_PRODUCT))
+    return csv_rows(path) if path.suffix == ".csv" else parquet_rows(path, (*_JUDGMENT, _SPLIT, *_PRODUCT))
 
 
-def _judgment_list(path: Path) -> Iterator[Record]:
+def _judgment_list(path: Path) -> Iterator[Placed]:
     document = json_document(path)
     if isinstance(document, Rejected):
-        yield document
+        yield 1, document
         return
     entries = document.get("judgmentRatings") if isinstance(document, dict) else None
     if not isinstance(entries, list):
-        yield Rejected("file has no list judgmentRatings")
+        yield 1, Rejected("file has no list judgmentRatings")
         return
+    yield from enumerate(_listed(entries), 1)
+
+
+def _listed(entries: list[Any]) -> Iterator[Record]:
     for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get("ratings"), list):
             yield Rejected("judgmentRatings entry has no list of ratings")
@@ -68,10 +73,12 @@ def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:
                     "query": record["query"],
                     "product_id": record["product_id"],
                     "locale": record["product_locale"],
-                    "label": _LABELS.get(str(record["esci_label"]), "unknown"),
+                    "label": label_or_text(record["esci_label"]),
                 },
             )
         )
+        if record.get(_SPLIT) == "test":
+            rows.append((HELD_OUT, {"query": record["query"]}))
     if "product_title" in record:
         product = {
             "product_id": record.get("product_id"),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.records import Record, Rejected, column_names, csv_rows, parquet_rows
+from dataset_builders.records import Placed, Rejected, column_names, csv_rows, parquet_rows
 from dataset_builders.sources import TableRows, identifier, missing, optional_text
 
 NAME = "merrec"
@@ -31,7 +31,7 @@ def claims(path: Path) -> bool:
     return path.suffix in (".parquet", ".csv") and {"sequence_id", "event_id", "stime"} <= column_names(path)
 
 
-def read(path: Path) -> Iterator[Record]:
+def read(path: Path) -> Iterator[Placed]:
     return csv_rows(path) if path.suffix == ".csv" else parquet_rows(path, (*_COLUMNS, *_CATEGORIES))
 
 

@@ -1,67 +1,218 @@
-"""A shop's own tables: `<table>.parquet`, `<table>.csv`, or a folder `<table>/` of either, with the canonical columns."""
+"""A shop's own tables: `reviews.csv` or a folder `reviews/`, in any common format, with the canonical columns.
 
-import json
-from collections.abc import Iterator
+Formats are those of raw_files.py, compressed or not. A folder's files are one table; folders such as `locale=de/` in it are columns, as
+Hive and Spark lay them out, and files whose path holds a date are snapshots, of which the newest counts.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from dataset_builders.records import Record, Rejected, column_names, csv_rows, parquet_rows
-from dataset_builders.sources import TableRows, identifier
-from dataset_builders.tables import TABLES, Column, Table
+from dataset_builders.raw_files import (
+    TextFormat,
+    format_of,
+    is_parquet,
+    not_a_table,
+    partition_values,
+    stem_and_ending,
+    table_format_of,
+    text_format,
+)
+from dataset_builders.records import Placed, Rejected, csv_header, csv_rows, json_records, parquet_rows
+from dataset_builders.sources import TableRows
+from dataset_builders.tables import TABLES, Column, Table, shown
+from dataset_builders.values import as_boolean, as_identifier, as_integer, as_list, as_text, is_missing, label_or_text
 
 NAME = "own"
 LICENCE = "own data"
 
+FOLDER_ENDINGS = ("", ".parquet", ".csv", ".json")
+"""A folder of part files is named as the table, or as Spark and pandas name what they write."""
+
+MOST_OFF_SCALE = 0.05
+"""Share of a column's values that may be off its scale. Beyond it the column is taken to have another scale, and refused."""
+
+_WHOLE_FLOAT = re.compile(r"\d+\.0")
+
+
+@dataclass(frozen=True)
+class OwnFile:
+    """A file of a table, how its text is read, and what its path says: partition columns."""
+
+    path: Path
+    table: Table
+    columns: frozenset[str]
+    form: TextFormat | None = None
+    partitions: Mapping[str, str] = field(default_factory=dict)
+    default_locale: str = "us"
+
 
 def table_of(path: Path, folder: Path) -> Table | None:
-    """The canonical table that a file below `folder` belongs to, or None."""
-    if path.suffix not in (".parquet", ".csv"):
+    """The canonical table that a file below `folder` belongs to, or None. A copy such as `reviews.bak/` belongs to none."""
+    if format_of(path) is None:
         return None
     top = path.relative_to(folder).parts[0]
-    return TABLES.get(top) or TABLES.get(Path(top).stem)
+    if top == path.name:
+        return TABLES.get(stem_and_ending(path)[0])
+    stem, dot, ending = top.partition(".")
+    return TABLES.get(stem) if dot + ending in FOLDER_ENDINGS else None
 
 
-def check_columns(path: Path, table: Table) -> None:
-    """Raises UserError where a required column is missing."""
-    present = column_names(path)
-    absent = [column.name for column in table.columns if column.required and column.name not in present]
+def open_file(path: Path, folder: Path, table: Table, encoding: str | None, default_locale: str) -> OwnFile:
+    """How the file is read. Raises UserError where it is no table or lacks a required column."""
+    name = path.relative_to(folder)
+    holder = next((parent for parent in path.parents if parent != folder.parent and table_format_of(parent)), None)
+    if holder is not None and (holder == folder or folder in holder.parents):
+        raise UserError(
+            f"{holder.relative_to(folder)} is a table of {table_format_of(holder)}: its files alone would bring removed rows back. "
+            "Export the table as Parquet."
+        )
+    if told := not_a_table(path):
+        raise UserError(f"{name} {told}.")
+    partitions = partition_values(path, folder)
+    if is_parquet(path) or format_of(path) == "parquet":
+        names, form = _parquet_columns(path, name), None
+    elif format_of(path) == "csv":
+        form = text_format(path, encoding)
+        names = csv_header(path, form)
+    else:
+        form, names = None, [column.name for column in table.columns]  # which keys JSON has is told record by record
+    if not names:
+        return OwnFile(path, table, frozenset(), form, partitions, default_locale)
+    _check_columns(str(name), table, [*names, *(key for key in partitions if key not in names)])
+    return OwnFile(path, table, frozenset(names), form, partitions, default_locale)
+
+
+def _parquet_columns(path: Path, name: Path) -> list[str]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return list(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
+        raise UserError(f"{name} cannot be read as Parquet; it may be cut short. Copy or export it again.") from None
+
+
+def _check_columns(name: str, table: Table, names: list[str]) -> None:
+    known = {column.name for column in table.columns}
+    twice = sorted(key for key, count in Counter(key.strip().lower() for key in names).items() if count > 1 and key in known)
+    if twice:
+        raise UserError(f"{name} has the column {twice[0]} twice. Rename one of them, or take it out.")
+    optional = {column.name for column in table.columns if not column.required or column.default is not None} | {"locale"}
+    absent = [column.name for column in table.columns if column.name not in names and column.name not in optional]
     if absent:
         raise UserError(
-            f"{path} lacks the column{'s' * (len(absent) > 1)} {', '.join(absent)} of table {table.name}; it has "
-            f"{', '.join(sorted(present)) or 'none'}. Rename or add them, or take the file away to build without this table."
+            f"{name} lacks the column{'s' * (len(absent) > 1)} {', '.join(absent)} of table {table.name}; it has "
+            f"{', '.join(sorted(names))}. Rename or add them, name them in a --map file, or take the file away to build without "
+            "this table."
         )
 
 
-def read(path: Path, table: Table) -> Iterator[Record]:
-    columns = tuple(column.name for column in table.columns)
-    return csv_rows(path) if path.suffix == ".csv" else parquet_rows(path, columns)
+def read(file: OwnFile) -> Iterator[Placed]:
+    if is_parquet(file.path):
+        return parquet_rows(file.path, tuple(column.name for column in file.table.columns))
+    return csv_rows(file.path, file.form) if format_of(file.path) == "csv" else json_records(file.path)
 
 
-def canonical(record: dict[str, Any], table: Table) -> TableRows | Rejected:
-    row = {}
-    for column in table.columns:
+def whole_float_ids(file: OwnFile) -> frozenset[str]:
+    """Columns of ids in a text file of which every value ends in `.0`, as pandas writes a column of numbers that has holes.
+
+    Raises UserError where ratings or labels are on another scale than the table's.
+    """
+    ids = [column.name for column in file.table.columns if column.name.endswith("_id") and column.name in file.columns]
+    floats, values = dict.fromkeys(ids, 0), dict.fromkeys(ids, 0)
+    scale = Counter[str]()
+    examples: dict[str, str] = {}
+    for _, record in read(file):
+        if isinstance(record, Rejected):
+            continue
+        for name in ids:
+            value = record.get(name)
+            if not is_missing(value):
+                values[name] += 1
+                floats[name] += isinstance(value, str) and _WHOLE_FLOAT.fullmatch(value) is not None
+        kind = _scale_kind(file.table, record)
+        scale[kind] += 1
+        examples.setdefault(kind, str(record.get(_SCALED.get(file.table.name, ""))))
+    _check_scale(file, scale, examples)
+    return frozenset(name for name in ids if values[name] and floats[name] == values[name])
+
+
+_SCALED = {"reviews": "rating", "judgments": "label"}
+"""Table -> its column of which the scale is checked."""
+
+
+def _scale_kind(table: Table, record: Mapping[str, Any]) -> str:
+    column = _SCALED.get(table.name)
+    value = record.get(column) if column else None
+    if is_missing(value):
+        return "missing"
+    if isinstance(value, bool) or str(value).strip().lower() in ("true", "false"):
+        return "boolean"
+    try:
+        number = float(str(value).strip())
+    except ValueError:
+        return "text"
+    if table.name == "judgments":
+        return "grade"
+    if not number.is_integer():
+        return "fraction"
+    return "right" if 1 <= number <= 5 else "beyond"
+
+
+def _check_scale(file: OwnFile, scale: Counter[str], examples: Mapping[str, str]) -> None:
+    told = {
+        "boolean": "true or false instead of 1 to 5",
+        "fraction": "fractions instead of whole numbers from 1 to 5",
+        "beyond": "numbers beyond 1 to 5",
+        "grade": "grades instead of exact, substitute, complement or irrelevant",
+    }
+    total = sum(scale.values()) - scale["missing"]
+    off = [kind for kind in told if scale[kind]]
+    if total and sum(scale[kind] for kind in off) > MOST_OFF_SCALE * total:
+        column, kind = _SCALED[file.table.name], max(off, key=lambda kind: scale[kind])
+        raise UserError(
+            f"{file.path.name}: {column} holds {told[kind]}, such as {examples[kind]}, in {scale[kind]:,} of {total:,} rows. Say in a "
+            f"--map file what its values mean, or convert the column."
+        )
+
+
+def canonical(record: dict[str, Any], file: OwnFile, floats: frozenset[str] = frozenset()) -> TableRows | Rejected:
+    row: dict[str, Any] = {}
+    for column in file.table.columns:
+        value = record.get(column.name, file.partitions.get(column.name))
         try:
-            row[column.name] = _typed(column, record.get(column.name))
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-            return Rejected(f"{column.name} is not of type {column.kind}")
-    return [(table.name, row)]
+            row[column.name] = _typed(column, value, column.name in floats)
+        except ValueError as error:
+            row[column.name] = Rejected(str(error), shown(column, value))
+        except (TypeError, OverflowError, RecursionError):
+            row[column.name] = Rejected(f"is not of type {column.kind}")
+    if "locale" in row:
+        row["locale"] = (
+            (row["locale"] or file.default_locale).lower() if not isinstance(row["locale"], Rejected) else row["locale"]
+        )
+    return [(file.table.name, row)]
 
 
-def _typed(column: Column, value: Any) -> Any:
+def _typed(column: Column, value: Any, trim: bool) -> Any:
     """CSV knows only text, and Parquet writers differ in how they hold ids: both are brought to the column's type."""
-    if value is None or value == "" or value != value:  # noqa: PLR0124 - only nan, a hole for pandas, is not itself
+    if is_missing(value):
         return None
-    if column.kind == "string":
-        if isinstance(value, list | dict):
-            raise TypeError
-        text = value.decode() if isinstance(value, bytes) else value
-        return identifier(text) if column.name.endswith("_id") else str(text)
     if column.kind == "int":
-        number = float(value)
-        if not number.is_integer():
-            raise ValueError
-        return int(value) if isinstance(value, str) and value.lstrip("+-").isdecimal() else int(number)
+        return as_integer(value, times=column.name == "position")
     if column.kind == "bool":
-        return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[str(value).strip().lower()]
-    return json.loads(value) if isinstance(value, str) else value
+        return as_boolean(value)
+    if column.kind == "strings":
+        return as_list(value)
+    if isinstance(value, list | dict):
+        raise ValueError("is not text")
+    if column.name.endswith("_id"):
+        text = as_identifier(value)
+        return text.removesuffix(".0") if trim else text
+    if column.allowed:
+        return label_or_text(value) if column.name == "label" else str(value).strip().lower()
+    return as_text(value)

@@ -7,7 +7,7 @@ from typing import Any
 
 from common.dataset import find_folder
 from common.errors import UserError
-from dataset_builders.records import Rejected, column_names, csv_rows, parquet_rows
+from dataset_builders.records import Rejected, csv_rows, parquet_rows
 
 ENDINGS = (".json", ".jsonl", ".csv", ".parquet")
 
@@ -42,8 +42,8 @@ def read_records(path: Path) -> Records:
 
 def _read(path: Path) -> Iterator[tuple[str, Any]]:
     if path.suffix in (".csv", ".parquet") and path.is_file():
-        rows = csv_rows(path) if path.suffix == ".csv" else parquet_rows(path, tuple(column_names(path)))
-        for number, row in enumerate(rows, start=1):
+        rows = csv_rows(path) if path.suffix == ".csv" else parquet_rows(path)
+        for number, (_, row) in enumerate(rows, start=1):
             yield f"row {number}", row
         return
     try:

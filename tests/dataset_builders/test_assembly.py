@@ -14,6 +14,7 @@ from dataset_builders.contamination import EvaluationSet
 from dataset_builders.engine import connect
 from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Size, is_test
+from dataset_builders.staging import RecordCounts
 from dataset_builders.tables import TABLES, arrow_schema
 
 WORDS = [
@@ -153,22 +154,22 @@ def test_a_recipe_is_asked_for_more_where_too_many_rows_fall_away(tmp_path: Path
     texts = [(f"{text(n)} {text(n + 7)} {n}" if n % 3 == 0 else long + "x" * (n % 3)) for n in range(3000)]
     texts = [value + f" {n}" if value.startswith("came") else value for n, value in enumerate(texts)]
     staged = staged_reviews(tmp_path / "staged", texts)
-    rejects: dict[str, Counter[str]] = {}
+    counts = RecordCounts()
     size = Size(400, 40)
     built = assemble_rows(
-        connect("1GB", 2, tmp_path / "spill"), staged, ["review_rating"], {"review_rating": size}, {"s": "l"}, 0, [], rejects
+        connect("1GB", 2, tmp_path / "spill"), staged, ["review_rating"], {"review_rating": size}, {"s": "l"}, 0, [], counts
     )
     assert size.candidates() < 700, "the first limit is too small"
     parts = built.splits["review_rating"]
     assert (len(parts.train), len(parts.test)) == (400, 40)
     assert not built.short
-    assert built.used["s"] + sum(rejects["s"].values()) == 3000
+    assert built.used["s"] + counts.rejects["s"].total() == 3000
 
 
 def test_a_task_whose_tables_do_not_suffice_says_how_many_rows_are_missing(tmp_path: Path) -> None:
     staged = staged_reviews(tmp_path / "staged", [f"{text(n)} {text(n + 7)} {n}" for n in range(100)])
     sizes = {name: Size(400, 40) for name in ("review_rating", "also_buy")}
-    built = assemble_rows(connect("1GB", 2, tmp_path / "spill"), staged, list(sizes), sizes, {"s": "l"}, 0, [], {})
+    built = assemble_rows(connect("1GB", 2, tmp_path / "spill"), staged, list(sizes), sizes, {"s": "l"}, 0, [], RecordCounts())
     parts = built.splits["review_rating"]
     assert built.short == {"review_rating": {"train": 400 - len(parts.train), "test": 40 - len(parts.test)}}
     assert built.not_built == {"also_buy": "needs the tables co_purchases, products"}
@@ -178,7 +179,7 @@ def test_a_task_whose_tables_do_not_suffice_says_how_many_rows_are_missing(tmp_p
 def test_what_is_masked_is_counted_by_source(tmp_path: Path, texts: list[str]) -> None:
     staged = staged_reviews(tmp_path / "staged", texts)
     built = assemble_rows(
-        connect("1GB", 2, tmp_path / "spill"), staged, ["review_rating"], {"review_rating": Size(9, 9)}, {"s": "l"}, 0, [], {}
+        connect("1GB", 2, tmp_path / "spill"), staged, ["review_rating"], {"review_rating": Size(9, 9)}, {"s": "l"}, 0, [], RecordCounts()
     )
     [made] = [row for parts in built.splits.values() for row in (*parts.train, *parts.test)]
     assert "555" not in made.prompt

@@ -26,9 +26,10 @@ from dataset_builders.dataset_files import (
     write_dataset,
     write_split,
 )
+from dataset_builders.records import Rejected
 from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Split
-from dataset_builders.staging import RejectLog
+from dataset_builders.staging import RecordCounts
 
 ANSWERS: dict[str, Any] = {
     "review_rating": "4",
@@ -76,9 +77,9 @@ def manifest(built: dict[str, Split]) -> dict[str, Any]:
 
 def write(folder: Path, built: dict[str, Split]) -> Path:
     (folder / "staged").mkdir(parents=True)
-    log = RejectLog()
-    log.reject("esci", "query is missing", "judgments.parquet:7")
-    write_dataset(folder, manifest(built), built, log, "Shop")
+    counts = RecordCounts()
+    counts.reject("esci", Rejected("query is missing"), "judgments.parquet:7")
+    write_dataset(folder, manifest(built), built, counts, "Shop")
     return folder
 
 

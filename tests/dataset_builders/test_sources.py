@@ -12,8 +12,18 @@ from hypothesis import strategies as st
 
 from common.errors import UserError
 from dataset_builders.records import Rejected
-from dataset_builders.sources import amazon_reviews, amazonqa, corpus_modules, ecinstruct, esci, identifier, merrec, own_tables
-from dataset_builders.tables import TABLES, reject_reason
+from dataset_builders.sources import (
+    HELD_OUT,
+    amazon_reviews,
+    amazonqa,
+    corpus_modules,
+    ecinstruct,
+    esci,
+    identifier,
+    merrec,
+    own_tables,
+)
+from dataset_builders.tables import TABLES, admitted
 from tests import raw
 
 REVIEWS, META = Path("Kitchen_Gadgets_5.json.gz"), Path("meta_Kitchen_Gadgets.json.gz")
@@ -23,8 +33,8 @@ def outcome(rows: Any) -> str | None:
     """The one reason that a record yields nothing: the source's, or the first of a table's."""
     if isinstance(rows, Rejected):
         return rows.reason
-    reasons = [reject_reason(TABLES[table], row) for table, row in rows]
-    return reasons[0] if all(reasons) else None
+    offered = [admitted(TABLES[table], row) for table, row in rows if table != HELD_OUT]
+    return offered[0].reason if all(isinstance(found, Rejected) for found in offered) else None
 
 
 def tables_of(rows: Any) -> list[str]:
@@ -66,8 +76,7 @@ def test_parquet_and_csv_files_are_claimed_by_their_columns(tmp_path: Path) -> N
     raw.write(tmp_path, {f"c.{form}": [raw.merrec_event(0, 0)] for form in ("csv", "parquet")})
     raw.write(tmp_path, {f"d.{form}": [{"name": "x"}] for form in ("csv", "parquet")})
     claims = {
-        path.name: next((corpus.NAME for corpus in corpus_modules() if corpus.claims(path)), None)
-        for path in tmp_path.iterdir()
+        path.name: next((corpus.NAME for corpus in corpus_modules() if corpus.claims(path)), None) for path in tmp_path.iterdir()
     }
     expected = {"a": "esci", "b": "esci", "c": "merrec", "d": None}
     assert claims == {f"{stem}.{form}": name for stem, name in expected.items() for form in ("csv", "parquet")}
@@ -171,7 +180,7 @@ def test_labels_are_told_by_letters_and_by_gains(tmp_path: Path, letter: str, ga
     assert esci.canonical(judgment(esci_label=letter), Path("x.csv"))[0][1]["label"] == label
     path = tmp_path / "judgments.json"
     path.write_text(json.dumps({"judgmentRatings": [{"query": "mug", "ratings": [{"docId": "B1", "rating": gain}]}]}))
-    [record] = esci.read(path)
+    [(_, record)] = esci.read(path)
     [(_, row)] = esci.canonical(record, path)
     assert (row["query"], row["product_id"], row["locale"], row["label"]) == ("mug", "B1", "us", label)
 
@@ -182,7 +191,7 @@ def test_a_listed_querys_id_does_not_depend_on_its_place(tmp_path: Path) -> None
     for order in (entries, entries[::-1]):
         path = tmp_path / "judgments.json"
         path.write_text(json.dumps({"judgmentRatings": order}))
-        ids.append({esci.canonical(record, path)[0][1]["query_id"] for record in esci.read(path)})
+        ids.append({esci.canonical(record, path)[0][1]["query_id"] for _, record in esci.read(path)})
     assert ids[0] == ids[1]
     assert len(ids[0]) == 2
 
@@ -213,7 +222,7 @@ def test_ids_that_pandas_made_floats_are_the_same_ids(tmp_path: Path, form: str)
     raw.write(tmp_path, {name.replace("<class '", "").replace("'>", ""): rows for name, rows in files.items()})
     paths = sorted(tmp_path.iterdir())
     assert len(paths) == 3
-    rows = [merrec.canonical(record, path)[0][1] for path in paths for record in merrec.read(path)]
+    rows = [merrec.canonical(record, path)[0][1] for path in paths for _, record in merrec.read(path)]
     assert {row["product_id"] for row in rows} == {"238357102"}
 
 
@@ -424,21 +433,22 @@ def test_a_listed_rating_that_yields_nothing_says_why(rating: Any) -> None:
 )
 def test_a_judgment_list_of_another_form_says_why(tmp_path: Path, document: str, reasons: list[str]) -> None:
     (tmp_path / "judgments.json").write_text(document)
-    assert [record.reason for record in esci.read(tmp_path / "judgments.json")] == reasons
+    assert [record.reason for _, record in esci.read(tmp_path / "judgments.json")] == reasons
 
 
 @pytest.mark.parametrize(
     ("document", "reasons"),
-    [("{}", ["file is not a JSON list"]), ("[5, []]", ["entry is not a JSON object"] * 2), ("", ["file is not JSON"])],
+    [("5", ["line is not a JSON object"]), ("[5, []]", ["item is not a JSON object"] * 2), ("[", ["file is not JSON"])],
 )
 def test_an_instruction_file_of_another_form_says_why(tmp_path: Path, document: str, reasons: list[str]) -> None:
     (tmp_path / "ECInstruct.json").write_text(document)
-    assert [record.reason for record in ecinstruct.read(tmp_path / "ECInstruct.json")] == reasons
+    assert [record.reason for _, record in ecinstruct.read(tmp_path / "ECInstruct.json")] == reasons
 
 
 def test_one_bad_link_costs_neither_its_product_nor_the_other_links() -> None:
     rows = amazon_reviews.canonical(meta(also_buy=["B1", 5, "", "B2"], also_view="none"), META)
-    reasons = [reject_reason(TABLES[table], row) for table, row in rows]
+    found = [admitted(TABLES[table], row) for table, row in rows]
+    reasons = [each.reason if isinstance(each, Rejected) else None for each in found]
     assert reasons == [None, None, "other_product_id is not text", "other_product_id is missing", None]
 
 
@@ -474,7 +484,7 @@ def test_no_value_of_any_field_makes_a_source_raise(data: st.DataObject) -> None
     if not isinstance(rows, Rejected):
         for table, row in rows:
             assert set(row) == {column.name for column in TABLES[table].columns}
-            reject_reason(TABLES[table], row)
+            admitted(TABLES[table], row)
 
 
 def test_no_row_says_who_wrote_or_clicked() -> None:
@@ -489,7 +499,7 @@ def test_no_row_says_who_wrote_or_clicked() -> None:
 
 
 def own(table: str, **values: Any) -> Any:
-    return own_tables.canonical(values, TABLES[table])
+    return own_tables.canonical(values, own_tables.OwnFile(Path(f"{table}.csv"), TABLES[table], frozenset(values)))
 
 
 @pytest.mark.parametrize(
@@ -497,7 +507,7 @@ def own(table: str, **values: Any) -> Any:
     [
         ("products", "product_id", 12, "12"),
         ("products", "product_id", 12.0, "12"),
-        ("products", "product_id", "12.0", "12"),
+        ("products", "product_id", "12.0", "12.0"),
         ("products", "product_id", b"sku", "sku"),
         ("products", "product_id", math.nan, None),
         ("products", "title", "3.0", "3.0"),
@@ -529,7 +539,6 @@ def test_own_values_are_brought_to_their_columns_type(table: str, column: str, v
         ("products", "title", ["Mug"]),
         ("reviews", "rating", "four"),
         ("reviews", "rating", "4.5"),
-        ("reviews", "rating", "nan"),
         ("reviews", "rating", math.inf),
         ("reviews", "rating", [4]),
         ("questions", "answerable", "maybe"),
@@ -538,7 +547,9 @@ def test_own_values_are_brought_to_their_columns_type(table: str, column: str, v
     ],
 )
 def test_own_values_of_another_type_say_so(table: str, column: str, value: Any) -> None:
-    assert own(table, **{column: value}).reason.startswith(f"{column} is not of type ")
+    [(_, row)] = own(table, **{column: value})
+    assert isinstance(row[column], Rejected)
+    assert row[column].reason.startswith("is ")
 
 
 @pytest.mark.parametrize(
@@ -548,7 +559,11 @@ def test_own_values_of_another_type_say_so(table: str, column: str, value: Any) 
         ("products.csv", "products"),
         ("co_purchases/part-0.parquet", "co_purchases"),
         ("reviews/2024/01.csv", "reviews"),
-        ("products.json", None),
+        ("products.json", "products"),
+        ("products.csv.gz", "products"),
+        ("products.parquet/part-0.parquet", "products"),
+        ("products.bak/part-0.parquet", None),
+        ("products.xlsx", None),
         ("product.csv", None),
         ("backup/products.csv", None),
     ],
@@ -560,6 +575,7 @@ def test_own_tables_are_told_by_their_names(tmp_path: Path, name: str, table: st
 
 def test_own_tables_need_their_required_columns_alone(tmp_path: Path) -> None:
     raw.write(tmp_path, {"products.csv": [{"product_id": "1", "locale": "us", "title": "Mug", "stock": 5}]})
-    own_tables.check_columns(tmp_path / "products.csv", TABLES["products"])
-    with pytest.raises(UserError, match=r"lacks the columns category, rating, review_id, text|lacks the columns review_id"):
-        own_tables.check_columns(tmp_path / "products.csv", TABLES["reviews"])
+    file = own_tables.open_file(tmp_path / "products.csv", tmp_path, TABLES["products"], None, "us")
+    assert file.columns == {"product_id", "locale", "title", "stock"}
+    with pytest.raises(UserError, match="lacks the columns review_id, category, rating, text of table reviews"):
+        own_tables.open_file(tmp_path / "products.csv", tmp_path, TABLES["reviews"], None, "us")

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import UserError
-from dataset_builders.staging import SAMPLE_MARKER, SAMPLES, RejectLog, find_corpora, find_tables, stage
+from dataset_builders.staging import SAMPLE_MARKER, SAMPLES, RecordCounts, find_corpora, find_tables, stage
 from dataset_builders.tables import TABLES
 from tests import raw
 
@@ -21,34 +21,34 @@ JSON_LINES = (".jsonl", ".json.gz")
 
 def staged(
     folder: Path, out: Path, tables: bool = False, locales: frozenset[str] = US
-) -> tuple[RejectLog, dict[str, list[dict]]]:
-    """The log and the rows of each table that was written."""
+) -> tuple[RecordCounts, dict[str, list[dict]]]:
+    """The counts and the rows of each table that was written."""
     import pyarrow.parquet as pq
 
     out.mkdir()
     files, _ = find_tables(folder) if tables else find_corpora(folder, commercial_only=False)
-    log = RejectLog()
-    stage(files, folder, out, locales, log)
-    return log, {path.stem: pq.read_table(path).to_pylist() for path in out.glob("*.parquet")}
+    counts = RecordCounts()
+    stage(files, folder, out, locales, counts)
+    return counts, {path.stem: pq.read_table(path).to_pylist() for path in out.glob("*.parquet") if path.stem in TABLES}
 
 
-def accounted(log: RejectLog, tables: dict[str, list[dict]]) -> None:
+def accounted(counts: RecordCounts, tables: dict[str, list[dict]]) -> None:
     """read = records that a row was made of + sum of rejects, for every source."""
     used = {(row["source"], row["record"]) for rows in tables.values() for row in rows}
-    counts = Counter(source for source, _ in used)
-    for source, read in log.read.items():
-        assert read == counts[source] + sum(log.rejects[source].values()), source
+    in_a_table = Counter(source for source, _ in used)
+    for source, read in counts.read.items():
+        assert read == in_a_table[source] + sum(counts.rejects[source].values()), source
 
 
 def test_all_five_corpora_are_staged_and_each_record_is_accounted_for(tmp_path: Path) -> None:
     files = raw.corpora()
-    log, tables = staged(raw.write(tmp_path / "raw", files), tmp_path / "out")
-    accounted(log, tables)
+    counts, tables = staged(raw.write(tmp_path / "raw", files), tmp_path / "out")
+    accounted(counts, tables)
     assert set(tables) == set(TABLES)
-    assert set(log.read) == {"amazon_reviews_2018", "esci", "merrec", "amazonqa", "ecinstruct"}
+    assert set(counts.read) == {"amazon_reviews_2018", "esci", "merrec", "amazonqa", "ecinstruct"}
     ratings = sum(len(entry["ratings"]) - 1 for entry in files["esci/judgments.json"])
-    assert log.read.total() == sum(map(len, files.values())) + ratings
-    assert {name: dict(reasons) for name, reasons in log.rejects.items() if reasons} == {}
+    assert counts.read.total() == sum(map(len, files.values())) + ratings
+    assert {name: dict(reasons) for name, reasons in counts.rejects.items() if reasons} == {}
     assert len(tables["reviews"]) == 40 + 1
     assert {row["source"] for row in tables["questions"]} == {"amazonqa", "ecinstruct"}
 
@@ -108,48 +108,48 @@ def test_every_record_is_accounted_for_whatever_is_wrong_with_it(
     if cut:
         for path in (folder / "raw").rglob("meta_*.gz"):
             path.write_bytes(path.read_bytes()[:-30])
-    log, tables = staged(folder / "raw", folder / "out")
-    accounted(log, tables)
-    assert sum(map(Counter.total, log.rejects.values())) >= expected
-    assert all(reason and "\n" not in reason for reasons in log.rejects.values() for reason in reasons)
+    counts, tables = staged(folder / "raw", folder / "out")
+    accounted(counts, tables)
+    assert sum(map(Counter.total, counts.rejects.values())) >= expected
+    assert all(reason and "\n" not in reason for reasons in counts.rejects.values() for reason in reasons)
 
 
 def test_the_places_of_rejected_records_are_kept_but_only_some(tmp_path: Path) -> None:
     bad = "not json\n" * (SAMPLES + 5)
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "x-qar.jsonl").write_text(json.dumps(INPUT["amazonqa/train-qar.jsonl"][0]) + "\n" + bad)
-    log, _ = staged(tmp_path / "raw", tmp_path / "out")
-    assert log.rejects["amazonqa"]["line is not JSON"] == SAMPLES + 5
-    places = log.places["amazonqa", "line is not JSON"]
+    counts, _ = staged(tmp_path / "raw", tmp_path / "out")
+    assert counts.rejects["amazonqa"]["line is not JSON"] == SAMPLES + 5
+    places = counts.places["amazonqa", "line is not JSON"]
     assert places == [f"x-qar.jsonl:{number}" for number in range(2, SAMPLES + 2)]
 
 
 def test_locales_that_were_not_asked_for_are_rejected(tmp_path: Path) -> None:
     rows = [row | {"product_locale": locale} for row, locale in zip(raw.esci_judgments(1), ("us", "es", "jp") * 2, strict=True)]
     folder = raw.write(tmp_path / "raw", {"x.csv": rows})
-    log, tables = staged(folder, tmp_path / "us")
+    counts, tables = staged(folder, tmp_path / "us")
     assert [row["locale"] for row in tables["judgments"]] == ["us", "us"]
-    assert log.rejects["esci"] == {"locale was not asked for": 4}
-    log, tables = staged(folder, tmp_path / "two", locales=frozenset({"es", "jp"}))
+    assert counts.rejects["esci"] == {"locale was not asked for": 4}
+    counts, tables = staged(folder, tmp_path / "two", locales=frozenset({"es", "jp"}))
     assert {row["locale"] for row in tables["judgments"]} == {"es", "jp"}
-    accounted(log, tables)
+    accounted(counts, tables)
 
 
 def test_an_empty_file_counts_as_one_record(tmp_path: Path) -> None:
     raw.write(tmp_path / "raw", raw.amazonqa(2))
     (tmp_path / "raw" / "meta_Empty.json").write_bytes(b"\n")
-    log, tables = staged(tmp_path / "raw", tmp_path / "out")
-    assert log.rejects["amazon_reviews_2018"] == {"file is empty": 1}
-    accounted(log, tables)
+    counts, tables = staged(tmp_path / "raw", tmp_path / "out")
+    assert counts.rejects["amazon_reviews_2018"] == {"file is empty": 1}
+    accounted(counts, tables)
 
 
 def test_half_a_download_of_the_queries_is_told_as_such(tmp_path: Path) -> None:
     raw.write(tmp_path / "raw", raw.esci())
     path = tmp_path / "raw" / "esci" / "shopping_queries_dataset_products.parquet"
     path.write_bytes(path.read_bytes()[:1000])
-    log, tables = staged(tmp_path / "raw", tmp_path / "out")
-    assert log.rejects["esci"] == {"file is not readable as Parquet from here on": 1}
-    accounted(log, tables)
+    counts, tables = staged(tmp_path / "raw", tmp_path / "out")
+    assert counts.rejects["esci"] == {"file is not readable as Parquet": 1}
+    accounted(counts, tables)
 
 
 def test_the_number_of_a_record_tells_it_from_all_others(tmp_path: Path) -> None:
@@ -162,9 +162,9 @@ def test_the_number_of_a_record_tells_it_from_all_others(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_a_shops_own_tables_are_staged_the_same_from_csv_and_parquet(tmp_path: Path, ending: str) -> None:
-    log, tables = staged(raw.write_tables(tmp_path / "raw", raw.own_shop(), ending), tmp_path / "out", tables=True)
-    assert log.read == {"own": sum(map(len, raw.own_shop().values()))}
-    assert not log.rejects["own"]
+    counts, tables = staged(raw.write_tables(tmp_path / "raw", raw.own_shop(), ending), tmp_path / "out", tables=True)
+    assert counts.read == {"own": sum(map(len, raw.own_shop().values()))}
+    assert not counts.rejects["own"]
     for name, rows in raw.own_shop().items():
         for given_row, row in zip(rows, tables[name], strict=True):
             assert row | {key: value for key, value in given_row.items() if key != "price"} == row
@@ -261,16 +261,16 @@ def test_a_record_that_is_nested_too_deeply_is_rejected_and_its_neighbours_are_r
     first, second, third = (folder / name).read_bytes().splitlines()
     nested = f', "{key}": {"[" * 1000}{"]" * 1000}}}'.encode()
     (folder / name).write_bytes(b"\n".join((first, second.removesuffix(b"}") + nested, third)))
-    log, tables = staged(folder, tmp_path / "out")
-    (reasons,) = log.rejects.values()
+    counts, tables = staged(folder, tmp_path / "out")
+    (reasons,) = counts.rejects.values()
     assert reasons == {"record is nested too deeply": 1}
-    accounted(log, tables)
+    accounted(counts, tables)
 
 
 @pytest.mark.parametrize(
     ("files", "sentence"),
     [
-        ({"mugs.csv": [{"a": 1}]}, "holds no canonical table. Expected is at least one of products.parquet"),
+        ({"mugs.csv": [{"a": 1}]}, "holds no canonical table. Expected is at least one of products.csv"),
         ({"products.csv": [{"product_id": 1, "locale": "us"}]}, "lacks the column title of table products"),
         ({"reviews.parquet": [{"text": "x"}]}, "lacks the columns review_id, product_id, category, rating of table reviews"),
     ],

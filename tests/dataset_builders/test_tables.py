@@ -6,11 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataset_builders.tables import TABLES, Table, arrow_schema, reject_reason
+from dataset_builders.records import Rejected
+from dataset_builders.tables import TABLES, Table, admitted, arrow_schema
 
 every_table = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 
 GOOD: dict[str, Any] = {"string": "text", "int": 3, "bool": True, "strings": ["a", "b"]}
+
+
+def reject_reason(table: Table, row: dict[str, Any]) -> str | None:
+    """Why a row may not enter, or the first reason why a value of it was dropped."""
+    found = admitted(table, row)
+    if isinstance(found, Rejected):
+        return found.reason
+    return next(iter(found[1]), None)
 
 
 def good(table: Table, **changes: Any) -> dict[str, Any]:
@@ -30,7 +39,7 @@ def test_a_good_row_enters_with_its_optional_columns_or_without(table: Table) ->
 def test_each_required_column_that_is_missing_is_named(table: Table) -> None:
     for column in table.columns:
         reason = reject_reason(table, good(table, **{column.name: None}))
-        assert reason == (f"{column.name} is missing" if column.required else None)
+        assert reason == (f"{column.name} is missing" if column.required and column.default is None else None)
 
 
 @every_table
@@ -66,20 +75,20 @@ def test_a_rating_is_from_1_to_5(rating: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("title", "admitted"),
+    ("title", "enters"),
     [
         ("Mug < 300 ml", True),
         ("I <3 mugs", True),
         ("Mug & Spoon", True),
         ('<span class="a">Mug', False),
-        ("var x = '</script>'", False),
-        ("< div>", False),
+        ("<script>x</script>", False),
+        ("< div>", True),
         ("<!-- x -->", False),
     ],
 )
-def test_a_products_title_is_not_markup(title: str, admitted: bool) -> None:
+def test_a_products_title_is_not_markup(title: str, enters: bool) -> None:
     reason = reject_reason(TABLES["products"], good(TABLES["products"], title=title))
-    assert reason == (None if admitted else "title is markup")
+    assert reason == (None if enters else "title is markup")
 
 
 @every_table
@@ -105,6 +114,7 @@ def test_what_is_admitted_can_be_written_and_read_back(table: Table, data: st.Da
 
     names = [column.name for column in table.columns]
     row = good(table, **data.draw(st.dictionaries(st.sampled_from(names), values, max_size=2)))
-    if reject_reason(table, row) is None:
-        written = {**row, "source": "x", "record": 1}
+    found = admitted(table, row)
+    if not isinstance(found, Rejected):
+        written = {**found[0], "source": "x", "record": 1, "snapshot": ""}
         assert pa.Table.from_pylist([written], arrow_schema(table)).to_pylist() == [written]

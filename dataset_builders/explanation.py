@@ -1,0 +1,95 @@
+"""Why a task has no rows: what its tables hold, which of their keys match, and what its recipe left out, in numbers and examples."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from common.tasks import Task
+from dataset_builders.staging import TableCounts
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+JOINS = (
+    ("judgments", "product_id", "products"),
+    ("co_purchases", "product_id", "products"),
+    ("co_purchases", "other_product_id", "products"),
+    ("events", "product_id", "products"),
+)
+"""Table, its column, and the table whose `product_id` the column's values are."""
+
+MOST_REASONS = 3
+
+
+@dataclass(frozen=True)
+class KeyMatch:
+    """How many of a column's distinct keys another table has, with one that it has not and one of its own."""
+
+    table: str
+    column: str
+    other: str
+    keys: int
+    matched: int
+    unmatched_example: str
+    other_example: str
+
+    def text(self) -> str:
+        found = f"{self.matched:,} of {self.keys:,} values of {self.table}.{self.column} are in {self.other}"
+        if self.matched == self.keys:
+            return found
+        return f"{found}, e.g. {self.unmatched_example!r} is not, {self.other_example!r} is"
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def key_matches(tables: Mapping[str, "ir.Table"]) -> list[KeyMatch]:
+    """Of every join whose two tables are there. Keys of different sources are different keys."""
+    found = []
+    for name, column, other in JOINS:
+        if name not in tables or other not in tables:
+            continue
+        keys = tables[name].select("source", key=column).filter(lambda table: table.key.notnull()).distinct()
+        others = tables[other].select("source", key="product_id").distinct()
+        unmatched = keys.anti_join(others, ["source", "key"])
+        counts = keys.agg(keys=keys.count()).to_pyarrow()["keys"][0].as_py()
+        missing = unmatched.agg(count=unmatched.count(), example=unmatched.key.min()).to_pyarrow().to_pylist()[0]
+        example = others.agg(example=others.key.min()).to_pyarrow()["example"][0].as_py()
+        if counts:
+            found.append(
+                KeyMatch(name, column, other, counts, counts - missing["count"], missing["example"] or "", example or "")
+            )
+    return found
+
+
+def missing_tables(absent: Sequence[str], counts: Mapping[str, TableCounts], unread: str) -> str:
+    """What is missing for a task whose tables are empty or not there."""
+    parts = []
+    for name in absent:
+        if name in counts and counts[name].files:
+            parts.append(f"{name}: {counts[name].text()}")
+        elif name in counts and counts[name].read:
+            parts.append(f"no row of the table {name} is usable: {counts[name].text()}")
+    never = [name for name in absent if name not in counts or not (counts[name].read or counts[name].files)]
+    if never:
+        told = f"needs the table{'s' * (len(never) > 1)} {', '.join(never)}"
+        parts.append(f"{told} (not read: {unread})" if unread else told)
+    return "; ".join(parts)
+
+
+def no_rows(task: Task, reasons: Counter[str], matches: Sequence[KeyMatch]) -> str:
+    """What became of the records of a task whose tables have rows: the commonest reasons, and the keys that did not match."""
+    told = [f"{reason} ({count:,})" for reason, count in reasons.most_common(MOST_REASONS)]
+    joins = [match.text() for match in matches if {match.table, match.other} <= set(task.tables) and match.matched < match.keys]
+    return "; ".join([f"no record passed its filters: {', '.join(told)}" if told else "no record passed its filters", *joins])
+
+
+def unused_reasons(tables: Sequence["ir.Table"], prefix: str) -> Counter[str]:
+    """Records by reason of what a recipe did not use, without the task's name before the reason."""
+    found: Counter[str] = Counter()
+    for table in tables:
+        counted = table.group_by("reason").agg(records=table.count()).to_pyarrow().to_pylist()
+        for row in counted:
+            found[row["reason"].removeprefix(prefix)] += row["records"]
+    return found

@@ -1,0 +1,227 @@
+"""Files as corpora and shops leave them: compression and encoding are found by content, the delimiter by the first lines."""
+
+import bz2
+import codecs
+import csv
+import gzip
+import io
+import lzma
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal, TextIO
+
+from common.errors import UserError
+
+Format = Literal["parquet", "csv", "jsonl", "json"]
+
+FORMATS: dict[str, Format] = {
+    ".parquet": "parquet",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+}
+"""Ending of a file's name, without that of its compression -> format. A `.json` file may hold JSON lines too."""
+
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+DELIMITERS = (",", ";", "\t", "|")
+SNIFFED_BYTES = 2**16
+SNIFFED_LINES = 20
+
+DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
+"""What reading a compressed file raises where it is cut short or damaged."""
+
+_GZIP, _BZIP2, _XZ, _ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
+_NOT_TABLES = {
+    b"PK\x03\x04": "is a zip archive or an Excel workbook; unpack it, or save the sheet as CSV in UTF-8",
+    b"\xd0\xcf\x11\xe0": "is an old Excel workbook; save the sheet as CSV in UTF-8",
+    b"%PDF": "is a PDF; export the table as CSV",
+}
+_BOMS = (  # UTF-32's first, since its little-endian mark begins with that of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+_DATE = re.compile(r"(?<!\d)(\d{4})[-_]?(\d{2})[-_]?(\d{2})(?!\d)")
+_PARTITION = re.compile(r"([^=/]+)=([^/]*)")
+
+
+@dataclass(frozen=True)
+class TextFormat:
+    """How a text file is read. `guessed` says that its bytes are not UTF-8 and the encoding is a guess."""
+
+    encoding: str
+    guessed: bool = False
+
+
+def stem_and_ending(path: Path) -> tuple[str, str]:
+    """`reviews` and `.csv` of `reviews.csv.gz`; the ending in lower case."""
+    name = path.name
+    for compression in COMPRESSIONS:
+        if name.lower().endswith(compression):
+            name = name[: -len(compression)]
+    return Path(name).stem, Path(name).suffix.lower()
+
+
+def format_of(path: Path) -> Format | None:
+    """The format that a file's name tells, or None."""
+    return FORMATS.get(stem_and_ending(path)[1])
+
+
+def is_parquet(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
+
+
+def not_a_table(path: Path) -> str | None:
+    """What is wrong with a file that holds no text and no Parquet, and what to do; None for any other."""
+    with path.open("rb") as file:
+        beginning = file.read(8)
+    return next((told for magic, told in _NOT_TABLES.items() if beginning.startswith(magic)), None)
+
+
+@contextmanager
+def open_bytes(path: Path) -> Iterator[BinaryIO]:
+    """The file's content, decompressed if its first bytes say that it is compressed, whatever its name says."""
+    with path.open("rb") as raw:
+        beginning = raw.read(6)
+        raw.seek(0)
+        if beginning.startswith(_GZIP):
+            with gzip.open(raw, "rb") as file:
+                yield file
+        elif beginning.startswith(_BZIP2):
+            with bz2.open(raw, "rb") as file:
+                yield file
+        elif beginning.startswith(_XZ):
+            with lzma.open(raw, "rb") as file:
+                yield file
+        elif beginning.startswith(_ZSTD):
+            import pyarrow as pa
+
+            with pa.CompressedInputStream(raw, "zstd") as stream:
+                yield io.BufferedReader(stream)
+        else:
+            yield raw
+
+
+def text_format(path: Path, encoding: str | None = None) -> TextFormat:
+    """The encoding of a text file: the one given, the one of its byte order mark, UTF-8, or what its bytes look like.
+
+    A file with bytes that are not UTF-8 is taken for Windows' cp1252 only if none of its other bytes are UTF-8 sequences beyond ASCII:
+    in a mixed file, rows that are not UTF-8 are rejected one by one. Raises UserError for an encoding that Python does not know.
+    """
+    if encoding:
+        try:
+            return TextFormat(codecs.lookup(encoding).name)
+        except LookupError:
+            raise UserError(f"Unknown --encoding {encoding}; give one such as utf-8, utf-16, cp1252 or iso-8859-2.") from None
+    with open_bytes(path) as file:
+        beginning = _first_bytes(file)
+        for mark, name in _BOMS:
+            if beginning.startswith(mark):
+                return TextFormat(name)
+        if wide := _utf16_without_mark(beginning):
+            return TextFormat(wide)
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        others, invalid, chunk = False, False, beginning
+        while chunk:
+            others = others or _MULTIBYTE.search(chunk) is not None
+            if not invalid:
+                try:
+                    decoder.decode(chunk)
+                except UnicodeDecodeError:
+                    invalid = True
+            if invalid and others:
+                return TextFormat("utf-8")
+            try:
+                chunk = file.read(2**20)
+            except DAMAGED:  # its reader rejects the rest
+                break
+    return TextFormat("cp1252", guessed=True) if invalid else TextFormat("utf-8")
+
+
+def _first_bytes(file: BinaryIO) -> bytes:
+    try:
+        return file.read(SNIFFED_BYTES)
+    except DAMAGED:
+        return b""
+
+
+def _utf16_without_mark(beginning: bytes) -> str | None:
+    """Text in a Latin script has a NUL for every other byte in UTF-16."""
+    even, odd = beginning[0::2], beginning[1::2]
+    if len(odd) < 8:
+        return None
+    if odd.count(0) > 0.6 * len(odd) and even.count(0) < 0.1 * len(even):
+        return "utf-16-le"
+    return "utf-16-be" if even.count(0) > 0.6 * len(even) and odd.count(0) < 0.1 * len(odd) else None
+
+
+@contextmanager
+def open_text(path: Path, form: TextFormat) -> Iterator[TextIO]:
+    """The file's text, line ends as they are. A byte that is not of the encoding becomes a lone surrogate."""
+    errors = "surrogateescape" if form.encoding.startswith("utf-8") else "replace"
+    with open_bytes(path) as file, io.TextIOWrapper(file, form.encoding, errors=errors, newline="") as text:
+        yield text
+
+
+def delimiter_of(path: Path, form: TextFormat) -> str:
+    """The delimiter with which the first lines have the most fields, the same number in each; a comma where none fits."""
+    with open_text(path, form) as file:
+        try:
+            head = file.read(SNIFFED_BYTES)
+        except DAMAGED:
+            return DELIMITERS[0]
+    found = {delimiter: _fields(head, delimiter) for delimiter in DELIMITERS}
+    return max(DELIMITERS, key=lambda delimiter: found[delimiter])
+
+
+def _fields(head: str, delimiter: str) -> int:
+    """Number of fields of the header if most of the following records have as many, else 1."""
+    counts: list[int] = []
+    try:
+        for row in csv.reader(io.StringIO(head, newline=""), delimiter=delimiter):
+            if row:
+                counts.append(len(row))
+            if len(counts) > SNIFFED_LINES:
+                break
+    except csv.Error:
+        pass
+    agreeing = sum(count == counts[0] for count in counts) if counts else 0
+    return counts[0] if counts and agreeing > len(counts) / 2 else 1
+
+
+def partition_values(path: Path, folder: Path) -> dict[str, str]:
+    """`{"locale": "de"}` of `products/locale=de/part-0.csv`, as Hive and Spark lay out partitions.
+
+    https://spark.apache.org/docs/latest/sql-data-sources-parquet.html#partition-discovery
+    """
+    from urllib.parse import unquote
+
+    parts = path.relative_to(folder).parts[:-1]
+    matches = (_PARTITION.fullmatch(part) for part in parts)
+    return {match[1]: unquote(match[2]) for match in matches if match and match[2] != "__HIVE_DEFAULT_PARTITION__"}
+
+
+def snapshot_date(path: Path, folder: Path) -> str:
+    """The last date in the path below `folder`, as 20240601; empty where there is none."""
+    text = path.relative_to(folder).as_posix()
+    dates = ["".join(match.groups()) for match in _DATE.finditer(text) if "01" <= match[2] <= "12" and "01" <= match[3] <= "31"]
+    return dates[-1] if dates else ""
+
+
+def table_format_of(folder: Path) -> str | None:
+    """The name of the table format whose log lies in the folder; its data files alone would bring removed rows back."""
+    if (folder / "_delta_log").is_dir():
+        return "Delta Lake"
+    if any((folder / "metadata").glob("*.metadata.json")):
+        return "Apache Iceberg"
+    return "Apache Hudi" if (folder / ".hoodie").is_dir() else None

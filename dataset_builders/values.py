@@ -1,0 +1,154 @@
+"""Values as shops write them, brought to the kind of a canonical column. Each function raises ValueError for what it cannot read."""
+
+import ast
+import json
+import re
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from typing import Any
+
+NULL_WORDS = frozenset({"nan", "none", "null", "n/a", "#n/a", "<na>", "nat", "\\n", "undefined"})
+"""What pandas, Spark, MySQL, spreadsheets and JavaScript write for a value that is missing, in lower case."""
+
+TRUE = frozenset({"true", "t", "yes", "y", "1", "1.0", "on"})
+FALSE = frozenset({"false", "f", "no", "n", "0", "0.0", "off"})
+
+LABELS = {
+    "e": "exact",
+    "s": "substitute",
+    "c": "complement",
+    "i": "irrelevant",
+    **{label: label for label in ("exact", "substitute", "complement", "irrelevant")},
+}
+"""ESCI's letters and words, in lower case (https://github.com/amazon-science/esci-data)."""
+
+_WHOLE = re.compile(r"[+-]?\d+")
+_WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0*")
+_SCIENTIFIC = re.compile(r"\d(\.\d+)?[eE]\+?\d{1,3}")
+_NUMPY_LIST = re.compile(r"""(['"])\s+(['"])""")
+_MICROSECOND = 1_000_000
+LONGEST_NUMBER = 50
+"""Characters of a number or a time; a longer text is neither."""
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value says that there is none: null, NaN, blank text, or a null word."""
+    if value is None or value != value:  # noqa: PLR0124 - only NaN is not itself
+        return True
+    return isinstance(value, str) and (not value.strip() or value.strip().lower() in NULL_WORDS)
+
+
+def as_identifier(value: Any) -> str:
+    """An id as text, as it is: leading zeros and a trailing `.0` stay, since they can be part of it.
+
+    Only a number from a column of floats is an id that lost its type: 12.0 is 12.
+    """
+    if isinstance(value, float):
+        if not value.is_integer() or abs(value) >= 2**53:
+            raise ValueError("is a rounded number; export ids as text")
+        return str(int(value))
+    text = as_text(value)
+    if _SCIENTIFIC.fullmatch(text) and ("." in text or "+" in text):
+        raise ValueError("is in scientific notation, so its digits are lost; export ids as text")
+    return text
+
+
+def as_text(value: Any) -> str:
+    """A value as text; bytes are UTF-8."""
+    try:
+        return value.decode() if isinstance(value, bytes) else str(value)
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8") from None
+
+
+def as_integer(value: Any, times: bool = False) -> int:
+    """A whole number, exactly. With `times`, a time is its microseconds since 1970."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if times and isinstance(value, datetime | date):
+        return _microseconds(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    text = value.strip() if isinstance(value, str) and len(value) < LONGEST_NUMBER else ""
+    if match := _WHOLE.fullmatch(text) or _WHOLE_FLOAT.fullmatch(text):
+        return int(match[1] if match.re is _WHOLE_FLOAT else match[0])
+    if times:
+        with suppress(ValueError):
+            return _microseconds(datetime.fromisoformat(text.removesuffix(" UTC")))
+    raise ValueError("is not a whole number")
+
+
+def _microseconds(time: date | datetime) -> int:
+    if not isinstance(time, datetime):
+        time = datetime(time.year, time.month, time.day)
+    elapsed = (time if time.tzinfo else time.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
+    return (elapsed.days * 86_400 + elapsed.seconds) * _MICROSECOND + elapsed.microseconds
+
+
+def as_boolean(value: Any) -> bool:
+    """True or false in the usual spellings."""
+    if isinstance(value, bool):
+        return value
+    text = str(value).strip().lower()
+    if text in TRUE:
+        return True
+    if text in FALSE:
+        return False
+    raise ValueError("is not true or false")
+
+
+def as_list(value: Any) -> list[str]:
+    """Texts from a list, or from its text as JSON, as a Python literal, or as a PostgreSQL array. Missing items are left out."""
+    items = _list_of(value) if isinstance(value, str) else value
+    if isinstance(items, tuple | set) or type(items).__name__ == "ndarray":
+        items = list(items)
+    if not isinstance(items, list) or not all(isinstance(item, str) or item is None for item in items):
+        raise ValueError('is not a list of texts; write it as JSON, such as ["one", "two"]')
+    return [item for item in items if item is not None]
+
+
+def _list_of(text: str) -> Any:
+    text = text.strip()
+    with suppress(ValueError, RecursionError):
+        found = json.loads(text)
+        return [] if found == {} else found  # PostgreSQL's empty array
+    if text.startswith(("[", "(")):
+        if _NUMPY_LIST.search(text):  # a Python literal would join them into one text
+            raise ValueError("is a NumPy array as it is printed; write lists as JSON")
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return None
+    return _postgres_array(text[1:-1]) if text.startswith("{") and text.endswith("}") else None
+
+
+def _postgres_array(text: str) -> list[str | None]:
+    """https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO"""
+    if not text:
+        return []
+    items: list[str | None] = []
+    for match in re.finditer(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^,"{}]*))\s*(?:,|$)', text):
+        quoted, bare = match.groups()
+        if quoted is not None:
+            items.append(re.sub(r"\\(.)", r"\1", quoted))
+        else:
+            items.append(None if bare.strip().upper() == "NULL" else bare.strip())
+        if match.end() == len(text):
+            break
+    return items
+
+
+def as_label(value: Any) -> str:
+    """The label of a judgment, in any case, as ESCI's letter or word."""
+    label = LABELS.get(str(value).strip().lower())
+    if label is None:
+        raise ValueError("is none of exact, substitute, complement, irrelevant")
+    return label
+
+
+def label_or_text(value: Any) -> str:
+    """The label, or the value as text, which the table's rules then reject and show."""
+    try:
+        return as_label(value)
+    except ValueError:
+        return str(value)

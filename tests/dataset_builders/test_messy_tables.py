@@ -1,0 +1,589 @@
+"""A shop's own tables as exports are: what is read, what is refused with what to do, what is counted with its reason."""
+
+import csv
+import gzip
+import io
+import json
+import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from common.errors import UserError
+from dataset_builders.build import main
+from dataset_builders.recipes.multiple_choice import RELEVANCE
+from dataset_builders.staging import RecordCounts, find_tables, stage
+
+Rows = list[dict[str, Any]]
+
+THINGS = ("kettle", "hose", "blanket", "lamp", "knife", "mat", "drill", "mug", "rug", "tent", "saw", "pan")
+COLOURS = ("red", "blue", "green", "black")
+
+
+def title(number: int) -> str:
+    return (
+        f"{COLOURS[number % 4].title()} {THINGS[number % 12]} number {number} of {THINGS[number * 7 % 12]} steel{number * 13}"
+    )
+
+
+def reviews(count: int = 30) -> Rows:
+    return [
+        {
+            "review_id": f"r{n}",
+            "product_id": f"p{n}",
+            "category": "Home",
+            "rating": n % 5 + 1,
+            "text": f"My {title(n)} did well",
+        }
+        for n in range(count)
+    ]
+
+
+def products(count: int = 40) -> Rows:
+    return [{"product_id": f"p{n}", "locale": "us", "title": title(n), "brand": "Acme"} for n in range(count)]
+
+
+def links(count: int = 40) -> Rows:
+    kinds = ("also_buy", "also_view", "similar")
+    return [
+        {"product_id": f"p{n}", "other_product_id": f"p{(n + 1 + n % 3) % count}", "relation": kinds[n % 3]}
+        for n in range(count)
+    ]
+
+
+def judgments() -> Rows:
+    labels = ("exact", "substitute", "complement", "irrelevant")
+    return [
+        {
+            "query_id": f"q{n // 4}",
+            "query": f"{THINGS[n // 4]} for home",
+            "product_id": f"p{n % 40}",
+            "locale": "us",
+            "label": labels[n % 4],
+        }
+        for n in range(40)
+    ]
+
+
+def questions(count: int = 20) -> Rows:
+    return [
+        {
+            "question_id": f"u{n}",
+            "product_id": f"p{n}",
+            "question": f"Is the {title(n)} any good?",
+            "snippets": json.dumps([f"The {title(n)} is fine", "I like it"]),
+            "answers": json.dumps([f"Yes, the {title(n)} is"] if n % 2 else []),
+            "answerable": "true" if n % 2 else "false",
+        }
+        for n in range(count)
+    ]
+
+
+def events(sessions: int = 8, steps: int = 6) -> Rows:
+    return [
+        {
+            "session_id": f"s{s}",
+            "position": n,
+            "action": "view",
+            "product_id": f"p{(s * 5 + n) % 40}",
+            "title": title((s * 5 + n) % 40),
+        }
+        for s in range(sessions)
+        for n in range(steps)
+    ]
+
+
+def text_of(rows: Rows, delimiter: str = ",") -> str:
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, list(rows[0]), delimiter=delimiter)
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def with_column(rows: Rows, **columns: Callable[[dict[str, Any]], Any]) -> Rows:
+    return [{**row, **{name: make(row) for name, make in columns.items()}} for row in rows]
+
+
+def write(folder: Path, **tables: Rows) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, rows in tables.items():
+        (folder / f"{name}.csv").write_text(text_of(rows), encoding="utf-8")
+    return folder
+
+
+def staged(
+    folder: Path, tmp_path: Path, locales: frozenset[str] = frozenset({"us"}), **options: Any
+) -> tuple[RecordCounts, dict[str, Rows]]:
+    out = tmp_path / "staged"
+    out.mkdir()
+    counts = RecordCounts()
+    files, _ = find_tables(folder, **options)
+    stage(files, folder, out, locales, counts)
+    return counts, {path.stem: pq.read_table(path).to_pylist() for path in out.glob("*.parquet")}
+
+
+@pytest.fixture
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Builds a folder of tables and returns the manifest; `rows` are read from the dataset's folder, which is `tmp_path/out`."""
+
+    def built(folder: Path, *options: str) -> dict[str, Any]:
+        words = [
+            "build",
+            "--tables",
+            str(folder),
+            "--out",
+            str(tmp_path / "out"),
+            "--size",
+            "unlimited",
+            "--threads",
+            "1",
+            *options,
+        ]
+        monkeypatch.setattr(sys, "argv", words)
+        main()
+        found: dict[str, Any] = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
+        return found
+
+    return built
+
+
+def rows_of(folder: Path, task: str) -> Rows:
+    return [row for path in sorted((folder / "data" / task).glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+def balanced(counts: RecordCounts, records: int) -> bool:
+    """Whether as many records were read as the file holds."""
+    return sum(counts.read.values()) == records
+
+
+# Files
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_delimiter_and_encoding_are_found_by_content(tmp_path: Path, delimiter: str, encoding: str) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "reviews.csv").write_bytes(text_of(reviews(), delimiter).encode(encoding))
+    counts, tables = staged(folder, tmp_path)
+    assert len(tables["reviews"]) == 30
+    assert balanced(counts, 30)
+
+
+@pytest.mark.parametrize(
+    "name", ["reviews.csv", "reviews.csv.gz", "reviews.tsv", "reviews/part-0.csv", "reviews.csv/part-0.csv"]
+)
+@pytest.mark.parametrize("compressed", [False, True])
+def test_compression_is_found_by_content_and_not_by_name(tmp_path: Path, name: str, compressed: bool) -> None:
+    path = tmp_path / "shop" / name
+    path.parent.mkdir(parents=True)
+    content = text_of(reviews()).encode()
+    path.write_bytes(gzip.compress(content) if compressed else content)
+    _, tables = staged(tmp_path / "shop", tmp_path)
+    assert len(tables["reviews"]) == 30
+
+
+@pytest.mark.parametrize("name", ["reviews.json", "reviews.jsonl", "reviews.ndjson"])
+def test_json_lists_and_json_lines_are_read(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    lines = "".join(json.dumps(row) + "\n" for row in reviews())
+    (folder / name).write_text(json.dumps(reviews()) if name.endswith(".json") else lines)
+    _, tables = staged(folder, tmp_path)
+    assert len(tables["reviews"]) == 30
+
+
+def test_a_file_in_cp1252_is_read_and_announced(tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    rows = with_column(reviews(), text=lambda row: f"{row['text']} für zwölf Gäste" if row["rating"] > 2 else row["text"])
+    (folder / "reviews.csv").write_bytes(text_of(rows).encode("cp1252"))
+    [file], _ = find_tables(folder)
+    assert "read as cp1252" in file.note
+    _, tables = staged(folder, tmp_path)
+    assert sum("für zwölf Gäste" in row["text"] for row in tables["reviews"]) == 18
+
+
+def test_of_a_file_in_two_encodings_the_rows_that_are_not_utf8_are_rejected_one_by_one(tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    lines = text_of(with_column(reviews(), text=lambda row: f"{row['text']} für Gäste")).splitlines(keepends=True)
+    (folder / "reviews.csv").write_bytes(
+        b"".join(line.encode("cp1252" if n % 3 == 1 else "utf-8") for n, line in enumerate(lines))
+    )
+    counts, tables = staged(folder, tmp_path)
+    assert counts.rejects["own"]["row is not UTF-8"] == 10
+    assert len(tables["reviews"]) == 20
+
+
+def test_an_unknown_encoding_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Unknown --encoding cp9999; give one such as"):
+        find_tables(write(tmp_path / "shop", reviews=reviews()), "cp9999")
+
+
+@pytest.mark.parametrize("line", [1, 7, 29])
+@pytest.mark.parametrize("closed_after", [None, 2, 9])
+def test_a_stray_quote_costs_its_row_and_no_other(tmp_path: Path, line: int, closed_after: int | None) -> None:
+    lines = text_of(reviews()).splitlines(keepends=True)
+    lines[line] = lines[line].replace("My ", '"My ')
+    if closed_after and line + closed_after < len(lines):
+        lines[line + closed_after] = lines[line + closed_after].replace(",My", ',"My')
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "reviews.csv").write_text("".join(lines))
+    counts, tables = staged(folder, tmp_path)
+    spoilt = sum('"My' in text for text in lines)
+    assert balanced(counts, 30)
+    assert len(tables["reviews"]) == 30 - spoilt
+    assert counts.rejects["own"]["row has a quote that is not closed"] == spoilt
+    assert counts.places["own", "row has a quote that is not closed"][0] == f"reviews.csv:{line + 1}"
+
+
+def test_line_breaks_in_quotes_are_no_stray_quotes(tmp_path: Path) -> None:
+    folder = write(
+        tmp_path / "shop", reviews=with_column(reviews(), text=lambda row: f"{row['text']}\n\nIt has\n- legs, two\n- arms")
+    )
+    counts, tables = staged(folder, tmp_path)
+    assert len(tables["reviews"]) == 30
+    assert balanced(counts, 30)
+
+
+def test_rows_of_a_damaged_parquet_file_are_all_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    pq.write_table(
+        pa.Table.from_pylist(reviews(5000)), folder / "reviews.parquet", row_group_size=500, write_page_checksum=True
+    )
+    content = bytearray((folder / "reviews.parquet").read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 200] = bytes(200)
+    (folder / "reviews.parquet").write_bytes(bytes(content))
+    counts, tables = staged(folder, tmp_path)
+    assert balanced(counts, 5000)
+    assert len(tables["reviews"]) + sum(counts.rejects["own"].values()) == 5000
+
+
+def test_partition_folders_are_columns(tmp_path: Path) -> None:
+    rows = [{key: value for key, value in row.items() if key != "locale"} for row in products()]
+    for locale in ("us", "de"):
+        folder = tmp_path / "shop" / "products" / f"locale={locale}"
+        folder.mkdir(parents=True)
+        write(folder, part=rows)
+    _, tables = staged(tmp_path / "shop", tmp_path, frozenset({"us", "de"}))
+    assert {row["locale"] for row in tables["products"]} == {"us", "de"}
+    assert len(tables["products"]) == 80
+
+
+def test_backups_are_not_read_and_named(tmp_path: Path) -> None:
+    write(tmp_path / "shop", reviews=reviews())
+    write(tmp_path / "shop" / "reviews.bak", reviews_2019=reviews())
+    files, unread = find_tables(tmp_path / "shop")
+    assert [file.path.name for file in files] == ["reviews.csv"]
+    assert [path.name for path in unread] == ["reviews_2019.csv"]
+
+
+def delta(folder: Path) -> None:
+    (folder / "reviews" / "_delta_log").mkdir(parents=True)
+    write(folder / "reviews", part=reviews())
+
+
+def iceberg(folder: Path) -> None:
+    (folder / "reviews" / "metadata").mkdir(parents=True)
+    (folder / "reviews" / "metadata" / "v1.metadata.json").write_text("{}")
+    write(folder / "reviews", part=reviews())
+
+
+def column_twice(folder: Path) -> None:
+    (folder / "reviews.csv").write_text(text_of(reviews()).replace("category", "Text", 1))
+
+
+def half_parquet(folder: Path) -> None:
+    path = folder / "reviews.parquet"
+    pq.write_table(pa.Table.from_pylist(reviews()), path)
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def excel(folder: Path) -> None:
+    (folder / "reviews.csv").write_bytes(b"PK\x03\x04 and so on")
+
+
+def columns_absent(folder: Path) -> None:
+    write(folder, reviews=[{"review_id": "r", "stars": 5}])
+
+
+def ten_points(folder: Path) -> None:
+    write(folder, reviews=with_column(reviews(), rating=lambda row: row["rating"] * 2))
+
+
+def half_stars(folder: Path) -> None:
+    write(folder, reviews=with_column(reviews(), rating=lambda row: row["rating"] - 0.5))
+
+
+def thumbs(folder: Path) -> None:
+    write(folder, reviews=with_column(reviews(), rating=lambda row: row["rating"] > 3))
+
+
+def grades(folder: Path) -> None:
+    write(folder, judgments=with_column(judgments(), label=lambda row: len(row["label"]) % 4))
+
+
+def other_names(folder: Path) -> None:
+    write(folder, catalog=products(), review=reviews())
+
+
+REFUSED = {
+    delta: "reviews is a table of Delta Lake: .* Export the table as Parquet",
+    iceberg: "Apache Iceberg",
+    column_twice: "reviews.csv has the column text twice",
+    half_parquet: "reviews.parquet cannot be read as Parquet; it may be cut short",
+    excel: "Excel workbook; unpack it, or save the sheet as CSV",
+    columns_absent: "lacks the columns product_id, category, rating, text of table reviews; it has review_id, stars",
+    ten_points: "rating holds numbers beyond 1 to 5, such as .*--map",
+    half_stars: "rating holds fractions instead of whole numbers",
+    thumbs: "rating holds true or false instead of 1 to 5",
+    grades: "label holds grades instead of exact, substitute",
+    other_names: r"Not read: catalog.csv, review.csv \(is it reviews\?\)",
+}
+
+
+@pytest.mark.parametrize("make", REFUSED, ids=lambda make: make.__name__)
+def test_what_would_be_silently_wrong_is_refused_with_what_to_do(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    make(folder)
+    with pytest.raises(UserError, match=REFUSED[make]):
+        find_tables(folder)
+
+
+# Values
+
+
+def test_labels_are_taken_in_any_case_as_letters_and_words(tmp_path: Path) -> None:
+    spellings = {"exact": "E", "substitute": " Substitute ", "complement": "c", "irrelevant": "IRRELEVANT"}
+    folder = write(tmp_path / "shop", judgments=with_column(judgments(), label=lambda row: spellings[row["label"]]))
+    _, tables = staged(folder, tmp_path)
+    assert [row["label"] for row in tables["judgments"]] == [row["label"] for row in judgments()]
+
+
+@pytest.mark.parametrize("word", ["nan", "None", "NULL", "N/A", r"\N", ""])
+def test_null_words_are_missing(tmp_path: Path, word: str) -> None:
+    folder = write(tmp_path / "shop", products=with_column(products(), brand=lambda row: word))
+    _, tables = staged(folder, tmp_path)
+    assert {row["brand"] for row in tables["products"]} == {None}
+
+
+@pytest.mark.parametrize("spelling", [("t", "f"), ("Y", "N"), ("1.0", "0.0"), ("on", "off"), ("TRUE", "FALSE"), ("1", "0")])
+def test_booleans_are_taken_in_their_usual_spellings(tmp_path: Path, spelling: tuple[str, str]) -> None:
+    folder = write(
+        tmp_path / "shop", questions=with_column(questions(), answerable=lambda row: spelling[row["answerable"] == "false"])
+    )
+    _, tables = staged(folder, tmp_path)
+    assert [row["answerable"] for row in tables["questions"]] == [n % 2 == 1 for n in range(20)]
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [json.dumps, repr, lambda items: "{" + ",".join(f'"{item}"' for item in items) + "}"],
+    ids=["JSON", "Python", "PostgreSQL"],
+)
+def test_lists_are_taken_as_json_python_and_postgresql_write_them(tmp_path: Path, spelling: Callable[[list[str]], str]) -> None:
+    folder = write(
+        tmp_path / "shop", questions=with_column(questions(), snippets=lambda row: spelling(json.loads(row["snippets"])))
+    )
+    _, tables = staged(folder, tmp_path)
+    assert [row["snippets"] for row in tables["questions"]] == [json.loads(row["snippets"]) for row in questions()]
+
+
+def test_unanswerable_questions_need_no_answers(tmp_path: Path, build: Callable[..., dict[str, Any]]) -> None:
+    empty = with_column(questions(40), answers=lambda row: "" if row["answerable"] == "false" else row["answers"])
+    manifest = build(write(tmp_path / "shop", questions=empty), "--tasks", "answerability")
+    assert manifest["tables"]["questions"]["usable"] == 40
+    assert {row["answer"] for row in rows_of(tmp_path / "out", "answerability")} == {'"yes"', '"no"'}
+
+
+def test_positions_of_19_digits_and_times_keep_their_order(tmp_path: Path) -> None:
+    start = 1_714_550_405_253_137_000
+    moment = datetime(2024, 5, 1, 10)
+    folder = write(tmp_path / "shop", events=with_column(events(), position=lambda row: start + row["position"]))
+    _, numbers = staged(folder, tmp_path)
+    assert [row["position"] for row in numbers["events"]] == [start + n for _ in range(8) for n in range(6)]
+    times = with_column(events(), position=lambda row: moment + timedelta(seconds=row["position"]))
+    (tmp_path / "other").mkdir()
+    pq.write_table(pa.Table.from_pylist(times), tmp_path / "other" / "events.parquet")
+    counts = RecordCounts()
+    (tmp_path / "other_staged").mkdir()
+    stage(find_tables(tmp_path / "other")[0], tmp_path / "other", tmp_path / "other_staged", frozenset({"us"}), counts)
+    found = pq.read_table(tmp_path / "other_staged" / "events.parquet")["position"].to_pylist()
+    assert found[1] - found[0] == 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        (lambda n: f"{n:04d}", lambda n: f"{n:04d}"),
+        (lambda n: f"{n}.0", str),
+        (lambda n: f"{n}.0" if n % 2 else f"v{n}.0", lambda n: f"{n}.0" if n % 2 else f"v{n}.0"),
+    ],
+    ids=["leading zeros", "a column of floats", "versions"],
+)
+def test_ids_keep_their_text_and_only_a_whole_column_of_floats_is_trimmed(
+    tmp_path: Path, ids: Callable[[int], str], expected: Callable[[int], str]
+) -> None:
+    rows = [{**row, "product_id": ids(n)} for n, row in enumerate(reviews())]
+    _, tables = staged(write(tmp_path / "shop", reviews=rows), tmp_path)
+    assert [row["product_id"] for row in tables["reviews"]] == [expected(n) for n in range(30)]
+
+
+def test_ids_in_scientific_notation_are_rejected_and_shown(tmp_path: Path) -> None:
+    folder = write(tmp_path / "shop", reviews=with_column(reviews(), product_id=lambda row: "7.70E+12"))
+    counts, _ = staged(folder, tmp_path)
+    reason = "product_id is in scientific notation, so its digits are lost; export ids as text"
+    assert counts.rejects["own"] == {reason: 30}
+    assert counts.tables["reviews"].examples[reason] == "'7.70E+12' (reviews.csv:2)"
+
+
+TITLES = {
+    "<b>Blue</b> kettle<br>of steel": "Blue kettle of steel",
+    "Rain jacket size <M": "Rain jacket size <M",
+    "Kettle <Demo>": "Kettle demo",
+    "Kettle 2 < 3 litre": "Kettle 2 < 3 litre",
+    "Café &amp; Bar mug": "Café &amp; Bar mug",
+}
+
+
+@pytest.mark.parametrize("written", TITLES)
+def test_titles_with_tags_are_cleaned(tmp_path: Path, written: str) -> None:
+    _, tables = staged(write(tmp_path / "shop", products=with_column(products(1), title=lambda row: written)), tmp_path)
+    assert [row["title"] for row in tables["products"]] == [TITLES[written]]
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        ("var aPageStart = (new Date()).getTime();", "title is script text"),
+        ("<div class='a'><span>Kettle</span></div>", "title is markup"),
+        ("<b></b>", "title is markup"),
+    ],
+)
+def test_pages_and_scripts_are_no_titles(tmp_path: Path, written: str, reason: str) -> None:
+    counts, _ = staged(write(tmp_path / "shop", products=with_column(products(1), title=lambda row: written)), tmp_path)
+    assert counts.rejects["own"] == {reason: 1}
+
+
+def test_an_optional_column_never_costs_the_record(tmp_path: Path) -> None:
+    folder = write(tmp_path / "shop", products=with_column(products(), description=lambda row: "long " * 30_000))
+    counts, tables = staged(folder, tmp_path)
+    assert len(tables["products"]) == 40
+    assert counts.dropped == {"products: description is longer than 100,000 characters": 40}
+
+
+# What the dataset then holds
+
+
+def test_of_several_judgments_of_a_pair_the_majority_counts_and_a_tie_is_dropped(
+    tmp_path: Path, build: Callable[..., dict[str, Any]]
+) -> None:
+    votes = []
+    for n, row in enumerate(judgments()):
+        others = ("irrelevant", "irrelevant", "complement") if n % 2 else ("exact", "irrelevant")
+        votes += [{**row, "label": label} for label in others]
+    manifest = build(write(tmp_path / "shop", judgments=votes, products=products()), "--tasks", "query_product_relation")
+    rows = rows_of(tmp_path / "out", "query_product_relation")
+    assert len(rows) == 20
+    assert {option_of(row).partition(" ")[2] for row in rows} == {RELEVANCE["irrelevant"]}
+    reasons = manifest["rejects"]["own"]
+    assert reasons["query_product_relation: judgments of the query and product disagree, without a majority"] == 40
+    assert reasons["query_product_relation: most judgments of the query and product say otherwise"] == 20
+
+
+def option_of(row: dict[str, Any]) -> str:
+    """The statement that is the right answer."""
+    number = json.loads(row["answer"])
+    return next(line for line in row["prompt"][0]["content"].split("\n") if line.startswith(f"{number}. "))
+
+
+def test_queries_that_read_the_same_are_one_group(tmp_path: Path, build: Callable[..., dict[str, Any]]) -> None:
+    spoilt = []
+    for n, row in enumerate(judgments()):
+        query = row["query"].replace(" for ", (" for ", " f\u200bor ", " &#102;or ")[n % 3])
+        spoilt.append({**row, "query": query})
+    build(write(tmp_path / "shop", judgments=spoilt, products=products()), "--tasks", "query_product_relation")
+    groups: dict[str, set[str]] = {}
+    for split in ("train", "test"):
+        for path in (tmp_path / "out" / "data" / "query_product_relation").glob(f"{split}*"):
+            for row in pq.read_table(path).to_pylist():
+                groups.setdefault(row["group"], set()).add(split)
+    assert len(groups) == 10
+    assert all(len(splits) == 1 for splits in groups.values())
+
+
+def test_titles_are_of_the_first_locale_that_was_asked_for(tmp_path: Path, build: Callable[..., dict[str, Any]]) -> None:
+    both = products() + with_column(products(), locale=lambda row: "de", title=lambda row: f"Deutscher {row['title']}")
+    folder = write(tmp_path / "shop", products=both, co_purchases=links())
+    for locales, german in (("us,de", False), ("de,us", True)):
+        build(folder, "--tasks", "product_relation", "--locales", locales)
+        prompts = [row["prompt"][0]["content"] for row in rows_of(tmp_path / "out", "product_relation")]
+        assert prompts
+        assert all(("Deutscher" in prompt) == german for prompt in prompts)
+
+
+def test_the_newest_snapshot_counts(tmp_path: Path, build: Callable[..., dict[str, Any]]) -> None:
+    folder = write(tmp_path / "shop", co_purchases=links())
+    (folder / "products").mkdir()
+    for date, word in (("2024-01-01", "Old"), ("2024-06-01", "New"), ("2023-12-31", "Older")):
+        rows = with_column(products(), title=lambda row, word=word: f"{word} {row['title']}")
+        (folder / "products" / f"{date}.csv").write_text(text_of(rows))
+    manifest = build(folder, "--tasks", "product_relation")
+    assert all("Old" not in row["prompt"][0]["content"] for row in rows_of(tmp_path / "out", "product_relation"))
+    assert manifest["rejects"]["own"]["products: a newer snapshot has the same product_id, locale"] == 80
+
+
+def test_events_take_titles_from_products(tmp_path: Path, build: Callable[..., dict[str, Any]]) -> None:
+    bare = [{key: value for key, value in row.items() if key != "title"} for row in events(30)]
+    manifest = build(write(tmp_path / "shop", events=bare, products=products()), "--tasks", "next_title_merrec")
+    assert manifest["configs"]["next_title_merrec"]["train"] > 0
+
+
+def test_a_locale_without_a_clear_language_stops_the_build(tmp_path: Path, build: Callable[..., dict[str, Any]]) -> None:
+    folder = write(tmp_path / "shop", reviews=reviews())
+    with pytest.raises(
+        UserError, match=r"language of the locale 'ca' is not clear\. Write language and country, such as en-CA"
+    ):
+        build(folder, "--locales", "ca")
+    assert "\n- en\n" in build_card(build, folder, tmp_path, "gb")
+
+
+def build_card(build: Callable[..., dict[str, Any]], folder: Path, tmp_path: Path, locale: str) -> str:
+    build(folder, "--locales", locale)
+    return (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_missing_locale_column_is_the_first_locale(tmp_path: Path) -> None:
+    bare = [{key: value for key, value in row.items() if key != "locale"} for row in products()]
+    _, tables = staged(write(tmp_path / "shop", products=bare), tmp_path, frozenset({"de"}), locale="de")
+    assert {row["locale"] for row in tables["products"]} == {"de"}
+
+
+# Explanations
+
+
+def test_a_table_whose_rows_were_all_rejected_is_never_called_absent(
+    tmp_path: Path, build: Callable[..., dict[str, Any]]
+) -> None:
+    folder = write(tmp_path / "shop", reviews=with_column(reviews(), rating=lambda row: f"{row['rating']}/5"))
+    told = r"reviews: 30 read, 0 usable: rating is not a whole number, e.g. '1/5' \(reviews.csv:2\)"
+    with pytest.raises(UserError, match=told):
+        build(folder, "--tasks", "review_rating")
+
+
+def test_a_join_that_matches_nothing_is_explained_with_both_keys(tmp_path: Path, build: Callable[..., dict[str, Any]]) -> None:
+    padded = with_column(products(), product_id=lambda row: f"000{row['product_id']}")
+    told = "0 of 40 values of co_purchases.product_id are in products, e.g. 'p0' is not, '000p0' is"
+    with pytest.raises(UserError, match=told):
+        build(write(tmp_path / "shop", products=padded, co_purchases=links()), "--tasks", "product_relation")
