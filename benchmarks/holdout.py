@@ -5,17 +5,17 @@ Recipes are tuned on the second, so that the test split is looked at once, at th
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from common.dataset import MANIFEST, data_pattern, read_split
 from common.errors import UserError
 from common.files import replaced, write_json
-from dataset_builders.card import TEXT_COLUMNS, config_tasks
+from dataset_builders.card import config_tasks
 from dataset_builders.contamination import EvaluationSet, contaminated
 from dataset_builders.dataset_files import config_facts, write_split
-from dataset_builders.rows import DatasetRow
+from dataset_builders.rows import row_of_columns
 from dataset_builders.splits import Split
 from eval_tasks.baselines.template_rows import template_row
 
@@ -71,7 +71,7 @@ def write_validation_folder(dataset: Path, out: Path, seed: int) -> None:
     train, held = hold_out(task_rows(dataset, "train"), seed)
     if not held or not any(train.values()):
         raise UserError(f"{dataset} has too few rows to hold some of them out. Give more raw data, or --split test.")
-    parts = {name: Split(_as_rows(train[name]), _as_rows(held.get(name, []))) for name in train}
+    parts = {name: Split([*map(row_of_columns, train[name])], [*map(row_of_columns, held.get(name, []))]) for name in train}
     built = {name: part for name, part in parts.items() if part.train or part.test}
     with replaced(out, MANIFEST) as folder:
         for name, part in built.items():
@@ -80,18 +80,6 @@ def write_validation_folder(dataset: Path, out: Path, seed: int) -> None:
                     write_split(folder, name, split, rows)
         (folder / "README.md").write_text(_card(built), encoding="utf-8")
         write_json(folder / MANIFEST, {"configs": config_facts(built)})
-
-
-def _as_rows(rows: Sequence[dict[str, Any]]) -> list[DatasetRow]:
-    return [
-        DatasetRow(
-            prompt=row["prompt"][0]["content"],
-            completion=row["completion"][0]["content"],
-            records=(),
-            **{name: row[name] for name in TEXT_COLUMNS if name != "sample_id"},
-        )
-        for row in rows
-    ]
 
 
 def _card(built: Mapping[str, Split]) -> str:

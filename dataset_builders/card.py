@@ -9,6 +9,7 @@ from typing import Any
 
 from common.dataset import SPLITS, data_pattern, languages
 from common.tasks import FAMILIES, TASKS
+from dataset_builders.rows import LABEL_COLUMNS, TEXT_COLUMNS
 
 REFERENCES = {
     "amazon_reviews_2018": (
@@ -55,10 +56,6 @@ BIBTEX = {
   year      = {2024}
 }""",
 }
-TEXT_COLUMNS = ("task", "family", "answer", "source", "licence", "group", "sample_id")
-"""The columns behind `prompt` and `completion`, which are lists of turns."""
-LABEL_COLUMNS = {"label_source": "string", "label_votes": "string", "label_agreement": "float64"}
-"""Columns of a dataset whose labels were checked by a language model, and their types as `datasets` and Arrow name them."""
 
 _HUB_LICENCES = {"Apache-2.0": "apache-2.0", "CC-BY-4.0": "cc-by-4.0", "CC-BY-NC-4.0": "cc-by-nc-4.0"}
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B")

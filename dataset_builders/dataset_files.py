@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from common.dataset import MANIFEST, SPLITS, data_file
 from common.errors import UserError
 from common.files import sha256_of
-from dataset_builders.card import LABEL_COLUMNS, TEXT_COLUMNS, SplitSize, TaskFacts, card_text, config_tasks
-from dataset_builders.rows import DatasetRow
+from dataset_builders.card import SplitSize, TaskFacts, card_text, config_tasks
+from dataset_builders.rows import LABEL_COLUMNS, TEXT_COLUMNS, DatasetRow
 from dataset_builders.splits import Split
 from dataset_builders.staging import RecordCounts
 

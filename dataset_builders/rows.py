@@ -25,6 +25,11 @@ CHOICES = ("products", "candidates", "queries", "options")
 NOT_CONTENT = ("candidates", "queries", "options", "number", "category")
 """Fields that do not tell what a row is about: what may be chosen was drawn at random, the rest stands in many rows."""
 
+TEXT_COLUMNS = ("task", "family", "answer", "source", "licence", "group", "sample_id")
+"""The columns behind `prompt` and `completion`, which are lists of turns."""
+LABEL_COLUMNS = {"label_source": "string", "label_votes": "string", "label_agreement": "float64"}
+"""Columns of a dataset whose labels were checked by a language model, and their types as `datasets` and Arrow name them."""
+
 NOT_FIELDS = ("answer", "key", "group", "source", "records", "queries_by")
 
 
@@ -34,7 +39,7 @@ class DatasetRow:
 
     `content` holds the texts that tell what the row is about, by field; `masked` how many of each kind were masked in it.
     `queries_by` says of a row with queries whether they were made by "rule" or written by a "model". `checked` has the columns
-    that tell how its label was checked (card.LABEL_COLUMNS), where that was done.
+    that tell how its label was checked (LABEL_COLUMNS), where that was done.
     """
 
     prompt: str
@@ -74,6 +79,17 @@ class DatasetRow:
             "sample_id": self.sample_id,
             **self.checked,
         }
+
+
+def row_of_columns(columns: Mapping[str, Any]) -> DatasetRow:
+    """The row that a dataset's files hold, as far as they do: the inverse of `as_columns`."""
+    return DatasetRow(
+        prompt=columns["prompt"][0]["content"],
+        completion=columns["completion"][0]["content"],
+        **{name: columns[name] for name in TEXT_COLUMNS if name != "sample_id"},
+        records=(),
+        checked={name: columns[name] for name in LABEL_COLUMNS if name in columns},
+    )
 
 
 def make_row(task: Task, recipe_row: dict[str, Any], licences: dict[str, str], seed: int) -> DatasetRow | Rejected:

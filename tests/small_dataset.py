@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dataset_builders.dataset_files import config_facts, write_dataset
-from dataset_builders.rows import DatasetRow
+from dataset_builders.rows import DatasetRow, row_of_columns
 from dataset_builders.splits import Split
 from dataset_builders.staging import RecordCounts
 
@@ -36,17 +36,6 @@ def write_small_dataset(folder: Path, tasks: Mapping[str, Splits]) -> Path:
 
 
 def rows(splits: Splits, split: str) -> list[DatasetRow]:
-    return [
-        DatasetRow(
-            prompt=row["prompt"][0]["content"],
-            completion=row["completion"][0]["content"],
-            task=row["task"],
-            family=row["family"],
-            answer=row["answer"],
-            source=row.get("source", "made_here"),
-            licence=row.get("licence", "Apache-2.0"),
-            group=row.get("group", f"row:{number}"),
-            records=(number,),
-        )
-        for number, row in enumerate(splits.get(split, ()))
-    ]
+    """Rows of a split; source, licence and group may be left out."""
+    defaults = {"source": "made_here", "licence": "Apache-2.0"}
+    return [row_of_columns({**defaults, "group": f"row:{number}", **row}) for number, row in enumerate(splits.get(split, ()))]

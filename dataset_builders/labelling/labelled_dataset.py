@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from common.dataset import MANIFEST, SPLITS, data_pattern
+from common.dataset import MANIFEST, SPLITS, read_split
 from common.errors import UserError
 from common.tasks import TASKS
-from dataset_builders.card import LABEL_COLUMNS, card_title
+from dataset_builders.card import card_title
 from dataset_builders.dataset_files import config_facts, row_table, write_dataset
 from dataset_builders.labelling.agreement import Agreement
 from dataset_builders.labelling.votes import CONSTRUCTED
 from dataset_builders.publish import CARD, read_dataset
-from dataset_builders.rows import DatasetRow
+from dataset_builders.rows import DatasetRow, row_of_columns
 from dataset_builders.splits import Split
 from dataset_builders.staging import RecordCounts
 
@@ -47,30 +47,17 @@ def read_source(folder: Path) -> SourceDataset:
     """Raises UserError for an incomplete dataset."""
     read_dataset(folder)
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    built = {}
-    for task in TASKS:
-        if task in manifest["configs"]:
-            built[task] = Split(train=_rows(folder, task, "train"), test=_rows(folder, task, "test"))
-    return SourceDataset(folder, manifest, card_title((folder / CARD).read_text(encoding="utf-8")), built)
-
-
-def _rows(folder: Path, task: str, split: str) -> list[DatasetRow]:
-    import pyarrow.parquet as pq
-
+    tasks = [task for task in TASKS if task in manifest["configs"]]
+    tables = {split: read_split(str(folder), split, tasks) for split in SPLITS}
     try:
-        found = [row for path in sorted(folder.glob(data_pattern(task, split))) for row in pq.read_table(path).to_pylist()]
-        return [
-            DatasetRow(
-                prompt=row["prompt"][0]["content"],
-                completion=row["completion"][0]["content"],
-                **{name: row[name] for name in ("task", "family", "answer", "source", "licence", "group")},
-                records=(),
-                checked={name: row[name] for name in LABEL_COLUMNS if name in row},
-            )
-            for row in found
-        ]
+        rows = {
+            split: {task: [row_of_columns(row) for row in table.to_pylist()] for task, table in found.items()}
+            for split, found in tables.items()
+        }
     except (KeyError, IndexError, TypeError):
-        raise UserError(f"the rows of {task} in {folder} do not have a build's columns; build it again") from None
+        raise UserError(f"the rows in {folder} do not have a build's columns; build it again") from None
+    built = {task: Split(*(rows[split].get(task, []) for split in SPLITS)) for task in tasks}
+    return SourceDataset(folder, manifest, card_title((folder / CARD).read_text(encoding="utf-8")), built)
 
 
 def rows_of(source: SourceDataset, tasks: Sequence[str], splits: Sequence[str]) -> list[tuple[str, DatasetRow]]:

@@ -59,7 +59,12 @@ def comparable(task: Task) -> bool:
 
 
 def row_requests(
-    rows: Iterable[DatasetRow], samples: int, temperature: float, max_tokens: int | None = None, system: str = SYSTEM, extra: str = ""
+    rows: Iterable[DatasetRow],
+    samples: int,
+    temperature: float,
+    max_tokens: int | None = None,
+    system: str = SYSTEM,
+    extra: str = "",
 ) -> Iterator[LabelRequest]:
     """`samples` requests with each row's own prompt, in order. `max_tokens` of an answer is by default what the task allows."""
     for row in rows:
