@@ -12,7 +12,7 @@ Policies and label columns are in labelling/votes.py.
 """
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,7 +106,7 @@ def main() -> None:
 
 
 def check_options(arguments: argparse.Namespace) -> None:
-    """Raises UserError for values that make no sense, and sets the default temperature."""
+    """Raises UserError for values that make no sense; sets the default temperature and the bounds of agreement."""
     options.check_options(arguments)
     if arguments.samples < 1:
         raise UserError(f"--samples must be 1 or more, not {arguments.samples}.")
@@ -128,7 +128,7 @@ def check_options(arguments: argparse.Namespace) -> None:
         raise UserError(f"--max-rows must be 1 or more, not {arguments.max_rows}.")
     if arguments.data.resolve() == arguments.out.resolve():
         raise UserError("--out and --data are the same folder. Give another --out.")
-    parse_bounds(arguments.agreement)
+    arguments.bounds = parse_bounds(arguments.agreement)
 
 
 def models_of(arguments: argparse.Namespace) -> list[LabelModel]:
@@ -178,24 +178,17 @@ def all_votes(
     from rich.console import Console
     from rich.progress import track
 
-    bounds = parse_bounds(arguments.agreement)
     tracked = track(rows, "Reading answers", console=Console(stderr=True))
-    return {row.sample_id: read_votes(arguments, models, row, store, bounds) for row in tracked}
+    return {row.sample_id: read_votes(arguments, models, row, store) for row in tracked}
 
 
-def read_votes(
-    arguments: argparse.Namespace,
-    models: Sequence[LabelModel],
-    row: DatasetRow,
-    store: "ReplyStore",
-    bounds: Mapping[str, float],
-) -> list[Vote]:
+def read_votes(arguments: argparse.Namespace, models: Sequence[LabelModel], row: DatasetRow, store: "ReplyStore") -> list[Vote]:
     """Each model's votes in order of the samples. A reply without an answer is a vote without a text."""
     from dataset_builders.labelling.requests import NO_ANSWER, LabelReply
 
     no_reply = LabelReply("", NO_ANSWER)
     return [
-        read_vote(model.name, row, store.get(request.key(model.name)) or no_reply, bounds)
+        read_vote(model.name, row, store.get(request.key(model.name)) or no_reply, arguments.bounds)
         for model in models
         for request in requests_of(arguments, [row])
     ]
@@ -222,16 +215,15 @@ def write(
     from dataset_builders.labelling.labelled_dataset import kept_rows, task_counts, write_labelled
     from dataset_builders.labelling.plots import plot_agreement
 
-    bounds = parse_bounds(arguments.agreement)
     voted = ((one.row, votes[one.row.sample_id]) for one in checked if one.row.sample_id in votes)
-    agreements = measure_agreement(voted, bounds)
+    agreements = measure_agreement(voted, arguments.bounds)
     built = kept_rows(source, checked, tasks, splits)
     annotation: dict[str, Any] = {
         "models": [name for name in (arguments.model, arguments.second_model) if name],
         "policy": arguments.keep,
         "samples": arguments.samples,
         "temperature": arguments.temperature,
-        "bounds": {family: bound for family, bound in bounds.items() if family != "multiple_choice"},
+        "bounds": {family: bound for family, bound in arguments.bounds.items() if family != "multiple_choice"},
         "system": arguments.system,
         "splits": list(splits),
         "max_rows": arguments.max_rows,
@@ -247,7 +239,7 @@ def write(
             f"no row of {arguments.data} is left, so nothing is written. See the reasons above, or give another --keep."
         )
     with replaced(arguments.out, MANIFEST) as out:
-        plot_agreement(out / annotation["picture"], agreements, bounds)
+        plot_agreement(out / annotation["picture"], agreements, arguments.bounds)
         write_labelled(out, source, checked, built, annotation)
     print(f"The dataset is in {arguments.out}, its agreement in agreement.json and {annotation['picture']} there")
 

@@ -143,7 +143,7 @@ def _chance_of_selection(right: int, listed: int, bound: float) -> float:
 def parse_bounds(text: str | None) -> dict[str, float]:
     """Parses `retrieval=0.5,ranking=0.9`; returns every family's bound. Raises UserError."""
     bounds = dict(BOUNDS)
-    for part in (text or "").split(",") if text is not None else []:
+    for part in text.split(",") if text is not None else ():
         family, _, value = (word.strip() for word in part.partition("="))
         try:
             bound = float(value)

@@ -237,7 +237,7 @@ def test_a_server_that_refuses_patterns_is_told(server: ChatServer, monkeypatch:
     [
         ("model_name=m", {}, "base_url must be the server's URL"),
         ("model_name=m,base_url=localhost:8000", {}, "base_url must be the server's URL"),
-        ("model_name=m,base_url=http://h/v1,revision=main", {}, "leave the model option revision out"),
+        ("model_name=m,base_url=http://h/v1,revision=main", {}, "leave out the model option revision"),
         ("model_name=m,base_url=http://h/v1,concurrency=0", {}, "concurrency must be a whole number of at least 1"),
         ("model_name=m,base_url=http://h/v1", {"OPENAI_API_KEY": "sk-\u00e4"}, "characters that no key has"),
     ],

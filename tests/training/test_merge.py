@@ -249,7 +249,7 @@ def test_a_weight_keeps_the_dtype_of_the_base(adapters: dict[str, Path], tiny_ll
 
 @pytest.mark.parametrize("weight", ["nan", "inf", "-0.5", "1e39", "1e300"])
 def test_a_weight_that_is_none_is_told(weight: str, adapters: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--weight .*; give"):
+    with pytest.raises(UserError, match=r"--weight must be 0 or more, not .*; 0 is the base"):
         main(["--adapter", str(adapters["first"]), f"--weight={weight}", "--out", str(tmp_path / "model")])
     assert not list(tmp_path.iterdir())
 
@@ -486,6 +486,6 @@ def test_a_learnt_prompt_is_told_to_be_none(tiny_llama: Path, tmp_path: Path) ->
 
     options = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)
     get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_llama), options).save_pretrained(tmp_path / "prompt")
-    with pytest.raises(UserError, match="is a prompt that was learnt"):
+    with pytest.raises(UserError, match="is a learned prompt, which has no weights to merge"):
         merge(str(tmp_path / "prompt"), tmp_path / "model")
     assert not (tmp_path / "model").exists()

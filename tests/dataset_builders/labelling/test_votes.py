@@ -147,7 +147,7 @@ def test_bounds_are_read_by_family() -> None:
 
 @pytest.mark.parametrize("text", ["", "0.5", "retrieval", "retrieval=0", "ranking=1.5", "ranking=nan", "multiple_choice=0.5"])
 def test_a_bound_that_is_none_is_told(text: str) -> None:
-    with pytest.raises(UserError, match=r"--agreement .* is no bound"):
+    with pytest.raises(UserError, match=r"Cannot read --agreement .*"):
         parse_bounds(text)
 
 
