@@ -72,8 +72,8 @@ def assemble_rows(
 ) -> BuiltRows:
     """Rows of every task that can be built, of the sizes asked for as far as the tables suffice.
 
-    The outcome of every record is added to `counts`. `unread` names the files that were not read. A recipe is asked for a few more rows than fill the splits; where too
-    many of them are dropped, it is asked again for twice as many.
+    The outcome of every record is added to `counts`. `unread` names the files that were not read. A recipe is asked for a few
+    more rows than fill the splits; where too many of them are dropped, it is asked again for twice as many.
     """
     from rich.progress import Progress
 
@@ -164,8 +164,8 @@ def split_rows(
 ) -> tuple[dict[str, Split], list[tuple[DroppedRow, tuple[str, str]]]]:
     """Each task's splits, and the train rows dropped since an evaluation set holds them, with its name and the rule.
 
-    Test rows are taken first, of all tasks; a train row may be in none of them, nor in another evaluation set. `held_out` has the
-    queries of a source's own test split, by source.
+    Test rows are taken first, of all tasks; a train row may be in none of them, nor in another evaluation set. `held_out` has
+    the queries of a source's own test split, by source.
     """
     splits = {name: Split([], [], []) for name in drawn}
     for name, split in splits.items():

@@ -28,9 +28,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m dataset_builders.build", description=__doc__.split("\n", maxsplit=1)[0])
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--raw", type=Path, metavar="DIR", help="folder with files of the raw corpora")
-    source.add_argument(
-        "--tables", type=Path, metavar="DIR", help="folder with a shop's own tables: CSV, TSV, JSON or Parquet, compressed or not"
-    )
+    source.add_argument("--tables", type=Path, metavar="DIR", help="folder with a shop's own tables: CSV, TSV, JSON or Parquet")
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--out", type=Path, metavar="DIR", help="folder of the dataset; an earlier one is replaced")
     target.add_argument("--explain", action="store_true", help="only print what each task would be built from; write nothing")
@@ -49,7 +47,7 @@ def parse_arguments() -> argparse.Namespace:
         metavar="A,B",
         help="locales of judgments and products; a product's title is that of the first one that it has (default: us)",
     )
-    parser.add_argument("--encoding", metavar="NAME", help="encoding of text files in --tables, such as cp1252 (default: detected)")
+    parser.add_argument("--encoding", metavar="NAME", help="encoding of the text files in --tables (default: detected)")
     parser.add_argument("--licences", choices=("all", "commercial"), default="all", help="which corpora may be used")
     parser.add_argument(
         "--memory-limit", default="4GB", metavar="SIZE", help="what the engine may hold before it spills to disk"

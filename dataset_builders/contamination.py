@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import compress
@@ -253,9 +253,5 @@ def _read_set(entry: Path, files: list[Path]) -> EvaluationSet:
 
 
 def _records(path: Path) -> Iterator[Any]:
-    form = format_of(path)
-    if form == "parquet":
-        placed = parquet_rows(path)
-    else:
-        placed = csv_rows(path) if form == "csv" else json_values(path)
-    return (record for _, record in placed)
+    readers: dict[str | None, Callable[[Path], Iterator[tuple[int, Any]]]] = {"parquet": parquet_rows, "csv": csv_rows}
+    return (record for _, record in readers.get(format_of(path), json_values)(path))

@@ -137,9 +137,9 @@ def load_tables(
     """The staged tables without duplicates, and the records that were duplicates with their reason.
 
     Of rows with one key the newest snapshot's stays. Judgments keep all rows, since several of one pair are votes (see
-    `expressions.judged_once`). Products get `preference`, the place of their locale in `locales`. Events without a title take it, and
-    what else they lack, from the product. Sources stay apart, here and in every join of a recipe: a row is of one source, under that
-    source's licence.
+    `expressions.judged_once`). Products get `preference`, the place of their locale in `locales`. Events without a title take
+    it, and what else they lack, from the product. Sources stay apart, here and in every join of a recipe: a row is of one
+    source, under that source's licence.
     """
     tables, duplicates = {}, []
     for name, table in TABLES.items():

@@ -1,4 +1,5 @@
-"""Why a task has no rows: what its tables hold, which of their keys match, and what its recipe left out, in numbers and examples."""
+"""Why a task has no rows: what its tables hold, which of their keys match, and what its recipe left out, in numbers and
+examples."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -79,8 +79,8 @@ def words(text: "ir.StringValue") -> "ir.ArrayValue":
 
 
 def titles(tables: dict[str, "ir.Table"]) -> "ir.Table":
-    """One title per product id and source, of the first locale that was asked for: `product_id, title, source, record`, `look` (the same for
-    titles that differ in case only) and `words` (its distinct words)."""
+    """One title per product id and source, of the first locale that was asked for: `product_id, title, source, record`, `look`
+    (the same for titles that differ in case only) and `words` (its distinct words)."""
     products = tables["products"]
     single, _ = deduplicate(products, ["product_id", "source"], lambda product: [product.preference, product.locale])
     look = lower(single.title).hexdigest("md5")
@@ -110,9 +110,9 @@ def bought_links(tables: dict[str, "ir.Table"]) -> "ir.Table":
 def judged_once(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", list["ir.Table"]]:
     """Judgments with the query in lower case and its `number`, one per query, product, locale and source, and the others.
 
-    Spellings of one query are the same query; the first spelling in order of the alphabet stays. Several judgments of one pair are
-    votes: the label of most of them counts, and a pair without a majority is left out. The number tells queries apart, and says no
-    more: it depends on what other queries there are.
+    Spellings of one query are the same query; the first spelling in order of the alphabet stays. Several judgments of one pair
+    are votes: the label of most of them counts, and a pair without a majority is left out. The number tells queries apart, and
+    says no more: it depends on what other queries there are.
     """
     import ibis
 

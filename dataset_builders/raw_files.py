@@ -115,8 +115,9 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
 def text_format(path: Path, encoding: str | None = None) -> TextFormat:
     """The encoding of a text file: the one given, the one of its byte order mark, UTF-8, or what its bytes look like.
 
-    A file with bytes that are not UTF-8 is taken for Windows' cp1252 only if none of its other bytes are UTF-8 sequences beyond ASCII:
-    in a mixed file, rows that are not UTF-8 are rejected one by one. Raises UserError for an encoding that Python does not know.
+    A file with bytes that are not UTF-8 is taken for Windows' cp1252 only if none of its other bytes are UTF-8 sequences beyond
+    ASCII: in a mixed file, rows that are not UTF-8 are rejected one by one. Raises UserError for an encoding that Python does
+    not know.
     """
     if encoding:
         try:

@@ -1,13 +1,15 @@
 """Raw records out of JSON lines, JSON documents, CSV and Parquet files. A bad one is yielded as a Rejected, never raised.
 
-Every reader yields `(place, record)`: the number of the line where the record begins, or of its row in a Parquet file or a JSON list, from 1.
-What a file holds is counted without its reader: the lines of a text file, the rows that a Parquet file's footer names. Whatever a reader
-cannot yield is a Rejected with that many records, so that nothing disappears from both sides of `read = used + rejects`.
+Every reader yields `(place, record)`: the number of the line where the record begins, or of its row in a Parquet file or a JSON
+list, from 1. What a file holds is counted without its reader: the lines of a text file, the rows that a Parquet file's footer
+names. Whatever a reader cannot yield is a Rejected with that many records, so that nothing disappears from both sides of `read
+= used + rejects`.
 """
 
 import csv
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -20,7 +22,8 @@ MAX_LINE_BYTES = 32 * 2**20
 
 @dataclass(frozen=True)
 class Rejected:
-    """Raw records that yield nothing, or the unreadable rest of a file, and why. `value` is an example to show, if there is one."""
+    """Raw records that yield nothing, or the unreadable rest of a file, and why. `value` is an example to show, if there is
+    one."""
 
     reason: str
     value: str = ""
@@ -85,8 +88,8 @@ def json_values(path: Path) -> Iterator[tuple[int, Any]]:
 def csv_rows(path: Path, form: TextFormat | None = None) -> Iterator[Placed]:
     """One record a row, all values text; the first row names the columns.
 
-    A quote that is opened and never closed, or closed in a later row by chance, would swallow the rows between. Such a row is rejected and
-    reading goes on with the line behind it. Blank lines are no records.
+    A quote that is opened and never closed, or closed in a later row by chance, would swallow the rows between. Such a row is
+    rejected and reading goes on with the line behind it. Blank lines are no records.
     """
     form = form or text_format(path)
     delimiter = delimiter_of(path, form)
@@ -171,10 +174,8 @@ def _swallowed(taken: Sequence[str], width: int, delimiter: str) -> bool:
         return False
     whole = 0
     for line in inner:
-        try:
+        with suppress(csv.Error):
             whole += len(next(csv.reader([line], delimiter=delimiter, strict=True), [])) == width
-        except csv.Error:
-            pass
     return whole > len(inner) / 2
 
 

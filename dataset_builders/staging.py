@@ -47,7 +47,8 @@ class RawFile:
 
 @dataclass
 class TableCounts:
-    """TableRows that were offered to a canonical table: `read`, of them `usable`, and why others are not, with an example of each."""
+    """TableRows that were offered to a canonical table: `read`, of them `usable`, and why others are not, with an example of
+    each."""
 
     files: list[str] = field(default_factory=list)
     read: int = 0
@@ -132,7 +133,8 @@ def find_corpora(folder: Path, commercial_only: bool) -> tuple[list[RawFile], li
 
 
 def find_tables(folder: Path, encoding: str | None = None, locale: str = "us") -> tuple[list[RawFile], list[Path]]:
-    """The same for a shop's own tables; `locale` is that of rows that name none. Raises UserError for a file that is no table."""
+    """The same for a shop's own tables; `locale` is that of rows that name none. Raises UserError for a file that is no
+    table."""
     claimed, unclaimed = [], []
     for path in _files(folder):
         table = own_tables.table_of(path, folder)
@@ -158,9 +160,8 @@ def find_tables(folder: Path, encoding: str | None = None, locale: str = "us") -
     if not claimed:
         names = ", ".join(f"{name}.csv" for name in TABLES)
         raise UserError(
-            f"{folder} holds no canonical table. Expected is at least one of {names}, or the same as Parquet, TSV or JSON lines. "
-            f"Not read: {unread_names(unclaimed, folder) or 'nothing, it is empty'}. For exports under other names write a --map file: "
-            f"python -m dataset_builders.map --tables {folder} --out shop.yaml"
+            f"{folder} holds no canonical table. Expected is at least one of {names}, or the same as Parquet, TSV or JSON. "
+            f"Not read: {unread_names(unclaimed, folder) or 'nothing, it is empty'}. Give the files these names."
         )
     return claimed, unclaimed
 

@@ -36,7 +36,8 @@ _SCRIPT = re.compile(r"getTime|\bfunction\s*\(|\bvar\s+\w+\s*=")
 
 @dataclass(frozen=True)
 class Column:
-    """`allowed` lists the only values that a string column may hold. `default` stands for a missing value, or a missing column."""
+    """`allowed` lists the only values that a string column may hold. `default` stands for a missing value, or a missing
+    column."""
 
     name: str
     kind: Kind = "string"
@@ -230,8 +231,8 @@ def _is_unicode(value: str) -> bool:
 
 
 def arrow_schema(table: Table) -> "pyarrow.Schema":
-    """The table's columns, then `source` (a corpus's name), `record` (the raw record's number, unique in a build) and `snapshot`
-    (the date in the file's path as text, or "")."""
+    """The table's columns, then `source` (a corpus's name), `record` (the raw record's number, unique in a build) and
+    `snapshot` (the date in the file's path as text, or "")."""
     import pyarrow as pa
 
     kinds = {"string": pa.string(), "int": pa.int64(), "bool": pa.bool_(), "strings": pa.list_(pa.string())}

@@ -28,7 +28,8 @@ _PASSES = 20
 def clean(text: str, max_words: int) -> str:
     """One line of plain text of at most `max_words` words, cut with an ellipsis.
 
-    Letters are composed (NFC), entities decoded, markup, control characters and chat templates' tokens removed. Cleaning twice changes nothing.
+    Letters are composed (NFC), entities decoded, markup, control characters and chat templates' tokens removed. Cleaning twice
+    changes nothing.
     """
     for turn in range(_PASSES):
         # Once is not enough: "&amp;lt;b&amp;gt;" and "<|im_<|x|>end|>" each hide a token behind another.

@@ -1,4 +1,5 @@
-"""Values as shops write them, brought to the kind of a canonical column. Each function raises ValueError for what it cannot read."""
+"""Values as shops write them, brought to the kind of a canonical column. Each function raises ValueError for what it cannot
+read."""
 
 import ast
 import json
@@ -98,7 +99,8 @@ def as_boolean(value: Any) -> bool:
 
 
 def as_list(value: Any) -> list[str]:
-    """Texts from a list, or from its text as JSON, as a Python literal, or as a PostgreSQL array. Missing items are left out."""
+    """Texts from a list, or from its text as JSON, as a Python literal, or as a PostgreSQL array. Missing items are left
+    out."""
     items = _list_of(value) if isinstance(value, str) else value
     if isinstance(items, tuple | set) or type(items).__name__ == "ndarray":
         items = list(items)

@@ -1,7 +1,7 @@
 """A shop's own tables: `reviews.csv` or a folder `reviews/`, in any common format, with the canonical columns.
 
-Formats are those of raw_files.py, compressed or not. A folder's files are one table; folders such as `locale=de/` in it are columns, as
-Hive and Spark lay them out, and files whose path holds a date are snapshots, of which the newest counts.
+Formats are those of raw_files.py, compressed or not. A folder's files are one table; folders such as `locale=de/` in it are
+columns, as Hive and Spark lay them out, and files whose path holds a date are snapshots, of which the newest counts.
 """
 
 import re
@@ -68,8 +68,8 @@ def open_file(path: Path, folder: Path, table: Table, encoding: str | None, defa
     holder = next((parent for parent in path.parents if parent != folder.parent and table_format_of(parent)), None)
     if holder is not None and (holder == folder or folder in holder.parents):
         raise UserError(
-            f"{holder.relative_to(folder)} is a table of {table_format_of(holder)}: its files alone would bring removed rows back. "
-            "Export the table as Parquet."
+            f"{holder.relative_to(folder)} is a table of {table_format_of(holder)}: its files alone would bring removed rows "
+            "back. Export the table as Parquet."
         )
     if told := not_a_table(path):
         raise UserError(f"{name} {told}.")
@@ -107,8 +107,8 @@ def _check_columns(name: str, table: Table, names: list[str]) -> None:
     if absent:
         raise UserError(
             f"{name} lacks the column{'s' * (len(absent) > 1)} {', '.join(absent)} of table {table.name}; it has "
-            f"{', '.join(sorted(names))}. Rename or add them, name them in a --map file, or take the file away to build without "
-            "this table."
+            f"{', '.join(sorted(names))}. Rename or add them, or take the file away to build "
+            "without this table."
         )
 
 
@@ -176,8 +176,8 @@ def _check_scale(file: OwnFile, scale: Counter[str], examples: Mapping[str, str]
     if total and sum(scale[kind] for kind in off) > MOST_OFF_SCALE * total:
         column, kind = _SCALED[file.table.name], max(off, key=lambda kind: scale[kind])
         raise UserError(
-            f"{file.path.name}: {column} holds {told[kind]}, such as {examples[kind]}, in {scale[kind]:,} of {total:,} rows. Say in a "
-            f"--map file what its values mean, or convert the column."
+            f"{file.path.name}: {column} holds {told[kind]}, such as {examples[kind]}, in {scale[kind]:,} of {total:,} rows. "
+            "Convert the column."
         )
 
 
@@ -202,17 +202,19 @@ def _typed(column: Column, value: Any, trim: bool) -> Any:
     """CSV knows only text, and Parquet writers differ in how they hold ids: both are brought to the column's type."""
     if is_missing(value):
         return None
+    if column.kind == "string":
+        return _text(column, value, trim)
     if column.kind == "int":
         return as_integer(value, times=column.name == "position")
-    if column.kind == "bool":
-        return as_boolean(value)
-    if column.kind == "strings":
-        return as_list(value)
+    return as_boolean(value) if column.kind == "bool" else as_list(value)
+
+
+def _text(column: Column, value: Any, trim: bool) -> str:
     if isinstance(value, list | dict):
         raise ValueError("is not text")
     if column.name.endswith("_id"):
         text = as_identifier(value)
         return text.removesuffix(".0") if trim else text
-    if column.allowed:
-        return label_or_text(value) if column.name == "label" else str(value).strip().lower()
-    return as_text(value)
+    if column.name == "label":
+        return label_or_text(value)
+    return as_text(value).strip().lower() if column.allowed else as_text(value)

@@ -478,7 +478,7 @@ def answered(line: dict[str, Any], text: str) -> dict[str, Any]:
 
 BAD = {
     "--tasks query_relations": "has no task query_relations",
-    "--tasks answer_generation": "of a free text",
+    "--tasks answer_generation": "a free text that differs",
     "--tasks ,": "has no task whose answers can be compared",
     "--splits dev": "Unknown --splits dev; use train or test",
     "--samples 0": "--samples must be 1 or more, not 0",

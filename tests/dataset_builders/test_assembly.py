@@ -179,7 +179,14 @@ def test_a_task_whose_tables_do_not_suffice_says_how_many_rows_are_missing(tmp_p
 def test_what_is_masked_is_counted_by_source(tmp_path: Path, texts: list[str]) -> None:
     staged = staged_reviews(tmp_path / "staged", texts)
     built = assemble_rows(
-        connect("1GB", 2, tmp_path / "spill"), staged, ["review_rating"], {"review_rating": Size(9, 9)}, {"s": "l"}, 0, [], RecordCounts()
+        connect("1GB", 2, tmp_path / "spill"),
+        staged,
+        ["review_rating"],
+        {"review_rating": Size(9, 9)},
+        {"s": "l"},
+        0,
+        [],
+        RecordCounts(),
     )
     [made] = [row for parts in built.splits.values() for row in (*parts.train, *parts.test)]
     assert "555" not in made.prompt

@@ -130,7 +130,8 @@ def staged(
 
 @pytest.fixture
 def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """Builds a folder of tables and returns the manifest; `rows` are read from the dataset's folder, which is `tmp_path/out`."""
+    """Builds a folder of tables and returns the manifest; `rows` are read from the dataset's folder, which is
+    `tmp_path/out`."""
 
     def built(folder: Path, *options: str) -> dict[str, Any]:
         words = [
@@ -344,7 +345,7 @@ REFUSED = {
     half_parquet: "reviews.parquet cannot be read as Parquet; it may be cut short",
     excel: "Excel workbook; unpack it, or save the sheet as CSV",
     columns_absent: "lacks the columns product_id, category, rating, text of table reviews; it has review_id, stars",
-    ten_points: "rating holds numbers beyond 1 to 5, such as .*--map",
+    ten_points: "rating holds numbers beyond 1 to 5, such as .* Convert the column",
     half_stars: "rating holds fractions instead of whole numbers",
     thumbs: "rating holds true or false instead of 1 to 5",
     grades: "label holds grades instead of exact, substitute",

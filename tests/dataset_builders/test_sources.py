@@ -76,7 +76,8 @@ def test_parquet_and_csv_files_are_claimed_by_their_columns(tmp_path: Path) -> N
     raw.write(tmp_path, {f"c.{form}": [raw.merrec_event(0, 0)] for form in ("csv", "parquet")})
     raw.write(tmp_path, {f"d.{form}": [{"name": "x"}] for form in ("csv", "parquet")})
     claims = {
-        path.name: next((corpus.NAME for corpus in corpus_modules() if corpus.claims(path)), None) for path in tmp_path.iterdir()
+        path.name: next((corpus.NAME for corpus in corpus_modules() if corpus.claims(path)), None)
+        for path in tmp_path.iterdir()
     }
     expected = {"a": "esci", "b": "esci", "c": "merrec", "d": None}
     assert claims == {f"{stem}.{form}": name for stem, name in expected.items() for form in ("csv", "parquet")}

@@ -155,7 +155,11 @@ def event(data: str) -> Body:
 @pytest.mark.parametrize(
     ("fault", "kind", "sentence"),
     [
-        (ErrorStatus(401, f"wrong key {KEY}"), BackendError, "does not let this page in. ENDPOINT_API_KEY has to be"),
+        (
+            ErrorStatus(401, f"wrong key {KEY}"),
+            BackendError,
+            "The endpoint does not let this page in. ENDPOINT_API_KEY has to be",
+        ),
         (ErrorStatus(403), BackendError, "The endpoint does not let this page in."),
         (ErrorStatus(404, "no such model"), BackendError, "The endpoint knows no model"),
         (ErrorStatus(429), BackendBusy, "The endpoint is busy. Try again in a minute."),
