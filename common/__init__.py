@@ -1,7 +1,7 @@
 """The foundation: tasks, answers, scoring, datasets, files and the Hub. It imports no other folder of the project.
 
 Importing it also sets how long a waiting compute thread spins. By default the threads of GNU OpenMP, which torch computes with,
-spin for as long as they wait, and one other busy process makes them 10 to 30 times slower (docs/decisions/busy-machine.md). The
+spin for as long as they wait, and one other busy process makes them several times slower (docs/decisions/busy-machine.md). The
 variable is read when torch is loaded, so this package is imported before torch. A user's own setting stays.
 """
 
