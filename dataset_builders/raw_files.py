@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, TextIO
+from typing import IO, Literal, TextIO, cast
 
 from common.errors import UserError
 
@@ -89,14 +89,14 @@ def not_a_table(path: Path) -> str | None:
 
 
 @contextmanager
-def open_bytes(path: Path) -> Iterator[BinaryIO]:
+def open_bytes(path: Path) -> Iterator[IO[bytes]]:
     """The file's content, decompressed if its first bytes say that it is compressed, whatever its name says."""
     with path.open("rb") as raw:
         beginning = raw.read(6)
         raw.seek(0)
         if beginning.startswith(_GZIP):
             with gzip.open(raw, "rb") as file:
-                yield file
+                yield cast(IO[bytes], file)
         elif beginning.startswith(_BZIP2):
             with bz2.open(raw, "rb") as file:
                 yield file
@@ -149,7 +149,7 @@ def text_format(path: Path, encoding: str | None = None) -> TextFormat:
     return TextFormat("cp1252", guessed=True) if invalid else TextFormat("utf-8")
 
 
-def _first_bytes(file: BinaryIO) -> bytes:
+def _first_bytes(file: IO[bytes]) -> bytes:
     try:
         return file.read(SNIFFED_BYTES)
     except DAMAGED:

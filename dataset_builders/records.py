@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import IO, Any, TextIO
 
 from dataset_builders.raw_files import DAMAGED, TextFormat, delimiter_of, open_bytes, open_text, text_format
 
@@ -250,7 +250,7 @@ def _cut_off(error: BaseException) -> Rejected:
     return Rejected(f"compressed file is {'cut short' if isinstance(error, EOFError) else 'damaged'}: the rest is lost")
 
 
-def _bounded_lines(file: BinaryIO) -> Iterator[tuple[int, bytes | Rejected]]:
+def _bounded_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | Rejected]]:
     number = 0
     while line := file.readline(MAX_LINE_BYTES):
         number += 1

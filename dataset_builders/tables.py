@@ -148,7 +148,8 @@ def admitted(table: Table, row: dict[str, Any]) -> tuple[dict[str, Any], list[st
         if value is None and column.default is not None:
             value = row[column.name] = list(column.default)
         if isinstance(value, Rejected):
-            reason, example = value.reason, value.value
+            reason: str | None = value.reason
+            example = value.value
         else:
             reason, example = _column_reason(column, value), shown(column, value)
         if reason and column.required:

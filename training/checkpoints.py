@@ -215,7 +215,7 @@ def fetch(repo: str, revision: str, output: Path, token: str | None) -> Path:
                 best = output / f".{BEST}-of-{local.name}"
                 copy_files(pushed / BEST, Path(scratch, BEST), WEIGHTS)
                 move(Path(scratch, BEST), best)
-            set_best(new, best and str(best))
+            set_best(new, str(best) if best else None)
             mark_complete(new, mark["run"], source)
             shutil.rmtree(folder, ignore_errors=True)
             move(new, folder)
