@@ -249,7 +249,7 @@ def test_a_weight_keeps_the_dtype_of_the_base(adapters: dict[str, Path], tiny_ll
 
 @pytest.mark.parametrize("weight", ["nan", "inf", "-0.5", "1e39", "1e300"])
 def test_a_weight_that_is_none_is_told(weight: str, adapters: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--weight must be 0 or more, not .*; 0 is the base"):
+    with pytest.raises(UserError, match=r"--weight .*; (give|0 is the base)"):
         main(["--adapter", str(adapters["first"]), f"--weight={weight}", "--out", str(tmp_path / "model")])
     assert not list(tmp_path.iterdir())
 

@@ -200,7 +200,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return seconds
 
 
-@pytest.mark.parametrize("options", [{"requests_per_minute": 600}, {"tokens_per_minute": 60 * 17 * 10}])
+@pytest.mark.parametrize("options", [{"requests_per_minute": 600}, {"tokens_per_minute": 60 * 16 * 10}])
 def test_requests_are_as_far_apart_as_the_limits_say(
     server: ChatServer, tmp_path: Path, slept: list[float], options: dict[str, int]
 ) -> None:
