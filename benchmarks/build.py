@@ -166,7 +166,8 @@ def write_judged(raw: Path, scale: float, seed: int) -> None:
 
 def stage_tables(raw: Path, staged: Path, source: str) -> None:
     """Canonical tables, locale us, of the corpora whose name starts with `source`."""
-    from dataset_builders.staging import RecordCounts, find_corpora, stage
+    from dataset_builders.record_counts import RecordCounts
+    from dataset_builders.staging import find_corpora, stage
 
     files, _ = find_corpora(raw, commercial_only=False)
     staged.mkdir()

@@ -9,12 +9,12 @@ from typing import Any
 from common.tasks import TASKS, Task
 from dataset_builders.contamination import EvaluationSet, contaminated
 from dataset_builders.explanation import KeyMatch
+from dataset_builders.record_counts import RecordCounts
 from dataset_builders.records import Rejected
 from dataset_builders.rows import DatasetRow, make_row
 from dataset_builders.sources import HELD_OUT
 from dataset_builders.sources.own_tables import NAME as OWN
 from dataset_builders.splits import UNLIMITED, Size, Split, is_test
-from dataset_builders.staging import RecordCounts
 
 OWN_TEST = "test split"
 CORPUS_TEST = "test split of {source}"

@@ -19,8 +19,9 @@ from dataset_builders.assembly import OWN_TEST, assemble_rows
 from dataset_builders.contamination import read_evaluation_sets
 from dataset_builders.dataset_files import config_facts, write_dataset
 from dataset_builders.engine import connect
+from dataset_builders.record_counts import RecordCounts
 from dataset_builders.splits import Split, parse_sizes
-from dataset_builders.staging import SAMPLE_MARKER, RecordCounts, find_corpora, find_tables, readable, stage, unread_names
+from dataset_builders.staging import SAMPLE_MARKER, find_corpora, find_tables, readable, stage, unread_names
 from dataset_builders.tables import SESSION_QUERIES, SESSION_QUERY_COLUMNS, TABLES
 
 

@@ -11,9 +11,9 @@ from common.dataset import MANIFEST, SPLITS, data_file
 from common.errors import UserError
 from common.files import sha256_of
 from dataset_builders.card import SplitSize, TaskFacts, card_text, config_tasks
+from dataset_builders.record_counts import RecordCounts
 from dataset_builders.rows import LABEL_COLUMNS, TEXT_COLUMNS, DatasetRow
 from dataset_builders.splits import Split
-from dataset_builders.staging import RecordCounts
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from common.tasks import Task
-from dataset_builders.staging import TableCounts
+from dataset_builders.record_counts import TableCounts
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir

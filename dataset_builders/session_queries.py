@@ -82,9 +82,10 @@ def find_subjects(arguments: argparse.Namespace) -> "list[QuerySubject]":
     from dataset_builders.engine import Draw, connect, load_tables
     from dataset_builders.labelling.query_writing import QuerySubject
     from dataset_builders.recipes.retrieval import subjects
+    from dataset_builders.record_counts import RecordCounts
     from dataset_builders.sources import merrec
     from dataset_builders.sources.own_tables import table_of
-    from dataset_builders.staging import RecordCounts, find_corpora, find_tables, stage
+    from dataset_builders.staging import find_corpora, find_tables, stage
 
     size = parse_sizes(arguments.size)[TASK]
     folder = arguments.raw or arguments.tables

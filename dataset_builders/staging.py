@@ -1,16 +1,16 @@
 """Raw files in, canonical tables as Parquet out, with every record that yields none counted by its reason."""
 
 import os
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
 from dataset_builders.raw_files import snapshot_date
+from dataset_builders.record_counts import RecordCounts
 from dataset_builders.records import Placed, Rejected
 from dataset_builders.sources import HELD_OUT, TableRows, corpus_modules, own_tables
 from dataset_builders.tables import TABLES, admitted, arrow_schema
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 BATCH = 20_000
-SAMPLES = 20
-"""How many places of rejected records are kept for each reason."""
 SAMPLE_MARKER = "sample_corpora.json"
 PARTLY = "partly_rejected"
 """The staged table of records of which some rows may not enter their tables: `record`, `source`, `reason`."""
@@ -43,60 +41,6 @@ class RawFile:
     table: str = ""
     snapshot: str = ""
     note: str = ""
-
-
-@dataclass
-class TableCounts:
-    """TableRows that were offered to a canonical table: `read`, of them `usable`, and why others are not, with an example of
-    each."""
-
-    files: list[str] = field(default_factory=list)
-    read: int = 0
-    usable: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, str] = field(default_factory=dict)
-
-    def reject(self, reason: str, value: str, place: str, records: int = 1) -> None:
-        self.reasons[reason] += records
-        self.examples.setdefault(reason, f"{value!r} ({place})" if value else place)
-
-    def text(self, most: int = 3) -> str:
-        """`60 read, 0 usable: rating is not a whole number, e.g. '1/5' (reviews.csv:2)`"""
-        reasons = [
-            f"{reason}{f' ({count:,})' if len(self.reasons) > 1 else ''}, e.g. {self.examples[reason]}"
-            for reason, count in self.reasons.most_common(most)
-        ]
-        return f"{self.read:,} read, {self.usable:,} usable{': ' * bool(reasons)}{'; '.join(reasons)}"
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "files": self.files,
-            "read": self.read,
-            "usable": self.usable,
-            "reasons": [
-                {"reason": reason, "rows": count, "example": self.examples[reason]}
-                for reason, count in self.reasons.most_common(3)
-            ],
-        }
-
-
-@dataclass
-class RecordCounts:
-    """What became of the raw records: `read` and `rejects` count them by source, `places` keeps a few for a look.
-
-    `tables` counts what was offered to each canonical table, `dropped` the optional values that were left out of a row.
-    """
-
-    read: Counter[str] = field(default_factory=Counter)
-    rejects: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    places: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
-    tables: dict[str, TableCounts] = field(default_factory=lambda: defaultdict(TableCounts))
-    dropped: Counter[str] = field(default_factory=Counter)
-
-    def reject(self, source: str, rejected: Rejected, place: str) -> None:
-        self.rejects[source][rejected.reason] += rejected.records
-        if len(self.places[source, rejected.reason]) < SAMPLES:
-            self.places[source, rejected.reason].append(f"{place}: {rejected.value!r}" if rejected.value else place)
 
 
 def find_corpora(folder: Path, commercial_only: bool) -> tuple[list[RawFile], list[Path]]:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from dataset_builders.dataset_files import config_facts, write_dataset
+from dataset_builders.record_counts import RecordCounts
 from dataset_builders.rows import DatasetRow, row_of_columns
 from dataset_builders.splits import Split
-from dataset_builders.staging import RecordCounts
 
 Splits = Mapping[str, Sequence[dict[str, Any]]]
 """Split -> rows as `load_dataset` gives them; source, licence and group may be left out."""

@@ -17,9 +17,9 @@ from dataset_builders.dataset_files import config_facts, row_table, write_datase
 from dataset_builders.labelling.agreement import Agreement
 from dataset_builders.labelling.votes import CONSTRUCTED
 from dataset_builders.publish import CARD, read_dataset
+from dataset_builders.record_counts import RecordCounts
 from dataset_builders.rows import DatasetRow, row_of_columns
 from dataset_builders.splits import Split
-from dataset_builders.staging import RecordCounts
 
 NOTHING_KEPT = "none of its rows was kept when the labels were checked"
 

@@ -12,9 +12,9 @@ from common.tasks import TASKS
 from dataset_builders.assembly import OWN_TEST, DrawnRows, assemble_rows, render_rows, split_rows
 from dataset_builders.contamination import EvaluationSet
 from dataset_builders.engine import connect
+from dataset_builders.record_counts import RecordCounts
 from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Size, is_test
-from dataset_builders.staging import RecordCounts
 from dataset_builders.tables import TABLES, arrow_schema
 
 WORDS = [

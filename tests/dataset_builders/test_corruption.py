@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from dataset_builders import staging
+from dataset_builders import record_counts
+from dataset_builders.record_counts import RecordCounts
 from dataset_builders.records import Rejected
 from dataset_builders.sources import own_tables
-from dataset_builders.staging import RecordCounts, find_corpora, find_tables, stage
+from dataset_builders.staging import find_corpora, find_tables, stage
 from dataset_builders.tables import MAX_CHARACTERS, TABLES, admitted
 from tests import raw
 
@@ -285,7 +286,7 @@ def check(counts: RecordCounts, tables: dict[str, Records], spoiler: Spoiler) ->
 
 @pytest.fixture(autouse=True)
 def every_place_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(staging, "SAMPLES", 10**9)
+    monkeypatch.setattr(record_counts, "SAMPLES", 10**9)
 
 
 @pytest.fixture(autouse=True)

@@ -26,10 +26,10 @@ from dataset_builders.dataset_files import (
     write_dataset,
     write_split,
 )
+from dataset_builders.record_counts import RecordCounts
 from dataset_builders.records import Rejected
 from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Split
-from dataset_builders.staging import RecordCounts
 
 ANSWERS: dict[str, Any] = {
     "review_rating": "4",

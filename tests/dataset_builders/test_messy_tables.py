@@ -17,7 +17,8 @@ import pytest
 from common.errors import UserError
 from dataset_builders.build import main
 from dataset_builders.recipes.multiple_choice import RELEVANCE
-from dataset_builders.staging import RecordCounts, find_tables, stage
+from dataset_builders.record_counts import RecordCounts
+from dataset_builders.staging import find_tables, stage
 
 Rows = list[dict[str, Any]]
 

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import UserError
-from dataset_builders.staging import SAMPLE_MARKER, SAMPLES, RecordCounts, find_corpora, find_tables, stage
+from dataset_builders.record_counts import SAMPLES, RecordCounts
+from dataset_builders.staging import SAMPLE_MARKER, find_corpora, find_tables, stage
 from dataset_builders.tables import TABLES
 from tests import raw
 

@@ -1,0 +1,64 @@
+"""What became of the raw records while tables were staged: read, usable, rejected with a reason, a place and an example."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from dataset_builders.records import Rejected
+
+SAMPLES = 20
+"""How many places of rejected records are kept for each reason."""
+
+
+@dataclass
+class TableCounts:
+    """TableRows that were offered to a canonical table: `read`, of them `usable`, and why others are not, with an example of
+    each."""
+
+    files: list[str] = field(default_factory=list)
+    read: int = 0
+    usable: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def reject(self, reason: str, value: str, place: str, records: int = 1) -> None:
+        self.reasons[reason] += records
+        self.examples.setdefault(reason, f"{value!r} ({place})" if value else place)
+
+    def text(self, most: int = 3) -> str:
+        """`60 read, 0 usable: rating is not a whole number, e.g. '1/5' (reviews.csv:2)`"""
+        reasons = [
+            f"{reason}{f' ({count:,})' if len(self.reasons) > 1 else ''}, e.g. {self.examples[reason]}"
+            for reason, count in self.reasons.most_common(most)
+        ]
+        return f"{self.read:,} read, {self.usable:,} usable{': ' * bool(reasons)}{'; '.join(reasons)}"
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "files": self.files,
+            "read": self.read,
+            "usable": self.usable,
+            "reasons": [
+                {"reason": reason, "rows": count, "example": self.examples[reason]}
+                for reason, count in self.reasons.most_common(3)
+            ],
+        }
+
+
+@dataclass
+class RecordCounts:
+    """What became of the raw records: `read` and `rejects` count them by source, `places` keeps a few for a look.
+
+    `tables` counts what was offered to each canonical table, `dropped` the optional values that were left out of a row.
+    """
+
+    read: Counter[str] = field(default_factory=Counter)
+    rejects: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    places: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
+    tables: dict[str, TableCounts] = field(default_factory=lambda: defaultdict(TableCounts))
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def reject(self, source: str, rejected: Rejected, place: str) -> None:
+        self.rejects[source][rejected.reason] += rejected.records
+        if len(self.places[source, rejected.reason]) < SAMPLES:
+            self.places[source, rejected.reason].append(f"{place}: {rejected.value!r}" if rejected.value else place)
