@@ -183,8 +183,6 @@ def write_plot(points: Sequence[SweepPoint], path: Path) -> None:
 
 def read_sweep(argv: Sequence[str] | None = None) -> Sweep:
     """The command line's sweep. Raises UserError for what can be found out before anything is merged."""
-    from eval_tasks.backends.lighteval_model import folder_identity, local_folder
-
     parser = argparse.ArgumentParser(
         prog="python -m eval_tasks.sweep", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -198,6 +196,9 @@ def read_sweep(argv: Sequence[str] | None = None) -> Sweep:
     parser.add_argument("--max-samples", type=int, metavar="N", help="the first N rows of each task only")
     parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="such as dtype=float32")
     arguments = parser.parse_args(argv)
+
+    from eval_tasks.backends.lighteval_model import folder_identity, local_folder
+
     weights = tuple(sorted(parse_weights(arguments.weights, "--weights")))
     if weights[0] < 0 or len({f"{weight:g}" for weight in weights}) < len(weights):
         raise UserError(f"--weights {arguments.weights!r}: give different ones of 0 or more, such as 0,0.25,0.5,0.75,1")
