@@ -47,6 +47,7 @@ class StopOnSignal(TrainerCallback):
     def on_step_end(self, args: "TrainingArguments", state: "TrainerState", control: "TrainerControl", **kwargs: Any) -> None:
         if any_process(self.received is not None, args):
             self.stopped = control.should_save = control.should_training_stop = True
+            args.save_total_limit = None  # with 1, transformers would remove this checkpoint for an earlier, better one
 
 
 def any_process(flag: bool, args: "TrainingArguments") -> bool:

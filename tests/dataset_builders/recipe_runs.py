@@ -2,7 +2,7 @@
 
 import hashlib
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +10,7 @@ from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.engine import Draw, RecipeRows, connect, load_tables, union
+from dataset_builders.engine import DESCRIBED, Draw, RecipeRows, connect, load_tables, union
 from dataset_builders.recipes import recipes
 from dataset_builders.tables import SESSION_QUERIES, TABLES, arrow_schema
 
@@ -84,7 +84,7 @@ def filled(tables: Tables) -> Tables:
     """The tables with every column, a source and the number of its record in each row."""
     full: Tables = {}
     for number, (name, rows) in enumerate((name, rows) for name, rows in tables.items() if name in TABLES):
-        empty = {"source": "shop", **{column.name: None for column in TABLES[name].columns}}
+        empty = {"source": "shop", "snapshot": "", **{column.name: None for column in TABLES[name].columns}}
         full[name] = [{**empty, "record": number * 10_000 + place, **row} for place, row in enumerate(rows)]
     return full
 
@@ -104,11 +104,16 @@ class Case:
 
     def table(self, name: str) -> Rows:
         """The table's rows, each key once in a source: of copies, the one that was read first."""
+        if name == "judgments":  # several of one pair are votes
+            return list(self.tables.get(name, []))
         key = (*TABLES[name].key, "source")
         first: dict[tuple[Any, ...], dict[str, Any]] = {}
         for row in sorted(self.tables.get(name, []), key=lambda row: row["record"]):
             if first.setdefault(tuple(row[column] for column in key), row) is not row:
-                self.reasons[row["record"]] = f"{name}: another record has the same {', '.join(TABLES[name].key)}"
+                first_row = first[tuple(row[column] for column in key)]
+                differs = name in DESCRIBED and any(row[column.name] != first_row[column.name] for column in TABLES[name].columns)
+                reason = f"{name}: another record has the same {', '.join(TABLES[name].key)}"
+                self.reasons[row["record"]] = reason + " and other values" * differs
         return list(first.values())
 
     def leave(self, reason: str, *rows: dict[str, Any]) -> None:
@@ -150,14 +155,22 @@ def outcomes(draw_rows: DrawRows, task: str, tables: Tables, recompute: Recomput
 
 
 def judgments_once(case: Case) -> Rows:
-    """Judgments with the query as the recipes read it; of its spellings the first in the alphabet stays."""
-    found: dict[tuple[str, ...], dict[str, Any]] = {}
-    for row in sorted(case.table("judgments"), key=lambda row: row["query"]):
-        judgment = {**row, "query": " ".join(row["query"].split()).lower()}
-        same = judgment["query"], row["product_id"], row["locale"], row["source"]
-        if found.setdefault(same, judgment) is not judgment:
-            case.leave("judgment repeats another's query and product", row)
-    return list(found.values())
+    """Judgments with the query as the recipes read it, one for each query and product: the first of those that most agree with."""
+    votes: dict[tuple[str, ...], Rows] = defaultdict(list)
+    for row in sorted(case.table("judgments"), key=lambda row: (row["query"], row["query_id"], row["record"])):
+        query = " ".join(row["query"].split()).lower()
+        votes[query, row["product_id"], row["locale"], row["source"]].append({**row, "query": query})
+    found = []
+    for rows in votes.values():
+        (label, most), *others = Counter(row["label"] for row in rows).most_common()
+        if others and others[0][1] == most:
+            case.leave("judgments of the query and product disagree, without a majority", *rows)
+            continue
+        agreeing = [row for row in rows if row["label"] == label]
+        found.append(agreeing[0])
+        case.leave("judgment repeats another's query and product", *agreeing[1:])
+        case.leave("most judgments of the query and product say otherwise", *(row for row in rows if row["label"] != label))
+    return found
 
 
 def judged_products(case: Case) -> Rows:
@@ -174,8 +187,8 @@ def judged_products(case: Case) -> Rows:
 
 
 def titles(case: Case) -> dict[tuple[str, str], dict[str, Any]]:
-    """(source, product id) -> the product in the first of its locales."""
-    products = sorted(case.table("products"), key=lambda row: row["locale"], reverse=True)
+    """(source, product id) -> the product in the locale that is asked for, else in the first of its locales."""
+    products = sorted(case.table("products"), key=lambda row: (row["locale"] != "us", row["locale"]), reverse=True)
     return {(row["source"], row["product_id"]): row for row in products}
 
 

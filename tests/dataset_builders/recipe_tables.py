@@ -104,8 +104,9 @@ def judgments(rng: random.Random) -> Tables:
                     products.append({"product_id": product, "locale": locale, "title": text, "source": source})
                 for query in rng.sample(queries, rng.choice((2, 5, 6, 7, 9))):
                     others = (query, query, query.upper(), f" {query}", f"{query}\t")
+                    first = rng.choice(("exact", *LABELS))
                     for spelling in dict.fromkeys((query, rng.choice(others))):
-                        label = rng.choice(("exact", *LABELS))
+                        label = first if rng.random() < 0.8 else rng.choice(LABELS)
                         row = {"query_id": query, "query": spelling, "product_id": product, "locale": locale, "label": label}
                         judged.append({**row, "source": source})
     judged = judged[: rng.choice((len(judged), len(judged), 40))]

@@ -339,15 +339,15 @@ def test_a_row_has_what_its_templates_ask_for(drawn: Callable[[str], Drawn], tas
     assert all(set(row["records"]) - {None} for row in rows)
 
 
-def test_two_spellings_of_a_query_that_disagree_are_settled_by_content_not_by_order(draw_rows: DrawRows) -> None:
-    """Mug and mug are one query to the recipe but two to the table's key, so each product has two labels here."""
+def test_spellings_of_a_query_that_disagree_are_votes_whatever_their_order(draw_rows: DrawRows) -> None:
+    """Mug and mug are one query to the recipe but two to the table's key, so each product has three votes here."""
     rows = [
         {
             "query_id": "q",
             "query": f"{spelling} {number}",
             "product_id": f"p{place}",
             "locale": "us",
-            "label": LABELS[(place + turn) % 4],
+            "label": LABELS[(place + (turn == 2)) % 4],
         }
         for number in range(40)
         for turn, spelling in enumerate(("Mug", "mug", " MUG"))
