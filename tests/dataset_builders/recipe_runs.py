@@ -111,7 +111,9 @@ class Case:
         for row in sorted(self.tables.get(name, []), key=lambda row: row["record"]):
             if first.setdefault(tuple(row[column] for column in key), row) is not row:
                 first_row = first[tuple(row[column] for column in key)]
-                differs = name in DESCRIBED and any(row[column.name] != first_row[column.name] for column in TABLES[name].columns)
+                differs = name in DESCRIBED and any(
+                    row[column.name] != first_row[column.name] for column in TABLES[name].columns
+                )
                 reason = f"{name}: another record has the same {', '.join(TABLES[name].key)}"
                 self.reasons[row["record"]] = reason + " and other values" * differs
         return list(first.values())
@@ -155,7 +157,7 @@ def outcomes(draw_rows: DrawRows, task: str, tables: Tables, recompute: Recomput
 
 
 def judgments_once(case: Case) -> Rows:
-    """Judgments with the query as the recipes read it, one for each query and product: the first of those that most agree with."""
+    """Judgments with the query as the recipes read it, one for each query and product: the first of those with most votes."""
     votes: dict[tuple[str, ...], Rows] = defaultdict(list)
     for row in sorted(case.table("judgments"), key=lambda row: (row["query"], row["query_id"], row["record"])):
         query = " ".join(row["query"].split()).lower()
