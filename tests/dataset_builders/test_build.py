@@ -156,7 +156,7 @@ def messy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     meta = folder / "amazon" / "meta_Kitchen_Gadgets.json.gz"
     meta.write_bytes(meta.read_bytes()[:-40])
     (folder / "meta_Empty.json").write_bytes(b"")
-    (folder / "test-qar.jsonl.gz").write_bytes(b"\x1f\x8bno gzip")
+    (folder / "test-qar.jsonl.gz").write_bytes(b"\x1f\x8b" + b"no gzip" * 20)
     (folder / "shopping_queries_dataset_examples.parquet").write_bytes(b"PAR1")
     (folder / "notes.pdf").write_bytes(b"%PDF")
     return folder
