@@ -94,15 +94,15 @@ def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:
 
 
 def _listed_judgment(record: dict[str, Any]) -> TableRows | Rejected:
-    rating = record["rating"]
+    query, rating = record.get("query"), record.get("rating")
     try:
         label = _GAINS[float(rating["rating"])]
         product_id = rating["docId"]
     except (KeyError, TypeError, ValueError, OverflowError):
         return Rejected("rating is not one of 100, 10, 1, 0 with a docId")
     row = {
-        "query_id": hashlib.md5(str(record["query"]).encode(errors="replace")).hexdigest(),
-        "query": record["query"],
+        "query_id": hashlib.md5(str(query).encode(errors="replace")).hexdigest(),
+        "query": query,
         "product_id": product_id,
         "locale": "us",
         "label": label,
