@@ -1,0 +1,71 @@
+"""Canonical tables that no file holds and that are computed from others: co-purchases from baskets."""
+
+from typing import TYPE_CHECKING
+
+from dataset_builders.engine import materialize, union
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+LEAST_SUPPORT = 2
+"""Baskets that must hold both products of a pair."""
+MOST_PRODUCTS = 50
+"""Products of one basket that are paired. Of a larger one, such as that of a customer with thousands of reviews, as many are
+drawn; so the work grows with the number of records, and one heavy customer does not outvote all others."""
+MOST_RELATED = 20
+"""Other products that a product is linked to. Of popular products many pairs share baskets by chance alone."""
+
+
+def co_purchases(
+    baskets: "ir.Table", relation: str = "also_buy", least_support: int = LEAST_SUPPORT, most_related: int = MOST_RELATED
+) -> "ir.Table":
+    """Links between products that stand together in at least `least_support` baskets, as rows of the table `co_purchases`.
+
+    Args:
+        baskets: columns `basket` (an order, or a customer; of any type), `product_id`, `source` and `record` (int64). Rows
+            without basket or product, and repeated ones, are left out. Baskets of different sources are different baskets.
+
+    Returns:
+        Columns `product_id, other_product_id, relation, source, record`, both directions of a pair: from each product to the
+        `most_related` others whose cosine similarity over baskets is highest (item-to-item collaborative filtering,
+        https://doi.org/10.1109/MIC.2003.1167344). `record` is one of those that put `product_id` into a basket with the
+        other. No basket is named in it. The rows are the same on every engine and for any number of threads.
+    """
+    import ibis
+
+    found = baskets.filter(baskets.basket.notnull(), baskets.product_id.notnull())
+    single = found.group_by("source", "basket", "product_id").agg(record=found.record.min()).pipe(materialize)
+    counts = single.group_by("source", "product_id").agg(baskets=single.count())
+    counts = counts.filter(counts.baskets >= least_support).pipe(materialize)
+    # Most products and most customers are in no pair: they go before anything is paired.
+    frequent = single.semi_join(counts, ["source", "product_id"])
+    sizes = frequent.group_by("source", "basket").agg(products=frequent.count())
+    sizes = sizes.filter(sizes.products > 1).pipe(materialize)
+    kept = frequent.join(sizes, ["source", "basket"]).select("source", "basket", "product_id", "record", "products")
+    large = kept.filter(kept.products > MOST_PRODUCTS)
+    draw = large.basket.cast("string").concat("|", large.product_id).hexdigest("md5")
+    large = large.mutate(place=ibis.row_number().over(group_by=["source", "basket"], order_by=[draw, large.product_id]))
+    drawn = large.filter(large.place < MOST_PRODUCTS).drop("place")
+    kept = union([kept.filter(kept.products <= MOST_PRODUCTS), drawn]).drop("products").pipe(materialize)
+
+    others = kept.select("source", "basket", other_product_id="product_id", other_record="record")
+    pairs = kept.join(others, ["source", "basket", kept.product_id < others.other_product_id])
+    # The record of the first basket, which does not depend on the order in which records were read.
+    first = {name: pairs[name].argmin(pairs.basket) for name in ("record", "other_record")}
+    pairs = pairs.group_by("source", "product_id", "other_product_id").agg(support=pairs.count(), **first)
+    pairs = pairs.filter(pairs.support >= least_support).pipe(materialize)
+    back = pairs.select(
+        "source", "support", product_id="other_product_id", other_product_id="product_id", record="other_record"
+    )
+    links = union([pairs.select("source", "support", "product_id", "other_product_id", "record"), back])
+    links = links.join(counts, ["source", "product_id"]).select(*links.columns, "baskets")
+    of_other = counts.select("source", other_product_id="product_id", other_baskets="baskets")
+    links = links.join(of_other, ["source", "other_product_id"]).select(*links.columns, "other_baskets")
+    # The square of the cosine, of whole numbers: no rounding that engines could do differently before the one division.
+    square = (links.support * links.support).cast("float64") / (links.baskets * links.other_baskets).cast("float64")
+    order = [ibis.desc(square), links.other_product_id]
+    links = links.mutate(place=ibis.row_number().over(group_by=["source", "product_id"], order_by=order))
+    chosen = links.filter(links.place < most_related)
+    return chosen.select(
+        "product_id", "other_product_id", relation=ibis.literal(relation), source="source", record="record"
+    ).pipe(materialize)
