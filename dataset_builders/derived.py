@@ -1,8 +1,11 @@
 """Canonical tables that no file holds and that are computed from others: co-purchases from baskets."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dataset_builders.engine import materialize, union
+from dataset_builders.record_counts import RecordCounts
+from dataset_builders.sources import REVIEWER, amazon_reviews_2023
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -14,6 +17,66 @@ MOST_PRODUCTS = 50
 drawn; so the work grows with the number of records, and one heavy customer does not outvote all others."""
 MOST_RELATED = 20
 """Other products that a product is linked to. Of popular products many pairs share baskets by chance alone."""
+
+_NO_REVIEWS = (
+    "Amazon Reviews 2023 names no products bought together; they are derived from the products that the same customers reviewed, "
+    "and there are {}"
+)
+
+
+def derive_tables(connection: Any, staged: Path, tables: dict[str, "ir.Table"], counts: RecordCounts) -> dict[str, "ir.Table"]:
+    """The tables, with co-purchases from the products that the same customers reviewed, where reviews name customers.
+
+    Links that a corpus states itself stay as they are. Adds the number of links to `counts`, or why there are none.
+    """
+    if not any(source.startswith(amazon_reviews_2023.NAME) for source in counts.read):
+        return tables
+    told = counts.tables["co_purchases"]
+    if "reviews" not in tables:
+        told.note = _NO_REVIEWS.format("no usable reviews: add the file <Category>.jsonl beside meta_<Category>.jsonl")
+        return tables
+    if not (path := staged / f"{REVIEWER}.parquet").exists():
+        told.note = _NO_REVIEWS.format("no reviews with a user_id")
+        return tables
+    baskets = reviewed_baskets(connection.read_parquet(path), tables["reviews"])
+    links = co_purchases(baskets)
+    found = _number(links)
+    told.note = f"{found:,} derived from products that at least {LEAST_SUPPORT} customers reviewed both"
+    if not found:
+        sizes = baskets.group_by("source", "basket").agg(products=baskets.count())
+        several = _number(sizes.filter(sizes.products > 1))
+        told.note = _NO_REVIEWS.format(
+            f"no two products that {LEAST_SUPPORT} customers reviewed both: {several:,} of {_number(sizes):,} customers "
+            "reviewed more than one product"
+        )
+        return tables
+    told.read += found
+    told.usable += found
+    if "co_purchases" in tables:
+        key = ["product_id", "other_product_id", "relation", "source"]
+        stated = tables["co_purchases"]
+        links = union([stated, links.anti_join(stated, key).select(*stated.columns)])
+    return {**tables, "co_purchases": links}
+
+
+def _number(table: "ir.Table") -> int:
+    number: int = table.agg(rows=table.count()).to_pyarrow()["rows"][0].as_py()
+    return number
+
+
+def reviewed_baskets(reviewers: "ir.Table", reviews: "ir.Table") -> "ir.Table":
+    """What each customer reviewed, as baskets for `co_purchases`; each product once, however often it was reviewed.
+
+    Args:
+        reviewers: the staged table REVIEWER; customers who wrote the same of the same product share a `review_id`.
+    """
+    written = reviewers.join(reviews.select("review_id", "source", "product_id", "record"), ["review_id", "source"])
+    # By what was said and not by the record's number, which follows the order of the input.
+    return (
+        written.group_by("source", basket="customer", product_id="product_id")
+        .agg(record=written.record.argmin(written.review_id))
+        .pipe(materialize)
+    )
 
 
 def co_purchases(

@@ -72,7 +72,11 @@ def missing_tables(absent: Sequence[str], counts: Mapping[str, TableCounts], unr
             parts.append(f"{name}: {counts[name].text()}")
         elif name in counts and counts[name].read:
             parts.append(f"no row of the table {name} is usable: {counts[name].text()}")
-    never = [name for name in absent if name not in counts or not (counts[name].read or counts[name].files)]
+        if name in counts and counts[name].note:
+            parts.append(counts[name].note)
+    never = [
+        name for name in absent if name not in counts or not (counts[name].read or counts[name].files or counts[name].note)
+    ]
     if never:
         told = f"needs the table{'s' * (len(never) > 1)} {', '.join(never)}"
         parts.append(f"{told} (not read: {unread})" if unread else told)
