@@ -19,8 +19,8 @@ MOST_RELATED = 20
 """Other products that a product is linked to. Of popular products many pairs share baskets by chance alone."""
 
 _NO_REVIEWS = (
-    "Amazon Reviews 2023 names no products bought together; they are derived from the products that the same customers reviewed, "
-    "and there are {}"
+    "Amazon Reviews 2023 names no products bought together; they are derived from the products that the same customers "
+    "reviewed, and there are {}"
 )
 
 
@@ -41,7 +41,10 @@ def derive_tables(connection: Any, staged: Path, tables: dict[str, "ir.Table"], 
     baskets = reviewed_baskets(connection.read_parquet(path), tables["reviews"])
     links = co_purchases(baskets)
     found = _number(links)
-    told.note = f"{found:,} derived from products that at least {LEAST_SUPPORT} customers reviewed both"
+    told.note = (
+        f"{found:,} links between products bought together were derived: at least {LEAST_SUPPORT} customers of Amazon Reviews "
+        "2023 reviewed both"
+    )
     if not found:
         sizes = baskets.group_by("source", "basket").agg(products=baskets.count())
         several = _number(sizes.filter(sizes.products > 1))
@@ -99,36 +102,38 @@ def co_purchases(
     found = baskets.filter(baskets.basket.notnull(), baskets.product_id.notnull())
     single = found.group_by("source", "basket", "product_id").agg(record=found.record.min()).pipe(materialize)
     counts = single.group_by("source", "product_id").agg(baskets=single.count())
-    counts = counts.filter(counts.baskets >= least_support).pipe(materialize)
+    counts = counts.filter(counts.baskets >= least_support)
+    # Pairs of numbers take a fraction of the memory of pairs of texts.
+    numbered = ibis.row_number().over(order_by=[counts.source, counts.product_id])
+    counts = counts.mutate(number=numbered).pipe(materialize)
     # Most products and most customers are in no pair: they go before anything is paired.
-    frequent = single.semi_join(counts, ["source", "product_id"])
+    frequent = single.join(counts.drop("baskets"), ["source", "product_id"])
     sizes = frequent.group_by("source", "basket").agg(products=frequent.count())
     sizes = sizes.filter(sizes.products > 1).pipe(materialize)
-    kept = frequent.join(sizes, ["source", "basket"]).select("source", "basket", "product_id", "record", "products")
+    kept = frequent.join(sizes, ["source", "basket"])
     large = kept.filter(kept.products > MOST_PRODUCTS)
     draw = large.basket.cast("string").concat("|", large.product_id).hexdigest("md5")
     large = large.mutate(place=ibis.row_number().over(group_by=["source", "basket"], order_by=[draw, large.product_id]))
-    drawn = large.filter(large.place < MOST_PRODUCTS).drop("place")
-    kept = union([kept.filter(kept.products <= MOST_PRODUCTS), drawn]).drop("products").pipe(materialize)
+    columns = ["source", "basket", "number", "record"]
+    small = kept.filter(kept.products <= MOST_PRODUCTS).select(columns)
+    kept = union([small, large.filter(large.place < MOST_PRODUCTS).select(columns)]).pipe(materialize)
 
-    others = kept.select("source", "basket", other_product_id="product_id", other_record="record")
-    pairs = kept.join(others, ["source", "basket", kept.product_id < others.other_product_id])
+    others = kept.rename(other="number", other_record="record")
+    pairs = kept.join(others, ["source", "basket", kept.number < others.other])
     # The record of the first basket, which does not depend on the order in which records were read.
     first = {name: pairs[name].argmin(pairs.basket) for name in ("record", "other_record")}
-    pairs = pairs.group_by("source", "product_id", "other_product_id").agg(support=pairs.count(), **first)
+    pairs = pairs.group_by("number", "other").agg(support=pairs.count(), **first)
     pairs = pairs.filter(pairs.support >= least_support).pipe(materialize)
-    back = pairs.select(
-        "source", "support", product_id="other_product_id", other_product_id="product_id", record="other_record"
-    )
-    links = union([pairs.select("source", "support", "product_id", "other_product_id", "record"), back])
-    links = links.join(counts, ["source", "product_id"]).select(*links.columns, "baskets")
-    of_other = counts.select("source", other_product_id="product_id", other_baskets="baskets")
-    links = links.join(of_other, ["source", "other_product_id"]).select(*links.columns, "other_baskets")
+    back = pairs.select(number="other", other="number", support="support", record="other_record")
+    links = union([pairs.select("number", "other", "support", "record"), back]).join(counts, "number")
+    of_other = counts.select(other="number", other_product_id="product_id", other_baskets="baskets")
+    links = links.join(of_other, "other")
     # The square of the cosine, of whole numbers: no rounding that engines could do differently before the one division.
     square = (links.support * links.support).cast("float64") / (links.baskets * links.other_baskets).cast("float64")
     order = [ibis.desc(square), links.other_product_id]
-    links = links.mutate(place=ibis.row_number().over(group_by=["source", "product_id"], order_by=order))
-    chosen = links.filter(links.place < most_related)
-    return chosen.select(
-        "product_id", "other_product_id", relation=ibis.literal(relation), source="source", record="record"
-    ).pipe(materialize)
+    links = links.mutate(place=ibis.row_number().over(group_by="number", order_by=order))
+    return (
+        links.filter(links.place < most_related)
+        .select("product_id", "other_product_id", relation=ibis.literal(relation), source="source", record="record")
+        .pipe(materialize)
+    )

@@ -25,9 +25,17 @@ HELPERS = (HELD_OUT, REVIEWER)
 
 def corpus_modules() -> tuple[ModuleType, ...]:
     """The modules of all corpora, in the order in which they may claim a file."""
-    from dataset_builders.sources import amazon_reviews, amazon_reviews_2023, amazonqa, ecinstruct, esci, merrec
+    from dataset_builders.sources import (
+        amazon_reviews,
+        amazon_reviews_2014,
+        amazon_reviews_2023,
+        amazonqa,
+        ecinstruct,
+        esci,
+        merrec,
+    )
 
-    return (amazon_reviews_2023, amazon_reviews, esci, merrec, amazonqa, ecinstruct)
+    return (amazon_reviews_2023, amazon_reviews_2014, amazon_reviews, esci, merrec, amazonqa, ecinstruct)
 
 
 def missing(record: dict[str, Any], keys: Iterable[str]) -> Rejected | None:
