@@ -78,7 +78,7 @@ def assemble_rows(
     from rich.progress import Progress
 
     from dataset_builders import explanation, outcomes
-    from dataset_builders.derived import derive_tables
+    from dataset_builders.co_purchases import derive_tables
     from dataset_builders.engine import Draw, load_tables
     from dataset_builders.recipes import recipes
 

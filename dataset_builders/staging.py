@@ -69,8 +69,8 @@ def find_corpora(folder: Path, commercial_only: bool) -> tuple[list[RawFile], li
         )
     if not claimed:
         raise UserError(
-            f"{folder} holds no file of a known corpus. Expected are, for example, Gift_Cards_5.json.gz, "
-            "meta_Gift_Cards.json.gz, shopping_queries_dataset_examples.parquet or train-qar.jsonl; for your own tables "
+            f"{folder} holds no file of a known corpus. Expected are, for example, Gift_Cards.jsonl, meta_Gift_Cards.jsonl, "
+            "Gift_Cards_5.json.gz, shopping_queries_dataset_examples.parquet or train-qar.jsonl; for your own tables "
             "use --tables."
         )
     return claimed, unclaimed

@@ -19,7 +19,7 @@ TableRows = list[tuple[str, dict[str, Any]]]
 HELD_OUT = "held_out"
 """In place of a table: the row's `query` is of the corpus's own test split, and must not be trained on."""
 REVIEWER = "reviewers"
-"""In place of a table: a `review_id` and its `customer`, an int64 hash, of which `derived.py` makes co-purchases."""
+"""In place of a table: a `review_id` and its `customer`, an int64 hash, of which `co_purchases.py` makes co-purchases."""
 HELPERS = (HELD_OUT, REVIEWER)
 
 

@@ -3,7 +3,7 @@
 Format: https://huggingface.co/datasets/McAuley-Lab/Amazon-Reviews-2023
 
 A review's `parent_asin` is its product's; `asin` may be a colour or size of it, which has no metadata. The field
-`bought_together` is null throughout, and there is no also_buy or also_view: see `derived.py` for what takes their place.
+`bought_together` is null throughout, and there is no also_buy or also_view: see `co_purchases.py` for what takes their place.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Canonical tables that no file holds and that are computed from others: co-purchases from baskets."""
+"""Which products are bought together, derived from what stands in the same baskets or is reviewed by the same customers."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

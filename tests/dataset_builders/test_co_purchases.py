@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from dataset_builders.derived import LEAST_SUPPORT, MOST_PRODUCTS, MOST_RELATED, co_purchases, reviewed_baskets
+from dataset_builders.co_purchases import LEAST_SUPPORT, MOST_PRODUCTS, MOST_RELATED, co_purchases, reviewed_baskets
 from dataset_builders.engine import connect
 
 Rows = list[dict[str, Any]]
