@@ -1,8 +1,8 @@
 """Addresses, licences and published checksums of the raw corpora.
 
 Every address is the authors' own as they publish it: ESCI's from the Git LFS pointers in its repository, those of Amazon Review
-Data from its page, those of AmazonQA from its README; the paths of Amazon Reviews 2023 are those of its loading script. None of these hosts could be reached when this was written, so no address
-was tried.
+Data from its page, those of AmazonQA from its README; the paths of Amazon Reviews 2023 are those of its loading script. None of
+these hosts could be reached when this was written, so no address was tried.
 """
 
 import re
