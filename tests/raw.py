@@ -368,9 +368,9 @@ def own_shop() -> dict[str, list[dict[str, Any]]]:
             for number in range(40)
         ],
         "co_purchases": [
-            {"product_id": f"sku-{number}", "other_product_id": f"sku-{(number + step) % 40}", "relation": "also_buy"}
+            {"product_id": f"sku-{number}", "other_product_id": f"sku-{(number + step) % 40}", "relation": relation}
             for number in range(40)
-            for step in (1, 2)
+            for step, relation in ((1, "also_buy"), (2, "also_buy"), (3, "also_view"))
         ],
         "judgments": [
             {

@@ -327,3 +327,4 @@ def test_the_editions_stay_apart_in_one_folder(tmp_path: Path, run_build: Callab
     manifest = build(run_build, tmp_path, tasks=f"{TASKS},product_relation")
     assert set(manifest["sources"]) == {"amazon_reviews_2018", "amazon_reviews_2023"}
     assert {row["source"] for row in rows(tmp_path / "dataset", "review_rating")} == set(manifest["sources"])
+    assert {row["source"] for row in rows(tmp_path / "dataset", "product_relation")} == {"amazon_reviews_2018"}
