@@ -78,12 +78,14 @@ def assemble_rows(
     from rich.progress import Progress
 
     from dataset_builders import explanation, outcomes
+    from dataset_builders.co_purchases import derive_tables
     from dataset_builders.engine import Draw, load_tables
     from dataset_builders.recipes import recipes
 
     result, drawn, known = BuiltRows(), {}, recipes()
     tables, duplicates = load_tables(connection, staged, locales)
     unused = {"": outcomes.save_unused(connection, duplicates, staged / "unused")}
+    tables = derive_tables(connection, staged, tables, counts)
 
     def draw_rows(name: str, limit: int) -> DrawnRows:
         recipe_rows = known[name](tables, Draw(seed, name), limit)

@@ -12,9 +12,14 @@ from common.tasks import FAMILIES, TASKS
 from dataset_builders.rows import LABEL_COLUMNS, TEXT_COLUMNS
 
 REFERENCES = {
+    "amazon_reviews_2014": (
+        "He and McAuley, Ups and downs: modeling the visual evolution of fashion trends with one-class collaborative "
+        "filtering, WWW 2016"
+    ),
     "amazon_reviews_2018": (
         "Ni, Li and McAuley, Justifying recommendations using distantly-labeled reviews and fine-grained aspects, EMNLP 2019"
     ),
+    "amazon_reviews_2023": "Hou et al., Bridging language and items for retrieval and recommendation, 2024",
     "esci": "Reddy et al., Shopping Queries Dataset: a large-scale ESCI benchmark for improving product search, 2022",
     "merrec": "Li et al., MerRec: a large-scale multipurpose Mercari dataset for consumer-to-consumer recommendation, 2024",
     "amazonqa": "Gupta et al., AmazonQA: a review-based question answering task, IJCAI 2019",
@@ -23,12 +28,25 @@ REFERENCES = {
     ),
 }
 BIBTEX = {
+    "amazon_reviews_2014": """@inproceedings{he2016ups,
+  title     = {Ups and Downs: Modeling the Visual Evolution of Fashion Trends with One-Class Collaborative Filtering},
+  author    = {He, Ruining and McAuley, Julian},
+  booktitle = {Proceedings of the 25th International Conference on World Wide Web},
+  pages     = {507--517},
+  year      = {2016}
+}""",
     "amazon_reviews_2018": """@inproceedings{ni2019justifying,
   title     = {Justifying Recommendations using Distantly-Labeled Reviews and Fine-Grained Aspects},
   author    = {Ni, Jianmo and Li, Jiacheng and McAuley, Julian},
   booktitle = {Proceedings of EMNLP-IJCNLP},
   pages     = {188--197},
   year      = {2019}
+}""",
+    "amazon_reviews_2023": """@article{hou2024bridging,
+  title   = {Bridging Language and Items for Retrieval and Recommendation},
+  author  = {Hou, Yupeng and Li, Jiacheng and He, Zhankui and Yan, An and Chen, Xiusi and McAuley, Julian},
+  journal = {arXiv preprint arXiv:2403.03952},
+  year    = {2024}
 }""",
     "esci": """@article{reddy2022shopping,
   title   = {Shopping Queries Dataset: A Large-Scale {ESCI} Benchmark for Improving Product Search},
@@ -60,7 +78,11 @@ BIBTEX = {
 _HUB_LICENCES = {"Apache-2.0": "apache-2.0", "CC-BY-4.0": "cc-by-4.0", "CC-BY-NC-4.0": "cc-by-nc-4.0"}
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B")
 _CATEGORIES = {"multiple_choice": "text-classification", "ranking": "text-ranking", "retrieval": "text-retrieval"}
-_ON_THE_HUB = {"merrec": "mercari-us/merrec", "ecinstruct": "NingLab/ECInstruct"}
+_ON_THE_HUB = {
+    "amazon_reviews_2023": "McAuley-Lab/Amazon-Reviews-2023",
+    "merrec": "mercari-us/merrec",
+    "ecinstruct": "NingLab/ECInstruct",
+}
 """Source -> its authors' own dataset on the Hub."""
 
 PICTURE_WIDTH = 520
@@ -69,7 +91,9 @@ PICTURE_WIDTH = 520
 METRICS = {"ndcg": "NDCG", "hit_rate": "hit rate", "rougel": "ROUGE-L"}
 """Metrics that a reader knows by another name."""
 
-OPTIONAL = ("decontamination", "near_duplicates", "masked", "short", "queries_made_by", "session_queries", "annotations")
+OPTIONAL = (
+    *("decontamination", "near_duplicates", "masked", "short", "queries_made_by", "session_queries", "annotations", "tables"),
+)
 """Keys of a manifest that an older or a simpler one lacks."""
 
 

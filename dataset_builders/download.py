@@ -2,7 +2,7 @@
 
     python -m dataset_builders.download --out raw --dry-run
     python -m dataset_builders.download --out raw --corpora esci,ecinstruct
-    python -m dataset_builders.download --out raw --corpora amazon_reviews_2018 --categories Gift_Cards,All_Beauty
+    python -m dataset_builders.download --out raw --corpora amazon_reviews_2023 --categories Gift_Cards,All_Beauty
 
 Files that are there already are checked and not fetched again. Where the authors publish no checksum, the sha256 of the first
 download is kept in the folder's `checksums.json` and holds from then on. The addresses are the authors' own as they publish
@@ -44,7 +44,11 @@ def choose(names: str | None, categories: str, merrec_files: str) -> list[Remote
         return [corpus for corpus in known.values() if corpus.licence != UNLICENSED]
     if (unknown := [name for name in _split(names) if name not in known]) or not _split(names):
         raise UserError(f"--corpora knows no {', '.join(unknown) or 'empty list'}. The corpora are {', '.join(known)}.")
-    return [known[name] for name in dict.fromkeys(_split(names))]
+    chosen = [known[name] for name in dict.fromkeys(_split(names))]
+    for corpus in chosen:
+        if corpus.categories and (others := [name for name in _split(categories) if name not in corpus.categories]):
+            raise UserError(f"{corpus.name} has no category {', '.join(others)}. It has {', '.join(corpus.categories)}.")
+    return chosen
 
 
 def list_files(corpus: RemoteCorpus, mirror: str | None, revision: str | None) -> list[RemoteFile]:
@@ -72,11 +76,12 @@ def list_files(corpus: RemoteCorpus, mirror: str | None, revision: str | None) -
             entry.lfs.sha256 if entry.lfs else None,
         )
         for entry in sorted(present, key=lambda entry: entry.path)
-        if fnmatchcase(entry.path, corpus.pattern)
+        if any(fnmatchcase(entry.path, pattern) for pattern in corpus.patterns)
     ]
-    if not files:
-        some = ", ".join([entry.path for entry in present if not entry.path.startswith(".")][:3]) or "nothing"
-        raise UserError(f"{corpus.repo_id} has no file {corpus.pattern}; it has {len(present)} files, such as {some}.")
+    for pattern in corpus.patterns:
+        if not any(fnmatchcase(entry.path, pattern) for entry in present):
+            some = ", ".join([entry.path for entry in present if not entry.path.startswith(".")][:3]) or "nothing"
+            raise UserError(f"{corpus.repo_id} has no file {pattern}; it has {len(present)} files, such as {some}.")
     return files
 
 
@@ -221,7 +226,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     names = ", ".join(remote_corpora())
     parser.add_argument("--corpora", metavar="A,B", help=f"of {names} (default: those with a stated licence)")
     parser.add_argument(
-        "--categories", default="Gift_Cards", metavar="A,B", help="of Amazon Review Data (default: %(default)s, a small one)"
+        "--categories", default="Gift_Cards", metavar="A,B", help="of the Amazon reviews (default: %(default)s, a small one)"
     )
     parser.add_argument(
         "--merrec-files",

@@ -66,13 +66,17 @@ def key_matches(tables: Mapping[str, "ir.Table"]) -> list[KeyMatch]:
 
 def missing_tables(absent: Sequence[str], counts: Mapping[str, TableCounts], unread: str) -> str:
     """What is missing for a task whose tables are empty or not there."""
-    parts = []
+    parts, never = [], []
     for name in absent:
-        if name in counts and counts[name].files:
-            parts.append(f"{name}: {counts[name].text()}")
-        elif name in counts and counts[name].read:
-            parts.append(f"no row of the table {name} is usable: {counts[name].text()}")
-    never = [name for name in absent if name not in counts or not (counts[name].read or counts[name].files)]
+        found = counts.get(name)
+        if found and found.files:
+            parts.append(f"{name}: {found.text()}")
+        elif found and found.read:
+            parts.append(f"no row of the table {name} is usable: {found.text()}")
+        if found and found.note:
+            parts.append(found.note)
+        elif not found or not (found.files or found.read):
+            never.append(name)
     if never:
         told = f"needs the table{'s' * (len(never) > 1)} {', '.join(never)}"
         parts.append(f"{told} (not read: {unread})" if unread else told)

@@ -13,13 +13,14 @@ SAMPLES = 20
 @dataclass
 class TableCounts:
     """TableRows that were offered to a canonical table: `read`, of them `usable`, and why others are not, with an example of
-    each."""
+    each. `note` says how rows came about that no file holds, or why there are none."""
 
     files: list[str] = field(default_factory=list)
     read: int = 0
     usable: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
+    note: str = ""
 
     def reject(self, reason: str, value: str, place: str, records: int = 1) -> None:
         self.reasons[reason] += records
@@ -42,6 +43,7 @@ class TableCounts:
                 {"reason": reason, "rows": count, "example": self.examples[reason]}
                 for reason, count in self.reasons.most_common(3)
             ],
+            **({"note": self.note} if self.note else {}),
         }
 
 

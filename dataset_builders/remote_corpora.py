@@ -1,8 +1,8 @@
 """Addresses, licences and published checksums of the raw corpora.
 
 Every address is the authors' own as they publish it: ESCI's from the Git LFS pointers in its repository, those of Amazon Review
-Data from its page, those of AmazonQA from its README. None of these hosts could be reached when this was written, so no address
-was tried.
+Data from its page, those of AmazonQA from its README; the paths of Amazon Reviews 2023 are those of its loading script. None of
+these hosts could be reached when this was written, so no address was tried.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.errors import UserError
-from dataset_builders.sources import amazon_reviews, amazonqa, ecinstruct, esci, merrec
+from dataset_builders.sources import amazon_reviews, amazon_reviews_2023, amazonqa, ecinstruct, esci, merrec
 
 UNLICENSED = "none stated"
 """What a corpus has for a licence whose authors state none."""
@@ -24,6 +24,17 @@ Video_Games
 """
 CATEGORIES = tuple(_CATEGORIES.split())
 """The categories of Amazon Review Data 2018, as its file names spell them."""
+
+_CATEGORIES_2023 = """
+All_Beauty Amazon_Fashion Appliances Arts_Crafts_and_Sewing Automotive Baby_Products Beauty_and_Personal_Care Books
+CDs_and_Vinyl Cell_Phones_and_Accessories Clothing_Shoes_and_Jewelry Digital_Music Electronics Gift_Cards
+Grocery_and_Gourmet_Food Handmade_Products Health_and_Household Health_and_Personal_Care Home_and_Kitchen
+Industrial_and_Scientific Kindle_Store Magazine_Subscriptions Movies_and_TV Musical_Instruments Office_Products
+Patio_Lawn_and_Garden Pet_Supplies Software Sports_and_Outdoors Subscription_Boxes Tools_and_Home_Improvement Toys_and_Games
+Unknown Video_Games
+"""
+CATEGORIES_2023 = tuple(_CATEGORIES_2023.split())
+"""The categories of Amazon Reviews 2023."""
 
 MERREC_FILES = "20230501/000000000000.parquet"
 """One of the many parts of MerRec's first month: the whole events of some of its users."""
@@ -51,9 +62,10 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class RemoteCorpus:
-    """A corpus: either `files` at plain addresses, or those of the Hub dataset `repo_id` that the glob `pattern` matches.
+    """A corpus: either `files` at plain addresses, or those of the Hub dataset `repo_id` that the globs `patterns` match.
 
     `page` is where its authors describe it; `by_hand` says what else belongs to it and cannot be fetched from here.
+    `categories` are those that it can be fetched by, if there are any.
     """
 
     name: str
@@ -61,35 +73,50 @@ class RemoteCorpus:
     page: str
     files: tuple[RemoteFile, ...] = ()
     repo_id: str | None = None
-    pattern: str = ""
+    patterns: tuple[str, ...] = ()
     by_hand: str | None = None
+    categories: tuple[str, ...] = ()
 
 
 def remote_corpora(categories: Sequence[str] = (), merrec_files: str = MERREC_FILES) -> dict[str, RemoteCorpus]:
-    """The five corpora by name, those with a licence first. Raises UserError for a category that there is not."""
-    if unknown := [name for name in categories if name not in CATEGORIES]:
-        raise UserError(f"--categories knows no {', '.join(unknown)}. The categories are {', '.join(CATEGORIES)}.")
-    all_five = (
+    """The corpora by name, those with a licence first. Raises UserError for a category that no corpus has."""
+    known = dict.fromkeys((*CATEGORIES, *CATEGORIES_2023))
+    if unknown := [name for name in categories if name not in known]:
+        raise UserError(f"--categories knows no {', '.join(unknown)}. The categories are {', '.join(known)}.")
+    everything = (
         RemoteCorpus(esci.NAME, esci.LICENCE, "https://github.com/amazon-science/esci-data", files=_esci()),
         RemoteCorpus(
             merrec.NAME,
             merrec.LICENCE,
             "https://huggingface.co/datasets/mercari-us/merrec",
             repo_id="mercari-us/merrec",
-            pattern=merrec_files,
+            patterns=(merrec_files,),
         ),
         RemoteCorpus(
             ecinstruct.NAME,
             ecinstruct.LICENCE,
             "https://huggingface.co/datasets/NingLab/ECInstruct",
             repo_id="NingLab/ECInstruct",
-            pattern="*.json",
+            patterns=("*.json",),
+        ),
+        RemoteCorpus(
+            amazon_reviews_2023.NAME,
+            amazon_reviews_2023.LICENCE,
+            "https://huggingface.co/datasets/McAuley-Lab/Amazon-Reviews-2023",
+            repo_id="McAuley-Lab/Amazon-Reviews-2023",
+            patterns=tuple(
+                f"raw/{path}.jsonl"
+                for category in categories
+                for path in (f"review_categories/{category}", f"meta_categories/meta_{category}")
+            ),
+            categories=CATEGORIES_2023,
         ),
         RemoteCorpus(
             amazon_reviews.NAME,
             amazon_reviews.LICENCE,
             "https://cseweb.ucsd.edu/~jmcauley/datasets/amazon_v2/",
             files=tuple(file for category in categories for file in _amazon_reviews(category)),
+            categories=CATEGORIES,
         ),
         RemoteCorpus(
             amazonqa.NAME,
@@ -102,7 +129,7 @@ def remote_corpora(categories: Sequence[str] = (), merrec_files: str = MERREC_FI
             "beside the other two, or build without them",
         ),
     )
-    return {corpus.name: corpus for corpus in all_five}
+    return {corpus.name: corpus for corpus in everything}
 
 
 def _esci() -> tuple[RemoteFile, ...]:

@@ -12,7 +12,7 @@ from common.errors import UserError
 from dataset_builders.raw_files import snapshot_date
 from dataset_builders.record_counts import RecordCounts
 from dataset_builders.records import Placed, Rejected
-from dataset_builders.sources import HELD_OUT, TableRows, corpus_modules, own_tables
+from dataset_builders.sources import HELD_OUT, HELPERS, REVIEWER, TableRows, corpus_modules, own_tables
 from dataset_builders.tables import TABLES, admitted, arrow_schema
 from dataset_builders.text import NO_LIMIT, clean
 
@@ -69,8 +69,8 @@ def find_corpora(folder: Path, commercial_only: bool) -> tuple[list[RawFile], li
         )
     if not claimed:
         raise UserError(
-            f"{folder} holds no file of a known corpus. Expected are, for example, Gift_Cards_5.json.gz, "
-            "meta_Gift_Cards.json.gz, shopping_queries_dataset_examples.parquet or train-qar.jsonl; for your own tables "
+            f"{folder} holds no file of a known corpus. Expected are, for example, Gift_Cards.jsonl, meta_Gift_Cards.jsonl, "
+            "Gift_Cards_5.json.gz, shopping_queries_dataset_examples.parquet or train-qar.jsonl; for your own tables "
             "use --tables."
         )
     return claimed, unclaimed
@@ -170,6 +170,7 @@ def stage(files: list[RawFile], folder: Path, out: Path, locales: frozenset[str]
         writers = {name: _TableWriter(out / f"{name}.parquet", arrow_schema(table)) for name, table in TABLES.items()}
         writers[PARTLY] = _TableWriter(out / f"{PARTLY}.parquet", text_schema("record", "source", "reason"))
         writers[HELD_OUT] = _TableWriter(out / f"{HELD_OUT}.parquet", text_schema("source", "query"))
+        writers[REVIEWER] = _TableWriter(out / f"{REVIEWER}.parquet", text_schema("source", "review_id", "customer"))
         for writer in writers.values():
             stack.callback(writer.close)
         bar = progress.add_task("", total=len(files))
@@ -208,7 +209,7 @@ def _take(
             counts.tables[file.table].reject(rows.reason, rows.value, place, rows.records)
         return
     rejected = []
-    offers = [(table, row) for table, row in rows if table != HELD_OUT]
+    offers = [(table, row) for table, row in rows if table not in HELPERS]
     for table, offered in offers:
         of_table = counts.tables[table]
         of_table.read += 1
@@ -225,6 +226,8 @@ def _take(
         writers[table].add({**row, "source": file.source, "record": number, "snapshot": file.snapshot})
     for _, held_out in (row for row in rows if row[0] == HELD_OUT):
         writers[HELD_OUT].add({"source": file.source, "query": clean(str(held_out["query"]), NO_LIMIT).lower()})
+    for _, reviewer in (row for row in rows if row[0] == REVIEWER):
+        writers[REVIEWER].add({"source": file.source, **reviewer})
     if rejected and len(rejected) == len(offers):
         counts.reject(file.source, rejected[0], place)
     elif rejected:
@@ -253,10 +256,10 @@ def _canonical(file: RawFile, record: dict[str, Any]) -> TableRows | Rejected:
 
 
 def text_schema(*names: str) -> "pa.Schema":
-    """Columns of text, and `record` of numbers."""
+    """Columns of text, and `record` and `customer` of numbers."""
     import pyarrow as pa
 
-    return pa.schema([(name, pa.int64() if name == "record" else pa.string()) for name in names])
+    return pa.schema([(name, pa.int64() if name in ("record", "customer") else pa.string()) for name in names])
 
 
 class _TableWriter:

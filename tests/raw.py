@@ -78,6 +78,50 @@ def amazon_reviews(category: str, count: int = 40) -> Corpora:
     }
 
 
+def amazon_reviews_2023(category: str, products: int = 40, customers: int = 60) -> Corpora:
+    """Every customer reviews four products: three that follow each other on a ring, and the one across it.
+
+    Products that follow each other have several customers in common, others one or none. A colour is reviewed now and then, of
+    which only `parent_asin` says what product it is.
+    """
+    reviews = [
+        {
+            "rating": float((customer + place) % 5 + 1),
+            "title": None if customer % 3 else "As told",
+            "text": f"Customer {customer} says: the {title(number)} is number {place}.",
+            "images": [],
+            "asin": asin(number) if place else f"V{number:09d}",
+            "parent_asin": asin(number),
+            "user_id": f"{USER}-{customer}",
+            "timestamp": 1_588_687_728_923 + customer,
+            "helpful_vote": 0,
+            "verified_purchase": True,
+        }
+        for customer in range(customers)
+        for place, number in enumerate((customer + step) % products for step in (0, 1, 2, products // 2))
+    ]
+    metadata = [
+        {
+            "main_category": "Home",
+            "title": title(number),
+            "average_rating": 4.5,
+            "rating_number": 10,
+            "features": ["Dishwasher safe"],
+            "description": [f"<p>A {title(number)}</p>"] if number % 2 else [],
+            "price": 9.99 if number % 2 else None,
+            "images": [{"thumb": "https://example.org/1.jpg", "large": "https://example.org/2.jpg", "variant": "MAIN"}],
+            "videos": [],
+            "store": "Acme",
+            "categories": ["Home", category],
+            "details": {"Brand": "Bolt", "Color": "Red"} if number % 3 else {},
+            "parent_asin": asin(number),
+            "bought_together": None,
+        }
+        for number in range(products)
+    ]
+    return {f"{category}.jsonl": reviews, f"meta_{category}.jsonl": metadata}
+
+
 def esci_judgments(queries: int, per_query: int = 6, first: int = 0) -> list[dict[str, Any]]:
     """Each query has products of all four labels, some of them twice."""
     return [
@@ -324,9 +368,9 @@ def own_shop() -> dict[str, list[dict[str, Any]]]:
             for number in range(40)
         ],
         "co_purchases": [
-            {"product_id": f"sku-{number}", "other_product_id": f"sku-{(number + step) % 40}", "relation": "also_buy"}
+            {"product_id": f"sku-{number}", "other_product_id": f"sku-{(number + step) % 40}", "relation": relation}
             for number in range(40)
-            for step in (1, 2)
+            for step, relation in ((1, "also_buy"), (2, "also_buy"), (3, "also_view"))
         ],
         "judgments": [
             {

@@ -175,7 +175,10 @@ def query_product_relation(tables: Tables, draw: Draw, limit: int) -> RecipeRows
 
 
 def product_relation(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
-    """Two products' titles -> whether they are bought together, viewed together, or similar."""
+    """Two products' titles -> whether they are bought together, viewed together, or similar.
+
+    Of a source that knows one relation alone, every row would have the same answer: it is left out.
+    """
     links = tables["co_purchases"]
     pair = ["low", "high", "source"]
     links = links.select(
@@ -194,8 +197,10 @@ def product_relation(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
         product_id=ibis.ifelse(forth, pairs.low, pairs.high), other_product_id=ibis.ifelse(forth, pairs.high, pairs.low)
     ).pipe(materialize)
     clear = pairs.filter(pairs.relation == pairs.most).drop("most")
+    relations = clear.group_by("source").agg(relations=clear.relation.nunique())
+    telling = clear.semi_join(relations.filter(relations.relations > 1), "source").pipe(materialize)
     products = titles(tables)
-    known = titled_links(clear, products, "look")
+    known = titled_links(telling, products, "look")
     known = known.filter(known.own_look != known.other_look).pipe(materialize)
     asked = round_robin(known, "relation", RELATIONS, limit).pipe(materialize)
     ends = ["product_id", "other_product_id", "source"]
@@ -216,8 +221,9 @@ def product_relation(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
         [
             unused(links.anti_join(clear, pair), "products have more than one relation"),
             unused(links.semi_join(clear, pair).anti_join(clear, ends), "the same two products the other way round"),
+            unused(links.semi_join(clear, ends).anti_join(telling, ends), "source knows one relation alone"),
             unused(
-                links.semi_join(clear, ends).anti_join(known, ends), "one of the products has no title here, or the other's"
+                links.semi_join(telling, ends).anti_join(known, ends), "one of the products has no title here, or the other's"
             ),
             unused(links.semi_join(known, ends).anti_join(asked, ends), "task has its size"),
         ],

@@ -18,13 +18,24 @@ TableRows = list[tuple[str, dict[str, Any]]]
 
 HELD_OUT = "held_out"
 """In place of a table: the row's `query` is of the corpus's own test split, and must not be trained on."""
+REVIEWER = "reviewers"
+"""In place of a table: a `review_id` and its `customer`, an int64 hash, of which `co_purchases.py` makes co-purchases."""
+HELPERS = (HELD_OUT, REVIEWER)
 
 
 def corpus_modules() -> tuple[ModuleType, ...]:
     """The modules of all corpora, in the order in which they may claim a file."""
-    from dataset_builders.sources import amazon_reviews, amazonqa, ecinstruct, esci, merrec
+    from dataset_builders.sources import (
+        amazon_reviews,
+        amazon_reviews_2014,
+        amazon_reviews_2023,
+        amazonqa,
+        ecinstruct,
+        esci,
+        merrec,
+    )
 
-    return (amazon_reviews, esci, merrec, amazonqa, ecinstruct)
+    return (amazon_reviews_2023, amazon_reviews_2014, amazon_reviews, esci, merrec, amazonqa, ecinstruct)
 
 
 def missing(record: dict[str, Any], keys: Iterable[str]) -> Rejected | None:

@@ -23,6 +23,7 @@ _SIMILAR = re.compile(r"/dp/(\w{10})")
 
 
 def claims(path: Path) -> bool:
+    """By the name, or by the first record: the other two editions claim theirs before."""
     if _META.fullmatch(path.name) or re.fullmatch(r".+_5\.json(?:\.gz)?", path.name):
         return True
     return _REVIEWS.fullmatch(path.name) is not None and _holds_reviews(path)

@@ -16,7 +16,8 @@ import pytest
 
 from common.tasks import TASKS
 from dataset_builders.dataset_files import write_checksums
-from tests.chat_server import ChatServer, ErrorStatus, chat_server
+from tests.chat_faults import ErrorStatus
+from tests.chat_server import ChatServer, chat_server
 from tests.dataset_builders.conftest import run_command
 
 ROOT = Path(__file__).parents[2]

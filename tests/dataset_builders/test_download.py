@@ -38,6 +38,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     }
     paths = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
     tiny = {places.get(path, path): (folder / path).read_bytes() for path in paths}
+    newer = raw.write(tmp_path_factory.mktemp("newer"), raw.amazon_reviews_2023("Gift_Cards"))
+    for name, kind in (("Gift_Cards.jsonl", "review"), ("meta_Gift_Cards.jsonl", "meta")):
+        tiny[f"amazon_reviews_2023/raw/{kind}_categories/{name}"] = (newer / name).read_bytes()
     return tiny | {"amazonqa/val-qar.jsonl": tiny["amazonqa/train-qar.jsonl"]}
 
 
@@ -67,13 +70,16 @@ def put(hub: Hub, repo_id: str, *revisions: dict[str, bytes]) -> Repo:
 
 @pytest.fixture
 def raw_hub(hub: Hub, tiny: dict[str, bytes]) -> Iterator[Hub]:
-    """The Hub with both corpora as their authors hold them there."""
+    """The Hub with the corpora that are there as their authors hold them."""
     merrec = tiny[f"merrec/{MERREC_PATH}"]
     months = {f"{month}/{part:012}.parquet": merrec + b"%d" % part for month in (20230501, 20230601) for part in range(1, 3)}
     put(hub, "mercari-us/merrec", {"README.md": b"# MerRec", MERREC_PATH: merrec, **months}, {MERREC_PATH: merrec[::-1]})
     put(hub, "NingLab/ECInstruct", {"README.md": b"# ECInstruct", "ECInstruct.json": tiny["ecinstruct/ECInstruct.json"]})
+    newer = {path.removeprefix("amazon_reviews_2023/"): tiny[path] for path in tiny if path.startswith("amazon_reviews_2023/")}
+    others = {"README.md": b"# Amazon Reviews 2023", "raw/review_categories/All_Beauty.jsonl": b"{}"}
+    put(hub, "McAuley-Lab/Amazon-Reviews-2023", {**others, **newer})
     yield hub
-    for repo_id in ("mercari-us/merrec", "NingLab/ECInstruct"):
+    for repo_id in ("mercari-us/merrec", "NingLab/ECInstruct", "McAuley-Lab/Amazon-Reviews-2023"):
         hub._app.repos.pop(("datasets", repo_id), None)
 
 
@@ -144,6 +150,27 @@ def test_a_build_finds_what_was_downloaded_and_a_second_run_fetches_nothing(
     assert set(manifest["sources"]) == set(names.split(","))
     assert all(source["used"] for source in manifest["sources"].values())
     assert manifest["unclaimed_files"] == [CHECKSUMS]
+
+
+def test_a_category_of_amazon_reviews_2023_comes_from_the_hub(
+    raw_hub: Hub, tiny: dict[str, bytes], tmp_path: Path, run_build: Callable[..., int]
+) -> None:
+    out = tmp_path / "raw"
+    done = run(out, "--corpora", "amazon_reviews_2023", env=raw_hub.env(token=""))
+    assert done.returncode == 0, done.stderr
+    assert files(out) == {path: content for path, content in tiny.items() if path.startswith("amazon_reviews_2023/")}
+    assert "amazon_reviews_2023: its authors state no licence; read https://huggingface.co/datasets/McAuley-Lab" in done.stdout
+    assert run_build("--raw", out, "--out", tmp_path / "dataset", "--tasks", "also_buy") == 0
+    assert set(json.loads((tmp_path / "dataset" / "manifest.json").read_text())["sources"]) == {"amazon_reviews_2023"}
+
+
+def test_half_a_category_on_the_hub_is_told(raw_hub: Hub, tmp_path: Path) -> None:
+    options = ("--corpora", "amazon_reviews_2023", "--categories", "All_Beauty")
+    done = run(tmp_path, *options, env=raw_hub.env(token=""))
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert (
+        "McAuley-Lab/Amazon-Reviews-2023 has no file raw/meta_categories/meta_All_Beauty.jsonl; it has 4 files" in done.stderr
+    )
 
 
 def test_a_dry_run_lists_sizes_and_addresses_and_writes_nothing(raw_hub: Hub, tmp_path: Path) -> None:
@@ -428,6 +455,14 @@ def test_corpora_without_a_licence_are_fetched_only_by_name_and_with_a_word(
         (("--corpora", ","), "--corpora knows no empty list"),
         (("--categories", "Gift_Cards,../../etc"), "--categories knows no ../../etc. The categories are AMAZON_FASHION, "),
         (("--categories", ""), "--categories is empty"),
+        (
+            ("--corpora", "amazon_reviews_2018", "--categories", "Gift_Cards,Baby_Products"),
+            "amazon_reviews_2018 has no category Baby_Products. It has AMAZON_FASHION, ",
+        ),
+        (
+            ("--corpora", "amazon_reviews_2023", "--categories", "Prime_Pantry"),
+            "amazon_reviews_2023 has no category Prime_Pantry. It has All_Beauty, ",
+        ),
         (("--mirror", "corpora.example.org"), "--mirror corpora.example.org is no web address"),
     ],
 )
@@ -472,11 +507,13 @@ def test_an_out_that_is_a_file_is_told(server: FileServer, tmp_path: Path, capsy
 def test_every_file_at_an_address_is_one_that_its_corpus_claims(tmp_path: Path) -> None:
     modules = {module.NAME: module for module in sources()}
     known = remote_corpora(CATEGORIES)
-    assert known.keys() == modules.keys()
+    assert known.keys() == modules.keys() - {"amazon_reviews_2014"}
     for corpus in known.values():
         assert corpus.licence == modules[corpus.name].LICENCE
         for file in corpus.files:
             path = tmp_path / file.path
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
             assert [name for name, module in modules.items() if module.claims(path)] == [corpus.name], file.path
             assert file.url.startswith("https://")
             assert file.url.endswith(path.name)

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import UserError
+from dataset_builders.co_purchases import co_purchases
 from dataset_builders.engine import Draw, connect, deduplicate, load_tables
 from dataset_builders.expressions import lower, spaced, without, words
 from dataset_builders.outcomes import save_unused
@@ -111,6 +112,27 @@ def test_spark_gives_the_rows_of_duckdb_for_shuffled_records(duckdb: Any, spark:
     expected = rows_of(duckdb, tmp_path / "one", task)
     assert expected
     assert rows_of(spark, tmp_path / "other", task) == expected
+
+
+def test_spark_derives_the_links_of_duckdb_for_shuffled_baskets(duckdb: Any, spark: Any, tmp_path: Path) -> None:
+    """More than fifty products in some baskets, several rows of a product in others."""
+    rng = random.Random(11)
+    rows = [
+        {
+            "basket": min(int(rng.paretovariate(0.6)), 80),
+            "product_id": f"p{int(rng.paretovariate(0.8)) % 200}",
+            "record": number,
+        }
+        for number in range(1500)
+    ]
+    found = []
+    for connection, order in ((duckdb, rows), (spark, rng.sample(rows, len(rows)))):
+        path = tmp_path / f"{connection.name}.parquet"
+        pq.write_table(pa.Table.from_pylist([{**row, "source": "shop"} for row in order]), path)
+        links = co_purchases(connection.read_parquet(path))
+        found.append(links.order_by(["product_id", "other_product_id"]).to_pyarrow().to_pylist())
+    assert len(found[0]) > 500
+    assert found[0] == found[1]
 
 
 def test_spark_takes_written_queries_as_duckdb_does(duckdb: Any, spark: Any, tmp_path: Path) -> None:

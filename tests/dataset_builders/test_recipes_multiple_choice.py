@@ -159,12 +159,19 @@ def product_relation(case: Case) -> Rows:
     for link in case.table("co_purchases"):
         pairs[link["source"], frozenset((link["product_id"], link["other_product_id"]))].append(link)
     known = []
+    kinds = defaultdict(set)
+    for (source, _), found in pairs.items():
+        if len(relations := {link["relation"] for link in found}) == 1:
+            kinds[source] |= relations
     for (source, _), found in pairs.items():
         if len({link["relation"] for link in found}) > 1:
             case.leave("products have more than one relation", *found)
             continue
         link, *others = sorted(found, key=lambda link: case.draw(link["product_id"], link["other_product_id"], link["source"]))
         case.leave("the same two products the other way round", *others)
+        if len(kinds[source]) == 1:
+            case.leave("source knows one relation alone", link)
+            continue
         first, second = products.get((source, link["product_id"])), products.get((source, link["other_product_id"]))
         if first and second and first["title"].lower() != second["title"].lower():
             known.append((case.draw(link["product_id"], link["other_product_id"], link["source"]), link, first, second))
@@ -191,6 +198,19 @@ def test_product_relation_is_recomputed(draw_rows: DrawRows, seed: int) -> None:
     tables = recipe_tables.links(random.Random(seed))
     found, expected = outcomes(draw_rows, "product_relation", tables, product_relation, seed)
     assert found == expected
+
+
+def test_a_source_that_knows_one_relation_alone_asks_nothing(draw_rows: DrawRows) -> None:
+    tables = recipe_tables.links(random.Random(0))
+    alone = tables | {
+        "co_purchases": [
+            {**link, "relation": "also_buy"} if link["source"] == "shop" else link for link in tables["co_purchases"]
+        ]
+    }
+    found, expected = outcomes(draw_rows, "product_relation", alone, product_relation, 0)
+    assert found == expected
+    assert {row["source"] for row in found.rows} == {"bazaar"}
+    assert "source knows one relation alone" in str(found.reasons)
 
 
 def answerability(case: Case) -> Rows:

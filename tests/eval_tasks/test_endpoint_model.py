@@ -18,19 +18,8 @@ from common.tasks import TASKS
 from eval_tasks.backends import endpoint
 from eval_tasks.backends.answer_store import AnswerStore
 from eval_tasks.backends.prompts import LoadedModel, Prompt, RefusedAnswer, parse_options
-from tests.chat_server import (
-    TRANSIENT_FAULTS,
-    Body,
-    ChatServer,
-    CutConnection,
-    ErrorStatus,
-    Fault,
-    Stall,
-    chat_server,
-    completion,
-    said,
-    transient_faults,
-)
+from tests.chat_faults import TRANSIENT_FAULTS, Body, CutConnection, ErrorStatus, Fault, Stall, transient_faults
+from tests.chat_server import ChatServer, chat_server, completion, said
 from tests.eval_tasks.conftest import Lighteval
 from tests.eval_tasks.rows import write_dataset
 

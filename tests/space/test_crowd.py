@@ -18,7 +18,8 @@ from common.tasks import TASKS
 from space.demo.backend import AnswerRequest
 from space.demo.local_backend import LocalBackend
 from space.demo.page import QUEUE_SIZE
-from tests.chat_server import ChatServer, ErrorStatus, chat_server
+from tests.chat_faults import ErrorStatus
+from tests.chat_server import ChatServer, chat_server
 from tests.space.conftest import Served, process_of, serve
 
 CROWD = 200

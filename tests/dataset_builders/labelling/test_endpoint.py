@@ -26,21 +26,8 @@ from dataset_builders.labelling.endpoint import MAX_FAILURES_IN_A_ROW, Endpoint,
 from dataset_builders.labelling.rate_limit import RateLimiter
 from dataset_builders.labelling.reply_store import FILE, ReplyStore
 from dataset_builders.labelling.requests import LabelReply, LabelRequest, ReplyCounts
-from tests.chat_server import (
-    COMPLETION_TOKENS,
-    PROMPT_TOKENS,
-    TRANSIENT_FAULTS,
-    Body,
-    ChatServer,
-    CutConnection,
-    ErrorStatus,
-    Fault,
-    Stall,
-    chat_server,
-    completion,
-    said,
-    transient_faults,
-)
+from tests.chat_faults import TRANSIENT_FAULTS, Body, CutConnection, ErrorStatus, Fault, Stall, transient_faults
+from tests.chat_server import COMPLETION_TOKENS, PROMPT_TOKENS, ChatServer, chat_server, completion, said
 
 REPOSITORY = Path(__file__).parents[3]
 KEY = "-".join(("sk", "that-nobody-may-see-0123456789"))

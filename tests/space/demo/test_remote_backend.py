@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from space.demo import remote_backend
 from space.demo.backend import AnswerRequest, BackendBusy, BackendError, ModelAnswer
 from space.demo.remote_backend import EndpointSettings, RemoteBackend, label_probabilities
-from tests.chat_server import Body, ChatServer, CutConnection, ErrorStatus, Fault, Stall, chat_server, pieces
+from tests.chat_faults import Body, CutConnection, ErrorStatus, Fault, Stall
+from tests.chat_server import ChatServer, chat_server, pieces
 
 KEY = "loopback-secret"
 ASK = AnswerRequest("Rate it.", 8, ("1", "2", "3"))
