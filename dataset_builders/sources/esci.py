@@ -94,7 +94,8 @@ def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:
 
 
 def _listed_judgment(record: dict[str, Any]) -> TableRows | Rejected:
-    query, rating = record.get("query"), record.get("rating")
+    query: Any = record.get("query")
+    rating: Any = record.get("rating")
     try:
         label = _GAINS[float(rating["rating"])]
         product_id = rating["docId"]
