@@ -22,9 +22,7 @@ def test_a_text_without_an_equals_sign_is_the_models_name() -> None:
 
 
 def test_a_known_prefix_takes_any_name_and_json_may_hold_commas() -> None:
-    text = (
-        'model_name=m,template.enable_thinking=true,engine.hf_overrides={"a": [1, 2], "b": 3},engine.x=[1,2],template.day=1'
-    )
+    text = 'model_name=m,template.enable_thinking=true,engine.hf_overrides={"a": [1, 2], "b": 3},engine.x=[1,2],template.day=1'
     options = parse_options(text, {"engine.": ""})
     assert options["template.enable_thinking"] == "true"
     assert options["engine.hf_overrides"] == '{"a": [1, 2], "b": 3}'
