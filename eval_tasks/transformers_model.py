@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` 
 
 from common.errors import UserError, first_line
 from eval_tasks.backends import lighteval_model
+from eval_tasks.backends.model_folder import check_folder
 from eval_tasks.backends.prompts import LoadedModel, Prompt, int_option
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -32,8 +33,8 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedMod
     import torch
     import transformers
 
-    from eval_tasks.backends.chat_format import ChatFormat, format_identity, load_format
-    from eval_tasks.backends.engine import context_length, make_engine, tokens_cut
+    from eval_tasks.backends.chat_format import ChatFormat, format_identity, load_format, tokens_cut
+    from eval_tasks.backends.engine import context_length, make_engine
 
     folder = lighteval_model.local_folder(options["model_name"], revision=options["revision"] or None)
     base = load_base(folder, options)
@@ -98,17 +99,6 @@ def adapted(base: Any, adapter: Path) -> Iterator[None]:
         yield
     finally:
         model.unload()
-
-
-def check_folder(folder: Path, name: str) -> None:
-    """Raises UserError for a folder without a model that transformers loads from safetensors."""
-    files = {path.name for path in folder.iterdir() if path.is_file()}
-    if "adapter_config.json" in files and "config.json" not in files:
-        raise UserError(f"{name} is an adapter; give it as --adapter, and its base as --model")
-    if not any(file.endswith((".safetensors", ".safetensors.index.json")) for file in files):
-        if any(file.endswith(".gguf") for file in files):
-            raise UserError(f"{name} holds GGUF files; give the folder or Hub id of the safetensors that they were made from")
-        raise UserError(f"{name} holds no *.safetensors; give a model folder or Hub id with its weights in that form")
 
 
 def vocabulary(model: Any) -> int:

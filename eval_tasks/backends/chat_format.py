@@ -161,3 +161,15 @@ def load_tokenizer(base: Path, adapter: Path | None) -> Any:
 def has_tokenizer(folder: Path) -> bool:
     """Whether an adapter's folder brings a tokenizer along."""
     return any((folder / name).is_file() for name in ("tokenizer_config.json", "tokenizer.json"))
+
+
+def kept_ids(prompts: Sequence[Prompt], form: ChatFormat, positions: int) -> list[list[int]]:
+    """The tokens of each prompt, the first left out where there is no room for the answer: the end says what to do."""
+    whole = form.prompt_ids(prompts)
+    return [ids[-max(positions - prompt.max_new_tokens, 1) :] for ids, prompt in zip(whole, prompts, strict=True)]
+
+
+def tokens_cut(prompts: Sequence[Prompt], form: ChatFormat, positions: int) -> list[int]:
+    """How many tokens of each prompt have no room."""
+    whole, kept = form.prompt_ids(prompts), kept_ids(prompts, form, positions)
+    return [len(ids) - len(rest) for ids, rest in zip(whole, kept, strict=True)]

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from eval_tasks.backends.chat_format import ChatFormat
+from eval_tasks.backends.chat_format import ChatFormat, kept_ids
 from eval_tasks.backends.generation import DECODED_ROWS, BatchGenerator
 from eval_tasks.backends.generation_rows import generation_rows
 from eval_tasks.backends.kv_buffers import ATTENTION
@@ -70,18 +70,6 @@ def own_attention(model: Any, attention: str) -> Iterator[None]:
     finally:
         if before == ATTENTION:
             model.set_attn_implementation(before)
-
-
-def kept_ids(prompts: Sequence[Prompt], form: ChatFormat, positions: int) -> list[list[int]]:
-    """The tokens of each prompt, the first left out where there is no room for the answer: the end says what to do."""
-    whole = form.prompt_ids(prompts)
-    return [ids[-max(positions - prompt.max_new_tokens, 1) :] for ids, prompt in zip(whole, prompts, strict=True)]
-
-
-def tokens_cut(prompts: Sequence[Prompt], form: ChatFormat, positions: int) -> list[int]:
-    """How many tokens of each prompt have no room."""
-    whole, kept = form.prompt_ids(prompts), kept_ids(prompts, form, positions)
-    return [len(ids) - len(rest) for ids, rest in zip(whole, kept, strict=True)]
 
 
 def context_length(config: Any) -> int:
