@@ -1,8 +1,10 @@
 """Tiny random models of many architectures answer as their own logits say, by whatever way was measured to be right."""
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,8 @@ from tests.tiny_llama import TEXT, build_tokenizer
 
 NEAR_TIE = 1e-3
 """Between the two best logits: rounding may choose either."""
+
+README = Path(__file__).parents[3] / "eval_tasks" / "README.md"
 
 WORDS = TEXT.split()
 
@@ -125,3 +129,12 @@ def test_windows_chunks_and_changing_frequencies_bound_what_is_seen_as_a_whole()
     factors = {"short_factor": [1.0] * 4, "long_factor": [2.0] * 4, "factor": 2.0}
     config.rope_parameters = {"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 128, **factors}
     assert seen_whole(config) == 128
+
+
+@pytest.mark.slow
+def test_the_readme_lists_each_architecture_as_it_was_measured(tokenizer: Any) -> None:
+    names = [name for name in ARCHITECTURES if " " not in name]
+    table = re.findall(r"^\| (fast|right but slower|one prompt at a time) \| (.*) \|$", README.read_text(), re.MULTILINE)
+    listed = {name: way for way, cells in table for name in re.findall(r"`(\w+)`", cells)}
+    called = {Way.FAST: "fast", Way.BATCHED: "right but slower", Way.SINGLE: "one prompt at a time"}
+    assert listed == {name: called[engine_of(name, tokenizer)[0].way] for name in names}
