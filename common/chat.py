@@ -51,13 +51,17 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Completion:
-    """A reply's text, or the reason why it has none. `cut`: it ended at the limit of tokens."""
+    """A reply's text, or the reason why it has none. `cut`: it ended at the limit of tokens.
+
+    `reasoning` is what the server keeps apart from the text, if it does.
+    """
 
     text: str
     reason: str = ""
     cut: bool = False
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    reasoning: str = ""
 
 
 class TransientError(Exception):
@@ -168,7 +172,9 @@ def read_completion(endpoint: Endpoint, reply: Any) -> Completion:
         return Completion("", f"refused: {first_line(ValueError(_without_surrogates(refusal)))[:300]}", False, *tokens)
     if not isinstance(text, str | None):
         raise TransientError(f"its reply is not a chat completion ({endpoint.hide(str(reply))[:200]!r})")
-    return Completion(_without_surrogates(text or ""), "", ending == "length", *tokens)
+    reasoning = message.get("reasoning_content") or message.get("reasoning")  # vLLM's and SGLang's, OpenRouter's
+    apart = _without_surrogates(reasoning) if isinstance(reasoning, str) else ""
+    return Completion(_without_surrogates(text or ""), "", ending == "length", *tokens, reasoning=apart)
 
 
 def _count(usage: Any, name: str) -> int:

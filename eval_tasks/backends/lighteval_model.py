@@ -28,12 +28,19 @@ from lighteval.tasks.requests import Doc
 from common.dataset import find_folder
 from common.errors import UserError, plain_errors
 from common.files import sha256_of
+from common.thinking import without_thoughts
 from eval_tasks.backends.answer_store import AnswerStore, answer_key
 from eval_tasks.backends.cache_key import folder_stamp
 from eval_tasks.backends.prompts import LoadedModel, Prompt, RefusedAnswer, bool_option, parse_options, shown_name
 
 STORED_AT_ONCE = 16
 """Answers that are written together: so many at most are lost when a run is killed."""
+
+
+SPENT_ADVICE = (
+    "Give --template-option enable_thinking=false or what this model's template has for it; at an endpoint also --option "
+    "reasoning_effort=low, or a larger budget with --option max_completion_tokens=4000"
+)
 
 
 class BackendConfig(CustomModelConfig):
@@ -116,7 +123,14 @@ def answer_prompts(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     identity = (*loaded.identity, adapter_identity(adapter))
-    keys = [answer_key(identity, prompt, constrained) for prompt in prompts]
+    cut = loaded.cut(prompts, adapter)
+    if shortened := [tokens for tokens in cut if tokens]:
+        print(
+            f"warning: {len(shortened)} of {len(prompts)} prompts are longer than the model takes; their first tokens, up to "
+            f"{max(shortened)}, are left out",
+            file=sys.stderr,
+        )
+    keys = [answer_key(identity, prompt, constrained, tokens) for prompt, tokens in zip(prompts, cut, strict=True)]
     known = store.find(keys)
     new = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in known}
     names, asked = list(new), list(new.values())
@@ -147,7 +161,14 @@ def answer_prompts(
             "they count as unparsable",
             file=sys.stderr,
         )
-    return [str(known[key]) for key in keys]
+    texts = [str(known[key]) for key in keys]
+    if spent := sum(without_thoughts(text) is None for text in texts):
+        print(
+            f"warning: {spent} of {len(prompts)} answers spent all their tokens on reasoning; they score 0 and are counted as "
+            f"`unfinished`. {SPENT_ADVICE}",
+            file=sys.stderr,
+        )
+    return texts
 
 
 def store_path(cache_dir: str) -> Path:
