@@ -11,11 +11,15 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from dataset_builders.samples.catalog import LINES, Product, capitals, categories, kits_of
+from dataset_builders.samples.catalog import LINES, Kit, Product, capitals, categories, kit_named, kits_of
 from dataset_builders.samples.files import asin, write_json_lines
 from dataset_builders.samples.text import description, draw_rating, question, review
 
 _VARIANTS = 2
+_MEMBERS = _VARIANTS + 1  # of a type in a family: the variants, and an accessory
+_FAMILY = 4 * _MEMBERS
+_BLOCKBUSTERS = (0, 4)  # places in a kit's first family that are bought with everything
+_POPULAR = 4  # the higher, the fewer families most links go to
 _NAMES = ("Customer", "Alex", "Sam R.", "Jo", "A reader", "Chris M.", "Pat", "Kim L.", "Robin", "Lee")
 _SKIES = 40  # a space of product ids that are in no file
 _JUNK_TITLE = '<span class="a-size-medium a-color-secondary"'
@@ -23,22 +27,24 @@ _JUNK_TITLE = '<span class="a-size-medium a-color-secondary"'
 
 @lru_cache(maxsize=4096)
 def _family(seed: int, category: str, number: int) -> tuple[Product, ...]:
-    """A matching set: each type of a kit in the same brand, line and shared attribute, in variants of its own one."""
+    """A matching set: each type of a kit in the same brand, line and shared attribute, in variants, and an accessory for it."""
     rng = Random(f"{seed}|family|{category}|{number}")
     kits = kits_of(category)
     kit = kits[number % len(kits)]
     brand, line, shared = rng.choice(kit.brands), rng.choice(LINES), rng.choice(kit.shared.values)
     return tuple(
-        Product(kit, type_, brand, line, shared, own)
+        Product(kit, type_, brand, line, shared, own, accessory)
         for type_ in kit.types
-        for own in rng.sample(type_.attribute.values, _VARIANTS)
+        for own, accessory in zip(
+            rng.sample(type_.attribute.values, _VARIANTS + 1), ("",) * _VARIANTS + (rng.choice(type_.accessories),), strict=True
+        )
     )
 
 
 def _product(seed: int, category: str, index: int) -> Product:
     """The shelf of a category is its families in a row; every family has the same size."""
-    size = _VARIANTS * len(kits_of(category)[0].types)
-    return _family(seed, category, index // size)[index % size]
+    family, place = divmod(index, _FAMILY)
+    return _family(seed, category, family)[place]
 
 
 def write_products(path: Path, seed: int, category: str, products: int) -> int:
@@ -51,15 +57,15 @@ def _meta_records(seed: int, category: str, products: int) -> Iterator[dict[str,
     space = categories().index(category)
     for index in range(products):
         product = _product(seed, category, index)
-        record = _meta_record(rng, product, space, index, products)
+        record = _meta_record(seed, rng, product, space, index, products)
         yield record
         if rng.random() < 0.02:
             yield record
 
 
-def _meta_record(rng: Random, product: Product, space: int, index: int, products: int) -> dict[str, Any]:
+def _meta_record(seed: int, rng: Random, product: Product, space: int, index: int, products: int) -> dict[str, Any]:
     department = product.kit.category.replace("_", " ")
-    same, viewed, bought = _links(product, space, index, products, rng)
+    same, viewed, bought = _links(seed, product.kit.category, index, products, rng)
     junk, rank = rng.random() < 0.01, f"{rng.randrange(100, 900_000):,}"
     return {
         "category": [department, product.kit.name, capitals(product.noun)],
@@ -84,26 +90,60 @@ def _meta_record(rng: Random, product: Product, space: int, index: int, products
     }
 
 
-def _links(product: Product, space: int, index: int, products: int, rng: Random) -> tuple[list[str], list[str], list[str]]:
+def _most_alike(seed: int, category: str, index: int, others: list[int]) -> list[int]:
+    """Half of the products, those whose titles share most words with the product's."""
+
+    def words(product: int) -> frozenset[str]:
+        return _title_words(seed, category, product // _FAMILY)[product % _FAMILY]
+
+    alike = sorted(set(others) - {index}, key=lambda other: (-len(words(index) & words(other)), other))
+    return alike[: len(others) // 2]
+
+
+@lru_cache(maxsize=4096)
+def _title_words(seed: int, category: str, family: int) -> tuple[frozenset[str], ...]:
+    return tuple(frozenset(product.title.lower().split()) for product in _family(seed, category, family))
+
+
+def _links(seed: int, category: str, index: int, products: int, rng: Random) -> tuple[list[str], list[str], list[str]]:
     """Ids of products that are the same but for a variant, those viewed as alternatives and those bought together.
 
-    Bought together is the rest of the set: other types of the same family. Viewed are the same type of other families.
+    Viewed are products of the same type, of any brand. Bought together are accessories and other types, of the same family,
+    of a popular one of the kit, or of a partner kit in another category, which share no word.
     """
-    kits = len(kits_of(product.kit.category))
-    size = _VARIANTS * len(product.kit.types)
-    family, place = divmod(index, size)
-    type_ = place // _VARIANTS
-    start = family * size
-    others = [start + member for member in range(size) if member // _VARIANTS != type_]
-    bought = rng.sample(others, rng.randint(2, len(others))) if rng.random() < 0.75 else []
-    alternatives = [
-        (family + kits * step) * size + type_ * _VARIANTS + rng.randrange(_VARIANTS) for step in (-3, -2, -1, 1, 2, 3)
-    ]
+    kits = kits_of(category)
+    family, place = divmod(index, _FAMILY)
+    type_, member = divmod(place, _MEMBERS)
+    kit, families = kits[family % len(kits)], max(1, products // _FAMILY)
+
+    def popular(of: str, kit: Kit) -> int:
+        number = kits_of(of).index(kit) + len(kits_of(of)) * int(families / len(kits_of(of)) * rng.random() ** _POPULAR)
+        return number * _FAMILY
+
+    def companion() -> tuple[str, int]:
+        way = rng.random()
+        if way < 0.3:
+            partner = kit_named(rng.choice(kit.partners))
+            return partner.category, popular(partner.category, partner) + rng.randrange(_FAMILY)
+        if way < 0.55:
+            return category, family % len(kits) * _FAMILY + rng.choice(_BLOCKBUSTERS)
+        other = (type_ + rng.randint(1, 3)) % 4 * _MEMBERS + rng.randrange(_MEMBERS)
+        other = type_ * _MEMBERS + _VARIANTS if rng.random() < 0.25 else other
+        return category, (popular(category, kit) if way < 0.75 else family * _FAMILY) + other
+
+    bought = [companion() for _ in range(rng.randint(2, 6))] if rng.random() < 0.75 else []
+    bought = [link for link in bought if link != (category, index)]
+    alternatives = _most_alike(seed, category, index, [popular(category, kit) + place for _ in range(8)])
+    alternatives += [(family + len(kits) * step) * _FAMILY + place for step in (-1, 1)]
     viewed = rng.sample(alternatives, rng.randint(2, len(alternatives))) if rng.random() < 0.7 else []
-    variants = [start + type_ * _VARIANTS + variant for variant in range(_VARIANTS)]
+    variants = [family * _FAMILY + type_ * _MEMBERS + variant for variant in range(_VARIANTS)] if member < _VARIANTS else []
     same, seen, together = (
-        [asin(space, other) for other in found if 0 <= other < products and other != index]
-        for found in (variants, viewed, bought)
+        [
+            asin(categories().index(of), other)
+            for of, other in dict.fromkeys(found)
+            if 0 <= other < products and (of, other) != (category, index)
+        ]
+        for found in ([(category, other) for other in variants], [(category, other) for other in viewed], bought)
     )
     if together and rng.random() < 0.3:
         together.insert(rng.randrange(len(together) + 1), asin(_SKIES, rng.randrange(2**31)))

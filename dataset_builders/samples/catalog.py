@@ -200,6 +200,11 @@ def kits_of(category: str) -> tuple[Kit, ...]:
 
 
 @cache
+def kit_named(name: str) -> Kit:
+    return next(kit for kit in kits() if kit.name == name)
+
+
+@cache
 def topics() -> Mapping[str, Topic]:
     return {name: _topic(name, topic) for name, topic in _catalog()["topics"].items()}
 

@@ -3,9 +3,9 @@
 Format: https://github.com/amazon-science/esci-data
 
 An exact product has the query's type and all its attributes, a substitute the type but another attribute, a complement is an
-accessory of the type or another type of the same kit, and an irrelevant one is of another category. Words do not decide: query
-and title may name a type differently, titles keep attributes to themselves, accessories and irrelevant products share words with
-the query. A tenth of a type's products are its bestsellers, which are judged for many queries, so that two queries can be
+accessory of the type or another type of the same kit, and an irrelevant one is of another kit. Words do not decide: query
+and title may name a type differently, titles keep attributes to themselves, accessories and irrelevant products share words
+with the query. A tenth of a type's products are its bestsellers, which are judged for many queries, so that two queries can be
 compared by a product that both were judged for.
 """
 
@@ -28,8 +28,9 @@ _BESTSELLERS = 0.1
 _INDEXED = 400  # products of a kit that are found by their words
 _FEWEST_EXACT = 6
 _ACCESSORIES = 8  # of so many products of a type one is an accessory
-_FOUND_BY_WORD = 0.6
-"""Share of the irrelevant products that share a word with the query, as what a search engine finds does."""
+_NEAR, _FOUND_BY_WORD = 0.35, 0.45
+"""Shares of the irrelevant products that are of the query's category, and of those that share a word with the query, as what a
+search engine finds does."""
 _USES, _MISSPELT, _NAMELESS = 0.15, 0.05, 0.5
 """How often a query says what for, has a letter wrong, or is of brand and line alone where it names both."""
 
@@ -96,7 +97,10 @@ def _examples(seed: int, products: dict[str, int], queries: dict[str, int]) -> I
         found_by_word = _by_word([_stock(seed, locale, kit, size // len(used))[:_INDEXED] for kit in used])
         for number, kit in enumerate(used):
             shelf = _Shelf(_stock(seed, locale, kit, size // len(used)), len(kit.types))
-            strangers = _Strangers([other for other, far in enumerate(used) if far.category != kit.category], found_by_word)
+            near = [other for other, far in enumerate(used) if far.category == kit.category and far != kit]
+            strangers = _Strangers(
+                [other for other, far in enumerate(used) if far.category != kit.category], near, found_by_word
+            )
             asked: set[str] = set()
             for turn in range(queries[locale] // len(used)):
                 query, found = _query(rng, shelf, turn % len(kit.types), asked)
@@ -153,20 +157,24 @@ def _by_word(stocks: list[list[Product]]) -> dict[str, list[tuple[int, int]]]:
 
 @dataclass(frozen=True)
 class _Strangers:
-    """Products of other categories: `kits` are their kits' numbers, `by_word` all kits' products by word."""
+    """Products of other kits: `far` are kits of other categories, `near` of the same one, `by_word` all products by word."""
 
-    kits: list[int]
+    far: list[int]
+    near: list[int]
     by_word: dict[str, list[tuple[int, int]]]
 
     def draw(self, rng: Random, query: str, bestsellers: range) -> tuple[int, int]:
         """Kit and product: one that shares a word with the query, if one is found, or any."""
-        if rng.random() < _FOUND_BY_WORD:
+        way = rng.random()
+        if way < _NEAR and self.near:
+            return rng.choice(self.near), rng.choice(bestsellers)
+        if way < _NEAR + _FOUND_BY_WORD:
             for word in rng.sample(words := query.split(), len(words)):
                 for _ in range(3):
                     kit, number = rng.choice(self.by_word.get(word) or [(-1, 0)])
-                    if kit in self.kits and number < len(bestsellers):
+                    if kit in self.far and number < len(bestsellers):
                         return kit, number
-        return rng.choice(self.kits), rng.choice(bestsellers)
+        return rng.choice(self.far), rng.choice(bestsellers)
 
 
 def _drawn(rng: Random, values: tuple[str, ...], size: int) -> list[str]:
