@@ -18,8 +18,8 @@ from dataset_builders.samples.text import description, draw_rating, question, re
 _VARIANTS = 2
 _MEMBERS = _VARIANTS + 1  # of a type in a family: the variants, and an accessory
 _FAMILY = 4 * _MEMBERS
-_BLOCKBUSTERS = (0, 4)  # places in a kit's first family that are bought with everything
-_POPULAR = 4  # the higher, the fewer families most links go to
+_BLOCKBUSTERS = (0, 4, 9)  # places in a kit's first family that are bought with everything
+_POPULAR = 12  # the higher, the fewer families most purchases go to
 _NAMES = ("Customer", "Alex", "Sam R.", "Jo", "A reader", "Chris M.", "Pat", "Kim L.", "Robin", "Lee")
 _SKIES = 40  # a space of product ids that are in no file
 _JUNK_TITLE = '<span class="a-size-medium a-color-secondary"'
@@ -116,24 +116,24 @@ def _links(seed: int, category: str, index: int, products: int, rng: Random) -> 
     type_, member = divmod(place, _MEMBERS)
     kit, families = kits[family % len(kits)], max(1, products // _FAMILY)
 
-    def popular(of: str, kit: Kit) -> int:
-        number = kits_of(of).index(kit) + len(kits_of(of)) * int(families / len(kits_of(of)) * rng.random() ** _POPULAR)
+    def popular(of: str, kit: Kit, power: int = _POPULAR) -> int:
+        number = kits_of(of).index(kit) + len(kits_of(of)) * int(families / len(kits_of(of)) * rng.random() ** power)
         return number * _FAMILY
 
     def companion() -> tuple[str, int]:
         way = rng.random()
-        if way < 0.3:
+        if way < 0.25:
             partner = kit_named(rng.choice(kit.partners))
             return partner.category, popular(partner.category, partner) + rng.randrange(_FAMILY)
-        if way < 0.55:
+        if way < 0.7:
             return category, family % len(kits) * _FAMILY + rng.choice(_BLOCKBUSTERS)
         other = (type_ + rng.randint(1, 3)) % 4 * _MEMBERS + rng.randrange(_MEMBERS)
         other = type_ * _MEMBERS + _VARIANTS if rng.random() < 0.25 else other
-        return category, (popular(category, kit) if way < 0.75 else family * _FAMILY) + other
+        return category, (popular(category, kit) if way < 0.85 else family * _FAMILY) + other
 
     bought = [companion() for _ in range(rng.randint(2, 6))] if rng.random() < 0.75 else []
     bought = [link for link in bought if link != (category, index)]
-    alternatives = _most_alike(seed, category, index, [popular(category, kit) + place for _ in range(8)])
+    alternatives = _most_alike(seed, category, index, [popular(category, kit, 2) + place for _ in range(8)])
     alternatives += [(family + len(kits) * step) * _FAMILY + place for step in (-1, 1)]
     viewed = rng.sample(alternatives, rng.randint(2, len(alternatives))) if rng.random() < 0.7 else []
     variants = [family * _FAMILY + type_ * _MEMBERS + variant for variant in range(_VARIANTS)] if member < _VARIANTS else []

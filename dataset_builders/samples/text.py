@@ -13,8 +13,9 @@ from dataset_builders.samples.catalog import Product, topics
 STARS = ("One Star", "Two Stars", "Three Stars", "Four Stars", "Five Stars")
 RATING_SHARES = (0.08, 0.06, 0.10, 0.16, 0.60)
 
-# How probable each grade is in what a review with 1 to 5 stars says: most say what they mean, some are kinder or harsher.
-_GRADES = ((75, 25, 0, 0, 0), (20, 62, 18, 0, 0), (0, 20, 60, 20, 0), (0, 0, 15, 62, 23), (0, 0, 0, 22, 78))
+# How probable each grade is in what a review with 1 to 5 stars says: many say what they mean, others are kinder, harsher, or
+# praise one thing and blame another.
+_GRADES = ((55, 26, 11, 5, 3), (24, 38, 22, 12, 4), (8, 22, 36, 24, 10), (3, 8, 18, 45, 26), (2, 4, 8, 26, 60))
 _GENERAL_TOPICS = ("origin", "delivery", "gift box", "warranty")
 
 
