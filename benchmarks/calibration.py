@@ -31,8 +31,8 @@ from eval_tasks.baselines.template_rows import TemplateRow, template_row
 BASELINES = ("majority", "tfidf", "bm25", "minilm")
 PAIRS = "query_product_relation"
 REAL, SAMPLE, SAME_CATEGORIES = "real", "sample", "sample_same_categories"
-"""Folders of the datasets. Real slices of Amazon Review Data have few categories, and are compared with the sample's categories of
-the same names: in one category a few products are in most links."""
+"""Folders of the datasets. Real slices of Amazon Review Data have few categories, and are compared with the sample's
+of the same names: in one category a few products are in most links."""
 
 ONE_LABEL = "Product_Substitute_Identification.json"
 """A real file that is left out: it says of substitutes alone which label they have, and its style would give them away."""

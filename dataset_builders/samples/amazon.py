@@ -5,20 +5,20 @@ Formats: https://cseweb.ucsd.edu/~jmcauley/datasets/amazon_v2/ and https://githu
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import md5
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from dataset_builders.samples.catalog import LINES, Kit, Product, capitals, categories, kit_named, kits_of
+from dataset_builders.samples.catalog import LINES, Product, capitals, categories, kit_named, kits_of
 from dataset_builders.samples.files import asin, write_json_lines
 from dataset_builders.samples.text import description, draw_rating, question, review
 
 _VARIANTS = 2
 _MEMBERS = _VARIANTS + 1  # of a type in a family: the variants, and an accessory
 _FAMILY = 4 * _MEMBERS
-_BLOCKBUSTERS = (0, 4, 9)  # places in a kit's first family that are bought with everything
+_BLOCKBUSTERS = (0, 4)  # places in a kit's first family that are bought with everything
 _POPULAR = 12  # the higher, the fewer families most purchases go to
 _NAMES = ("Customer", "Alex", "Sam R.", "Jo", "A reader", "Chris M.", "Pat", "Kim L.", "Robin", "Lee")
 _SKIES = 40  # a space of product ids that are in no file
@@ -96,13 +96,27 @@ def _most_alike(seed: int, category: str, index: int, others: list[int]) -> list
     def words(product: int) -> frozenset[str]:
         return _title_words(seed, category, product // _FAMILY)[product % _FAMILY]
 
-    alike = sorted(set(others) - {index}, key=lambda other: (-len(words(index) & words(other)), other))
+    own = words(index)
+    alike = sorted(set(others) - {index}, key=lambda other: (-len(own & words(other)), other))
     return alike[: len(others) // 2]
 
 
 @lru_cache(maxsize=4096)
 def _title_words(seed: int, category: str, family: int) -> tuple[frozenset[str], ...]:
     return tuple(frozenset(product.title.lower().split()) for product in _family(seed, category, family))
+
+
+@cache
+def _spaces() -> dict[str, int]:
+    """Category -> its space of product ids."""
+    return {category: number for number, category in enumerate(categories())}
+
+
+@cache
+def _place_of(kit: str) -> tuple[str, int]:
+    """A kit's category and its place among the kits of it."""
+    found = kit_named(kit)
+    return found.category, kits_of(found.category).index(found)
 
 
 def _links(seed: int, category: str, index: int, products: int, rng: Random) -> tuple[list[str], list[str], list[str]]:
@@ -114,32 +128,33 @@ def _links(seed: int, category: str, index: int, products: int, rng: Random) -> 
     kits = kits_of(category)
     family, place = divmod(index, _FAMILY)
     type_, member = divmod(place, _MEMBERS)
-    kit, families = kits[family % len(kits)], max(1, products // _FAMILY)
+    own, families = family % len(kits), max(1, products // _FAMILY)
+    kit = kits[own]
 
-    def popular(of: str, kit: Kit, power: int = _POPULAR) -> int:
-        number = kits_of(of).index(kit) + len(kits_of(of)) * int(families / len(kits_of(of)) * rng.random() ** power)
-        return number * _FAMILY
+    def popular(position: int, power: int = _POPULAR) -> int:
+        return (position + len(kits) * int(families / len(kits) * rng.random() ** power)) * _FAMILY
 
     def companion() -> tuple[str, int]:
         way = rng.random()
-        if way < 0.25:
-            partner = kit_named(rng.choice(kit.partners))
-            return partner.category, popular(partner.category, partner) + rng.randrange(_FAMILY)
-        if way < 0.7:
-            return category, family % len(kits) * _FAMILY + rng.choice(_BLOCKBUSTERS)
+        if way < 0.22:
+            of, position = _place_of(rng.choice(kit.partners))
+            return of, popular(position) + rng.randrange(_FAMILY)
+        if way < 0.75:
+            return category, own * _FAMILY + rng.choice(_BLOCKBUSTERS)
         other = (type_ + rng.randint(1, 3)) % 4 * _MEMBERS + rng.randrange(_MEMBERS)
         other = type_ * _MEMBERS + _VARIANTS if rng.random() < 0.25 else other
-        return category, (popular(category, kit) if way < 0.85 else family * _FAMILY) + other
+        return category, (popular(own) if way < 0.85 else family * _FAMILY) + other
 
     bought = [companion() for _ in range(rng.randint(2, 6))] if rng.random() < 0.75 else []
     bought = [link for link in bought if link != (category, index)]
-    alternatives = _most_alike(seed, category, index, [popular(category, kit, 2) + place for _ in range(8)])
+    alternatives = _most_alike(seed, category, index, [popular(own, 1) + place for _ in range(8)])
     alternatives += [(family + len(kits) * step) * _FAMILY + place for step in (-1, 1)]
     viewed = rng.sample(alternatives, rng.randint(2, len(alternatives))) if rng.random() < 0.7 else []
     variants = [family * _FAMILY + type_ * _MEMBERS + variant for variant in range(_VARIANTS)] if member < _VARIANTS else []
+    spaces = _spaces()
     same, seen, together = (
         [
-            asin(categories().index(of), other)
+            asin(spaces[of], other)
             for of, other in dict.fromkeys(found)
             if 0 <= other < products and (of, other) != (category, index)
         ]

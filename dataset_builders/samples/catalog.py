@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -103,7 +103,7 @@ class Product:
     def noun(self) -> str:
         return self.accessory or self.type.nouns[0]
 
-    @property
+    @cached_property
     def title(self) -> str:
         """Three to twenty words. The order is the brand's own; name, details and length are drawn from the product's values.
 

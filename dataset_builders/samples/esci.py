@@ -198,6 +198,11 @@ class _Shelf:
         """The type's products, accessories among them."""
         return range(type_, len(self.products), self.types)
 
+    def accessories(self, type_: int) -> range:
+        """Bestsellers that are accessories of the type: see `_accessory`."""
+        has_any = bool(self.products[type_].type.accessories)
+        return range(type_ + self.types, len(self.bestsellers), self.types * _ACCESSORIES) if has_any else range(0)
+
     def matching(self, type_: int, named: tuple[str, ...], values: tuple[str, ...]) -> list[int]:
         """Numbers of the type's products that have these values of the named attributes, bestsellers first."""
         if (type_, named) not in self._groups:
@@ -226,16 +231,15 @@ def _query(rng: Random, shelf: _Shelf, type_: int, asked: set[str]) -> tuple[str
     complements = rng.choices((0, 1, 2), (50, 38, 12))[0]
     total = rng.randint(15, 19) - complements
     exact = _exact(rng, shelf, shelf.matching(type_, named, values), total - substitutes)
-    judged = [(number, "E") for number in exact]
-    if named:
-        others = (rng.choice(_fame(rng, shelf, type_)) for _ in range(50))
-        unlike = dict.fromkeys(
-            number
-            for number in others
-            if not (product := shelf.products[number]).accessory and _values(product, named) != values
-        )
-        judged += [(number, "S") for number in list(unlike)[: total - len(exact)]]
-    own = [number for number in range(type_, len(shelf.bestsellers), shelf.types) if shelf.products[number].accessory]
+    unlike: dict[int, None] = {}
+    for _ in range(50 if named else 0):
+        if len(unlike) == total - len(exact):
+            break
+        product = shelf.products[number := rng.choice(_fame(rng, shelf, type_))]
+        if not product.accessory and _values(product, named) != values:
+            unlike[number] = None
+    judged = [(number, "E") for number in exact] + [(number, "S") for number in unlike]
+    own = shelf.accessories(type_)
     others = [number for number in rng.sample(shelf.bestsellers, 8) if number % shelf.types != type_]
     companions = [*rng.sample(own, min(len(own), 1)), *others] if rng.random() < 0.6 else others
     return text, judged + [(number, "C") for number in companions[:complements]]
