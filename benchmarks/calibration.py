@@ -132,7 +132,11 @@ def make_real(real: Path, out: Path, seed: int) -> Path:
         raise UserError(f"{real} is not a folder. Give --real a folder with files of the raw corpora.")
     raw = out / "real_raw"
     shutil.rmtree(raw, ignore_errors=True)
-    shutil.copytree(real, raw, ignore=shutil.ignore_patterns(ONE_LABEL), copy_function=shutil.copyfile)
+    for path in real.rglob("*"):
+        if path.is_file() and path.name != ONE_LABEL:
+            link = raw / path.relative_to(real)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(path.resolve())
     command("dataset_builders.build", "--raw", raw, "--out", out / REAL, "--size", "unlimited", "--seed", seed)
     return out / REAL
 
@@ -208,6 +212,9 @@ def compare(
     task: str, source: str, ours: SplitRows, theirs: SplitRows | None, baselines: Sequence[str]
 ) -> Iterator[CalibrationScore]:
     """The scores of each baseline that has answers to the task."""
+    if not (ours.train and ours.test):
+        print(f"warning: {task} is left out: the sample has too few rows; give a larger --scale", file=sys.stderr)
+        return
     for name in baselines:
         sample, real = scores(name, ours), scores(name, theirs) if theirs else {}
         for measure, score in sample.items():

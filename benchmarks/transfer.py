@@ -22,6 +22,7 @@ from eval_tasks.baselines.encoders import ranker, words_of
 from eval_tasks.baselines.template_rows import TemplateRow
 
 LABELS = tuple(RELEVANCE)
+RANKERS = ("tfidf", "bm25", "minilm")
 PROMPT = (
     "How well does the product match the query: exact, substitute, complement or irrelevant?\n"
     "Query: {query}\nProduct: {product}\nAnswer: "
@@ -60,7 +61,7 @@ def similarity_aucs(pairs: Sequence[JudgedPair]) -> dict[str, dict[str, float]]:
     """Both AUCs of what needs no training: the share of the query's words in the title, and each ranker's similarity."""
     shares = [len((words := set(words_of(pair.query))) & set(words_of(pair.product))) / max(len(words), 1) for pair in pairs]
     found = {"overlap": aucs(shares, pairs)}
-    for name in ("tfidf", "bm25", "minilm"):
+    for name in RANKERS:
         try:
             weigh = ranker(name, [text for pair in pairs for text in (pair.query, pair.product)])
         except MetricUnavailableError as error:
