@@ -91,14 +91,14 @@ def _meta_record(seed: int, rng: Random, product: Product, space: int, index: in
 
 
 def _most_alike(seed: int, category: str, index: int, others: list[int]) -> list[int]:
-    """Half of the products, those whose titles share most words with the product's."""
+    """A third of the products, those whose titles share most words with the product's."""
 
     def words(product: int) -> frozenset[str]:
         return _title_words(seed, category, product // _FAMILY)[product % _FAMILY]
 
     own = words(index)
     alike = sorted(set(others) - {index}, key=lambda other: (-len(own & words(other)), other))
-    return alike[: len(others) // 2]
+    return alike[: len(others) // 3]
 
 
 @lru_cache(maxsize=4096)
@@ -136,20 +136,20 @@ def _links(seed: int, category: str, index: int, products: int, rng: Random) -> 
 
     def companion() -> tuple[str, int]:
         way = rng.random()
-        if way < 0.22:
+        if way < 0.2:
             of, position = _place_of(rng.choice(kit.partners))
             return of, popular(position) + rng.randrange(_FAMILY)
-        if way < 0.75:
+        if way < 0.66:
             return category, own * _FAMILY + rng.choice(_BLOCKBUSTERS)
         other = (type_ + rng.randint(1, 3)) % 4 * _MEMBERS + rng.randrange(_MEMBERS)
         other = type_ * _MEMBERS + _VARIANTS if rng.random() < 0.25 else other
-        return category, (popular(own) if way < 0.85 else family * _FAMILY) + other
+        return category, (popular(own) if way < 0.69 else family * _FAMILY) + other
 
     bought = [companion() for _ in range(rng.randint(2, 6))] if rng.random() < 0.75 else []
     bought = [link for link in bought if link != (category, index)]
-    alternatives = _most_alike(seed, category, index, [popular(own, 1) + place for _ in range(8)])
-    alternatives += [(family + len(kits) * step) * _FAMILY + place for step in (-1, 1)]
-    viewed = rng.sample(alternatives, rng.randint(2, len(alternatives))) if rng.random() < 0.7 else []
+    alternatives = _most_alike(seed, category, index, [popular(own, 1) + place for _ in range(12)])
+    alternatives.append((family + len(kits)) * _FAMILY + place)
+    viewed = rng.sample(alternatives, rng.randint(min(2, len(alternatives)), len(alternatives))) if rng.random() < 0.7 else []
     variants = [family * _FAMILY + type_ * _MEMBERS + variant for variant in range(_VARIANTS)] if member < _VARIANTS else []
     spaces = _spaces()
     same, seen, together = (

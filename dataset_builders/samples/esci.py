@@ -28,7 +28,7 @@ _BESTSELLERS = 0.1
 _INDEXED = 400  # products of a kit that are found by their words
 _FEWEST_EXACT = 6
 _ACCESSORIES = 8  # of so many products of a type one is an accessory
-_NEAR, _FOUND_BY_WORD = 0.35, 0.45
+_NEAR, _FOUND_BY_WORD = 0.35, 0.5
 """Shares of the irrelevant products that are of the query's category, and of those that share a word with the query, as what a
 search engine finds does."""
 _USES, _MISSPELT, _NAMELESS = 0.15, 0.05, 0.5
@@ -241,7 +241,7 @@ def _query(rng: Random, shelf: _Shelf, type_: int, asked: set[str]) -> tuple[str
     judged = [(number, "E") for number in exact] + [(number, "S") for number in unlike]
     own = shelf.accessories(type_)
     others = [number for number in rng.sample(shelf.bestsellers, 8) if number % shelf.types != type_]
-    companions = [*rng.sample(own, min(len(own), 1)), *others] if rng.random() < 0.6 else others
+    companions = [*rng.sample(own, min(len(own), 1)), *others] if rng.random() < 0.75 else others
     return text, judged + [(number, "C") for number in companions[:complements]]
 
 
@@ -259,7 +259,7 @@ def _fame(rng: Random, shelf: _Shelf, type_: int) -> range:
 
 def _words(rng: Random, product: Product, named: tuple[str, ...]) -> str:
     """The query's text. A size or the like stands after the noun, now and then everything does."""
-    noun = rng.choice((*product.type.nouns, *product.type.nouns, *product.type.aliases))
+    noun = rng.choice((product.type.nouns[0], *product.type.names))
     if {"brand", "line"} <= set(named) and rng.random() < _NAMELESS:
         noun = ""
     before = [getattr(product, name) for name in named if name != "own"]

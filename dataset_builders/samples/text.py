@@ -15,7 +15,7 @@ RATING_SHARES = (0.08, 0.06, 0.10, 0.16, 0.60)
 
 # How probable each grade is in what a review with 1 to 5 stars says: many say what they mean, others are kinder, harsher, or
 # praise one thing and blame another.
-_GRADES = ((55, 26, 11, 5, 3), (24, 38, 22, 12, 4), (8, 22, 36, 24, 10), (3, 8, 18, 45, 26), (2, 4, 8, 26, 60))
+_GRADES = ((60, 24, 9, 4, 3), (22, 42, 22, 10, 4), (7, 21, 40, 23, 9), (2, 7, 17, 48, 26), (2, 3, 7, 24, 64))
 _GENERAL_TOPICS = ("origin", "delivery", "gift box", "warranty")
 
 
