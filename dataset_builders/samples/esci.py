@@ -259,7 +259,7 @@ def _fame(rng: Random, shelf: _Shelf, type_: int) -> range:
 
 def _words(rng: Random, product: Product, named: tuple[str, ...]) -> str:
     """The query's text. A size or the like stands after the noun, now and then everything does."""
-    noun = rng.choice((product.type.nouns[0], *product.type.names))
+    noun = rng.choice((*product.type.nouns, *product.type.nouns, *product.type.aliases))
     if {"brand", "line"} <= set(named) and rng.random() < _NAMELESS:
         noun = ""
     before = [getattr(product, name) for name in named if name != "own"]

@@ -496,7 +496,7 @@ class TestAmazonqa:
         nouns = sorted(nouns, key=len, reverse=True)
         asked = {text: topic for topic in topics().values() for text in topic.asked}
         for question in questions:
-            noun = next((noun for noun in nouns if noun in question["questionText"]), "")
+            noun = next((noun for noun in nouns if re.search(rf"\b{re.escape(noun)}\b", question["questionText"])), "")
             topic = asked.get(question["questionText"].replace(noun, "{noun}") if noun else question["questionText"])
             assert topic, question["questionText"]
             said = [
