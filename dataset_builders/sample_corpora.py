@@ -26,7 +26,7 @@ from dataset_builders.samples import amazon, ecinstruct, esci, merrec
 from dataset_builders.samples.catalog import categories
 
 GENERATOR = "dataset_builders.sample_corpora"
-VERSION = 1
+VERSION = 2
 LICENCE = "Apache-2.0"
 MARKER = "sample_corpora.json"
 

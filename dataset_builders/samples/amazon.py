@@ -5,17 +5,21 @@ Formats: https://cseweb.ucsd.edu/~jmcauley/datasets/amazon_v2/ and https://githu
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import md5
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from dataset_builders.samples.catalog import LINES, Product, capitals, categories, kits_of
+from dataset_builders.samples.catalog import LINES, Product, capitals, categories, kit_named, kits_of
 from dataset_builders.samples.files import asin, write_json_lines
 from dataset_builders.samples.text import description, draw_rating, question, review
 
 _VARIANTS = 2
+_MEMBERS = _VARIANTS + 1  # of a type in a family: the variants, and an accessory
+_FAMILY = 4 * _MEMBERS
+_BLOCKBUSTERS = (0, 4)  # places in a kit's first family that are bought with everything
+_POPULAR = 12  # the higher, the fewer families most purchases go to
 _NAMES = ("Customer", "Alex", "Sam R.", "Jo", "A reader", "Chris M.", "Pat", "Kim L.", "Robin", "Lee")
 _SKIES = 40  # a space of product ids that are in no file
 _JUNK_TITLE = '<span class="a-size-medium a-color-secondary"'
@@ -23,22 +27,24 @@ _JUNK_TITLE = '<span class="a-size-medium a-color-secondary"'
 
 @lru_cache(maxsize=4096)
 def _family(seed: int, category: str, number: int) -> tuple[Product, ...]:
-    """A matching set: each type of a kit in the same brand, line and shared attribute, in variants of its own one."""
+    """A matching set: each type of a kit in the same brand, line and shared attribute, in variants, and an accessory for it."""
     rng = Random(f"{seed}|family|{category}|{number}")
     kits = kits_of(category)
     kit = kits[number % len(kits)]
     brand, line, shared = rng.choice(kit.brands), rng.choice(LINES), rng.choice(kit.shared.values)
     return tuple(
-        Product(kit, type_, brand, line, shared, own)
+        Product(kit, type_, brand, line, shared, own, accessory)
         for type_ in kit.types
-        for own in rng.sample(type_.attribute.values, _VARIANTS)
+        for own, accessory in zip(
+            rng.sample(type_.attribute.values, _VARIANTS + 1), ("",) * _VARIANTS + (rng.choice(type_.accessories),), strict=True
+        )
     )
 
 
 def _product(seed: int, category: str, index: int) -> Product:
     """The shelf of a category is its families in a row; every family has the same size."""
-    size = _VARIANTS * len(kits_of(category)[0].types)
-    return _family(seed, category, index // size)[index % size]
+    family, place = divmod(index, _FAMILY)
+    return _family(seed, category, family)[place]
 
 
 def write_products(path: Path, seed: int, category: str, products: int) -> int:
@@ -51,15 +57,15 @@ def _meta_records(seed: int, category: str, products: int) -> Iterator[dict[str,
     space = categories().index(category)
     for index in range(products):
         product = _product(seed, category, index)
-        record = _meta_record(rng, product, space, index, products)
+        record = _meta_record(seed, rng, product, space, index, products)
         yield record
         if rng.random() < 0.02:
             yield record
 
 
-def _meta_record(rng: Random, product: Product, space: int, index: int, products: int) -> dict[str, Any]:
+def _meta_record(seed: int, rng: Random, product: Product, space: int, index: int, products: int) -> dict[str, Any]:
     department = product.kit.category.replace("_", " ")
-    same, viewed, bought = _links(product, space, index, products, rng)
+    same, viewed, bought = _links(seed, product.kit.category, index, products, rng)
     junk, rank = rng.random() < 0.01, f"{rng.randrange(100, 900_000):,}"
     return {
         "category": [department, product.kit.name, capitals(product.noun)],
@@ -84,26 +90,75 @@ def _meta_record(rng: Random, product: Product, space: int, index: int, products
     }
 
 
-def _links(product: Product, space: int, index: int, products: int, rng: Random) -> tuple[list[str], list[str], list[str]]:
+def _most_alike(seed: int, category: str, index: int, others: list[int]) -> list[int]:
+    """A third of the products, those whose titles share most words with the product's."""
+
+    def words(product: int) -> frozenset[str]:
+        return _title_words(seed, category, product // _FAMILY)[product % _FAMILY]
+
+    own = words(index)
+    alike = sorted(set(others) - {index}, key=lambda other: (-len(own & words(other)), other))
+    return alike[: len(others) // 3]
+
+
+@lru_cache(maxsize=4096)
+def _title_words(seed: int, category: str, family: int) -> tuple[frozenset[str], ...]:
+    return tuple(frozenset(product.title.lower().split()) for product in _family(seed, category, family))
+
+
+@cache
+def _spaces() -> dict[str, int]:
+    """Category -> its space of product ids."""
+    return {category: number for number, category in enumerate(categories())}
+
+
+@cache
+def _place_of(kit: str) -> tuple[str, int]:
+    """A kit's category and its place among the kits of it."""
+    found = kit_named(kit)
+    return found.category, kits_of(found.category).index(found)
+
+
+def _links(seed: int, category: str, index: int, products: int, rng: Random) -> tuple[list[str], list[str], list[str]]:
     """Ids of products that are the same but for a variant, those viewed as alternatives and those bought together.
 
-    Bought together is the rest of the set: other types of the same family. Viewed are the same type of other families.
+    Viewed are products of the same type, of any brand. Bought together are accessories and other types, of the same family,
+    of a popular one of the kit, or of a partner kit in another category, which share no word.
     """
-    kits = len(kits_of(product.kit.category))
-    size = _VARIANTS * len(product.kit.types)
-    family, place = divmod(index, size)
-    type_ = place // _VARIANTS
-    start = family * size
-    others = [start + member for member in range(size) if member // _VARIANTS != type_]
-    bought = rng.sample(others, rng.randint(2, len(others))) if rng.random() < 0.75 else []
-    alternatives = [
-        (family + kits * step) * size + type_ * _VARIANTS + rng.randrange(_VARIANTS) for step in (-3, -2, -1, 1, 2, 3)
-    ]
-    viewed = rng.sample(alternatives, rng.randint(2, len(alternatives))) if rng.random() < 0.7 else []
-    variants = [start + type_ * _VARIANTS + variant for variant in range(_VARIANTS)]
+    kits = kits_of(category)
+    family, place = divmod(index, _FAMILY)
+    type_, member = divmod(place, _MEMBERS)
+    own, families = family % len(kits), max(1, products // _FAMILY)
+    kit = kits[own]
+
+    def popular(position: int, power: int = _POPULAR) -> int:
+        return (position + len(kits) * int(families / len(kits) * rng.random() ** power)) * _FAMILY
+
+    def companion() -> tuple[str, int]:
+        way = rng.random()
+        if way < 0.2:
+            of, position = _place_of(rng.choice(kit.partners))
+            return of, popular(position) + rng.randrange(_FAMILY)
+        if way < 0.66:
+            return category, own * _FAMILY + rng.choice(_BLOCKBUSTERS)
+        other = (type_ + rng.randint(1, 3)) % 4 * _MEMBERS + rng.randrange(_MEMBERS)
+        other = type_ * _MEMBERS + _VARIANTS if rng.random() < 0.25 else other
+        return category, (popular(own) if way < 0.69 else family * _FAMILY) + other
+
+    bought = [companion() for _ in range(rng.randint(2, 6))] if rng.random() < 0.75 else []
+    bought = [link for link in bought if link != (category, index)]
+    alternatives = _most_alike(seed, category, index, [popular(own, 1) + place for _ in range(12)])
+    alternatives.append((family + len(kits)) * _FAMILY + place)
+    viewed = rng.sample(alternatives, rng.randint(min(2, len(alternatives)), len(alternatives))) if rng.random() < 0.7 else []
+    variants = [family * _FAMILY + type_ * _MEMBERS + variant for variant in range(_VARIANTS)] if member < _VARIANTS else []
+    spaces = _spaces()
     same, seen, together = (
-        [asin(space, other) for other in found if 0 <= other < products and other != index]
-        for found in (variants, viewed, bought)
+        [
+            asin(spaces[of], other)
+            for of, other in dict.fromkeys(found)
+            if 0 <= other < products and (of, other) != (category, index)
+        ]
+        for found in ([(category, other) for other in variants], [(category, other) for other in viewed], bought)
     )
     if together and rng.random() < 0.3:
         together.insert(rng.randrange(len(together) + 1), asin(_SKIES, rng.randrange(2**31)))

@@ -65,9 +65,13 @@ def _any_product(rng: Random) -> Product:
 
 
 def _related(rng: Random, product: Product, relation: int) -> Product:
-    """A companion (0), an alternative of another brand (1), a variant (2) or something else altogether (3)."""
+    """A companion or an accessory (0), an alternative of another brand (1), a variant (2) or something else altogether (3)."""
     kit = product.kit
+    if relation == 0 and rng.random() < 0.4:
+        brand = product.brand if rng.random() < 0.5 else rng.choice(kit.brands)
+        return replace(product, brand=brand, accessory=rng.choice(product.type.accessories))
     if relation == 0:
+        product = product if rng.random() < 0.3 else replace(product, brand=rng.choice(kit.brands), line=rng.choice(LINES))
         type_ = rng.choice([type_ for type_ in kit.types if type_ != product.type])
         return replace(product, type=type_, own=rng.choice(type_.attribute.values))
     if relation == 1:
@@ -122,21 +126,25 @@ def _next_product(rng: Random) -> Answered:
     return {"history": history}, _lettered(tuple(options[place].title for place in order)), "ABCDE"[order.index(0)]
 
 
-def _asked(product: Product) -> str:
-    return f"{product.shared} {product.noun}"
+def _asked(rng: Random, product: Product) -> str:
+    """A query that a substitute, which has another shared attribute, does not answer."""
+    words = [product.shared, rng.choice(product.type.names)]
+    if rng.random() < 0.15:
+        words.append(f"for {rng.choice(product.kit.uses)}")
+    return " ".join(words).lower()
 
 
 def _relevance(rng: Random) -> Answered:
     product, label = _any_product(rng), rng.randrange(4)
     shown = _related(rng, product, {0: 2, 1: 1, 2: 0, 3: 3}[label])
     options = _lettered(_RELEVANCE)
-    return {"query": _asked(product), "product title": shown.title}, options, options[label]
+    return {"query": _asked(rng, product), "product title": shown.title}, options, options[label]
 
 
 def _substitute(rng: Random) -> Answered:
     product, fits = _any_product(rng), rng.random() < 0.5
     shown = _related(rng, product, 1 if fits else rng.choice((0, 2, 3)))
-    return {"query": _asked(product), "product": shown.title}, None, "yes" if fits else "no"
+    return {"query": _asked(rng, product), "product": shown.title}, None, "yes" if fits else "no"
 
 
 def _ranking(rng: Random) -> Answered:
@@ -145,7 +153,7 @@ def _ranking(rng: Random) -> Answered:
     order = rng.sample(range(4), 4)
     options = {letter: best_first[place] for letter, place in zip("ABCD", order, strict=True)}
     ranked = sorted("ABCD", key=lambda letter: best_first.index(options[letter]))
-    given = {"query": _asked(product), **{f"product {letter}": title for letter, title in options.items()}}
+    given = {"query": _asked(rng, product), **{f"product {letter}": title for letter, title in options.items()}}
     return given, None, ",".join(ranked)
 
 

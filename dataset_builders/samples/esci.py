@@ -2,15 +2,17 @@
 
 Format: https://github.com/amazon-science/esci-data
 
-An exact product has the query's type and all its attributes, a substitute the type but another attribute, a complement is of
-another type of the same kit, and an irrelevant one is of another category. A tenth of a type's products are its bestsellers,
-which are judged for many queries, so that two queries can be compared by a product that both were judged for.
+An exact product has the query's type and all its attributes, a substitute the type but another attribute, a complement is an
+accessory of the type or another type of the same kit, and an irrelevant one is of another kit. Words do not decide: query
+and title may name a type differently, titles keep attributes to themselves, accessories and irrelevant products share words
+with the query. A tenth of a type's products are its bestsellers, which are judged for many queries, so that two queries can be
+compared by a product that both were judged for.
 """
 
 from bisect import bisect
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -23,7 +25,14 @@ from dataset_builders.samples.text import description
 _FIRST_SPACE = 64
 _QUERIES_PER_KIT = 40  # with fewer queries than that for each, some kits are left out
 _BESTSELLERS = 0.1
+_INDEXED = 400  # products of a kit that are found by their words
 _FEWEST_EXACT = 6
+_ACCESSORIES = 8  # of so many products of a type one is an accessory
+_NEAR, _FOUND_BY_WORD = 0.35, 0.5
+"""Shares of the irrelevant products that are of the query's category, and of those that share a word with the query, as what a
+search engine finds does."""
+_USES, _MISSPELT, _NAMELESS = 0.15, 0.05, 0.5
+"""How often a query says what for, has a letter wrong, or is of brand and line alone where it names both."""
 
 # The attributes that a query names, in the order of its words, and how often.
 _NAMED = {
@@ -85,15 +94,19 @@ def _examples(seed: int, products: dict[str, int], queries: dict[str, int]) -> I
     for locale, size in products.items():
         rng = Random(f"{seed}|queries|{locale}")
         used = _used_kits(locale, queries[locale])
+        found_by_word = _by_word([_stock(seed, locale, kit, size // len(used))[:_INDEXED] for kit in used])
         for number, kit in enumerate(used):
             shelf = _Shelf(_stock(seed, locale, kit, size // len(used)), len(kit.types))
-            strangers = [other for other, far in enumerate(used) if far.category != kit.category]
+            near = [other for other, far in enumerate(used) if far.category == kit.category and far != kit]
+            strangers = _Strangers(
+                [other for other, far in enumerate(used) if far.category != kit.category], near, found_by_word
+            )
             asked: set[str] = set()
             for turn in range(queries[locale] // len(used)):
                 query, found = _query(rng, shelf, turn % len(kit.types), asked)
                 judged = {_product_id(locale, number, index): label for index, label in found}
                 for _ in range(rng.choice((1, 1, 2, 2, 2, 3))):
-                    judged[_product_id(locale, rng.choice(strangers), rng.choice(shelf.bestsellers))] = "I"
+                    judged[_product_id(locale, *strangers.draw(rng, query, shelf.bestsellers))] = "I"
                 query_id, split = next(query_ids), "train" if rng.random() < 0.8 else "test"
                 small = int(rng.random() < 0.4)
                 for product_id, label in judged.items():
@@ -109,16 +122,59 @@ def _product_id(locale: str, kit: int, index: int) -> str:
 
 
 def _stock(seed: int, locale: str, kit: Kit, size: int) -> list[Product]:
-    """A kit's products; number i is of type i modulo the number of types. Some brands and attributes are common, some rare."""
+    """A kit's products; number i is of type i modulo the number of types. Some brands and attributes are common, some rare.
+
+    Every eighth of a type is an accessory, where its type has any.
+    """
     rng = Random(f"{seed}|stock|{locale}|{kit.category}|{kit.name}")
     brands, shared = _drawn(rng, kit.brands, size), _drawn(rng, kit.shared.values, size)
     own = [_drawn(rng, type_.attribute.values, size) for type_ in kit.types]
     lines = rng.choices(LINES, k=size)
     types = [number % len(kit.types) for number in range(size)]
+    accessories = [type_.accessories for type_ in kit.types]
     return [
-        Product(kit, kit.types[type_], brands[number], lines[number], shared[number], own[type_][number])
+        Product(kit, kit.types[type_], brands[number], lines[number], shared[number], own[type_][number], accessory)
         for number, type_ in enumerate(types)
+        for accessory in [_accessory(number // len(kit.types), accessories[type_])]
     ]
+
+
+def _accessory(turn: int, accessories: tuple[str, ...]) -> str:
+    """The accessory that a type's product number `turn` is, if it is one."""
+    place, rest = divmod(turn, _ACCESSORIES)
+    return accessories[place % len(accessories)] if accessories and rest == 1 else ""
+
+
+def _by_word(stocks: list[list[Product]]) -> dict[str, list[tuple[int, int]]]:
+    """Word of a title -> (kit, product) of the first bestsellers that have it."""
+    found: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for kit, stock in enumerate(stocks):
+        for number, product in enumerate(stock):
+            for word in sorted(set(product.title.lower().split())):
+                found[word].append((kit, number))
+    return found
+
+
+@dataclass(frozen=True)
+class _Strangers:
+    """Products of other kits: `far` are kits of other categories, `near` of the same one, `by_word` all products by word."""
+
+    far: list[int]
+    near: list[int]
+    by_word: dict[str, list[tuple[int, int]]]
+
+    def draw(self, rng: Random, query: str, bestsellers: range) -> tuple[int, int]:
+        """Kit and product: one that shares a word with the query, if one is found, or any."""
+        way = rng.random()
+        if way < _NEAR and self.near:
+            return rng.choice(self.near), rng.choice(bestsellers)
+        if way < _NEAR + _FOUND_BY_WORD:
+            for word in rng.sample(words := query.split(), len(words)):
+                for _ in range(3):
+                    kit, number = rng.choice(self.by_word.get(word) or [(-1, 0)])
+                    if kit in self.far and number < len(bestsellers):
+                        return kit, number
+        return rng.choice(self.far), rng.choice(bestsellers)
 
 
 def _drawn(rng: Random, values: tuple[str, ...], size: int) -> list[str]:
@@ -139,14 +195,21 @@ class _Shelf:
         return range(self.types * max(1, int(_BESTSELLERS * len(self.products) / self.types)))
 
     def of_type(self, type_: int) -> range:
+        """The type's products, accessories among them."""
         return range(type_, len(self.products), self.types)
+
+    def accessories(self, type_: int) -> range:
+        """Bestsellers that are accessories of the type: see `_accessory`."""
+        has_any = bool(self.products[type_].type.accessories)
+        return range(type_ + self.types, len(self.bestsellers), self.types * _ACCESSORIES) if has_any else range(0)
 
     def matching(self, type_: int, named: tuple[str, ...], values: tuple[str, ...]) -> list[int]:
         """Numbers of the type's products that have these values of the named attributes, bestsellers first."""
         if (type_, named) not in self._groups:
             groups = self._groups.setdefault((type_, named), defaultdict(list))
             for number in self.of_type(type_):
-                groups[_values(self.products[number], named)].append(number)
+                if not self.products[number].accessory:
+                    groups[_values(self.products[number], named)].append(number)
         return self._groups[type_, named][values]
 
 
@@ -158,7 +221,7 @@ def _query(rng: Random, shelf: _Shelf, type_: int, asked: set[str]) -> tuple[str
     """A query for a type that has not been asked yet, if there is one, and its exact, substitute and complement products."""
     for _ in range(50):
         named = rng.choices(list(_NAMED), list(_NAMED.values()))[0]
-        wanted = shelf.products[rng.choice(shelf.of_type(type_))]
+        wanted = replace(shelf.products[rng.choice(shelf.of_type(type_))], accessory="")
         values = _values(wanted, named)
         text = _words(rng, wanted, named)
         if text not in asked and len(shelf.matching(type_, named, values)) >= _FEWEST_EXACT:
@@ -168,12 +231,17 @@ def _query(rng: Random, shelf: _Shelf, type_: int, asked: set[str]) -> tuple[str
     complements = rng.choices((0, 1, 2), (50, 38, 12))[0]
     total = rng.randint(15, 19) - complements
     exact = _exact(rng, shelf, shelf.matching(type_, named, values), total - substitutes)
-    judged = [(number, "E") for number in exact]
-    if named:
-        others = (rng.choice(_fame(rng, shelf, type_)) for _ in range(50))
-        unlike = dict.fromkeys(number for number in others if _values(shelf.products[number], named) != values)
-        judged += [(number, "S") for number in list(unlike)[: total - len(exact)]]
-    companions = [number for number in rng.sample(shelf.bestsellers, 8) if number % shelf.types != type_]
+    unlike: dict[int, None] = {}
+    for _ in range(50 if named else 0):
+        if len(unlike) == total - len(exact):
+            break
+        product = shelf.products[number := rng.choice(_fame(rng, shelf, type_))]
+        if not product.accessory and _values(product, named) != values:
+            unlike[number] = None
+    judged = [(number, "E") for number in exact] + [(number, "S") for number in unlike]
+    own = shelf.accessories(type_)
+    others = [number for number in rng.sample(shelf.bestsellers, 8) if number % shelf.types != type_]
+    companions = [*rng.sample(own, min(len(own), 1)), *others] if rng.random() < 0.75 else others
     return text, judged + [(number, "C") for number in companions[:complements]]
 
 
@@ -191,8 +259,21 @@ def _fame(rng: Random, shelf: _Shelf, type_: int) -> range:
 
 def _words(rng: Random, product: Product, named: tuple[str, ...]) -> str:
     """The query's text. A size or the like stands after the noun, now and then everything does."""
-    noun = rng.choice(product.type.nouns)
+    noun = rng.choice((*product.type.nouns, *product.type.nouns, *product.type.aliases))
+    if {"brand", "line"} <= set(named) and rng.random() < _NAMELESS:
+        noun = ""
     before = [getattr(product, name) for name in named if name != "own"]
     after = [getattr(product, name) for name in named if name == "own"]
+    if product.kit.uses and rng.random() < _USES:
+        after.append(f"for {rng.choice(product.kit.uses)}")
     words = [noun, *before, *after] if rng.random() < 0.15 else [*before, noun, *after]
-    return " ".join(words).lower()
+    text = " ".join(filter(None, words)).lower()
+    return _misspelt(rng, text) if rng.random() < _MISSPELT else text
+
+
+def _misspelt(rng: Random, text: str) -> str:
+    """Two letters change places, or one is missing."""
+    place = rng.randrange(1, len(text))
+    if rng.random() < 0.5:
+        return text[: place - 1] + text[place] + text[place - 1] + text[place + 1 :]
+    return " ".join((text[:place] + text[place + 1 :]).split())

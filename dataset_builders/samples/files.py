@@ -4,6 +4,7 @@ import gzip
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -54,6 +55,7 @@ def write_parquet(path: Path, schema: "pyarrow.Schema", rows: Iterable[Sequence[
     return number
 
 
+@lru_cache(maxsize=65_536)
 def asin(space: int, index: int) -> str:
     """A product id of ten characters, another for each pair of a space below 2^14 and an index below 2^32."""
     number = ((space << 32 | index) * 0x9E3779B97F5 + 0x5851F42D) % 2**46  # an odd factor permutes the numbers below 2^46

@@ -11,13 +11,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from dataset_builders.samples.catalog import LINES, Product, capitals, categories, kits
+from dataset_builders.samples.catalog import LINES, Kit, Product, capitals, categories, kit_named, kits
 from dataset_builders.samples.files import write_parquet
 
 _CONDITIONS = ("New", "Like new", "Good", "Fair")
 _SHIPPERS = ("Buyer", "Seller")
 _SIZES = ("size", "length", "width", "age", "volume")
 _START = datetime(2023, 5, 1)  # the folder's name, and the corpus has no time zone
+_CHANGES_MIND = 0.3  # share of the sessions that end with something of a partner kit
 _SESSIONS_PER_USER = (1, 1, 2, 2, 3, 4)
 
 _INT, _FLOAT, _STRING, _TIME = "int64", "float64", "string", "timestamp[us]"
@@ -76,15 +77,13 @@ def _rows(seed: int, part: int, sessions: int) -> Iterator[tuple[Any, ...]]:
 
 
 def _session(rng: Random) -> Iterator[tuple[str, Product]]:
-    """Actions on products: first of one type, ever closer to what is wanted; then of the kit's next types, to match it."""
+    """Actions on products: first of one type, ever closer to what is wanted; then of next types, of the kit or a partner."""
     kit = rng.choice(kits())
     first = rng.randrange(len(kit.types))
-    type_ = kit.types[first]
-    wanted = Product(
-        kit, type_, rng.choice(kit.brands), rng.choice(LINES), rng.choice(kit.shared.values), rng.choice(type_.attribute.values)
-    )
+    wanted = _any_of(rng, kit, first)
     events = rng.randint(7, 23) + (rng.random() < 0.25)
     narrow, match = int(events * rng.uniform(0.25, 0.45)), int(events * rng.uniform(0.6, 0.75))
+    goal = _any_of(rng, kit_named(rng.choice(kit.partners)), first) if rng.random() < _CHANGES_MIND else wanted
     done = 0
     while done < events:
         if done < narrow:
@@ -92,11 +91,17 @@ def _session(rng: Random) -> Iterator[tuple[str, Product]]:
         elif done < match:
             product = _loosened(rng, wanted, brand=0.1, shared=0.1, line=0.4)
         else:
-            following = kit.types[(first + 1 + (done - match) // 3) % len(kit.types)]
-            product = _loosened(rng, replace(wanted, type=following), brand=0.1, shared=0.1, line=0.1)
+            following = goal.kit.types[(first + 1 + (done - match) // 3) % len(goal.kit.types)]
+            product = _loosened(rng, replace(goal, type=following), brand=0.1, shared=0.1, line=0.1)
         for action in _actions(rng, serious=done >= narrow)[: events - done]:
             yield action, product
             done += 1
+
+
+def _any_of(rng: Random, kit: Kit, number: int) -> Product:
+    type_ = kit.types[number]
+    brand, line = rng.choice(kit.brands), rng.choice(LINES)
+    return Product(kit, type_, brand, line, rng.choice(kit.shared.values), rng.choice(type_.attribute.values))
 
 
 def _loosened(rng: Random, product: Product, brand: float, shared: float, line: float) -> Product:

@@ -13,8 +13,9 @@ from dataset_builders.samples.catalog import Product, topics
 STARS = ("One Star", "Two Stars", "Three Stars", "Four Stars", "Five Stars")
 RATING_SHARES = (0.08, 0.06, 0.10, 0.16, 0.60)
 
-# How probable each grade is in what a review with 1 to 5 stars says: most say what they mean, some are kinder or harsher.
-_GRADES = ((75, 25, 0, 0, 0), (20, 62, 18, 0, 0), (0, 20, 60, 20, 0), (0, 0, 15, 62, 23), (0, 0, 0, 22, 78))
+# How probable each grade is in what a review with 1 to 5 stars says: many say what they mean, others are kinder, harsher, or
+# praise one thing and blame another.
+_GRADES = ((60, 24, 9, 4, 3), (22, 42, 22, 10, 4), (7, 21, 40, 23, 9), (2, 7, 17, 48, 26), (2, 3, 7, 24, 64))
 _GENERAL_TOPICS = ("origin", "delivery", "gift box", "warranty")
 
 

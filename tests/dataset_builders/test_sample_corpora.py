@@ -121,6 +121,12 @@ def judgments(sample, locale="us"):
     return judged
 
 
+def share_of_words(text, other):
+    """The share of the shorter text's words that the other has too."""
+    first, second = (set(re.findall(r"\w+", each.lower())) for each in (text, other))
+    return len(first & second) / min(len(first), len(second))
+
+
 def digests(folder):
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -303,7 +309,7 @@ class TestAmazonReviews:
         words = CountVectorizer(ngram_range=(1, 2)).fit(texts[:half])
         model = LogisticRegression(max_iter=300).fit(words.transform(texts[:half]), ratings[:half])
         accuracy = model.score(words.transform(texts[half:]), ratings[half:])
-        assert 0.65 < accuracy < 0.97, "learnable, but not given away"
+        assert 0.4 < accuracy < 0.8, "learnable, but not given away"
 
     def test_products_have_the_real_keys_and_types(self, sample):
         for path in sample.glob("amazon_reviews_2018/meta_*.json.gz"):
@@ -312,21 +318,45 @@ class TestAmazonReviews:
                 assert all(isinstance(product[key], kind) for key, kind in META_KINDS.items())
 
     def test_links_mostly_resolve_and_join_what_belongs_together(self, sample):
-        found = lines(sample / "amazon_reviews_2018/meta_Pet_Supplies.json.gz")
-        products = {product["asin"]: product for product in found}
-        links = [(product, other) for product in products.values() for other in product["also_buy"]]
-        resolved = [(product, products[other]) for product, other in links if other in products]
-        assert 0.85 < len(resolved) / len(links) < 1
-        for product, other in resolved:
-            assert product["category"][1] == other["category"][1], "the same kit"
-            assert product["category"][2] != other["category"][2], "another type"
-            assert product["brand"] == other["brand"]
-        for product in products.values():
-            alike = [products[other] for other in product["also_view"] if other in products]
-            assert all(other["category"] == product["category"] for other in alike)
+        everything = [product for path in sample.glob("amazon_reviews_2018/meta_*.json.gz") for product in lines(path)]
+        products = {product["asin"]: product for product in everything}
+        partners = {kit.name: kit.partners for kit in kits()}
+        own = [product for product in products.values() if product["main_cat"] == "Pet Supplies"]
+        links = [(product, other) for product in own for other in product["also_buy"]]
+        bought = [(product, products[other]) for product, other in links if other in products]
+        assert 0.85 < len(bought) / len(links) < 1
+        for product, other in bought:
+            kit = product["category"][1]
+            assert other["category"][1] in (kit, *partners[kit]), "of the same kit, or of one that goes with it"
+        elsewhere = sum(product["main_cat"] != other["main_cat"] for product, other in bought)
+        assert 0.1 < elsewhere / len(bought) < 0.5
+        for product in own:
+            alternatives = [products[other] for other in product["also_view"] if other in products]
+            assert all(other["category"][:2] == product["category"][:2] for other in alternatives)
             for other in re.findall(r"/dp/(\w{10})/", product["similar_item"]):
                 assert products[other]["category"] == product["category"]
                 assert products[other]["brand"] == product["brand"]
+
+    def test_products_viewed_together_share_more_words_than_those_bought_together(self, sample):
+        products = {
+            product["asin"]: product
+            for path in sample.glob("amazon_reviews_2018/meta_*.json.gz")
+            for product in lines(path)
+            if not product["title"].startswith("<span")
+        }
+
+        def overlap(relation):
+            shares = [
+                share_of_words(product["title"], products[other]["title"])
+                for product in products.values()
+                for other in product[relation]
+                if other in products
+            ]
+            return sum(shares) / len(shares)
+
+        bought, viewed = overlap("also_buy"), overlap("also_view")
+        assert bought < 0.2
+        assert 0.25 < viewed < 0.45
 
     def test_products_have_junk_titles_and_duplicates_and_hold_all_that_is_reviewed(self, sample):
         found = [product for path in sample.glob("amazon_reviews_2018/meta_*.json.gz") for product in lines(path)]
@@ -363,25 +393,42 @@ class TestEsci:
         judged = Counter(product for products in judgments(sample).values() for _, _, product in products)
         assert sum(number > 5 for number in judged.values()) > 0.05 * len(judged)
 
-    @pytest.mark.parametrize("locale", LOCALES)
-    def test_labels_follow_from_the_words_of_query_and_title(self, sample, locale):
-        kit_of = {noun.lower(): (kit, type_) for kit in kits(locale) for type_ in kit.types for noun in type_.nouns}
-        names = sorted(kit_of, key=len, reverse=True)
+    def test_words_alone_do_not_decide_what_a_label_is(self, sample):
+        """In real pairs the share of common words has an AUC of about 0.7 for exact ones."""
+        from sklearn.metrics import roc_auc_score
 
-        def words(text):
-            return f" {text.lower().replace(',', ' ')} "
+        judged = judgments(sample)
+        pairs = [(share_of_words(query, title), label) for query, found in judged.items() for title, label, _ in found]
+        shares, labels = zip(*pairs, strict=True)
+        assert 0.6 < roc_auc_score([label == "E" for label in labels], shares) < 0.8
+        assert 0.65 < roc_auc_score([label != "I" for label in labels], shares) < 0.85
 
-        def subject(text):
-            return next((kit_of[noun], noun) for noun in names if f" {noun} " in words(text))
+    def test_complements_are_other_types_of_the_kit_or_accessories_which_share_words_with_the_query(self, sample):
+        judged = judgments(sample)
+        accessories = {accessory for kit in kits() for type_ in kit.types for accessory in type_.accessories}
 
-        for query, products in judgments(sample, locale).items():
-            (kit, type_), noun = subject(query)
-            attributes = query.replace(noun, " ").split()
-            for title, label, _ in products:
-                (other_kit, other_type), _ = subject(title)
-                matches = set(attributes) <= set(words(title).split())
-                expected = "I" if other_kit != kit else "C" if other_type != type_ else "E" if matches else "S"
-                assert label == expected, (query, title)
+        def shares(label):
+            return [
+                (any(accessory.lower() in title.lower() for accessory in accessories), share_of_words(query, title))
+                for query, found in judged.items()
+                for title, own, _ in found
+                if own == label
+            ]
+
+        complements = shares("C")
+        assert 0.2 < sum(accessory for accessory, _ in complements) / len(complements) < 0.8
+        assert sum(share > 0 for accessory, share in complements if accessory) > 0.05 * len(complements)
+        assert sum(accessory for accessory, _ in shares("E")) < 0.05 * len(shares("E"))
+
+    def test_queries_are_of_many_kinds(self, sample):
+        queries = list(judgments(sample))
+        names = sorted({name.lower() for kit in kits() for type_ in kit.types for name in type_.names}, key=len, reverse=True)
+        nouns = {noun.lower() for kit in kits() for type_ in kit.types for noun in type_.nouns}
+        said = [next((name for name in names if name in query), None) for query in queries]
+        known = [name for name in said if name]
+        assert 0.85 < len(known) / len(queries) < 1, "the others are misspelt, or name a brand and its line only"
+        assert 0.3 < sum(name in nouns for name in known) / len(known) < 0.8, "the others use another name"
+        assert 0.05 < sum(" for " in query for query in queries) / len(queries) < 0.3
 
 
 class TestMerrec:
@@ -402,13 +449,18 @@ class TestMerrec:
             assert 7 <= len(session) <= 24
             assert {event["sequence_length"] for event in session} == {of_user[session[0]["user_id"]]}
 
-    def test_sessions_keep_to_one_kit_and_narrow_down_to_a_matching_set(self, sessions):
-        same_brand = 0
+    def test_sessions_narrow_down_to_a_matching_set_of_their_kit_or_of_one_that_goes_with_it(self, sessions):
+        same_brand = changed = 0
+        partners = {kit.name: kit.partners for kit in kits()}
         for session in sessions:
-            assert len({event["c1_name"] for event in session}) == 1
-            last = [event["brand_name"] for event in session[-5:] if event["brand_name"]]
-            same_brand += len(last) > 0 and Counter(last).most_common(1)[0][1] / len(last) >= 0.6
+            first, last = session[0]["c1_name"], session[-1]["c1_name"]
+            assert {event["c1_name"] for event in session} == {first, last}
+            assert last in (first, *partners[first])
+            changed += last != first
+            brands = [event["brand_name"] for event in session[-5:] if event["brand_name"] and event["c1_name"] == last]
+            same_brand += len(brands) > 0 and Counter(brands).most_common(1)[0][1] / len(brands) >= 0.6
         assert same_brand > 0.8 * len(sessions)
+        assert 0.15 < changed / len(sessions) < 0.45
 
     def test_events_are_the_six_of_the_corpus_and_an_item_is_always_the_same(self, sessions):
         events = [event for session in sessions for event in session]
@@ -439,10 +491,12 @@ class TestAmazonqa:
         assert 0.5 < sum(question["is_answerable"] for question in questions) / len(questions) < 0.7
 
     def test_snippets_tell_the_first_answer_exactly_where_a_question_is_answerable(self, questions):
-        nouns = sorted({type_.nouns[0] for kit in kits() for type_ in kit.types}, key=len, reverse=True)
+        types = [type_ for kit in kits() for type_ in kit.types]
+        nouns = {noun for type_ in types for noun in (type_.nouns[0], *type_.accessories)}
+        nouns = sorted(nouns, key=len, reverse=True)
         asked = {text: topic for topic in topics().values() for text in topic.asked}
         for question in questions:
-            noun = next((noun for noun in nouns if noun in question["questionText"]), "")
+            noun = next((noun for noun in nouns if re.search(rf"\b{re.escape(noun)}\b", question["questionText"])), "")
             topic = asked.get(question["questionText"].replace(noun, "{noun}") if noun else question["questionText"])
             assert topic, question["questionText"]
             said = [
@@ -488,15 +542,45 @@ class TestCatalog:
         brands = {kit.category: kit.brands for kit in kits()}
         assert len({brand for names in brands.values() for brand in names}) == sum(map(len, brands.values()))
 
+    def test_has_other_names_and_accessories_for_every_type_and_partners_for_every_kit(self):
+        names = {kit.name for kit in kits()}
+        for kit in kits():
+            assert len(kit.features) == len(kit.uses) == 4
+            assert set(kit.partners) <= names - {kit.name}
+            for type_ in kit.types:
+                assert len(set(type_.names)) == 5
+                assert len(set(type_.accessories)) == 2
+        assert all(not type_.aliases and not type_.accessories for kit in kits("es") for type_ in kit.types)
+
     @pytest.mark.parametrize("locale", LOCALES)
-    def test_makes_short_titles_that_name_every_attribute(self, locale):
+    def test_makes_titles_that_name_brand_and_type_and_keep_some_attributes_to_themselves(self, locale):
+        said, titles = Counter(), 0
         for kit in kits(locale):
             for type_ in kit.types:
                 for brand in kit.brands:
                     product = Product(kit, type_, brand, "Alder", kit.shared.values[0], type_.attribute.values[0])
-                    for part in (brand, "Alder", product.noun, product.shared, product.own):
-                        assert part.lower() in product.title.lower()
-                    assert len(product.title.replace(" - ", " ").split()) <= 12
+                    title = product.title.lower()
+                    assert product.title == product.title
+                    assert brand.lower() in title
+                    assert any(name.lower() in title for name in type_.names)
+                    assert 2 <= len(title.split()) <= 30
+                    said.update(part for part in ("shared", "own") if getattr(product, part).lower() in title)
+                    titles += 1
+        assert all(0.4 < said[part] / titles < 0.95 for part in ("shared", "own"))
+
+    def test_names_an_accessory_in_its_title_and_mostly_what_it_is_for(self):
+        found = [
+            (Product(kit, type_, brand, "Alder", kit.shared.values[0], type_.attribute.values[0], accessory), type_)
+            for kit in kits()
+            for type_ in kit.types
+            for accessory in type_.accessories
+            for brand in kit.brands
+        ]
+        assert all(
+            product.noun == product.accessory and product.accessory.lower() in product.title.lower() for product, _ in found
+        )
+        named = sum(any(name.lower() in product.title.lower() for name in type_.names) for product, type_ in found)
+        assert 0.6 < named / len(found) < 1
 
 
 PAIRS = st.tuples(st.integers(0, 2**14 - 1), st.integers(0, 2**32 - 1))

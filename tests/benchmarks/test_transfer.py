@@ -1,0 +1,87 @@
+"""The transfer to real pairs: probabilities of label words, and what they are compared with."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import transfer
+from benchmarks.transfer import LABELS, PROMPT, JudgedPair, aucs, judged_pairs, label_probabilities, similarity_aucs
+from common.errors import UserError
+from eval_tasks.baselines.template_rows import template_row
+from tests.benchmarks.test_calibration import pair_row
+from tests.command import run_command
+
+PAIRS = [JudgedPair(f"blue lamp {label}", "blue lamp" if label == "exact" else "garden hose", label) for label in LABELS]
+
+
+def test_pairs_are_those_of_the_rows_with_the_label_that_the_right_statement_stands_for() -> None:
+    rows = [template_row(pair_row(number, label)) for number, label in enumerate(LABELS)]
+    assert [pair.label for pair in judged_pairs(rows)] == list(LABELS)
+    assert judged_pairs(rows)[0] == JudgedPair("blue lamp 0", "blue lamp 0", "exact")
+
+
+def test_aucs_are_those_of_exact_pairs_and_of_pairs_that_are_not_irrelevant() -> None:
+    assert aucs([0.9, 0.5, 0.4, 0.1], PAIRS) == {"auc_exact": 1.0, "auc_not_irrelevant": 1.0}
+    assert aucs([0.1, 0.5, 0.4, 0.9], PAIRS) == {"auc_exact": 0.0, "auc_not_irrelevant": 0.0}
+    assert aucs([0.9, 0.5, 0.4, 0.1], PAIRS, irrelevance=[0.5] * 4) == {"auc_exact": 1.0, "auc_not_irrelevant": 0.5}
+
+
+def test_similarities_are_those_of_query_and_title(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "RANKERS", ("tfidf", "bm25"))
+    found = similarity_aucs(PAIRS)
+    assert found.keys() == {"overlap", "tfidf", "bm25"}
+    assert all(each["auc_exact"] == 1.0 for each in found.values())
+
+
+def test_probabilities_are_those_of_the_whole_word_as_the_chats_answer_whatever_the_batch(tiny_llama: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    prompts = [PROMPT.format(query=pair.query, product=pair.product) for pair in PAIRS]
+    found = label_probabilities(str(tiny_llama), None, prompts)
+    assert [sum(each) for each in found] == pytest.approx([1.0] * 4)
+    one_by_one = label_probabilities(str(tiny_llama), None, prompts, batch=1)
+    torch.testing.assert_close(torch.tensor(one_by_one).log(), torch.tensor(found).log(), rtol=1e-3, atol=1e-3)
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
+    model = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32).eval()
+    logs = []
+    for label in LABELS:
+        asked = tokenizer.apply_chat_template(
+            [{"role": "user", "content": prompts[0]}], add_generation_prompt=True, return_dict=False
+        )
+        answer = [*tokenizer(label, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+        with torch.inference_mode():
+            said = torch.log_softmax(model(torch.tensor([[*asked, *answer]])).logits[0], -1)
+        logs.append(sum(float(said[len(asked) - 1 + place, token]) for place, token in enumerate(answer)))
+    torch.testing.assert_close(
+        torch.log(torch.tensor(found[0])), torch.log_softmax(torch.tensor(logs), 0), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_a_model_or_an_adapter_that_is_not_there_is_refused(tiny_llama: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be loaded"):
+        label_probabilities(str(tmp_path / "none"), None, ["?"])
+    with pytest.raises(UserError, match=r"adapter.* cannot be loaded"):
+        label_probabilities(str(tiny_llama), str(tmp_path / "adapter"), ["?"])
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--pairs", 0), "--pairs 0 scores nothing. Give 1 or more."),
+        ((), "is not a folder. Give --real a folder"),
+    ],
+)
+def test_bad_arguments_are_refused_in_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[object, ...], sentence: str
+) -> None:
+    assert run_command("benchmarks.transfer", "--real", tmp_path / "none", "--base", "model", *options) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_real_files_without_judged_pairs_are_refused(
+    corpora: Path, tiny_llama: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command("benchmarks.transfer", "--real", corpora, "--base", tiny_llama) == 2
+    assert "holds too few judged pairs; add ECInstruct's" in capsys.readouterr().err
