@@ -18,11 +18,14 @@ from common.tasks import TASKS
 from dataset_builders.assembly import OWN_TEST, assemble_rows
 from dataset_builders.contamination import read_evaluation_sets
 from dataset_builders.dataset_files import config_facts, write_dataset
-from dataset_builders.engine import connect
+from dataset_builders.engine import connect, readers
 from dataset_builders.record_counts import RecordCounts
+from dataset_builders.record_reading import readable
+from dataset_builders.samples.files import SAMPLE_MARKER
 from dataset_builders.splits import Split, parse_sizes
-from dataset_builders.staging import SAMPLE_MARKER, find_corpora, find_tables, readable, stage, unread_names
+from dataset_builders.staging import find_corpora, find_tables, stage, unread_names
 from dataset_builders.tables import SESSION_QUERIES, SESSION_QUERY_COLUMNS, TABLES
+from dataset_builders.workers import usable_cores
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -72,6 +75,7 @@ def parse_arguments() -> argparse.Namespace:
         help="duckdb, pyspark, or pyspark://host:port for a cluster that sees the folder of --out (default: duckdb)",
     )
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the engine (default: all cores)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that read raw files (default: one for each core)")
     parser.add_argument("--title", default="Online shop tasks", help="the dataset's name on its card")
     return parser.parse_args()
 
@@ -109,7 +113,8 @@ def build_rows(arguments: argparse.Namespace, staged: Path) -> tuple[dict[str, A
     staged.mkdir()
     connection = connect(arguments.memory_limit, arguments.threads, staged / "spill", arguments.engine)
     written = stage_session_queries(arguments.session_queries, staged) if arguments.session_queries else None
-    stage(files, folder, staged, frozenset(locales), counts)
+    with readers(connection, parse_workers(arguments.workers)) as run:
+        stage(files, folder, staged, frozenset(locales), counts, run)
     licences = {file.source: file.licence for file in files}
     unread = unread_names(unclaimed, folder)
     names = asked or list(TASKS)
@@ -184,6 +189,13 @@ def parse_locales(text: str) -> tuple[str, ...]:
         raise UserError("--locales is empty. Give at least one, such as us or de.")
     languages(locales)
     return locales
+
+
+def parse_workers(number: int | None) -> int:
+    """Processes that were asked for, or one for each core. Raises UserError."""
+    if number is not None and number < 1:
+        raise UserError(f"--workers {number} is too few. Give 1 or more.")
+    return number or usable_cores()
 
 
 def parse_tasks(text: str | None) -> list[str] | None:

@@ -1,14 +1,20 @@
 """The engine that executes the recipes' Ibis expressions: DuckDB on this machine, or Spark here or on a cluster."""
 
+import os
 import re
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile
 
 from common.errors import UserError
 from dataset_builders.tables import SESSION_QUERIES, TABLES, Table
+from dataset_builders.workers import Run, worker_pool
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -95,6 +101,8 @@ def _spark(master: str, memory_limit: str, spill: Path) -> Any:
         from pyspark.sql import SparkSession
     except ImportError:
         raise UserError("--engine pyspark needs PySpark: pip install 'pyspark==4.0.*', and Java 17 or newer.") from None
+    # Executors read raw files with the Python of this environment, unless the user names another.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     megabytes = f"{max(512, _megabytes(memory_limit))}m"
     builder = SparkSession.builder.master(master).appName("dataset_builders")
     options = {
@@ -127,6 +135,44 @@ def _megabytes(size: str) -> int:
     return int(number * {"K": 2**-10, "M": 1, "G": 2**10, "T": 2**20}[unit])
 
 
+@contextmanager
+def readers(connection: Any, workers: int) -> Iterator[Run]:
+    """Where raw files are read: on a Spark engine by its executors, else by so many processes of this machine."""
+    if connection.name == "pyspark":
+        yield partial(_run_on_spark, connection)
+    else:
+        with worker_pool(workers) as run:
+            yield run
+
+
+def _run_on_spark(connection: Any, function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
+    """The function's results. Executors get this project's code, and must have the packages that it reads files with."""
+    import tempfile
+
+    context = connection._session.sparkContext
+    asked = list(tasks)
+    with tempfile.TemporaryDirectory(prefix="shop-code-") as folder:
+        code = Path(folder) / f"{__package__}.zip"
+        _pack_code(code)
+        context.addPyFile(str(code))
+        yield from context.parallelize(asked, max(1, len(asked))).map(function).collect()
+
+
+def _pack_code(path: Path) -> None:
+    root = Path(__file__).parents[1]
+    with ZipFile(path, "w") as archive:
+        for package in ("common", "dataset_builders"):
+            for module in sorted((root / package).rglob("*.py")):
+                archive.write(module, module.relative_to(root))
+
+
+def read_staged(connection: Any, path: Path) -> "ir.Table":
+    """A staged table: a Parquet file, or a folder of its parts."""
+    if connection.name == "duckdb" and path.is_dir():
+        return connection.read_parquet(f"{escape(str(path))}/*.parquet")
+    return connection.read_parquet(path)
+
+
 DESCRIBED = ("products", "reviews")
 """Tables whose key does not say all: two records of one key may disagree."""
 
@@ -146,7 +192,7 @@ def load_tables(
         path = folder / f"{name}.parquet"
         if not path.exists():
             continue
-        staged = connection.read_parquet(path)
+        staged = read_staged(connection, path)
         if name == "judgments":
             tables[name] = staged.drop("snapshot")
             continue

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataset_builders.engine import materialize, union
+from dataset_builders.engine import materialize, read_staged, union
+from dataset_builders.record_reading import PARTLY
 from dataset_builders.rows import DatasetRow
-from dataset_builders.staging import PARTLY
 from dataset_builders.tables import TABLES
 
 FIRST = "\x01"
@@ -61,11 +61,11 @@ def count_outcomes(
         "reason": pa.array([reason for _, _, reason in dropped], pa.string()),
     }
     everything = (
-        union([connection.read_parquet(path).select("record", "source") for path in paths]).distinct().pipe(materialize)
+        union([read_staged(connection, path).select("record", "source") for path in paths]).distinct().pipe(materialize)
     )
     known = [*unused, ibis.memtable(pa.table(arrays))]
     if (partly := staged / f"{PARTLY}.parquet").exists():
-        partial_rejects = connection.read_parquet(partly)
+        partial_rejects = read_staged(connection, partly)
         # What was wrong with the record itself comes before what any task says of it.
         known.append(partial_rejects.select("record", reason=ibis.literal(FIRST).concat(partial_rejects.reason)))
     reasons = union([table.select("record", "reason") for table in known]).anti_join(in_a_row, "record")

@@ -24,6 +24,7 @@ from dataset_builders.raw_files import (
 )
 from dataset_builders.records import Placed, Rejected, csv_header, csv_rows, json_records, parquet_rows
 from dataset_builders.sources import TableRows
+from dataset_builders.spans import WHOLE, Span, json_spans, parquet_spans, whole_span
 from dataset_builders.tables import TABLES, Column, Table, shown
 from dataset_builders.values import as_boolean, as_identifier, as_integer, as_list, as_text, is_missing, label_or_text
 
@@ -112,10 +113,16 @@ def _check_columns(name: str, table: Table, names: list[str]) -> None:
         )
 
 
-def read(file: OwnFile) -> Iterator[Placed]:
+def spans(file: OwnFile) -> list[Span]:
     if is_parquet(file.path):
-        return parquet_rows(file.path, tuple(column.name for column in file.table.columns))
-    return csv_rows(file.path, file.form) if format_of(file.path) == "csv" else json_records(file.path)
+        return parquet_spans(file.path)
+    return whole_span(file.path) if format_of(file.path) == "csv" else json_spans(file.path)
+
+
+def read(file: OwnFile, span: Span = WHOLE) -> Iterator[Placed]:
+    if is_parquet(file.path):
+        return parquet_rows(file.path, tuple(column.name for column in file.table.columns), span)
+    return csv_rows(file.path, file.form) if format_of(file.path) == "csv" else json_records(file.path, span)
 
 
 def whole_float_ids(file: OwnFile) -> frozenset[str]:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from common.errors import UserError
 from dataset_builders.record_counts import SAMPLES, RecordCounts
-from dataset_builders.staging import SAMPLE_MARKER, find_corpora, find_tables, stage
+from dataset_builders.samples.files import SAMPLE_MARKER
+from dataset_builders.staging import find_corpora, find_tables, stage
 from dataset_builders.tables import TABLES
 from tests import raw
 
