@@ -8,6 +8,7 @@ import argparse
 import sys
 import tempfile
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,14 @@ from common.tasks import TASKS
 from dataset_builders.assembly import OWN_TEST, assemble_rows
 from dataset_builders.contamination import read_evaluation_sets
 from dataset_builders.dataset_files import config_facts, write_dataset
-from dataset_builders.engine import connect, readers
+from dataset_builders.engine import connect, reader
 from dataset_builders.record_counts import RecordCounts
 from dataset_builders.record_reading import readable
 from dataset_builders.samples.files import SAMPLE_MARKER
 from dataset_builders.splits import Split, parse_sizes
 from dataset_builders.staging import find_corpora, find_tables, stage, unread_names
 from dataset_builders.tables import SESSION_QUERIES, SESSION_QUERY_COLUMNS, TABLES
-from dataset_builders.workers import usable_cores
+from dataset_builders.workers import Run, usable_cores, worker_pool
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -82,12 +83,14 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
+    workers = parse_workers(arguments.workers)
     if arguments.explain:
-        with tempfile.TemporaryDirectory(prefix="shop-tables-") as folder:
-            print_explanation(build_rows(arguments, Path(folder) / "staged")[0])
+        with tempfile.TemporaryDirectory(prefix="shop-tables-") as folder, worker_pool(workers) as run:
+            print_explanation(build_rows(arguments, Path(folder) / "staged", run)[0])
         return
     with replaced(arguments.out, MANIFEST) as out:
-        manifest, built, counts = build_rows(arguments, out / "staged")
+        with worker_pool(workers) as run:
+            manifest, built, counts = build_rows(arguments, out / "staged", run)
         if not built:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in manifest["not_built"].items())
             raise UserError(f"{arguments.raw or arguments.tables} yields no row of any task. {reasons}")
@@ -95,8 +98,8 @@ def main() -> None:
     print_tables(manifest, arguments.out)
 
 
-def build_rows(arguments: argparse.Namespace, staged: Path) -> tuple[dict[str, Any], dict[str, Split], RecordCounts]:
-    """The manifest, the rows of every task that can be built, and what became of the records. Tables go to `staged`."""
+def build_rows(arguments: argparse.Namespace, staged: Path, run: Run) -> tuple[dict[str, Any], dict[str, Split], RecordCounts]:
+    """The manifest, the rows of every task that can be built, and what became of the records. Tables, rows: in `staged`."""
     sizes = parse_sizes(arguments.size)
     asked = parse_tasks(arguments.tasks)
     sets = read_evaluation_sets(arguments.evaluation_sets) if arguments.evaluation_sets else []
@@ -113,12 +116,11 @@ def build_rows(arguments: argparse.Namespace, staged: Path) -> tuple[dict[str, A
     staged.mkdir()
     connection = connect(arguments.memory_limit, arguments.threads, staged / "spill", arguments.engine)
     written = stage_session_queries(arguments.session_queries, staged) if arguments.session_queries else None
-    with readers(connection, parse_workers(arguments.workers)) as run:
-        stage(files, folder, staged, frozenset(locales), counts, run)
+    stage(files, folder, staged, frozenset(locales), counts, reader(connection, run))
     licences = {file.source: file.licence for file in files}
     unread = unread_names(unclaimed, folder)
     names = asked or list(TASKS)
-    rows = assemble_rows(connection, staged, names, sizes, licences, arguments.seed, sets, counts, locales, unread)
+    rows = assemble_rows(connection, staged, names, sizes, licences, arguments.seed, sets, counts, locales, unread, run)
     built = rows.splits
     manifest = {
         "configs": config_facts(built),
@@ -168,7 +170,7 @@ def queries_made_by(parts: Split | None, models: list[str] | None) -> dict[str, 
         return {}
     if models is None:
         return {"queries_made_by": "rule"}
-    rows = Counter(row.queries_by for row in (*parts.train, *parts.test))
+    rows = Counter(row.queries_by for row in chain(parts.train, parts.test))
     by = "rule" if not rows["model"] else "model and rule" if rows["rule"] else "model"
     return {
         "queries_made_by": by,

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,11 +63,10 @@ def write_dataset(out: Path, manifest: dict[str, Any], built: dict[str, Split], 
 
     facts = {}
     for name, part in built.items():
-        rows = [*part.train, *part.test]
-        example = min(rows, key=lambda row: (len(row.prompt) > LONGEST_EXAMPLE, row.sample_id))
+        example = min(chain(part.train, part.test), key=lambda row: (len(row.prompt) > LONGEST_EXAMPLE, row.sample_id))
         facts[name] = TaskFacts(
             splits={split: write_split(out, name, split, found) for split in SPLITS if (found := getattr(part, split))},
-            licences=Counter(row.licence for row in rows),
+            licences=Counter(row.licence for row in chain(part.train, part.test)),
             prompt=example.prompt,
             completion=example.completion,
         )

@@ -4,7 +4,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from glob import escape
@@ -14,10 +13,11 @@ from zipfile import ZipFile
 
 from common.errors import UserError
 from dataset_builders.tables import SESSION_QUERIES, TABLES, Table
-from dataset_builders.workers import Run, worker_pool
+from dataset_builders.workers import Run
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
+    import pyarrow as pa
 
 _MASTER = re.compile(r"pyspark://([\w.-]+|\[[0-9A-Fa-f:]+\]):(\d+)")
 
@@ -135,14 +135,9 @@ def _megabytes(size: str) -> int:
     return int(number * {"K": 2**-10, "M": 1, "G": 2**10, "T": 2**20}[unit])
 
 
-@contextmanager
-def readers(connection: Any, workers: int) -> Iterator[Run]:
-    """Where raw files are read: on a Spark engine by its executors, else by so many processes of this machine."""
-    if connection.name == "pyspark":
-        yield partial(_run_on_spark, connection)
-    else:
-        with worker_pool(workers) as run:
-            yield run
+def reader(connection: Any, run: Run) -> Run:
+    """Where raw files are read: on a Spark engine by its executors, else where `run` says."""
+    return partial(_run_on_spark, connection) if connection.name == "pyspark" else run
 
 
 def _run_on_spark(connection: Any, function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
@@ -273,6 +268,18 @@ def materialize(table: "ir.Table") -> "ir.Table":
     if connection.name == "duckdb":
         return table.cache()
     return connection.create_table(ibis.util.gen_name("materialized"), table, format="parquet")
+
+
+def row_batches(rows: "ir.Table", size: int) -> "Iterator[pa.RecordBatch]":
+    """The rows in order, `size` at a time; DuckDB does not hold all of them in memory."""
+    connection = rows.get_backend()
+    if connection.name != "duckdb":
+        yield from rows.to_pyarrow_batches(chunk_size=size)
+        return
+    # Ibis's own to_pyarrow_batches calls a method that DuckDB 2.0 no longer has.
+    schema = rows.schema().to_pyarrow()
+    for batch in connection.raw_sql(connection.compile(rows)).to_arrow_reader(size):
+        yield batch.cast(schema)
 
 
 def unused(records: "ir.Table", reason: str) -> "ir.Table":

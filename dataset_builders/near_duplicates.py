@@ -50,17 +50,19 @@ def keep_mask(contents: Sequence[Content]) -> list[bool]:
     It depends on nothing but the contents and their order. A content without any text is like no other. Rows of different
     tasks may hold the same text on purpose: call it once per task.
     """
-    mask: list[bool] = first_of_alike(band_keys(contents), contents.__getitem__).tolist()
+    keys = band_keys(contents)
+    mask: list[bool] = first_of_alike(len(contents), lambda band: keys[:, band], contents.__getitem__).tolist()
     return mask
 
 
-def first_of_alike(keys: Any, content_of: Callable[[int], Content]) -> Any:
-    """bool (n,): the same, of contents that are looked up only where their `band_keys`, uint64 (n, BANDS), meet others'."""
+def first_of_alike(number: int, keys_of: Callable[[int], Any], content_of: Callable[[int], Content]) -> Any:
+    """bool (number,): the same. `keys_of` a band are uint64 (number,), the contents' `band_keys` of it; a content is asked for
+    only where some of its keys are others' too."""
     import numpy as np
 
     kept: defaultdict[int, list[int]] = defaultdict(list)
-    mask = np.ones(len(keys), bool)
-    buckets = _buckets(keys)
+    mask = np.ones(number, bool)
+    buckets = _buckets(number, keys_of)
     for position in np.flatnonzero((buckets >= 0).any(axis=1)).tolist():
         content = content_of(position)
         if not any(content.values()):
@@ -98,18 +100,18 @@ def _shingles(texts: tuple[str, ...]) -> frozenset[str]:
     )
 
 
-def _buckets(keys: Any) -> Any:
+def _buckets(number: int, keys_of: Callable[[int], Any]) -> Any:
     """int32 array (contents, bands): the number of the LSH bucket that a content is in, -1 where it is there alone.
 
     datasketch's own index holds a Python set per content and band, some 7 kB a content; sorting takes 4 bytes a band.
     """
     import numpy as np
 
-    buckets = np.full(keys.shape, -1, np.int32)
+    buckets = np.full((number, BANDS), -1, np.int32)
     for band in range(BANDS):
-        _, numbers, sizes = np.unique(keys[:, band], return_inverse=True, return_counts=True)
+        _, numbers, sizes = np.unique(keys_of(band), return_inverse=True, return_counts=True)
         shared = sizes[numbers] > 1
-        buckets[shared, band] = band * len(keys) + numbers[shared]
+        buckets[shared, band] = band * number + numbers[shared]
     return buckets
 
 

@@ -92,7 +92,7 @@ def row_of_columns(columns: Mapping[str, Any]) -> DatasetRow:
     )
 
 
-def make_row(task: Task, recipe_row: dict[str, Any], licences: dict[str, str], seed: int) -> DatasetRow | Rejected:
+def make_row(task: Task, recipe_row: dict[str, Any], licences: Mapping[str, str], seed: int) -> DatasetRow | Rejected:
     """The row of what a recipe yields for it, or the reason why there is none.
 
     The template is chosen by draw, so that a model learns the task and not one wording of it.
