@@ -142,15 +142,14 @@ def reader(connection: Any, run: Run) -> Run:
 
 def _run_on_spark(connection: Any, function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
     """The function's results. Executors get this project's code, and must have the packages that it reads files with."""
-    import tempfile
-
     context = connection._session.sparkContext
+    # Executors fetch it whenever they start, so it lies where Spark keeps its own files.
+    code = Path(context.getConf().get("spark.local.dir")) / "code" / f"{__package__}.zip"
+    code.parent.mkdir(parents=True, exist_ok=True)
+    _pack_code(code)
+    context.addPyFile(str(code))
     asked = list(tasks)
-    with tempfile.TemporaryDirectory(prefix="shop-code-") as folder:
-        code = Path(folder) / f"{__package__}.zip"
-        _pack_code(code)
-        context.addPyFile(str(code))
-        yield from context.parallelize(asked, max(1, len(asked))).map(function).collect()
+    yield from context.parallelize(asked, max(1, len(asked))).map(function).collect()
 
 
 def _pack_code(path: Path) -> None:
@@ -278,7 +277,7 @@ def row_batches(rows: "ir.Table", size: int) -> "Iterator[pa.RecordBatch]":
         return
     # Ibis's own to_pyarrow_batches calls a method that DuckDB 2.0 no longer has.
     schema = rows.schema().to_pyarrow()
-    for batch in connection.raw_sql(connection.compile(rows)).to_arrow_reader(size):
+    for batch in connection.con.sql(connection.compile(rows)).to_arrow_reader(size):
         yield batch.cast(schema)
 
 

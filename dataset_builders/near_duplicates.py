@@ -60,6 +60,7 @@ def first_of_alike(number: int, keys_of: Callable[[int], Any], content_of: Calla
     only where some of its keys are others' too."""
     import numpy as np
 
+    content_of = lru_cache(2048)(content_of)
     kept: defaultdict[int, list[int]] = defaultdict(list)
     mask = np.ones(number, bool)
     buckets = _buckets(number, keys_of)

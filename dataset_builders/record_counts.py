@@ -33,7 +33,7 @@ class TableCounts:
         self.usable += later.usable
         self.note = self.note or later.note
         self.reasons.update(later.reasons)
-        self.examples = later.examples | self.examples
+        self.examples |= {reason: example for reason, example in later.examples.items() if reason not in self.examples}
 
     def text(self, most: int = 3) -> str:
         """`60 read, 0 usable: rating is not a whole number, e.g. '1/5' (reviews.csv:2)`"""

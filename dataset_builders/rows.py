@@ -141,7 +141,8 @@ def _clean_field(name: str, value: Any, masked: Counter[str]) -> Any:
 def _clean_text(text: str, max_words: int, masked: Counter[str]) -> str:
     """Cleaned first, so that no markup or invisible character inside an address hides it."""
     plain, found = mask(clean(text, max_words))
-    masked += found
+    if found:
+        masked += found
     return plain
 
 

@@ -26,6 +26,9 @@ WHOLE = Span()
 SPAN_BYTES = 16 * 2**20
 """About how much text a span holds. It depends on nothing but the file, and so does what is read from it."""
 
+BLOCK = 2**20
+"""Bytes that are held in memory while lines are counted."""
+
 COMPRESSION = 6
 """About how many times as large as a compressed file its text is."""
 
@@ -45,9 +48,9 @@ def line_spans(path: Path) -> list[Span]:
     with path.open("rb") as file:
         while starts[-1] + SPAN_BYTES < size:
             lines = before[-1]
-            for _ in range(SPAN_BYTES // 2**20):
-                lines += file.read(2**20).count(b"\n")
-            while (rest := file.readline(2**20)) and not rest.endswith(b"\n"):
+            for _ in range(-(-SPAN_BYTES // BLOCK)):
+                lines += file.read(BLOCK).count(b"\n")
+            while (rest := file.readline(BLOCK)) and not rest.endswith(b"\n"):
                 pass
             starts.append(file.tell())
             before.append(lines + rest.endswith(b"\n"))

@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from common.errors import UserError
+from dataset_builders import spans
 from dataset_builders.raw_files import snapshot_date
 from dataset_builders.record_counts import RecordCounts
 from dataset_builders.record_reading import FilePart, RawFile, ReadJob, ReadParts, plain_read_errors, read_job, readable
 from dataset_builders.records import Rejected
 from dataset_builders.samples.files import SAMPLE_MARKER
 from dataset_builders.sources import corpus_modules, own_tables
-from dataset_builders.spans import SPAN_BYTES
 from dataset_builders.tables import TABLES
 from dataset_builders.workers import Run
 
@@ -178,9 +178,9 @@ def read_jobs(files: Sequence[RawFile], folder: Path, out: Path, locales: frozen
         # A name that is not UTF-8 can be opened, but neither printed nor written down.
         name = readable(file.path.relative_to(folder))
         with plain_read_errors(file.path):
-            spans = file.spans()
-        for span in spans:
-            if sum(part.span.size for part in parts) + span.size > SPAN_BYTES:
+            parts_of_file = file.spans()
+        for span in parts_of_file:
+            if sum(part.span.size for part in parts) + span.size > spans.SPAN_BYTES:
                 close()
             parts.append(FilePart(file, name, number, span))
     close()

@@ -22,7 +22,6 @@ HELD_OUT = "held_out"
 """In place of a table: the row's `query` is of the corpus's own test split, and must not be trained on."""
 REVIEWER = "reviewers"
 """In place of a table: a `review_id` and its `customer`, an int64 hash, of which `co_purchases.py` makes co-purchases."""
-HELPERS = (HELD_OUT, REVIEWER)
 
 
 def corpus_modules() -> tuple[ModuleType, ...]:

@@ -130,11 +130,15 @@ def whole_float_ids(file: OwnFile) -> frozenset[str]:
 
     Raises UserError where ratings or labels are on another scale than the table's.
     """
+    scaled, parquet = _SCALED.get(file.table.name), is_parquet(file.path)
     ids = [column.name for column in file.table.columns if column.name.endswith("_id") and column.name in file.columns]
+    ids = [] if parquet else ids  # there a number is a number
+    if parquet and not scaled:
+        return frozenset()
     floats, values = dict.fromkeys(ids, 0), dict.fromkeys(ids, 0)
     scale = Counter[str]()
     examples: dict[str, str] = {}
-    for _, record in read(file):
+    for _, record in parquet_rows(file.path, (str(scaled),)) if parquet else read(file):
         if isinstance(record, Rejected):
             continue
         for name in ids:
@@ -142,6 +146,8 @@ def whole_float_ids(file: OwnFile) -> frozenset[str]:
             if not is_missing(value):
                 values[name] += 1
                 floats[name] += isinstance(value, str) and _WHOLE_FLOAT.fullmatch(value) is not None
+        if not scaled and all(floats[name] < values[name] for name in ids):
+            break  # nothing is left to be found out
         kind = _scale_kind(file.table, record)
         scale[kind] += 1
         examples.setdefault(kind, str(record.get(_SCALED.get(file.table.name, ""))))
