@@ -16,8 +16,8 @@ from dataset_builders.rendering import (
     CHUNK,
     DrawnRows,
     Dropped,
-    HashJob,
     distinct_rows,
+    hash_jobs,
     hash_stored,
     query_hash,
     records_of,
@@ -178,15 +178,10 @@ def _find_hits(
 
     starts = [0, *accumulate(map(len, tables))]
     known = np.array([query_hash(source, query) for source, queries in held_out.items() for query in queries], np.uint64)
-    jobs = (
-        HashJob(start + first, rows[first : first + CHUNK])
-        for start, rows in zip(starts, tables, strict=False)
-        for first in range(0, len(rows), CHUNK)
-    )
     source_of: dict[int, str] = {}
 
     def parts() -> Iterator[tuple[int, HashedRows]]:
-        for found in run(hash_stored, jobs):
+        for found in run(hash_stored, hash_jobs(tables)):
             for row in found.query_rows[np.isin(found.queries, known)].tolist():
                 source_of[found.start + row] = found.sources[row]
             yield found.start, found.hashed

@@ -190,7 +190,7 @@ class HashJob:
     """Stored rows to look for in evaluation sets; `start` is the place of the first among all that are looked for."""
 
     start: int
-    rows: StoredRows
+    parts: tuple[StoredRows, ...]
 
 
 @dataclass(frozen=True)
@@ -204,10 +204,26 @@ class HashedChunk:
     query_rows: Any
 
 
+def hash_jobs(tables: Iterable[StoredRows]) -> Iterator[HashJob]:
+    """The rows of all tables, CHUNK at a time, so that small tables make one job."""
+    start, size = 0, 0
+    parts: list[StoredRows] = []
+    for rows in tables:
+        first = 0
+        while first < len(rows):
+            parts.append(rows[first : first + CHUNK - size])
+            first, size = first + len(parts[-1]), size + len(parts[-1])
+            if size == CHUNK:
+                yield HashJob(start, tuple(parts))
+                start, size, parts = start + size, 0, []
+    if parts:
+        yield HashJob(start, tuple(parts))
+
+
 def hash_stored(job: HashJob) -> HashedChunk:
     import numpy as np
 
-    rows = list(job.rows)
+    rows = [row for part in job.parts for row in part]
     queries = [(query_hash(row.source, query), number) for number, row in enumerate(rows) for query in queries_of(row)]
     return HashedChunk(
         job.start,
