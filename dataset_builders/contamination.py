@@ -141,10 +141,11 @@ class _Index:
                 grams.append(_grams(texts))
             per_set.append(np.unique(np.concatenate(grams)))
         owners = np.repeat(np.arange(-1, len(sets)), [len(grams) for grams in per_set])
-        grams, first = np.unique(np.concatenate(per_set), return_index=True)
-        texts = np.frombuffer(hashes, np.uint64) if hashes else np.empty(0, np.uint64)
-        order = np.argsort(texts, kind="stable")
-        return cls(texts[order], np.array(items, np.int64)[order], np.array(set_of, np.int64), grams, owners[first], len(sets))
+        distinct, first = np.unique(np.concatenate(per_set), return_index=True)
+        found = np.array(hashes, np.uint64)
+        order = np.argsort(found, kind="stable")
+        of_texts, of_sets = np.array(items, np.int64)[order], np.array(set_of, np.int64)
+        return cls(found[order], of_texts, of_sets, distinct, owners[first], len(sets))
 
     def sets_with_all(self, rows: HashedRows) -> Any:
         """int64 (rows,): the first set with an item that has all of a row's texts as segments."""

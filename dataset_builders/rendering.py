@@ -107,7 +107,7 @@ def render_rows(
             places = np.stack([stops - chunk.lengths, stops])
             found[chunk.number] = places, chunk.prompts, chunk.tested, (keys.tell(), len(chunk.tested))
             lines.write(chunk.lines)
-            keys.write(np.ascontiguousarray(chunk.keys.T))
+            keys.write(chunk.keys.T.tobytes())
             for reason, records in chunk.dropped.items():
                 dropped[reason] += records
             drawn += chunk.drawn
