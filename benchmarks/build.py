@@ -3,6 +3,7 @@
     python -m benchmarks.build relational [--raw DIR] [--scale 1]   # this project's way against plain pandas
     python -m benchmarks.build tasks [--raw DIR] [--scale 1]        # each task alone
     python -m benchmarks.build scaling [--scales 0.5,1,2]           # whole builds of more and more records
+    python -m benchmarks.build whole [--raw DIR] [--scale 1]        # a whole build against merely parsing its files
 
 Every piece of work has a fresh process of its own; imports are not counted, but reading the input is. Without --raw, sample
 corpora are written first. All that is written lies in a temporary folder (TMPDIR says where) and goes at the end. The last
@@ -22,7 +23,9 @@ from benchmarks.measure import alone, command
 from common.errors import UserError, plain_errors
 from common.tasks import TASKS
 from dataset_builders.build import parse_tasks
+from dataset_builders.samples.files import SAMPLE_MARKER
 from dataset_builders.splits import is_test, parse_sizes
+from dataset_builders.workers import usable_cores
 
 RELATIONAL = ("query_relation", "query_product_ranking")
 OURS = (
@@ -35,16 +38,18 @@ PANDAS = ("pyarrow.parquet", "benchmarks.pandas_way")
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.build", description=(__doc__ or "").split("\n")[0])
-    parts = parser.add_subparsers(dest="part", required=True, metavar="relational|tasks|scaling")
+    parts = parser.add_subparsers(dest="part", required=True, metavar="relational|tasks|scaling|whole")
     relational = parts.add_parser("relational", help="the work of two tasks, this project's way against plain pandas")
     tasks = parts.add_parser("tasks", help="each task alone, on staged tables")
     scaling = parts.add_parser("scaling", help="whole builds, from raw corpora to a dataset on disk")
-    for part in (relational, tasks):
+    whole = parts.add_parser("whole", help="a whole build against a plain read of the same files in one process")
+    for part in (relational, tasks, whole):
         part.add_argument("--raw", type=Path, metavar="DIR", help="folder of raw corpora (default: sample corpora are made)")
         part.add_argument("--scale", type=float, default=1, help="of the sample corpora (default: %(default)s)")
     tasks.add_argument("--tasks", metavar="A,B", help="tasks to measure (default: all that the corpora support)")
     scaling.add_argument("--scales", default="0.5,1,2", metavar="A,B,C", help="of the sample corpora (default: %(default)s)")
-    for part in (relational, tasks, scaling):
+    whole.add_argument("--workers", type=int, default=usable_cores(), metavar="N", help="processes (default: one a core)")
+    for part in (relational, tasks, scaling, whole):
         part.add_argument("--seed", type=int, default=0)
         part.add_argument("--memory-limit", default="1GB", metavar="SIZE", help="of the engine (default: %(default)s)")
     return parser.parse_args()
@@ -53,7 +58,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     with tempfile.TemporaryDirectory(prefix="shop-benchmark-") as folder:
-        part = {"relational": relational, "tasks": each_task, "scaling": scaling}[arguments.part]
+        part = {"relational": relational, "tasks": each_task, "scaling": scaling, "whole": whole_build}[arguments.part]
         print(json.dumps(part(arguments, Path(folder))))
 
 
@@ -134,6 +139,50 @@ def scaling(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {"ratio": growth[-1], "growth": growth, "scales": built}
 
 
+def whole_build(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Records a second and core of a build of full size, and of a process that only parses the same files: the limit."""
+    require_scale(arguments.scale)
+    raw, out = arguments.raw or folder / "raw", folder / "dataset"
+    if not arguments.raw:
+        command("dataset_builders.sample_corpora", "--out", raw, "--scale", arguments.scale, "--seed", arguments.seed)
+    plain = alone(parse_files, raw, modules=("orjson", "pyarrow.parquet"))
+    options = ("--workers", arguments.workers, "--threads", arguments.workers, "--memory-limit", arguments.memory_limit)
+    built = command("dataset_builders.build", "--raw", raw, "--out", out, "--seed", arguments.seed, *options)
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    records = sum(source["read"] for source in manifest["sources"].values())
+    figures = {
+        "build": {**built.figures(), "records_per_core_second": round(records / built.seconds / arguments.workers)},
+        "plain read": {**plain.figures(), "records_per_core_second": round(plain.result / plain.seconds)},
+    }
+    lines = [(way, *cells(entry, "seconds", "cpu_seconds", "mb", "records_per_core_second")) for way, entry in figures.items()]
+    header = ("way", "seconds", "CPU seconds", "MB", "records a second and core")
+    show(f"{records:,} records on {arguments.workers} cores", header, lines)
+    show_markdown(header, lines)
+    build, limit = (entry["records_per_core_second"] for entry in figures.values())
+    return {"ratio": round(build / limit, 3), "records": records, "workers": arguments.workers, **figures}
+
+
+def parse_files(raw: Path) -> int:
+    """Number of records in the folder's JSON, JSON lines and Parquet files, each made into Python objects and dropped."""
+    import gzip
+
+    import orjson
+    import pyarrow.parquet as pq
+
+    records = 0
+    for path in sorted(raw.rglob("*")):
+        if path.suffix == ".parquet":
+            records += sum(len(batch.to_pylist()) for batch in pq.ParquetFile(path).iter_batches(8192))
+        elif path.name.endswith((".jsonl", ".json.gz", ".jsonl.gz")):
+            with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+                records += sum(orjson.loads(line) is not None for line in file)
+        elif path.suffix == ".json" and path.name != SAMPLE_MARKER:
+            records += len(orjson.loads(path.read_bytes()))
+    if not records:
+        raise UserError(f"{raw} holds no JSON, JSON lines or Parquet. Give a folder of raw corpora.")
+    return records
+
+
 def parse_scales(text: str) -> list[float]:
     """`0.5,1,2` -> the numbers. Raises UserError unless they are two or more, rising, and each a scale of the samples."""
     try:
@@ -184,14 +233,14 @@ def draw_task(staged: Path, name: str, seed: int, memory_limit: str) -> dict[str
     """A task this project's way, as a build of full size asks for it. Gives `reading` seconds, `records` and `rows`."""
     from time import perf_counter
 
-    import pyarrow.parquet as pq
+    from pyarrow.dataset import dataset
 
     with tempfile.TemporaryDirectory(dir=staged.parent) as scratch:
         started = perf_counter()
         tables = open_tables(staged, name, memory_limit, Path(scratch))
         reading = perf_counter() - started
         rows = rows_of(tables, name, seed, parse_sizes("full")[name].candidates()).to_pyarrow().num_rows
-        records = sum(pq.read_metadata(staged / f"{table}.parquet").num_rows for table in TASKS[name].tables)
+        records = sum(dataset(staged / f"{table}.parquet").count_rows() for table in TASKS[name].tables)
     return {"reading": round(reading, 2), "records": records, "rows": rows}
 
 

@@ -1,55 +1,47 @@
 """From canonical tables to the rows of every task: draw, render, deduplicate, split, remove evaluation sets."""
 
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from typing import Any
 
-from common.tasks import TASKS, Task
-from dataset_builders.contamination import EvaluationSet, contaminated
+from common.tasks import TASKS
+from dataset_builders.contamination import EvaluationSet, HashedRows, search
 from dataset_builders.explanation import KeyMatch
 from dataset_builders.record_counts import RecordCounts
-from dataset_builders.records import Rejected
-from dataset_builders.rows import DatasetRow, make_row
+from dataset_builders.rendering import (
+    CHUNK,
+    DrawnRows,
+    Dropped,
+    distinct_rows,
+    hash_jobs,
+    hash_stored,
+    query_hash,
+    records_of,
+    render_rows,
+)
+from dataset_builders.row_store import StoredRows
+from dataset_builders.rows import DatasetRow
 from dataset_builders.sources import HELD_OUT
 from dataset_builders.sources.own_tables import NAME as OWN
-from dataset_builders.splits import UNLIMITED, Size, Split, is_test
+from dataset_builders.splits import UNLIMITED, Size, Split
+from dataset_builders.workers import Run
 
 OWN_TEST = "test split"
 CORPUS_TEST = "test split of {source}"
 """Name of this build's own test rows among the evaluation sets."""
 
 
-@dataclass(frozen=True)
-class DroppedRow:
-    """A row that is left out, and why."""
-
-    row: DatasetRow
-    reason: str
-
-
-@dataclass(frozen=True)
-class DrawnRows:
-    """A task's rows in order of their keys, and (record, source, reason) of what was dropped.
-
-    `drawn` is the number of rows that the recipe gave for `limit`; `near_duplicates` of them were dropped as such.
-    """
-
-    rows: list[DatasetRow]
-    dropped: list[tuple[int, str, str]]
-    near_duplicates: int
-    limit: int
-    drawn: int
-
-
 @dataclass
 class BuiltRows:
-    """Result of a build: splits by task, why tasks have none, and (record, source, reason) of what was drawn and dropped."""
+    """Result of a build: splits by task, why tasks have none, and records that were drawn and dropped, by reason."""
 
     splits: dict[str, Split] = field(default_factory=dict)
     not_built: dict[str, str] = field(default_factory=dict)
-    dropped: list[tuple[int, str, str]] = field(default_factory=list)
+    dropped: Dropped = field(default_factory=lambda: defaultdict(lambda: array("q")))
     near_duplicates: dict[str, int] = field(default_factory=dict)
     contaminated: Counter[tuple[str, str]] = field(default_factory=Counter)
     masked: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -69,6 +61,7 @@ def assemble_rows(
     counts: RecordCounts,
     locales: Sequence[str] = ("us",),
     unread: str = "",
+    run: Run = map,
 ) -> BuiltRows:
     """Rows of every task that can be built, of the sizes asked for as far as the tables suffice.
 
@@ -79,7 +72,7 @@ def assemble_rows(
 
     from dataset_builders import explanation, outcomes
     from dataset_builders.co_purchases import derive_tables
-    from dataset_builders.engine import Draw, load_tables
+    from dataset_builders.engine import Draw, load_tables, row_batches
     from dataset_builders.recipes import recipes
 
     result, drawn, known = BuiltRows(), {}, recipes()
@@ -89,9 +82,11 @@ def assemble_rows(
 
     def draw_rows(name: str, limit: int) -> DrawnRows:
         recipe_rows = known[name](tables, Draw(seed, name), limit)
-        rows = recipe_rows.rows.order_by("key").to_pyarrow().to_pylist()
+        batches = row_batches(recipe_rows.rows.order_by("key"), CHUNK)
+        rendered = render_rows(TASKS[name], batches, licences, seed, staged / f"rows_{name}.jsonl", run)
         unused[name] = outcomes.save_unused(connection, recipe_rows.unused, staged / f"unused_{name}", f"{name}: ")
-        return render_rows(TASKS[name], rows, licences, seed, limit)
+        del recipe_rows, batches  # the engine's tables go before the rows are compared
+        return distinct_rows(TASKS[name], rendered, limit)
 
     with Progress() as progress:
         bar = progress.add_task("Building", total=len(names))
@@ -105,89 +100,96 @@ def assemble_rows(
             progress.advance(bar)
         progress.update(bar, description="Removing evaluation sets")
         held_out = read_held_out(staged)
-        splits, dropped = split_rows(drawn, sizes, seed, sets, held_out)
+        splits, dropped = split_rows(drawn, sizes, sets, held_out, run)
         while again := [name for name in drawn if not _suffices(splits[name], sizes[name], drawn[name])]:
             for name in again:
                 progress.update(bar, description=f"Building more of {name}")
                 drawn[name] = draw_rows(name, 2 * drawn[name].limit)
-            splits, dropped = split_rows(drawn, sizes, seed, sets, held_out)
+            splits, dropped = split_rows(drawn, sizes, sets, held_out, run)
         for name, split in splits.items():
             _add_task(result, name, split, sizes[name], drawn[name])
         empty = [name for name in drawn if name in result.not_built]
         if empty or OWN in licences:
             result.key_matches = explanation.key_matches(tables)
         for name in empty:
-            reasons = explanation.unused_reasons(unused[name], f"{name}: ") + Counter(
-                reason.removeprefix(f"{name}: ") for *_, reason in drawn[name].dropped
-            )
+            reasons = explanation.unused_reasons(unused[name], f"{name}: ")
+            for reason, records in drawn[name].dropped.items():
+                reasons[reason.removeprefix(f"{name}: ")] += len(records)
             result.not_built[name] = explanation.no_rows(TASKS[name], reasons, result.key_matches)
-        result.dropped += [(record, each.row.source, each.reason) for each, _ in dropped for record in each.row.records]
-        result.contaminated = Counter(hit for _, hit in dropped)
+        for each in dropped:
+            result.dropped[each.reason] += records_of(each.rows)
+            result.contaminated[each.hit] += len(each.rows)
         progress.update(bar, description="Accounting for every record")
-        kept = [row for split in result.splits.values() for row in (*split.train, *split.test)]
-        for row in kept:
-            result.masked[row.source] += Counter(dict(row.masked))
+        kept = _kept_records(result)
         result.used = outcomes.count_outcomes(
             connection, staged, [table for saved in unused.values() for table in saved], result.dropped, kept, counts.rejects
         )
     return result
 
 
-def render_rows(task: Task, recipe_rows: list[dict[str, Any]], licences: dict[str, str], seed: int, limit: int) -> DrawnRows:
-    """The recipe's rows in order of their keys, each prompt once, without near-duplicates of an earlier one."""
-    from dataset_builders.near_duplicates import keep_mask
+@dataclass(frozen=True)
+class DroppedRows:
+    """Rows to train on that an evaluation set holds, why they are left out, and the set's name and the rule."""
 
-    rows: list[DatasetRow] = []
-    prompts: set[str] = set()
-    dropped = []
-    for fields in recipe_rows:
-        row = make_row(task, fields, licences, seed)
-        if isinstance(row, DatasetRow) and row.prompt not in prompts:
-            prompts.add(row.prompt)
-            rows.append(row)
-            continue
-        reason = row.reason if isinstance(row, Rejected) else "prompt repeats another's"
-        records = [record for record in fields["records"] if record is not None]
-        dropped += [(record, fields["source"], f"{task.name}: {reason}") for record in records]
-    mask = keep_mask([row.content for row in rows])
-    for row, is_kept in zip(rows, mask, strict=True):
-        if not is_kept:
-            dropped += [(record, row.source, f"{task.name}: prompt is nearly another's") for record in row.records]
-    kept = [row for row, is_kept in zip(rows, mask, strict=True) if is_kept]
-    return DrawnRows(kept, dropped, len(rows) - len(kept), limit, len(recipe_rows))
+    rows: Sequence[DatasetRow]
+    reason: str
+    hit: tuple[str, str]
 
 
 def split_rows(
     drawn: Mapping[str, DrawnRows],
     sizes: Mapping[str, Size],
-    seed: int,
     sets: Sequence[EvaluationSet],
     held_out: Mapping[str, frozenset[str]] | None = None,
-) -> tuple[dict[str, Split], list[tuple[DroppedRow, tuple[str, str]]]]:
-    """Each task's splits, and the train rows dropped since an evaluation set holds them, with its name and the rule.
+    run: Run = map,
+) -> tuple[dict[str, Split], list[DroppedRows]]:
+    """Each task's splits, and the train rows dropped since an evaluation set holds them.
 
     Test rows are taken first, of all tasks; a train row may be in none of them, nor in another evaluation set. `held_out` has
     the queries of a source's own test split, by source.
     """
-    splits = {name: Split([], [], []) for name in drawn}
-    for name, split in splits.items():
-        for row in drawn[name].rows:
-            if is_test(row.group, seed):
-                (split.test if len(split.test) < sizes[name].test else split.surplus).append(row)
-    own = EvaluationSet(OWN_TEST, [row.texts() for split in splits.values() for row in split.test])
-    candidates = [(name, row) for name in drawn for row in drawn[name].rows if not is_test(row.group, seed)]
-    dropped = []
-    hits = contaminated([row.content for _, row in candidates], [own, *sets])
-    for (name, row), found in zip(candidates, hits, strict=True):
-        hit = found
-        if hit is None and queries_of(row) & (held_out or {}).get(row.source, frozenset()):
-            hit = (CORPUS_TEST.format(source=row.source), "query")
-        if hit:
-            dropped.append((DroppedRow(row, f"{name}: row stands in an evaluation set ({hit[0]})"), hit))
-        else:
-            split = splits[name]
-            (split.train if len(split.train) < sizes[name].train else split.surplus).append(row)
+    import numpy as np
+
+    tested = {name: np.flatnonzero(rows.tested) for name, rows in drawn.items()}
+    trained = {name: np.flatnonzero(~rows.tested) for name, rows in drawn.items()}
+    test = {name: drawn[name].rows.taken(places[: sizes[name].test]) for name, places in tested.items()}
+    own = EvaluationSet(OWN_TEST, (row.texts() for rows in test.values() for row in rows))
+    candidates = [drawn[name].rows.taken(places) for name, places in trained.items()]
+    splits, dropped = {}, []
+    for (name, places), found in zip(trained.items(), _find_hits(candidates, [own, *sets], held_out or {}, run), strict=True):
+        rows, size = drawn[name].rows, sizes[name]
+        held: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+        for place, hit in zip(places.tolist(), found, strict=True):
+            if hit:
+                held[hit].append(place)
+        for hit, held_places in held.items():
+            dropped.append(DroppedRows(rows.taken(held_places), f"{name}: row stands in an evaluation set ({hit[0]})", hit))
+        clean = places[[hit is None for hit in found]]
+        surplus = np.concatenate([tested[name][size.test :], clean[size.train :]])
+        splits[name] = Split(rows.taken(clean[: size.train]), test[name], rows.taken(surplus))
     return splits, dropped
+
+
+def _find_hits(
+    tables: Sequence[StoredRows], sets: Sequence[EvaluationSet], held_out: Mapping[str, frozenset[str]], run: Run
+) -> list[list[tuple[str, str] | None]]:
+    """For each row of each table the evaluation set that holds it and the rule, or None."""
+    import numpy as np
+
+    starts = [0, *accumulate(map(len, tables))]
+    known = np.array([query_hash(source, query) for source, queries in held_out.items() for query in queries], np.uint64)
+    source_of: dict[int, str] = {}
+
+    def parts() -> Iterator[tuple[int, HashedRows]]:
+        for found in run(hash_stored, hash_jobs(tables)):
+            for row in found.query_rows[np.isin(found.queries, known)].tolist():
+                source_of[found.start + row] = found.sources[row]
+            yield found.start, found.hashed
+
+    hits = search(parts(), starts[-1], sets)
+    for row, source in source_of.items():
+        hits[row] = hits[row] or (CORPUS_TEST.format(source=source), "query")
+    return [hits[start:stop] for start, stop in pairwise(starts)]
 
 
 def read_held_out(staged: Path) -> dict[str, frozenset[str]]:
@@ -204,10 +206,15 @@ def read_held_out(staged: Path) -> dict[str, frozenset[str]]:
     return {source: frozenset(texts) for source, texts in queries.items()}
 
 
-def queries_of(row: DatasetRow) -> set[str]:
-    """The queries that a row is about, in lower case."""
-    texts = [text for name in ("query", "other_query") for text in row.content.get(name, ())]
-    return {text.lower() for text in (*texts, row.group.removeprefix("query:"))}
+def _kept_records(result: BuiltRows) -> "array[int]":
+    """The records that are in a row; adds to `result` what was masked in them."""
+    records = array("q")
+    for split in result.splits.values():
+        for row in chain(split.train, split.test):
+            records.extend(row.records)
+            if row.masked:
+                result.masked[row.source] += Counter(dict(row.masked))
+    return records
 
 
 def _suffices(split: Split, size: Size, drawn: DrawnRows) -> bool:
@@ -216,8 +223,9 @@ def _suffices(split: Split, size: Size, drawn: DrawnRows) -> bool:
 
 
 def _add_task(result: BuiltRows, name: str, split: Split, size: Size, drawn: DrawnRows) -> None:
-    result.dropped += drawn.dropped
-    result.dropped += [(record, row.source, f"{name}: task has its size") for row in split.surplus for record in row.records]
+    for reason, records in drawn.dropped.items():
+        result.dropped[reason] += records
+    result.dropped[f"{name}: task has its size"] += records_of(split.surplus)
     result.near_duplicates[name] = drawn.near_duplicates
     if not split.train and not split.test:
         result.not_built[name] = "no record passed its filters"

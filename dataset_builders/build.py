@@ -8,6 +8,7 @@ import argparse
 import sys
 import tempfile
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,14 @@ from common.tasks import TASKS
 from dataset_builders.assembly import OWN_TEST, assemble_rows
 from dataset_builders.contamination import read_evaluation_sets
 from dataset_builders.dataset_files import config_facts, write_dataset
-from dataset_builders.engine import connect
+from dataset_builders.engine import connect, reader
 from dataset_builders.record_counts import RecordCounts
+from dataset_builders.record_reading import readable
+from dataset_builders.samples.files import SAMPLE_MARKER
 from dataset_builders.splits import Split, parse_sizes
-from dataset_builders.staging import SAMPLE_MARKER, find_corpora, find_tables, readable, stage, unread_names
+from dataset_builders.staging import find_corpora, find_tables, stage, unread_names
 from dataset_builders.tables import SESSION_QUERIES, SESSION_QUERY_COLUMNS, TABLES
+from dataset_builders.workers import Run, usable_cores, worker_pool
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -72,18 +76,21 @@ def parse_arguments() -> argparse.Namespace:
         help="duckdb, pyspark, or pyspark://host:port for a cluster that sees the folder of --out (default: duckdb)",
     )
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the engine (default: all cores)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that read raw files (default: one for each core)")
     parser.add_argument("--title", default="Online shop tasks", help="the dataset's name on its card")
     return parser.parse_args()
 
 
 def main() -> None:
     arguments = parse_arguments()
+    workers = parse_workers(arguments.workers)
     if arguments.explain:
-        with tempfile.TemporaryDirectory(prefix="shop-tables-") as folder:
-            print_explanation(build_rows(arguments, Path(folder) / "staged")[0])
+        with tempfile.TemporaryDirectory(prefix="shop-tables-") as folder, worker_pool(workers) as run:
+            print_explanation(build_rows(arguments, Path(folder) / "staged", run)[0])
         return
     with replaced(arguments.out, MANIFEST) as out:
-        manifest, built, counts = build_rows(arguments, out / "staged")
+        with worker_pool(workers) as run:
+            manifest, built, counts = build_rows(arguments, out / "staged", run)
         if not built:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in manifest["not_built"].items())
             raise UserError(f"{arguments.raw or arguments.tables} yields no row of any task. {reasons}")
@@ -91,8 +98,8 @@ def main() -> None:
     print_tables(manifest, arguments.out)
 
 
-def build_rows(arguments: argparse.Namespace, staged: Path) -> tuple[dict[str, Any], dict[str, Split], RecordCounts]:
-    """The manifest, the rows of every task that can be built, and what became of the records. Tables go to `staged`."""
+def build_rows(arguments: argparse.Namespace, staged: Path, run: Run) -> tuple[dict[str, Any], dict[str, Split], RecordCounts]:
+    """The manifest, the rows of every task that can be built, and what became of the records. Tables, rows: in `staged`."""
     sizes = parse_sizes(arguments.size)
     asked = parse_tasks(arguments.tasks)
     sets = read_evaluation_sets(arguments.evaluation_sets) if arguments.evaluation_sets else []
@@ -109,11 +116,11 @@ def build_rows(arguments: argparse.Namespace, staged: Path) -> tuple[dict[str, A
     staged.mkdir()
     connection = connect(arguments.memory_limit, arguments.threads, staged / "spill", arguments.engine)
     written = stage_session_queries(arguments.session_queries, staged) if arguments.session_queries else None
-    stage(files, folder, staged, frozenset(locales), counts)
+    stage(files, folder, staged, frozenset(locales), counts, reader(connection, run))
     licences = {file.source: file.licence for file in files}
     unread = unread_names(unclaimed, folder)
     names = asked or list(TASKS)
-    rows = assemble_rows(connection, staged, names, sizes, licences, arguments.seed, sets, counts, locales, unread)
+    rows = assemble_rows(connection, staged, names, sizes, licences, arguments.seed, sets, counts, locales, unread, run)
     built = rows.splits
     manifest = {
         "configs": config_facts(built),
@@ -163,7 +170,7 @@ def queries_made_by(parts: Split | None, models: list[str] | None) -> dict[str, 
         return {}
     if models is None:
         return {"queries_made_by": "rule"}
-    rows = Counter(row.queries_by for row in (*parts.train, *parts.test))
+    rows = Counter(row.queries_by for row in chain(parts.train, parts.test))
     by = "rule" if not rows["model"] else "model and rule" if rows["rule"] else "model"
     return {
         "queries_made_by": by,
@@ -184,6 +191,13 @@ def parse_locales(text: str) -> tuple[str, ...]:
         raise UserError("--locales is empty. Give at least one, such as us or de.")
     languages(locales)
     return locales
+
+
+def parse_workers(number: int | None) -> int:
+    """Processes that were asked for, or one for each core. Raises UserError."""
+    if number is not None and number < 1:
+        raise UserError(f"--workers {number} is too few. Give 1 or more.")
+    return number or usable_cores()
 
 
 def parse_tasks(text: str | None) -> list[str] | None:

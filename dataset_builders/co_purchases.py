@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataset_builders.engine import materialize, union
+from dataset_builders.engine import materialize, read_staged, union
 from dataset_builders.record_counts import RecordCounts
 from dataset_builders.sources import REVIEWER, amazon_reviews_2023
 
@@ -38,7 +38,7 @@ def derive_tables(connection: Any, staged: Path, tables: dict[str, "ir.Table"], 
     if not (path := staged / f"{REVIEWER}.parquet").exists():
         told.note = _NO_REVIEWS.format("no reviews with a user_id")
         return tables
-    baskets = reviewed_baskets(connection.read_parquet(path), tables["reviews"])
+    baskets = reviewed_baskets(read_staged(connection, path), tables["reviews"])
     links = co_purchases(baskets)
     found = _number(links)
     told.note = (

@@ -11,10 +11,10 @@ the rows to train on are boilerplate and do not count. Both numbers are those of
 import hashlib
 import json
 import re
-from collections import defaultdict
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -48,83 +48,144 @@ _TRAIN = re.compile(r"(?<![a-z])train(?:ing)?(?![a-z])", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """What must not be trained on. An item holds the texts of one question; `skipped` records could not be read."""
+    """What must not be trained on. An item holds the texts of one question; `skipped` records could not be read. Items may be
+    an iterator, which the first search uses up."""
 
     name: str
-    items: list[tuple[str, ...]]
+    items: Iterable[tuple[str, ...]]
     skipped: int = 0
+
+
+@dataclass(frozen=True)
+class HashedRows:
+    """What a search asks of rows: uint64 hashes of each one's normalised texts and of their 13-grams, one row's behind
+    another's; how many of both it has, and how many words, int64 (rows,) each."""
+
+    texts: Any
+    text_counts: Any
+    grams: Any
+    gram_counts: Any
+    words: Any
 
 
 def contaminated(contents: Sequence[Content], sets: Sequence[EvaluationSet]) -> list[tuple[str, str] | None]:
     """For each row to train on, the name of the first set that holds it and the rule that says so; None for a clean row.
 
-    Hashes of words and 13-grams have 64 bits and are the same on every machine.
+    Hashes of texts, words and 13-grams have 64 bits and are the same on every machine.
     """
+    return search([(0, hash_rows(contents))], len(contents), sets)
+
+
+def hash_rows(contents: Sequence[Content]) -> HashedRows:
+    import numpy as np
+
     rows = [{normalised(text) for texts in content.values() for text in texts} for content in contents]
-    index = _Index.of(sets, {text for row in rows for text in row})
-    by_text = [index.set_with_all(row) for row in rows]
+    texts = [[text_hash(text) for text in row] for row in rows]
+    grams = [np.unique(_grams(row)) for row in rows]
+    words = [sum(len(_WORDS.findall(text)) for text in row) for row in rows]
+    return HashedRows(
+        np.array([number for row in texts for number in row], np.uint64),
+        np.array([len(row) for row in texts], np.int64),
+        np.concatenate([np.empty(0, np.uint64), *grams]),
+        np.array([len(row) for row in grams], np.int64),
+        np.array(words, np.int64),
+    )
+
+
+def search(parts: Iterable[tuple[int, HashedRows]], number: int, sets: Sequence[EvaluationSet]) -> list[tuple[str, str] | None]:
+    """The same for rows in parts, each with the place of its first row, in any order. One part is held in memory at a time."""
+    import numpy as np
+
+    index = _Index.of(sets)
+    same, rows, places = np.empty(number, np.int64), [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for start, part in parts:
+        same[start : start + len(part.words)] = index.sets_with_all(part)
+        row, place = index.shared_grams(part)
+        rows.append(row + start)
+        places.append(place)
+    shared = index.sets_with_a_gram(number, np.concatenate(rows), np.concatenate(places))
     result: list[tuple[str, str] | None] = []
-    for same, shared in zip(by_text, index.sets_with_a_gram(rows), strict=True):
-        rule = "same text" if same <= shared else f"{GRAM}-gram"
-        found = min(same, shared)
+    for by_text, by_gram in zip(same.tolist(), shared.tolist(), strict=True):
+        found = min(by_text, by_gram)
+        rule = "same text" if by_text <= by_gram else f"{GRAM}-gram"
         result.append((sets[found].name, rule) if found < len(sets) else None)
     return result
 
 
 @dataclass(frozen=True)
 class _Index:
-    """`items_with`: a row's text -> the items that have it as a segment. `set_of`: every item's set, by its number.
-    `grams`: uint64 (n,), sorted hashes of the segments' 13-grams; `owners`: int64 (n,), the first set with each.
-    `sets`: how many sets there are, a number that stands for none of them."""
+    """`texts`: uint64 (n,), sorted hashes of segments; `items`: int64 (n,), the item that has each. `set_of`: int64 (items,),
+    every item's set. `grams`: uint64 (m,), sorted hashes of the segments' 13-grams; `owners`: int64 (m,), the first set with
+    each. `sets`: how many sets there are, a number that stands for none of them."""
 
-    items_with: dict[str, set[int]]
-    set_of: list[int]
+    texts: Any
+    items: Any
+    set_of: Any
     grams: Any
     owners: Any
     sets: int
 
     @classmethod
-    def of(cls, sets: Sequence[EvaluationSet], asked: set[str]) -> "_Index":
-        """Of all segments only those that are `asked` for are kept."""
+    def of(cls, sets: Sequence[EvaluationSet]) -> "_Index":
         import numpy as np
 
-        items_with: defaultdict[str, set[int]] = defaultdict(set)
-        set_of: list[int] = []
+        hashes, items, set_of = array("Q"), array("q"), array("q")
         per_set = [np.empty(0, np.uint64)]
         for number, evaluation in enumerate(sets):
-            hashes = [np.empty(0, np.uint64)]
+            grams = [np.empty(0, np.uint64)]
             for item in evaluation.items:
                 texts = {normalised(segment) for text in item for segment in set(segments(text))}
-                for text in texts & asked:
-                    items_with[text].add(len(set_of))
+                hashes.extend(map(text_hash, texts))
+                items.extend([len(set_of)] * len(texts))
                 set_of.append(number)
-                hashes.append(_grams(texts))
-            per_set.append(np.unique(np.concatenate(hashes)))
-        owners = np.repeat(np.arange(-1, len(sets)), [len(hashes) for hashes in per_set])
-        grams, first = np.unique(np.concatenate(per_set), return_index=True)
-        return cls(items_with, set_of, grams, owners[first], len(sets))
+                grams.append(_grams(texts))
+            per_set.append(np.unique(np.concatenate(grams)))
+        owners = np.repeat(np.arange(-1, len(sets)), [len(grams) for grams in per_set])
+        distinct, first = np.unique(np.concatenate(per_set), return_index=True)
+        found = np.array(hashes, np.uint64)
+        order = np.argsort(found, kind="stable")
+        of_texts, of_sets = np.array(items, np.int64)[order], np.array(set_of, np.int64)
+        return cls(found[order], of_texts, of_sets, distinct, owners[first], len(sets))
 
-    def set_with_all(self, row: set[str]) -> int:
-        """The first set with an item that has all these texts as segments."""
-        if not row or not all(text in self.items_with for text in row):
-            return self.sets
-        if sum(len(_WORDS.findall(text)) for text in row) < LEAST_WORDS:
-            return self.sets
-        items = set.intersection(*sorted((self.items_with[text] for text in row), key=len))
-        return self.set_of[min(items)] if items else self.sets
-
-    def sets_with_a_gram(self, rows: Sequence[set[str]]) -> list[int]:
-        """Per row the first set that shares a 13-gram with it which is no boilerplate."""
+    def sets_with_all(self, rows: HashedRows) -> Any:
+        """int64 (rows,): the first set with an item that has all of a row's texts as segments."""
         import numpy as np
 
-        found = []
-        for row in rows:
-            grams = np.unique(_grams(row))
-            places = np.searchsorted(self.grams, grams)
-            grams, places = grams[places < len(self.grams)], places[places < len(self.grams)]
-            found.append(places[self.grams[places] == grams])
-        rows_with = np.bincount(np.concatenate([*found, np.empty(0, np.int64)]), minlength=len(self.grams))
-        return [int(self.owners[places[rows_with[places] <= MOST_ROWS]].min(initial=self.sets)) for places in found]
+        first = np.searchsorted(self.texts, rows.texts, "left")
+        behind = np.searchsorted(self.texts, rows.texts, "right")
+        starts = np.cumsum(rows.text_counts) - rows.text_counts
+        known = np.bincount(np.repeat(np.arange(len(starts)), rows.text_counts), behind > first, len(starts))
+        asked = (known == rows.text_counts) & (rows.text_counts > 0) & (rows.words >= LEAST_WORDS)
+        found = np.full(len(starts), self.sets, np.int64)
+        for row in np.flatnonzero(asked).tolist():
+            texts = range(starts[row], starts[row] + rows.text_counts[row])
+            items = [self.items[first[text] : behind[text]] for text in texts]
+            shared = reduce(np.intersect1d, sorted(items, key=len))
+            if len(shared):
+                found[row] = self.set_of[shared.min()]
+        return found
+
+    def shared_grams(self, rows: HashedRows) -> tuple[Any, Any]:
+        """int64 (n,) each: rows, and the places in `grams` of their 13-grams that are there."""
+        import numpy as np
+
+        places = np.searchsorted(self.grams, rows.grams)
+        known = places < len(self.grams)
+        known[known] = self.grams[places[known]] == rows.grams[known]
+        return np.repeat(np.arange(len(rows.gram_counts)), rows.gram_counts)[known], places[known]
+
+    def sets_with_a_gram(self, number: int, rows: Any, places: Any) -> Any:
+        """int64 (number,): per row the first set that shares a 13-gram with it which is no boilerplate."""
+        import numpy as np
+
+        rare = np.bincount(places, minlength=len(self.grams))[places] <= MOST_ROWS
+        found = np.full(number, self.sets, np.int64)
+        np.minimum.at(found, rows[rare], self.owners[places[rare]])
+        return found
+
+
+def text_hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest())
 
 
 def _grams(texts: Iterable[str]) -> Any:
@@ -148,9 +209,7 @@ def _multipliers() -> Any:
     return np.random.RandomState(0).randint(0, 2**64, GRAM, dtype=np.uint64)
 
 
-@lru_cache(maxsize=2**18)
-def _word_hash(word: str) -> int:
-    return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest())
+_word_hash = lru_cache(maxsize=2**18)(text_hash)
 
 
 def segments(text: str) -> Iterator[str]:

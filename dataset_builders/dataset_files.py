@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,27 +25,42 @@ ROW_GROUP = 1000
 takes 32 MiB of a file at a time unless told otherwise; most files here are smaller.)"""
 SHARD = 100_000
 """Rows a file, so that none comes near the 500 MB above which the Hub advises to split."""
+AT_ONCE = 10_000
+"""Rows that are held as Python objects while a file is written."""
 LONGEST_EXAMPLE = 1500
 """Characters of a prompt on the card, if the task has one so short."""
 
 
 def fingerprint(parts: Sequence[Split]) -> str:
     """sha256 over the sorted sha256 of the rows, each as JSON with its split: the same for the same rows in any order."""
-    digests = sorted(
-        hashlib.sha256(json.dumps({"split": name, **row.as_columns()}, sort_keys=True, ensure_ascii=False).encode()).digest()
-        for part in parts
-        for name in SPLITS
-        for row in getattr(part, name)
-    )
-    return hashlib.sha256(b"".join(digests)).hexdigest()
+    return _joined([_digests(part) for part in parts])
+
+
+def _digests(part: Split) -> Any:
+    """S32 (rows,): the sha256 of each row."""
+    import numpy as np
+
+    found = bytearray()
+    for name in SPLITS:
+        for row in getattr(part, name):
+            line = json.dumps({"split": name, **row.as_columns()}, sort_keys=True, ensure_ascii=False)
+            found += hashlib.sha256(line.encode()).digest()
+    return np.frombuffer(bytes(found), "S32")
+
+
+def _joined(digests: Sequence[Any]) -> str:
+    import numpy as np
+
+    return hashlib.sha256(np.sort(np.concatenate([np.empty(0, "S32"), *digests])).tobytes()).hexdigest()
 
 
 def config_facts(built: Mapping[str, Split]) -> dict[str, dict[str, Any]]:
     """Rows of each split and fingerprint of every config, as the manifest tells them."""
+    digests = {name: _digests(part) for name, part in built.items()}
     return {
         config: {
             **{split: sum(len(getattr(built[name], split)) for name in names) for split in SPLITS},
-            "fingerprint": fingerprint([built[name] for name in names]),
+            "fingerprint": _joined([digests[name] for name in names]),
         }
         for config, names in config_tasks(list(built)).items()
     }
@@ -62,11 +78,10 @@ def write_dataset(out: Path, manifest: dict[str, Any], built: dict[str, Split], 
 
     facts = {}
     for name, part in built.items():
-        rows = [*part.train, *part.test]
-        example = min(rows, key=lambda row: (len(row.prompt) > LONGEST_EXAMPLE, row.sample_id))
+        example = min(chain(part.train, part.test), key=lambda row: (len(row.prompt) > LONGEST_EXAMPLE, row.sample_id))
         facts[name] = TaskFacts(
             splits={split: write_split(out, name, split, found) for split in SPLITS if (found := getattr(part, split))},
-            licences=Counter(row.licence for row in rows),
+            licences=Counter(row.licence for row in chain(part.train, part.test)),
             prompt=example.prompt,
             completion=example.completion,
         )
@@ -114,7 +129,10 @@ def row_table(rows: Sequence[DatasetRow]) -> "pa.Table":
     checked = [(name, pa.type_for_alias(kind)) for name, kind in LABEL_COLUMNS.items() if name in rows[0].checked]
     texts = [(name, pa.string()) for name in TEXT_COLUMNS]
     schema = pa.schema([("prompt", turns), ("completion", turns), *texts, *checked])
-    return pa.Table.from_pylist([row.as_columns() for row in rows], schema)
+    # Some at a time, since a row takes several times as much memory here as in a table.
+    parts = (rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE))
+    tables = [pa.Table.from_pylist([row.as_columns() for row in part], schema) for part in parts]
+    return pa.concat_tables(tables).combine_chunks()
 
 
 def write_checksums(folder: Path, paths: Sequence[Path]) -> None:

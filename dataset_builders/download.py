@@ -26,7 +26,7 @@ from common.dataset import reading
 from common.errors import UserError, first_line, plain_errors
 from common.files import read_object, readable_size, sha256_of, write_json
 from dataset_builders.remote_corpora import MERREC_FILES, UNLICENSED, RemoteCorpus, RemoteFile, remote_corpora
-from dataset_builders.staging import SAMPLE_MARKER
+from dataset_builders.samples.files import SAMPLE_MARKER
 
 CHECKSUMS = "checksums.json"
 """Path below the output folder -> sha256, of every file whose authors publish none."""

@@ -1,17 +1,23 @@
 """The engine that executes the recipes' Ibis expressions: DuckDB on this machine, or Spark here or on a cluster."""
 
+import os
 import re
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile
 
 from common.errors import UserError
 from dataset_builders.tables import SESSION_QUERIES, TABLES, Table
+from dataset_builders.workers import Run
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
+    import pyarrow as pa
 
 _MASTER = re.compile(r"pyspark://([\w.-]+|\[[0-9A-Fa-f:]+\]):(\d+)")
 
@@ -95,6 +101,8 @@ def _spark(master: str, memory_limit: str, spill: Path) -> Any:
         from pyspark.sql import SparkSession
     except ImportError:
         raise UserError("--engine pyspark needs PySpark: pip install 'pyspark==4.0.*', and Java 17 or newer.") from None
+    # Executors read raw files with the Python of this environment, unless the user names another.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     megabytes = f"{max(512, _megabytes(memory_limit))}m"
     builder = SparkSession.builder.master(master).appName("dataset_builders")
     options = {
@@ -127,6 +135,38 @@ def _megabytes(size: str) -> int:
     return int(number * {"K": 2**-10, "M": 1, "G": 2**10, "T": 2**20}[unit])
 
 
+def reader(connection: Any, run: Run) -> Run:
+    """Where raw files are read: on a Spark engine by its executors, else where `run` says."""
+    return partial(_run_on_spark, connection) if connection.name == "pyspark" else run
+
+
+def _run_on_spark(connection: Any, function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
+    """The function's results. Executors get this project's code, and must have the packages that it reads files with."""
+    context = connection._session.sparkContext
+    # Executors fetch it whenever they start, so it lies where Spark keeps its own files.
+    code = Path(context.getConf().get("spark.local.dir")) / "code" / f"{__package__}.zip"
+    code.parent.mkdir(parents=True, exist_ok=True)
+    _pack_code(code)
+    context.addPyFile(str(code))
+    asked = list(tasks)
+    yield from context.parallelize(asked, max(1, len(asked))).map(function).collect()
+
+
+def _pack_code(path: Path) -> None:
+    root = Path(__file__).parents[1]
+    with ZipFile(path, "w") as archive:
+        for package in ("common", "dataset_builders"):
+            for module in sorted((root / package).rglob("*.py")):
+                archive.write(module, module.relative_to(root))
+
+
+def read_staged(connection: Any, path: Path) -> "ir.Table":
+    """A staged table: a Parquet file, or a folder of its parts."""
+    if connection.name == "duckdb" and path.is_dir():
+        return connection.read_parquet(f"{escape(str(path))}/*.parquet")
+    return connection.read_parquet(path)
+
+
 DESCRIBED = ("products", "reviews")
 """Tables whose key does not say all: two records of one key may disagree."""
 
@@ -146,7 +186,7 @@ def load_tables(
         path = folder / f"{name}.parquet"
         if not path.exists():
             continue
-        staged = connection.read_parquet(path)
+        staged = read_staged(connection, path)
         if name == "judgments":
             tables[name] = staged.drop("snapshot")
             continue
@@ -227,6 +267,18 @@ def materialize(table: "ir.Table") -> "ir.Table":
     if connection.name == "duckdb":
         return table.cache()
     return connection.create_table(ibis.util.gen_name("materialized"), table, format="parquet")
+
+
+def row_batches(rows: "ir.Table", size: int) -> "Iterator[pa.RecordBatch]":
+    """The rows in order, `size` at a time; DuckDB does not hold all of them in memory."""
+    connection = rows.get_backend()
+    if connection.name != "duckdb":
+        yield from rows.to_pyarrow_batches(chunk_size=size)
+        return
+    # Ibis's own to_pyarrow_batches calls a method that DuckDB 2.0 no longer has.
+    schema = rows.schema().to_pyarrow()
+    for batch in connection.con.sql(connection.compile(rows)).to_arrow_reader(size):
+        yield batch.cast(schema)
 
 
 def unused(records: "ir.Table", reason: str) -> "ir.Table":

@@ -20,7 +20,7 @@ import re
 import unicodedata
 import zlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -31,6 +31,9 @@ SHINGLE = 5
 
 BANDS, BAND_ROWS = 20, 6
 """b and r of LSH: what they find is in the table above."""
+
+AT_ONCE = 128
+"""Contents whose shingles are hashed in one go: their arrays stay in the processor's cache."""
 
 _SEPARATORS = re.compile(r"[\W_]+")
 
@@ -47,17 +50,33 @@ def keep_mask(contents: Sequence[Content]) -> list[bool]:
     It depends on nothing but the contents and their order. A content without any text is like no other. Rows of different
     tasks may hold the same text on purpose: call it once per task.
     """
+    keys = band_keys(contents)
+    mask: list[bool] = first_of_alike(len(contents), lambda band: keys[:, band], contents.__getitem__).tolist()
+    return mask
+
+
+def first_of_alike(number: int, keys_of: Callable[[int], Any], content_of: Callable[[int], Content]) -> Any:
+    """bool (number,): the same. `keys_of` a band are uint64 (number,), the contents' `band_keys` of it; a content is asked for
+    only where some of its keys are others' too."""
+    import numpy as np
+
+    content_of = lru_cache(2048)(content_of)
     kept: defaultdict[int, list[int]] = defaultdict(list)
-    result = []
-    for position, row in enumerate(_buckets(contents)):
-        buckets = row[row >= 0].tolist() if any(contents[position].values()) else []
-        candidates = {other for bucket in buckets for other in kept[bucket]}
-        first = not any(_nearly_same(contents[position], contents[other]) for other in candidates)
-        result.append(first)
-        if first:
-            for bucket in buckets:
-                kept[bucket].append(position)
-    return result
+    mask = np.ones(number, bool)
+    buckets = _buckets(number, keys_of)
+    for position in np.flatnonzero((buckets >= 0).any(axis=1)).tolist():
+        content = content_of(position)
+        if not any(content.values()):
+            continue
+        row = buckets[position]
+        meeting = row[row >= 0].tolist()
+        candidates = {other for bucket in meeting for other in kept[bucket]}
+        if any(_nearly_same(content, content_of(other)) for other in candidates):
+            mask[position] = False
+            continue
+        for bucket in meeting:
+            kept[bucket].append(position)
+    return mask
 
 
 def _nearly_same(one: Content, other: Content) -> bool:
@@ -82,38 +101,92 @@ def _shingles(texts: tuple[str, ...]) -> frozenset[str]:
     )
 
 
-def _buckets(contents: Sequence[Content]) -> Any:
-    """int64 array (contents, bands): the number of the LSH bucket that a content is in, -1 where it is there alone.
+def _buckets(number: int, keys_of: Callable[[int], Any]) -> Any:
+    """int32 array (contents, bands): the number of the LSH bucket that a content is in, -1 where it is there alone.
 
-    datasketch's own index holds a Python set per content and band, some 7 kB a content; sorting takes 8 bytes a band.
+    datasketch's own index holds a Python set per content and band, some 7 kB a content; sorting takes 4 bytes a band.
     """
     import numpy as np
-    from datasketch import MinHash
 
-    draw = np.random.RandomState(0)
-    # Multilinear hashing, strongly universal in its upper half: Lemire and Kaser, arXiv:1202.4961.
-    of_characters = draw.randint(0, 2**64, SHINGLE + 1, dtype=np.uint64)
-    of_bands = draw.randint(0, 2**64, BAND_ROWS, dtype=np.uint64)
-    minhash = MinHash(num_perm=BANDS * BAND_ROWS, seed=1, hashfunc=int, scheme="affine32")
-    keys = np.empty((len(contents), BANDS), np.uint64)
-    for position, content in enumerate(contents):
-        minhash.clear()
-        hashes = [_hashes(name, text, of_characters) for name, texts in content.items() for text in texts]
-        minhash.update_batch(np.concatenate(hashes).tolist() if hashes else [])
-        keys[position] = minhash.hashvalues.reshape(BANDS, BAND_ROWS).astype(np.uint64) @ of_bands
-
-    buckets = np.empty(keys.shape, np.int64)
+    buckets = np.full((number, BANDS), -1, np.int32)
     for band in range(BANDS):
-        _, numbers, sizes = np.unique(keys[:, band], return_inverse=True, return_counts=True)
-        buckets[:, band] = np.where(sizes[numbers] > 1, band * len(contents) + numbers, -1)
+        _, numbers, sizes = np.unique(keys_of(band), return_inverse=True, return_counts=True)
+        shared = sizes[numbers] > 1
+        buckets[shared, band] = band * number + numbers[shared]
     return buckets
 
 
-def _hashes(name: str, text: str, multipliers: Any) -> Any:
-    """uint32 array of the text's shingles, each hashed together with its field's name."""
+def band_keys(contents: Sequence[Content]) -> Any:
+    """uint64 array (contents, bands): a hash of the MinHash values of each band."""
     import numpy as np
 
-    points = np.frombuffer(normalised(text).ljust(SHINGLE, "\0").encode("utf-32-le", "surrogatepass"), np.uint32)
-    windows = np.lib.stride_tricks.sliding_window_view(points, SHINGLE).astype(np.uint64)
-    field = np.uint64(zlib.crc32(name.encode())) * multipliers[SHINGLE : SHINGLE + 1]
-    return ((windows @ multipliers[:SHINGLE] + field) >> np.uint64(32)).astype(np.uint32)
+    keys = np.empty((len(contents), BANDS), np.uint64)
+    for start in range(0, len(contents), AT_ONCE):
+        part = contents[start : start + AT_ONCE]
+        values = _minhashes(part).reshape(len(part), BANDS, BAND_ROWS)
+        keys[start : start + AT_ONCE] = values.astype(np.uint64) @ _multipliers()[1]
+    return keys
+
+
+def _minhashes(contents: Sequence[Content]) -> Any:
+    """uint32 array (contents, permutations) of the shingles of all texts, each hashed together with its field's name.
+
+    All contents' shingles are hashed in one go, permutation by permutation: of each alone numpy's calls would cost most.
+    """
+    import numpy as np
+
+    of_characters, _ = _multipliers()
+    texts = [
+        (position, name, normalised(text).ljust(SHINGLE, "\0"))
+        for position, content in enumerate(contents)
+        for name, texts in content.items()
+        for text in texts
+    ]
+    found = np.full((len(contents), BANDS * BAND_ROWS), 2**32 - 1, np.uint32)
+    if not texts:
+        return found
+    lengths = np.array([len(text) for _, _, text in texts])
+    points = np.frombuffer("".join(text for *_, text in texts).encode("utf-32-le", "surrogatepass"), np.uint32)
+    inside = np.ones(len(points), bool)
+    for back in range(1, SHINGLE):
+        inside[np.cumsum(lengths) - back] = False  # a shingle that begins here would reach into the next text
+    wide, last = points.astype(np.uint64), len(points) - SHINGLE + 1
+    hashes = sum((wide[place : last + place] * of_characters[place] for place in range(SHINGLE)), np.zeros(last, np.uint64))
+    shingles = lengths - SHINGLE + 1
+    fields = np.array([zlib.crc32(name.encode()) for _, name, _ in texts], np.uint64) * of_characters[SHINGLE]
+    mixed = _mix(((hashes[inside[:last]] + np.repeat(fields, shingles)) >> np.uint64(32)).astype(np.uint32))
+    sizes = np.bincount([position for position, *_ in texts], shingles, len(contents)).astype(np.int64)
+    filled = np.flatnonzero(sizes)
+    starts = np.cumsum(sizes)[filled] - sizes[filled]
+    for place, (a, b) in enumerate(_permutations().T):
+        found[filled, place] = np.minimum.reduceat(mixed * a + b, starts)
+    return found
+
+
+def _mix(hashes: Any) -> Any:
+    """The 32-bit finalizer of MurmurHash3, which datasketch's scheme "affine32" applies before it permutes."""
+    import numpy as np
+
+    for shift, multiplier in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        hashes = (hashes ^ (hashes >> np.uint32(shift))) * np.uint32(multiplier)
+    return hashes ^ (hashes >> np.uint32(16))
+
+
+@lru_cache(maxsize=1)
+def _permutations() -> Any:
+    """uint32 array (2, permutations): factor and summand of each, as datasketch draws them."""
+    from datasketch import MinHash
+
+    return MinHash(num_perm=BANDS * BAND_ROWS, seed=1, scheme="affine32").permutations
+
+
+@lru_cache(maxsize=1)
+def _multipliers() -> tuple[Any, Any]:
+    """uint64 arrays (shingle + 1,) and (band rows,), for a shingle's characters and field, and for a band's values.
+
+    Multilinear hashing, strongly universal in its upper half: Lemire and Kaser, arXiv:1202.4961.
+    """
+    import numpy as np
+
+    draw = np.random.RandomState(0)
+    return draw.randint(0, 2**64, SHINGLE + 1, dtype=np.uint64), draw.randint(0, 2**64, BAND_ROWS, dtype=np.uint64)

@@ -2,19 +2,20 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataset_builders.engine import materialize, union
-from dataset_builders.rows import DatasetRow
-from dataset_builders.staging import PARTLY
+from dataset_builders.engine import materialize, read_staged, union
+from dataset_builders.record_reading import PARTLY
 from dataset_builders.tables import TABLES
 
 FIRST = "\x01"
 """Sorts before every letter."""
 
 if TYPE_CHECKING:
+    from array import array
+
     import ibis.expr.types as ir
 
 
@@ -40,8 +41,8 @@ def count_outcomes(
     connection: Any,
     staged: Path,
     unused: Sequence["ir.Table"],
-    dropped: list[tuple[int, str, str]],
-    kept: list[DatasetRow],
+    dropped: "Mapping[str, array[int]]",
+    kept: "array[int]",
     rejects: dict[str, Counter[str]],
 ) -> dict[str, int]:
     """Adds a reason to `rejects` for every staged record that is in no row; returns how many of each source are in one.
@@ -50,22 +51,17 @@ def count_outcomes(
     read = in a row + sum of rejects, for every source.
     """
     import ibis
-    import pyarrow as pa
 
     paths = [path for name in TABLES if (path := staged / f"{name}.parquet").exists()]
     if not paths:
         return {}
-    in_a_row = ibis.memtable(pa.table({"record": pa.array([record for row in kept for record in row.records], pa.int64())}))
-    arrays = {
-        "record": pa.array([record for record, _, _ in dropped], pa.int64()),
-        "reason": pa.array([reason for _, _, reason in dropped], pa.string()),
-    }
+    in_a_row = connection.read_parquet(save_records(staged / "kept.parquet", {"": kept}))
     everything = (
-        union([connection.read_parquet(path).select("record", "source") for path in paths]).distinct().pipe(materialize)
+        union([read_staged(connection, path).select("record", "source") for path in paths]).distinct().pipe(materialize)
     )
-    known = [*unused, ibis.memtable(pa.table(arrays))]
+    known = [*unused, connection.read_parquet(save_records(staged / "dropped.parquet", dropped))]
     if (partly := staged / f"{PARTLY}.parquet").exists():
-        partial_rejects = connection.read_parquet(partly)
+        partial_rejects = read_staged(connection, partly)
         # What was wrong with the record itself comes before what any task says of it.
         known.append(partial_rejects.select("record", reason=ibis.literal(FIRST).concat(partial_rejects.reason)))
     reasons = union([table.select("record", "reason") for table in known]).anti_join(in_a_row, "record")
@@ -81,3 +77,18 @@ def count_outcomes(
         rejects.setdefault(row["source"], Counter())[reason] += row["records"]
     used = everything.semi_join(in_a_row, "record").group_by("source").agg(records=lambda table: table.count())
     return {row["source"]: row["records"] for row in connection.to_pyarrow(used).to_pylist()}
+
+
+def save_records(path: Path, records: "Mapping[str, array[int]]") -> Path:
+    """Writes `record` and `reason` of records by reason."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([("record", pa.int64()), ("reason", pa.string())])
+    with pq.ParquetWriter(path, schema) as writer:
+        for reason, numbers in records.items():
+            for start in range(0, len(numbers), 2**20):
+                part = pa.array(np.array(numbers[start : start + 2**20], np.int64))
+                writer.write_table(pa.table([part, pa.repeat(pa.scalar(reason), len(part))], schema=schema))
+    return path

@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,12 +52,12 @@ def write_plots(folder: Path, built: Mapping[str, Split]) -> None:
             save(draw(tasks), folder / path)
 
 
-def prompt_words(rows: Sequence[DatasetRow]) -> list[int]:
+def prompt_words(rows: Iterable[DatasetRow]) -> list[int]:
     """Whitespace-separated words of each prompt."""
     return [len(row.prompt.split()) for row in rows]
 
 
-def answer_counts(task: Task, rows: Sequence[DatasetRow]) -> dict[str, dict[str, int]]:
+def answer_counts(task: Task, rows: Iterable[DatasetRow]) -> dict[str, dict[str, int]]:
     """What is counted -> its values in order -> rows with each, or items with each where positions are counted."""
     answers = [json.loads(row.answer) for row in rows]
     if task.family == "multiple_choice":
@@ -158,7 +159,7 @@ def _prompts_figure(tasks: Mapping[str, Split]) -> "Figure":
     axes = _task_axes(figure, tasks)
     longest = 0.0
     for number, (name, split) in enumerate(tasks.items()):
-        low, first, middle, third, high = map(float, np.percentile(prompt_words([*split.train, *split.test]), PERCENTILES))
+        low, first, middle, third, high = map(float, np.percentile(prompt_words(chain(split.train, split.test)), PERCENTILES))
         colour, place = FAMILY_COLOURS[TASKS[name].family], number + 0.66
         axes.hlines(place, low, high, color=colour, linewidth=1.6)
         axes.hlines(place, first, third, color=colour, linewidth=7, alpha=0.55)
@@ -179,7 +180,7 @@ def _answers_figure(tasks: Mapping[str, Split]) -> "Figure":
     panels = [
         (TASKS[name], what, counts)
         for name, split in tasks.items()
-        for what, counts in answer_counts(TASKS[name], [*split.train, *split.test]).items()
+        for what, counts in answer_counts(TASKS[name], chain(split.train, split.test)).items()
     ]
     columns = min(2, len(panels))
     lines = -(-len(panels) // columns)

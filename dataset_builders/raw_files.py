@@ -81,6 +81,11 @@ def is_parquet(path: Path) -> bool:
         return file.read(4) == b"PAR1"
 
 
+def is_compressed(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(6).startswith((_GZIP, _BZIP2, _XZ, _ZSTD))
+
+
 def not_a_table(path: Path) -> str | None:
     """What is wrong with a file that holds no text and no Parquet, and what to do; None for any other."""
     with path.open("rb") as file:

@@ -26,6 +26,15 @@ class TableCounts:
         self.reasons[reason] += records
         self.examples.setdefault(reason, f"{value!r} ({place})" if value else place)
 
+    def merge(self, later: "TableCounts") -> None:
+        """Adds the counts of files that come after these."""
+        self.files += later.files
+        self.read += later.read
+        self.usable += later.usable
+        self.note = self.note or later.note
+        self.reasons.update(later.reasons)
+        self.examples |= {reason: example for reason, example in later.examples.items() if reason not in self.examples}
+
     def text(self, most: int = 3) -> str:
         """`60 read, 0 usable: rating is not a whole number, e.g. '1/5' (reviews.csv:2)`"""
         reasons = [
@@ -64,3 +73,14 @@ class RecordCounts:
         self.rejects[source][rejected.reason] += rejected.records
         if len(self.places[source, rejected.reason]) < SAMPLES:
             self.places[source, rejected.reason].append(f"{place}: {rejected.value!r}" if rejected.value else place)
+
+    def merge(self, later: "RecordCounts") -> None:
+        """Adds the counts of files that come after these, as if all had been counted here in order."""
+        self.read.update(later.read)
+        self.dropped.update(later.dropped)
+        for source, reasons in later.rejects.items():
+            self.rejects[source].update(reasons)
+        for key, places in later.places.items():
+            self.places[key] += places[: SAMPLES - len(self.places[key])]
+        for name, table in later.tables.items():
+            self.tables[name].merge(table)

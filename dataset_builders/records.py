@@ -8,6 +8,7 @@ names. Whatever a reader cannot yield is a Rejected with that many records, so t
 
 import csv
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, TextIO
 
 from dataset_builders.raw_files import DAMAGED, TextFormat, delimiter_of, open_bytes, open_text, text_format
+from dataset_builders.spans import BOM, WHOLE, Span, is_json_list
 
 MAX_LINE_BYTES = 32 * 2**20
 """A longer line is skipped without being held in memory."""
@@ -33,19 +35,17 @@ class Rejected:
 Record = dict[str, Any] | Rejected
 Placed = tuple[int, Record]
 
-_BOM = b"\xef\xbb\xbf"
 
-
-def json_lines(path: Path) -> Iterator[Placed]:
+def json_lines(path: Path, span: Span = WHOLE) -> Iterator[Placed]:
     """One JSON object a line, compressed or not."""
     import orjson
 
-    for number, line in _lines(path):
+    for number, line in _lines(path, span):
         if isinstance(line, Rejected):
             yield number, line
             continue
         try:
-            record = orjson.loads(line.removeprefix(_BOM))
+            record = orjson.loads(line.removeprefix(BOM))
         except orjson.JSONDecodeError:
             yield number, Rejected("line is not UTF-8") if _is_not_utf8(line) else Rejected("line is not JSON")
             continue
@@ -65,18 +65,16 @@ def json_document(path: Path) -> Any:
         return Rejected("compressed file is damaged")
 
 
-def json_records(path: Path) -> Iterator[Placed]:
+def json_records(path: Path, span: Span = WHOLE) -> Iterator[Placed]:
     """The objects of a JSON list, or JSON lines where the file does not begin with one."""
-    for number, value in json_values(path):
+    for number, value in json_values(path, span):
         yield number, value if isinstance(value, dict | Rejected) else Rejected("item is not a JSON object")
 
 
-def json_values(path: Path) -> Iterator[tuple[int, Any]]:
+def json_values(path: Path, span: Span = WHOLE) -> Iterator[tuple[int, Any]]:
     """All items of a JSON list, whatever they are, or JSON lines."""
-    with open_bytes(path) as file:
-        beginning = file.read(4096).removeprefix(_BOM).lstrip()
-    if not beginning.startswith(b"["):
-        yield from json_lines(path)
+    if not is_json_list(path):
+        yield from json_lines(path, span)
         return
     found = json_document(path)
     if isinstance(found, Rejected):
@@ -179,7 +177,7 @@ def _swallowed(taken: Sequence[str], width: int, delimiter: str) -> bool:
     return whole > len(inner) / 2
 
 
-def parquet_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Placed]:
+def parquet_rows(path: Path, columns: Sequence[str] | None = None, span: Span = WHOLE) -> Iterator[Placed]:
     """One record a row, of those `columns` that the file has, or of all. What a damaged row group lacks is one Rejected."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -191,8 +189,8 @@ def parquet_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[P
     except damage:
         yield 1, Rejected("file is not readable as Parquet")
         return
-    number, end = 0, 0
-    for group in range(file.num_row_groups):
+    number = end = span.before
+    for group in range(file.num_row_groups)[span.start : span.stop]:
         end += file.metadata.row_group(group).num_rows
         try:
             for batch in file.iter_batches(batch_size=8192, columns=present, row_groups=[group]):
@@ -236,11 +234,14 @@ def column_names(path: Path) -> frozenset[str]:
     return frozenset(csv_header(path, text_format(path)))
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes | Rejected]]:
-    number = 0
+def _lines(path: Path, span: Span) -> Iterator[tuple[int, bytes | Rejected]]:
+    number = span.before
     with open_bytes(path) as file:
+        if span.start:
+            file.seek(span.start)
+        left = math.inf if span.stop is None else span.stop - span.start
         try:
-            for number, line in _bounded_lines(file):
+            for number, line in _bounded_lines(file, span.before, left):
                 yield number, line
         except DAMAGED as error:
             yield number + 1, _cut_off(error)
@@ -250,16 +251,19 @@ def _cut_off(error: BaseException) -> Rejected:
     return Rejected(f"compressed file is {'cut short' if isinstance(error, EOFError) else 'damaged'}: the rest is lost")
 
 
-def _bounded_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | Rejected]]:
-    number = 0
-    while line := file.readline(MAX_LINE_BYTES):
+def _bounded_lines(file: IO[bytes], number: int, left: float) -> Iterator[tuple[int, bytes | Rejected]]:
+    """The lines of the next `left` bytes, numbered after `number`."""
+    while left > 0 and (line := file.readline(MAX_LINE_BYTES)):
         number += 1
+        left -= len(line)
         if line.endswith(b"\n") or len(line) < MAX_LINE_BYTES:
-            if line.strip():
+            if not line.isspace():
                 yield number, line
             continue
-        while (rest := file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
-            pass
+        while rest := file.readline(MAX_LINE_BYTES):
+            left -= len(rest)
+            if rest.endswith(b"\n"):
+                break
         yield number, Rejected(f"line is longer than {MAX_LINE_BYTES // 2**20} MiB")
 
 

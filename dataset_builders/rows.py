@@ -92,7 +92,7 @@ def row_of_columns(columns: Mapping[str, Any]) -> DatasetRow:
     )
 
 
-def make_row(task: Task, recipe_row: dict[str, Any], licences: dict[str, str], seed: int) -> DatasetRow | Rejected:
+def make_row(task: Task, recipe_row: dict[str, Any], licences: Mapping[str, str], seed: int) -> DatasetRow | Rejected:
     """The row of what a recipe yields for it, or the reason why there is none.
 
     The template is chosen by draw, so that a model learns the task and not one wording of it.
@@ -141,7 +141,8 @@ def _clean_field(name: str, value: Any, masked: Counter[str]) -> Any:
 def _clean_text(text: str, max_words: int, masked: Counter[str]) -> str:
     """Cleaned first, so that no markup or invisible character inside an address hides it."""
     plain, found = mask(clean(text, max_words))
-    masked += found
+    if found:
+        masked += found
     return plain
 
 

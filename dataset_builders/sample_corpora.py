@@ -9,26 +9,23 @@ whatever the number of processes.
 import argparse
 import json
 import math
-import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from common.errors import UserError, plain_errors
 from common.files import replaced
 from dataset_builders.samples import amazon, ecinstruct, esci, merrec
 from dataset_builders.samples.catalog import categories
+from dataset_builders.samples.files import SAMPLE_MARKER
+from dataset_builders.workers import usable_cores, worker_pool
 
 GENERATOR = "dataset_builders.sample_corpora"
 VERSION = 2
 LICENCE = "Apache-2.0"
-MARKER = "sample_corpora.json"
 
 # Records at scale 1; the reviews and products of Amazon Review Data are those of one category.
 REVIEWS, PRODUCTS = 50_000, 30_000
@@ -91,7 +88,7 @@ def write_corpora(out: Path, scale: float, seed: int, processes: int) -> dict[st
     out = out.absolute()
     try:
         _refuse_foreign(out)
-        with replaced(out, MARKER) as folder:
+        with replaced(out, SAMPLE_MARKER) as folder:
             jobs = plan(scale)
             for job in jobs:
                 (folder / job.path).parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +101,7 @@ def write_corpora(out: Path, scale: float, seed: int, processes: int) -> dict[st
                 "licence": LICENCE,
                 "records": dict(sorted(records.items())),
             }
-            (folder / MARKER).write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
+            (folder / SAMPLE_MARKER).write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror or error}; choose another --out or free some space") from error
     return records
@@ -114,33 +111,12 @@ def _run(folder: Path, seed: int, jobs: list[SampleJob], processes: int) -> dict
     from tqdm import tqdm
 
     records = {}
-    with _workers(min(processes, len(jobs))) as run_all, tqdm(total=len(jobs), unit="file", desc="sample corpora") as bar:
-        for path, number in run_all(_write, [(folder, seed, job) for job in jobs]):
+    tasks = [(folder, seed, job) for job in jobs]
+    with worker_pool(min(processes, len(jobs))) as run, tqdm(total=len(jobs), unit="file", desc="sample corpora") as bar:
+        for path, number in run(_write, tasks):
             records[path] = number
             bar.update()
     return records
-
-
-@contextmanager
-def _workers(processes: int) -> Iterator[Callable[..., Any]]:
-    if processes == 1:
-        yield map
-        return
-    # Spawned and not forked, since a caller may have threads. Leaving the block ends the workers, done or not.
-    with get_context("spawn").Pool(processes, _start_worker) as pool:
-        yield pool.imap_unordered
-
-
-def _start_worker() -> None:
-    """Ctrl-C reaches the whole process group, and the parent alone answers it. A worker whose parent was killed ends too."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    if parent := parent_process():
-        parent.join()
-        os._exit(1)
 
 
 def _write(task: tuple[Path, int, SampleJob]) -> tuple[str, int]:
@@ -159,7 +135,7 @@ def _refuse_foreign(out: Path) -> None:
 
 def _is_sample_folder(folder: Path) -> bool:
     try:
-        marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        marker = json.loads((folder / SAMPLE_MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(marker, dict) and marker.get("generator") == GENERATOR
@@ -202,7 +178,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write; an earlier sample folder is replaced")
     parser.add_argument("--scale", type=float, default=0.01, help="1 for full size, 6 million records (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="default: one for each core")
+    parser.add_argument("--processes", type=int, default=usable_cores(), help="default: one for each core")
     options = parser.parse_args(arguments)
     with plain_errors():
         # What ends a job politely must clean up as Ctrl-C does.

@@ -79,13 +79,14 @@ def main() -> None:
 
 def find_subjects(arguments: argparse.Namespace) -> "list[QuerySubject]":
     """Subjects of the build's sessions, by key. Raises UserError where there are no sessions."""
-    from dataset_builders.engine import Draw, connect, load_tables
+    from dataset_builders.engine import Draw, connect, load_tables, reader
     from dataset_builders.labelling.query_writing import QuerySubject
     from dataset_builders.recipes.retrieval import subjects
     from dataset_builders.record_counts import RecordCounts
     from dataset_builders.sources import merrec
     from dataset_builders.sources.own_tables import table_of
     from dataset_builders.staging import find_corpora, find_tables, stage
+    from dataset_builders.workers import usable_cores, worker_pool
 
     size = parse_sizes(arguments.size)[TASK]
     folder = arguments.raw or arguments.tables
@@ -94,7 +95,8 @@ def find_subjects(arguments: argparse.Namespace) -> "list[QuerySubject]":
         staged = Path(place)
         connection = connect(arguments.memory_limit, arguments.threads, staged / "spill", arguments.engine)
         sessions = [file for file in files if file.source.startswith(merrec.NAME) or table_of(file.path, folder) is EVENTS]
-        stage(sessions, folder, staged, frozenset(("us",)), RecordCounts())
+        with worker_pool(usable_cores()) as run:
+            stage(sessions, folder, staged, frozenset(("us",)), RecordCounts(), reader(connection, run))
         tables, _ = load_tables(connection, staged)
         if "events" not in tables:
             raise UserError(f"{folder} has no sessions, which {TASK} needs. Give a folder with MerRec, or with a table events.")

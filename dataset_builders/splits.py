@@ -1,7 +1,8 @@
 """Train and test splits by group: rows that belong together are in one split, in every task alike."""
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from common.errors import UserError
 from common.tasks import TASKS, Task
@@ -76,6 +77,6 @@ def is_test(group: str, seed: int) -> bool:
 class Split:
     """A task's rows. `surplus` holds those beyond the sizes asked for."""
 
-    train: list[DatasetRow]
-    test: list[DatasetRow]
-    surplus: list[DatasetRow] = field(default_factory=list)
+    train: Sequence[DatasetRow]
+    test: Sequence[DatasetRow]
+    surplus: Sequence[DatasetRow] = ()

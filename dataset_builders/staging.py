@@ -1,46 +1,21 @@
 """Raw files in, canonical tables as Parquet out, with every record that yields none counted by its reason."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
+from dataset_builders import spans
 from dataset_builders.raw_files import snapshot_date
 from dataset_builders.record_counts import RecordCounts
-from dataset_builders.records import Placed, Rejected
-from dataset_builders.sources import HELD_OUT, HELPERS, REVIEWER, TableRows, corpus_modules, own_tables
-from dataset_builders.tables import TABLES, admitted, arrow_schema
-from dataset_builders.text import NO_LIMIT, clean
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-BATCH = 20_000
-SAMPLE_MARKER = "sample_corpora.json"
-PARTLY = "partly_rejected"
-"""The staged table of records of which some rows may not enter their tables: `record`, `source`, `reason`."""
-
-
-@dataclass(frozen=True)
-class RawFile:
-    """One file and how it is read. `source` and `licence` go into every row made from it; `snapshot` is the date in its path.
-
-    `table` is the one that a file of a shop's own tables belongs to, and `note` what a reader should know of how it was read.
-    """
-
-    path: Path
-    source: str
-    licence: str
-    read: Callable[[], Iterator[Placed]]
-    canonical: Callable[[dict[str, Any]], TableRows | Rejected]
-    table: str = ""
-    snapshot: str = ""
-    note: str = ""
+from dataset_builders.record_reading import FilePart, RawFile, ReadJob, ReadParts, plain_read_errors, read_job, readable
+from dataset_builders.records import Rejected
+from dataset_builders.samples.files import SAMPLE_MARKER
+from dataset_builders.sources import corpus_modules, own_tables
+from dataset_builders.tables import TABLES
+from dataset_builders.workers import Run
 
 
 def find_corpora(folder: Path, commercial_only: bool) -> tuple[list[RawFile], list[Path]]:
@@ -51,7 +26,7 @@ def find_corpora(folder: Path, commercial_only: bool) -> tuple[list[RawFile], li
     sample = (folder / SAMPLE_MARKER).exists()
     claimed, unclaimed, barred = [], [], set()
     for path in _files(folder):
-        with _plain_read_errors(path):
+        with plain_read_errors(path):
             corpus = next((corpus for corpus in corpus_modules() if corpus.claims(path)), None)
         if corpus is None:
             unclaimed.append(path)
@@ -61,7 +36,8 @@ def find_corpora(folder: Path, commercial_only: bool) -> tuple[list[RawFile], li
         if commercial_only and licence not in ("Apache-2.0", "CC-BY-4.0"):
             barred.add(corpus.NAME)
             continue
-        claimed.append(RawFile(path, source, licence, partial(corpus.read, path), partial(corpus.canonical, path=path)))
+        read, canonical = partial(corpus.read, path), partial(corpus.canonical, path=path)
+        claimed.append(RawFile(path, source, licence, partial(corpus.spans, path), read, canonical))
     if barred and not claimed:
         raise UserError(
             f"{folder} holds only corpora whose licence does not allow commercial use: {', '.join(sorted(barred))}. "
@@ -85,7 +61,7 @@ def find_tables(folder: Path, encoding: str | None = None, locale: str = "us") -
         if table is None:
             unclaimed.append(path)
             continue
-        with _plain_read_errors(path):
+        with plain_read_errors(path):
             file = own_tables.open_file(path, folder, table, encoding, locale)
             floats = own_tables.whole_float_ids(file)
         guessed = file.form is not None and file.form.guessed
@@ -94,6 +70,7 @@ def find_tables(folder: Path, encoding: str | None = None, locale: str = "us") -
                 path,
                 own_tables.NAME,
                 own_tables.LICENCE,
+                partial(own_tables.spans, file),
                 partial(own_tables.read, file),
                 partial(own_tables.canonical, file=file, floats=floats),
                 table.name,
@@ -142,149 +119,69 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in found if path.name != SAMPLE_MARKER and path.suffix.lower() not in (".md", ".txt")]
 
 
-def readable(path: Path) -> str:
-    """A path for people and for JSON, whatever bytes its name is made of."""
-    return os.fsencode(path).decode(errors="replace")
-
-
 def _is_hidden(path: Path) -> bool:
     """Also in a hidden folder: downloaders and notebooks keep theirs beside the data, copies of it among them."""
     return any(part.startswith((".", "_")) and part != "_delta_log" for part in path.parts)
 
 
-def stage(files: list[RawFile], folder: Path, out: Path, locales: frozenset[str], counts: RecordCounts) -> None:
-    """Writes `<out>/<table>.parquet` for every table that a record yielded a row of.
-
-    A record's number is its file's number and its own in that file, so it does not change with the number of processes.
-    """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("Reading"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}", markup=False),
-    )
-    with Progress(*columns) as progress, ExitStack() as stack:
-        writers = {name: _TableWriter(out / f"{name}.parquet", arrow_schema(table)) for name, table in TABLES.items()}
-        writers[PARTLY] = _TableWriter(out / f"{PARTLY}.parquet", text_schema("record", "source", "reason"))
-        writers[HELD_OUT] = _TableWriter(out / f"{HELD_OUT}.parquet", text_schema("source", "query"))
-        writers[REVIEWER] = _TableWriter(out / f"{REVIEWER}.parquet", text_schema("source", "review_id", "customer"))
-        for writer in writers.values():
-            stack.callback(writer.close)
-        bar = progress.add_task("", total=len(files))
-        for file_number, file in enumerate(files):
-            # A name that is not UTF-8 can be opened, but neither printed nor written down.
-            name = readable(file.path.relative_to(folder))
-            progress.update(bar, description=name)
-            if file.table:
-                counts.tables[file.table].files.append(name)
-            number = -1
-            for number, (place, record) in enumerate(_records(file)):
-                _take(file, record, (file_number << 40) + number, f"{name}:{place}", locales, writers, counts)
-            if number < 0 and not file.table:
-                counts.read[file.source] += 1
-                counts.reject(file.source, Rejected("file is empty"), name)
-            progress.advance(bar)
-        progress.update(bar, description=f"{sum(counts.read.values()):,} records")
-
-
-def _take(
-    file: RawFile,
-    record: dict[str, Any] | Rejected,
-    number: int,
-    place: str,
-    locales: frozenset[str],
-    writers: dict[str, "_TableWriter"],
-    counts: RecordCounts,
+def stage(
+    files: Sequence[RawFile], folder: Path, out: Path, locales: frozenset[str], counts: RecordCounts, run: Run = map
 ) -> None:
-    """Writes a record's rows to their tables, or counts why there are none."""
-    counts.read[file.source] += record.records if isinstance(record, Rejected) else 1
-    rows = record if isinstance(record, Rejected) else _canonical(file, record)
-    if isinstance(rows, Rejected):
-        counts.reject(file.source, rows, place)
+    """Writes `<out>/<table>.parquet/`, a folder of parts, for every table that a record yielded a row of.
+
+    `run` says where the files are read: `map` in this process, others in several (workers.py) or on Spark (engine.py). What is
+    written, and all counts, are the same.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    jobs = read_jobs(files, folder, out, locales)
+    done: dict[int, ReadParts] = {}
+    columns = (TextColumn("Reading"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[records]:,} records"))
+    with Progress(*columns) as progress:
+        bar = progress.add_task("", total=sum(job.size() for job in jobs), records=0)
+        records = 0
+        # The largest first, so that none of them runs alone at the end.
+        for result in run(read_job, sorted(jobs, key=lambda job: -job.size())):
+            if isinstance(result, UserError | OSError):
+                raise result
+            done[result.number] = result
+            records += result.counts.read.total()
+            progress.update(bar, advance=jobs[result.number].size(), records=records)
+    for file in files:
         if file.table:
-            counts.tables[file.table].read += rows.records
-            counts.tables[file.table].reject(rows.reason, rows.value, place, rows.records)
-        return
-    rejected = []
-    offers = [(table, row) for table, row in rows if table not in HELPERS]
-    for table, offered in offers:
-        of_table = counts.tables[table]
-        of_table.read += 1
-        made = admitted(TABLES[table], offered)
-        if not isinstance(made, Rejected) and made[0].get("locale", next(iter(locales))) not in locales:
-            made = Rejected("locale was not asked for", made[0]["locale"])
-        if isinstance(made, Rejected):
-            of_table.reject(made.reason, made.value, place)
-            rejected.append(made)
-            continue
-        row, dropped = made
-        of_table.usable += 1
-        counts.dropped.update(f"{table}: {reason}" for reason in dropped)
-        writers[table].add({**row, "source": file.source, "record": number, "snapshot": file.snapshot})
-    for _, held_out in (row for row in rows if row[0] == HELD_OUT):
-        writers[HELD_OUT].add({"source": file.source, "query": clean(str(held_out["query"]), NO_LIMIT).lower()})
-    for _, reviewer in (row for row in rows if row[0] == REVIEWER):
-        writers[REVIEWER].add({"source": file.source, **reviewer})
-    if rejected and len(rejected) == len(offers):
-        counts.reject(file.source, rejected[0], place)
-    elif rejected:
-        # Whatever else becomes of the record: this is what was wrong with it.
-        writers[PARTLY].add({"record": number, "source": file.source, "reason": rejected[0].reason})
+            counts.tables[file.table].files.append(readable(file.path.relative_to(folder)))
+    yielded = Counter[int]()
+    for job in jobs:
+        counts.merge(done[job.number].counts)
+        for part, number in zip(job.parts, done[job.number].yielded, strict=True):
+            yielded[part.number] += number
+    for number, file in enumerate(files):
+        if not yielded[number] and not file.table:
+            counts.read[file.source] += 1
+            counts.reject(file.source, Rejected("file is empty"), readable(file.path.relative_to(folder)))
 
 
-def _records(file: RawFile) -> Iterator[Placed]:
-    with _plain_read_errors(file.path):
-        yield from file.read()
+def read_jobs(files: Sequence[RawFile], folder: Path, out: Path, locales: frozenset[str]) -> list[ReadJob]:
+    """What processes read, in order of the files: parts of large files, several small ones together.
 
+    It depends on the files alone, so that each row is in the same part of its table whoever reads it.
+    """
+    jobs: list[ReadJob] = []
+    parts: list[FilePart] = []
 
-@contextmanager
-def _plain_read_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{readable(path)} cannot be read: {error.strerror}. Mend it or take it away.") from None
+    def close() -> None:
+        if parts:
+            jobs.append(ReadJob(len(jobs), tuple(parts), out, locales))
+            parts.clear()
 
-
-def _canonical(file: RawFile, record: dict[str, Any]) -> TableRows | Rejected:
-    try:
-        return file.canonical(record)
-    except RecursionError:
-        return Rejected("record is nested too deeply")
-
-
-def text_schema(*names: str) -> "pa.Schema":
-    """Columns of text, and `record` and `customer` of numbers."""
-    import pyarrow as pa
-
-    return pa.schema([(name, pa.int64() if name in ("record", "customer") else pa.string()) for name in names])
-
-
-class _TableWriter:
-    """TableRows in batches into one Parquet file, which is made with the first of them."""
-
-    def __init__(self, path: Path, schema: "pa.Schema") -> None:
-        self.path, self.schema = path, schema
-        self.rows: list[dict[str, Any]] = []
-        self.writer: pq.ParquetWriter | None = None
-
-    def add(self, row: dict[str, Any]) -> None:
-        self.rows.append(row)
-        if len(self.rows) >= BATCH:
-            self._flush()
-
-    def close(self) -> None:
-        if self.rows:
-            self._flush()
-        if self.writer:
-            self.writer.close()
-
-    def _flush(self) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        self.writer = self.writer or pq.ParquetWriter(self.path, self.schema)
-        self.writer.write_table(pa.Table.from_pylist(self.rows, self.schema))
-        self.rows = []
+    for number, file in enumerate(files):
+        # A name that is not UTF-8 can be opened, but neither printed nor written down.
+        name = readable(file.path.relative_to(folder))
+        with plain_read_errors(file.path):
+            parts_of_file = file.spans()
+        for span in parts_of_file:
+            if sum(part.span.size for part in parts) + span.size > spans.SPAN_BYTES:
+                close()
+            parts.append(FilePart(file, name, number, span))
+    close()
+    return jobs

@@ -2,7 +2,7 @@
 
 import html
 import re
-from unicodedata import category, normalize
+from unicodedata import category, is_normalized, normalize
 
 # Markers that chat templates give a meaning to: <|im_end|>, the same with full-width bars, [INST], <<SYS>>, ... Those that
 # look like a tag, such as </s>, <start_of_turn> or <file_sep>, are tags below.
@@ -31,15 +31,22 @@ def clean(text: str, max_words: int) -> str:
     Letters are composed (NFC), entities decoded, markup, control characters and chat templates' tokens removed. Cleaning twice
     changes nothing.
     """
+    words = _plain(text).split(" ")
+    return " ".join(words) if len(words) <= max_words else " ".join([*words[: max_words - 1], "…"])
+
+
+def _plain(text: str) -> str:
+    if text.isprintable() and not _OPENERS.search(text) and is_normalized("NFC", text):
+        return _SPACES.sub(" ", text).strip()  # as most texts are: nothing to decode, to remove or to compose
     for turn in range(_PASSES):
         # Once is not enough: "&amp;lt;b&amp;gt;" and "<|im_<|x|>end|>" each hide a token behind another.
         smaller = html.unescape(text) if turn < _PASSES - 2 else _OPENERS.sub(" ", text)
-        # What cannot be seen goes without a gap, since a word or an address may hide behind it.
-        smaller = "".join(char if char.isprintable() else "" if category(char) == "Cf" else " " for char in smaller)
+        if not smaller.isprintable():
+            # What cannot be seen goes without a gap, since a word or an address may hide behind it.
+            smaller = "".join(char if char.isprintable() else "" if category(char) == "Cf" else " " for char in smaller)
         smaller = normalize("NFC", smaller)
         smaller = _SPACES.sub(" ", _TAGS.sub(" ", _CONTROL_TOKENS.sub(" ", smaller))).strip()
         if smaller == text:
             break
         text = smaller
-    words = text.split(" ")
-    return " ".join(words) if len(words) <= max_words else " ".join([*words[: max_words - 1], "…"])
+    return text

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 if TYPE_CHECKING:
     import pyarrow
 
+SAMPLE_MARKER = "sample_corpora.json"
+"""The file that says of a folder that its corpora are samples; written last."""
+
 _ROWS_PER_GROUP = 50_000
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 

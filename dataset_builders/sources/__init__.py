@@ -1,8 +1,10 @@
-"""One module per raw corpus. Each offers NAME, LICENCE, `claims(path)`, `read(path)` and `canonical(record, path)`.
+"""One module per raw corpus. Each offers NAME, LICENCE, `claims(path)`, `spans(path)`, `read(path, span)` and
+`canonical(record, path)`.
 
-`read` streams raw records; `canonical` turns one into rows of canonical tables, or says why it yields none. They are plain
-functions over dicts and not engine expressions, since only so can one bad record out of millions be counted and named
-without losing the file; what follows, on canonical tables, is relational work and the engine's.
+`spans` are the parts of a file that can be read alone (see spans.py); `read` streams the raw records of one; `canonical` turns
+one into rows of canonical tables, or says why it yields none. They are plain functions over dicts and not engine expressions,
+since only so can one bad record out of millions be counted and named without losing the file; what follows, on canonical
+tables, is relational work and the engine's.
 """
 
 import re
@@ -20,7 +22,6 @@ HELD_OUT = "held_out"
 """In place of a table: the row's `query` is of the corpus's own test split, and must not be trained on."""
 REVIEWER = "reviewers"
 """In place of a table: a `review_id` and its `customer`, an int64 hash, of which `co_purchases.py` makes co-purchases."""
-HELPERS = (HELD_OUT, REVIEWER)
 
 
 def corpus_modules() -> tuple[ModuleType, ...]:

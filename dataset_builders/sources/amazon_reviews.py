@@ -11,6 +11,7 @@ from typing import Any
 
 from dataset_builders.records import Placed, Rejected, json_lines
 from dataset_builders.sources import TableRows, missing, optional_text
+from dataset_builders.spans import WHOLE, Span, line_spans
 
 NAME = "amazon_reviews_2018"
 LICENCE = "none stated"
@@ -35,8 +36,11 @@ def _holds_reviews(path: Path) -> bool:
     return first is not None and isinstance(first[1], dict) and {"reviewText", "overall", "asin"} <= first[1].keys()
 
 
-def read(path: Path) -> Iterator[Placed]:
-    for place, record in json_lines(path):
+spans = line_spans
+
+
+def read(path: Path, span: Span = WHOLE) -> Iterator[Placed]:
+    for place, record in json_lines(path, span):
         if isinstance(record, Rejected) and record.reason == "line is not JSON" and _META.fullmatch(path.name):
             record = Rejected(_NOT_JSON)  # noqa: PLW2901
         yield place, record

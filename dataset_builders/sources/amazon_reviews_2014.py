@@ -8,12 +8,12 @@ from pathlib import Path
 
 from dataset_builders.raw_files import DAMAGED, open_bytes, stem_and_ending
 from dataset_builders.records import json_lines
-from dataset_builders.sources.amazon_reviews import canonical, read
+from dataset_builders.sources.amazon_reviews import canonical, read, spans
 
 NAME = "amazon_reviews_2014"
 LICENCE = "none stated"
 
-__all__ = ["LICENCE", "NAME", "canonical", "claims", "read"]
+__all__ = ["LICENCE", "NAME", "canonical", "claims", "read", "spans"]
 
 
 def claims(path: Path) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 from dataset_builders.raw_files import stem_and_ending
 from dataset_builders.records import Placed, Rejected, column_names, json_lines, parquet_rows
 from dataset_builders.sources import REVIEWER, TableRows, identifier, missing, optional_text
+from dataset_builders.spans import WHOLE, Span, line_spans, parquet_spans
 
 NAME = "amazon_reviews_2023"
 LICENCE = "none stated"
@@ -52,8 +53,12 @@ def _kind(names: Any) -> str:
     return "product" if "parent_asin" in names and not _OF_PRODUCTS.isdisjoint(names) else ""
 
 
-def read(path: Path) -> Iterator[Placed]:
-    return parquet_rows(path, (*_REVIEW, *_PRODUCT)) if path.suffix == ".parquet" else json_lines(path)
+def spans(path: Path) -> list[Span]:
+    return parquet_spans(path) if path.suffix == ".parquet" else line_spans(path)
+
+
+def read(path: Path, span: Span = WHOLE) -> Iterator[Placed]:
+    return parquet_rows(path, (*_REVIEW, *_PRODUCT), span) if path.suffix == ".parquet" else json_lines(path, span)
 
 
 def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:

@@ -10,6 +10,7 @@ from typing import Any
 
 from dataset_builders.records import Placed, Rejected, json_lines
 from dataset_builders.sources import TableRows, missing
+from dataset_builders.spans import WHOLE, Span, line_spans
 
 NAME = "amazonqa"
 LICENCE = "none stated"
@@ -19,8 +20,11 @@ def claims(path: Path) -> bool:
     return "-qar" in path.name and path.name.removesuffix(".gz").endswith(".jsonl")
 
 
-def read(path: Path) -> Iterator[Placed]:
-    return json_lines(path)
+spans = line_spans
+
+
+def read(path: Path, span: Span = WHOLE) -> Iterator[Placed]:
+    return json_lines(path, span)
 
 
 def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:

@@ -13,6 +13,7 @@ from typing import Any
 
 from dataset_builders.records import Placed, Rejected, json_records
 from dataset_builders.sources import TableRows, missing
+from dataset_builders.spans import WHOLE, Span, json_spans
 
 NAME = "ecinstruct"
 LICENCE = "CC-BY-4.0"
@@ -37,8 +38,11 @@ def claims(path: Path) -> bool:
     return path.suffix == ".json" and ("ecinstruct" in (path.parent.name, path.stem.lower()) or path.stem in _TASKS)
 
 
-def read(path: Path) -> Iterator[Placed]:
-    return json_records(path)
+spans = json_spans
+
+
+def read(path: Path, span: Span = WHOLE) -> Iterator[Placed]:
+    return json_records(path, span)
 
 
 def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:

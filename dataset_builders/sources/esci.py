@@ -11,6 +11,7 @@ from typing import Any
 
 from dataset_builders.records import Placed, Record, Rejected, column_names, csv_rows, json_document, parquet_rows
 from dataset_builders.sources import HELD_OUT, TableRows, missing, optional_text
+from dataset_builders.spans import WHOLE, Span, parquet_spans, whole_span
 from dataset_builders.values import label_or_text
 
 NAME = "esci"
@@ -30,10 +31,14 @@ def claims(path: Path) -> bool:
     return path.suffix in (".parquet", ".csv") and bool({"esci_label", "product_title"} & column_names(path))
 
 
-def read(path: Path) -> Iterator[Placed]:
+def spans(path: Path) -> list[Span]:
+    return parquet_spans(path) if path.suffix == ".parquet" else whole_span(path)
+
+
+def read(path: Path, span: Span = WHOLE) -> Iterator[Placed]:
     if path.suffix == ".json":
         return _judgment_list(path)
-    return csv_rows(path) if path.suffix == ".csv" else parquet_rows(path, (*_JUDGMENT, _SPLIT, *_PRODUCT))
+    return csv_rows(path) if path.suffix == ".csv" else parquet_rows(path, (*_JUDGMENT, _SPLIT, *_PRODUCT), span)
 
 
 def _judgment_list(path: Path) -> Iterator[Placed]:

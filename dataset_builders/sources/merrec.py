@@ -11,6 +11,7 @@ from typing import Any
 
 from dataset_builders.records import Placed, Rejected, column_names, csv_rows, parquet_rows
 from dataset_builders.sources import TableRows, identifier, missing, optional_text
+from dataset_builders.spans import WHOLE, Span, parquet_spans, whole_span
 
 NAME = "merrec"
 LICENCE = "CC-BY-NC-4.0"
@@ -31,8 +32,12 @@ def claims(path: Path) -> bool:
     return path.suffix in (".parquet", ".csv") and {"sequence_id", "event_id", "stime"} <= column_names(path)
 
 
-def read(path: Path) -> Iterator[Placed]:
-    return csv_rows(path) if path.suffix == ".csv" else parquet_rows(path, (*_COLUMNS, *_CATEGORIES))
+def spans(path: Path) -> list[Span]:
+    return whole_span(path) if path.suffix == ".csv" else parquet_spans(path)
+
+
+def read(path: Path, span: Span = WHOLE) -> Iterator[Placed]:
+    return csv_rows(path) if path.suffix == ".csv" else parquet_rows(path, (*_COLUMNS, *_CATEGORIES), span)
 
 
 def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:

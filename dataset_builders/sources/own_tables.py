@@ -24,6 +24,7 @@ from dataset_builders.raw_files import (
 )
 from dataset_builders.records import Placed, Rejected, csv_header, csv_rows, json_records, parquet_rows
 from dataset_builders.sources import TableRows
+from dataset_builders.spans import WHOLE, Span, json_spans, parquet_spans, whole_span
 from dataset_builders.tables import TABLES, Column, Table, shown
 from dataset_builders.values import as_boolean, as_identifier, as_integer, as_list, as_text, is_missing, label_or_text
 
@@ -112,10 +113,16 @@ def _check_columns(name: str, table: Table, names: list[str]) -> None:
         )
 
 
-def read(file: OwnFile) -> Iterator[Placed]:
+def spans(file: OwnFile) -> list[Span]:
     if is_parquet(file.path):
-        return parquet_rows(file.path, tuple(column.name for column in file.table.columns))
-    return csv_rows(file.path, file.form) if format_of(file.path) == "csv" else json_records(file.path)
+        return parquet_spans(file.path)
+    return whole_span(file.path) if format_of(file.path) == "csv" else json_spans(file.path)
+
+
+def read(file: OwnFile, span: Span = WHOLE) -> Iterator[Placed]:
+    if is_parquet(file.path):
+        return parquet_rows(file.path, tuple(column.name for column in file.table.columns), span)
+    return csv_rows(file.path, file.form) if format_of(file.path) == "csv" else json_records(file.path, span)
 
 
 def whole_float_ids(file: OwnFile) -> frozenset[str]:
@@ -123,11 +130,15 @@ def whole_float_ids(file: OwnFile) -> frozenset[str]:
 
     Raises UserError where ratings or labels are on another scale than the table's.
     """
+    scaled, parquet = _SCALED.get(file.table.name), is_parquet(file.path)
     ids = [column.name for column in file.table.columns if column.name.endswith("_id") and column.name in file.columns]
+    ids = [] if parquet else ids  # there a number is a number
+    if parquet and not scaled:
+        return frozenset()
     floats, values = dict.fromkeys(ids, 0), dict.fromkeys(ids, 0)
     scale = Counter[str]()
     examples: dict[str, str] = {}
-    for _, record in read(file):
+    for _, record in parquet_rows(file.path, (str(scaled),)) if parquet else read(file):
         if isinstance(record, Rejected):
             continue
         for name in ids:
@@ -135,6 +146,8 @@ def whole_float_ids(file: OwnFile) -> frozenset[str]:
             if not is_missing(value):
                 values[name] += 1
                 floats[name] += isinstance(value, str) and _WHOLE_FLOAT.fullmatch(value) is not None
+        if not scaled and all(floats[name] < values[name] for name in ids):
+            break  # nothing is left to be found out
         kind = _scale_kind(file.table, record)
         scale[kind] += 1
         examples.setdefault(kind, str(record.get(_SCALED.get(file.table.name, ""))))

@@ -4,7 +4,6 @@ File shape: lighteval/logging/evaluation_tracker.py (`results`, `config_general`
 `shop:_average`) are not used: they mix metrics that a task does not have.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
+from common.files import read_object
 from eval_tasks.suites.suite import SUITES, family, is_known, metric_key, suite_name
 
 
@@ -105,13 +105,7 @@ def results_files(path: Path) -> dict[Path, list[str]]:
 
 
 def _load(file: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file}: is not a results file of lighteval ({type(error).__name__}: {error})") from None
-    if not isinstance(document, dict):
-        raise UserError(f"{file}: is not a results file of lighteval: it holds no JSON object")
-    return document
+    return read_object(file, "so it is not a results file of lighteval")
 
 
 def _scores(file: Path, document: Mapping[str, Any]) -> dict[str, Score]:

@@ -150,6 +150,15 @@ def test_a_mistake_is_told_in_one_sentence(arguments: tuple[str, ...], said: str
     assert capsys.readouterr().err.startswith(said)
 
 
+def test_whole_ends_with_the_build_s_speed_beside_a_plain_read_s(benchmark: Benchmark) -> None:
+    done = benchmark("build", "whole", "--scale", "0.001", "--memory-limit", MEMORY, "--workers", "2")
+    figures = json.loads(done.stdout.splitlines()[-1])
+    build, plain = figures["build"], figures["plain read"]
+    assert build["records_per_core_second"] == pytest.approx(figures["records"] / build["seconds"] / 2, rel=0.02)
+    assert plain["records_per_core_second"] == pytest.approx(figures["records"] / plain["seconds"], rel=0.2)
+    assert figures["ratio"] == pytest.approx(build["records_per_core_second"] / plain["records_per_core_second"], abs=0.01)
+
+
 def test_scaling_ends_with_the_growth_from_each_scale_to_the_next(benchmark: Benchmark) -> None:
     done = benchmark("build", "scaling", "--scales", "0.0005,0.004", "--memory-limit", MEMORY)
     figures = json.loads(done.stdout.splitlines()[-1])

@@ -1,21 +1,28 @@
 """Rows of all tasks together: train and test share no group and no text, and are as large as the tables allow."""
 
-from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from common.tasks import TASKS
-from dataset_builders.assembly import OWN_TEST, DrawnRows, assemble_rows, render_rows, split_rows
+from dataset_builders import rendering
+from dataset_builders.assembly import OWN_TEST, assemble_rows, split_rows
 from dataset_builders.contamination import EvaluationSet
 from dataset_builders.engine import connect
 from dataset_builders.record_counts import RecordCounts
+from dataset_builders.rendering import DrawnRows, distinct_rows, render_rows
+from dataset_builders.row_store import StoredRows, encode_row
 from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Size, is_test
 from dataset_builders.tables import TABLES, arrow_schema
+
+Drawn = Callable[..., dict[str, DrawnRows]]
 
 WORDS = [
     "amber",
@@ -49,17 +56,28 @@ def row(number: int, group: str, words: str = "") -> DatasetRow:
     return DatasetRow(f"prompt {number}", "1", "review_rating", "multiple_choice", '"1"', "s", "l", group, (number,), content)
 
 
-def drawn(rows: list[DatasetRow]) -> dict[str, DrawnRows]:
-    return {"review_rating": DrawnRows(rows, [], 0, 1000, len(rows))}
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
+    """Gives a task's rows as they are drawn, in a file."""
+    path = tmp_path_factory.mktemp("drawn") / "rows.jsonl"
+
+    def store(rows: list[DatasetRow], seed: int = 0) -> dict[str, DrawnRows]:
+        lines = [encode_row(row) for row in rows]
+        path.write_bytes(b"".join(lines))
+        stops = np.cumsum([0, *map(len, lines)])
+        tested = np.array([is_test(row.group, seed) for row in rows], bool)
+        return {"review_rating": DrawnRows(StoredRows(path, np.stack([stops[:-1], stops[1:]])), tested, {}, 0, 1000, len(rows))}
+
+    return store
 
 
 groups = st.lists(st.integers(0, 30).map(lambda number: f"product:{number}"), max_size=80)
 
 
 @given(groups=groups, train=st.integers(0, 40), test=st.integers(0, 20), seed=st.integers(-5, 5))
-def test_rows_go_by_their_group_and_none_is_lost(groups: list[str], train: int, test: int, seed: int) -> None:
+def test_rows_go_by_their_group_and_none_is_lost(drawn: Drawn, groups: list[str], train: int, test: int, seed: int) -> None:
     rows = [row(number, group) for number, group in enumerate(groups)]
-    splits, dropped = split_rows(drawn(rows), {"review_rating": Size(train, test)}, seed, [])
+    splits, dropped = split_rows(drawn(rows, seed), {"review_rating": Size(train, test)}, [])
     parts = splits["review_rating"]
     assert not dropped
     assert not {row.group for row in parts.train} & {row.group for row in parts.test}
@@ -68,33 +86,33 @@ def test_rows_go_by_their_group_and_none_is_lost(groups: list[str], train: int, 
     assert len(parts.test) == min(test, sum(is_test(group, seed) for group in groups))
 
 
-def test_the_first_rows_in_order_are_taken() -> None:
+def test_the_first_rows_in_order_are_taken(drawn: Drawn) -> None:
     rows = [row(number, f"query:{number}") for number in range(200)]
     small, large = (
-        split_rows(drawn(rows), {"review_rating": size}, 0, [])[0]["review_rating"] for size in (Size(20, 3), Size(60, 9))
+        split_rows(drawn(rows), {"review_rating": size}, [])[0]["review_rating"] for size in (Size(20, 3), Size(60, 9))
     )
-    assert large.train[:20] == small.train
-    assert large.test[:3] == small.test
+    assert list(large.train[:20]) == list(small.train)
+    assert list(large.test[:3]) == list(small.test)
 
 
-def test_a_row_to_train_on_that_stands_in_the_test_split_goes_and_another_takes_its_place() -> None:
+def test_a_row_to_train_on_that_stands_in_the_test_split_goes_and_another_takes_its_place(drawn: Drawn) -> None:
     tested = next(f"query:{number}" for number in range(99) if is_test(f"query:{number}", 0))
     trained = [f"query:{number}" for number in range(99) if not is_test(f"query:{number}", 0)]
     rows = [row(0, tested, text(7)), row(1, trained[0], text(7).upper()), *(row(n, trained[n]) for n in (2, 3))]
-    splits, dropped = split_rows(drawn(rows), {"review_rating": Size(2, 1)}, 0, [])
-    assert splits["review_rating"].test == [rows[0]]
-    assert splits["review_rating"].train == rows[2:]
-    assert [(each.row, hit) for each, hit in dropped] == [(rows[1], (OWN_TEST, "same text"))]
-    assert "test split" in dropped[0][0].reason
+    splits, dropped = split_rows(drawn(rows), {"review_rating": Size(2, 1)}, [])
+    assert splits["review_rating"].test[0] == rows[0]
+    assert list(splits["review_rating"].train) == rows[2:]
+    assert [(list(each.rows), each.hit) for each in dropped] == [([rows[1]], (OWN_TEST, "same text"))]
+    assert "test split" in dropped[0].reason
 
 
-def test_a_row_to_train_on_that_stands_in_another_evaluation_set_goes() -> None:
+def test_a_row_to_train_on_that_stands_in_another_evaluation_set_goes(drawn: Drawn) -> None:
     trained = [f"query:{number}" for number in range(99) if not is_test(f"query:{number}", 0)]
     rows = [row(number, trained[number]) for number in range(3)]
     item = (f"Rate this.\nReview: {text(1)}\nAnswer:",)
-    splits, dropped = split_rows(drawn(rows), {"review_rating": Size(9, 9)}, 0, [EvaluationSet("ShopBench", [item])])
-    assert splits["review_rating"].train == [rows[0], rows[2]]
-    assert Counter(hit for _, hit in dropped) == {("ShopBench", "same text"): 1}
+    splits, dropped = split_rows(drawn(rows), {"review_rating": Size(9, 9)}, [EvaluationSet("ShopBench", [item])])
+    assert list(splits["review_rating"].train) == [rows[0], rows[2]]
+    assert [(len(each.rows), each.hit) for each in dropped] == [(1, ("ShopBench", "same text"))]
 
 
 def recipe_rows(texts: list[str]) -> list[dict[str, Any]]:
@@ -112,12 +130,19 @@ def recipe_rows(texts: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-def test_rendering_keeps_the_first_of_equal_and_of_nearly_equal_rows_and_says_why_others_went() -> None:
+@pytest.mark.parametrize("size", [1, 4, 100])
+def test_rendering_keeps_the_first_of_equal_and_of_nearly_equal_rows_and_says_why_others_went(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(rendering, "CHUNK", size)
     long = "This kettle boils quickly and has served us well for more than three years without any trouble at all"
     texts = [*[long] * 8, long + "!!", "Quite another review of the same kettle.", "<br>"]
-    kept = render_rows(TASKS["review_rating"], recipe_rows(texts), {"s": "l"}, 0, 100)
+    batches = pa.Table.from_pylist(recipe_rows(texts)).to_batches()
+    # The chunks come in any order.
+    rendered = render_rows(TASKS["review_rating"], batches, {"s": "l"}, 0, tmp_path / "rows.jsonl", backwards)
+    kept = distinct_rows(TASKS["review_rating"], rendered, 100)
     assert [row.records for row in kept.rows] == [(0,), (9,)]
-    reasons = Counter(reason for _, _, reason in kept.dropped)
+    reasons = {reason: len(records) for reason, records in kept.dropped.items()}
     # With two templates, one more prompt of the eight is new, and the text in it is not.
     assert reasons == {
         "review_rating: prompt repeats another's": 6,
@@ -127,8 +152,32 @@ def test_rendering_keeps_the_first_of_equal_and_of_nearly_equal_rows_and_says_wh
     assert (kept.near_duplicates, kept.drawn, kept.limit) == (2, 11, 100)
 
 
+def backwards(function: Any, tasks: Any) -> Any:
+    return map(function, reversed(list(tasks)))
+
+
+def test_a_stored_row_is_read_back_as_it_was(drawn: Drawn) -> None:
+    row = DatasetRow(
+        "p\n\u2028é",
+        "1",
+        "review_rating",
+        "multiple_choice",
+        '"1"',
+        "s",
+        "l",
+        "g",
+        (2**62, 1),
+        {"a": ("x", "")},
+        (("phone", 2),),
+        "rule",
+    )
+    rows = drawn([row, row])["review_rating"].rows
+    assert list(rows) == [row, row]
+    assert rows[1] == row
+    assert list(rows[2:]) == []
+
+
 def staged_reviews(folder: Path, texts: list[str]) -> Path:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     folder.mkdir()

@@ -16,6 +16,7 @@ import pytest
 from common.answers import decode_answer, gold, parse_completion, render_completion
 from common.errors import UserError
 from common.tasks import FAMILIES, TASKS
+from dataset_builders import assembly, rendering, spans
 from dataset_builders.build import parse_tasks
 from dataset_builders.splits import is_test
 from tests import raw
@@ -239,6 +240,22 @@ def test_the_order_and_names_of_files_and_the_order_of_their_lines_change_no_row
 
 def test_threads_change_no_row(compared_builds: dict[str, str], tmp_path: Path, run_build: Build) -> None:
     assert rebuilt(run_build, raw.write(tmp_path, raw.corpora()), "--threads", "2") == compared_builds
+
+
+def test_the_number_of_processes_changes_no_byte(
+    compared_builds: dict[str, str],
+    dataset: Path,
+    tmp_path: Path,
+    corpora: Path,
+    run_build: Build,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (assembly, rendering):
+        monkeypatch.setattr(module, "CHUNK", 7)
+    monkeypatch.setattr(spans, "SPAN_BYTES", 5000)
+    assert run_build("--raw", corpora, "--out", tmp_path / "out", "--workers", 3) == 0
+    for name in ("manifest.json", "checksums.txt", "README.md", "rejects/places.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (dataset / name).read_bytes()
 
 
 def test_another_seed_makes_other_rows(compared_builds: dict[str, str], tmp_path: Path, run_build: Build) -> None:

@@ -15,8 +15,8 @@ import pytest
 from common.errors import UserError
 from dataset_builders.download import CHECKSUMS, choose, fetch_from_addresses, main
 from dataset_builders.remote_corpora import CATEGORIES, RemoteCorpus, RemoteFile, remote_corpora
+from dataset_builders.samples.files import SAMPLE_MARKER
 from dataset_builders.sources import corpus_modules as sources
-from dataset_builders.staging import SAMPLE_MARKER
 from tests import raw
 from tests.file_server import Cut, FileServer, Status, serving
 from tests.hub import BOB, Hub

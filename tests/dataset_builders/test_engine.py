@@ -17,13 +17,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import UserError
+from dataset_builders import spans
 from dataset_builders.co_purchases import co_purchases
-from dataset_builders.engine import Draw, connect, deduplicate, load_tables
+from dataset_builders.engine import Draw, connect, deduplicate, load_tables, reader
 from dataset_builders.expressions import lower, spaced, without, words
 from dataset_builders.outcomes import save_unused
 from dataset_builders.recipes import recipes
 from dataset_builders.recipes.multiple_choice import _STARS
 from dataset_builders.recipes.retrieval import subjects
+from dataset_builders.record_counts import RecordCounts
+from dataset_builders.staging import find_corpora, stage
 from dataset_builders.tables import SESSION_QUERIES, TABLES, arrow_schema
 from tests import raw
 from tests.dataset_builders import recipe_tables
@@ -150,6 +153,21 @@ def test_spark_takes_written_queries_as_duckdb_does(duckdb: Any, spark: Any, tmp
         asked.append(subjects(tables, Draw(0, "next_query"), 40).order_by("key").to_pyarrow().to_pylist())
     assert len(asked[0]) > 10
     assert asked[0] == asked[1]
+
+
+def test_executors_stage_what_this_process_does(spark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = raw.write(tmp_path / "raw", raw.corpora())
+    monkeypatch.setattr(spans, "SPAN_BYTES", 20_000)
+    files, _ = find_corpora(folder, commercial_only=False)
+    found = []
+    for name, run in (("here", map), ("there", reader(spark, map))):
+        (tmp_path / name).mkdir()
+        counts = RecordCounts()
+        stage(files, folder, tmp_path / name, frozenset({"us"}), counts, run)
+        parts = sorted(path for path in (tmp_path / name).rglob("*.parquet") if path.is_file())
+        found.append((counts, {path.relative_to(tmp_path / name): path.read_bytes() for path in parts}))
+    assert found[0] == found[1]
+    assert len(found[0][1]) > len(TABLES)
 
 
 def test_what_a_task_left_is_told_anew_when_it_is_asked_for_more(duckdb: Any, spark: Any, tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import UserError
-from dataset_builders.sample_corpora import LARGEST_SCALE, MARKER, SMALLEST_SCALE, main, plan, write_corpora
+from dataset_builders.sample_corpora import LARGEST_SCALE, SMALLEST_SCALE, main, plan, write_corpora
 from dataset_builders.samples.catalog import LOCALES, Product, categories, kits, topics
-from dataset_builders.samples.files import asin
+from dataset_builders.samples.files import SAMPLE_MARKER, asin
 
 REPOSITORY = Path(__file__).parents[2]
 SMALL = 0.002
@@ -161,7 +161,7 @@ class TestFolder:
     def test_has_the_layout_of_the_real_corpora(self, sample):
         assert {path.name for path in sample.iterdir()} == {
             *("amazon_reviews_2018", "esci", "merrec", "amazonqa", "ecinstruct"),
-            MARKER,
+            SAMPLE_MARKER,
         }
         assert len(list(sample.glob("amazon_reviews_2018/meta_*.json.gz"))) == 32
         assert len(list(sample.glob("amazon_reviews_2018/*_5.json.gz"))) == 32
@@ -169,10 +169,10 @@ class TestFolder:
         assert {path.name for path in sample.glob("amazonqa/*")} == {f"{split}-qar.jsonl" for split in ("train", "val", "test")}
 
     def test_has_a_marker_that_counts_the_records_of_every_file(self, sample):
-        marker = json.loads((sample / MARKER).read_text())
+        marker = json.loads((sample / SAMPLE_MARKER).read_text())
         assert marker["generator"] == "dataset_builders.sample_corpora"
         assert (marker["seed"], marker["scale"], marker["licence"]) == (0, 0.01, "Apache-2.0")
-        assert marker["records"].keys() == digests(sample).keys() - {MARKER}
+        assert marker["records"].keys() == digests(sample).keys() - {SAMPLE_MARKER}
         for path, number in marker["records"].items():
             file = sample / path
             if file.suffix == ".parquet":
@@ -181,7 +181,7 @@ class TestFolder:
                 assert len(json.loads(file.read_text()) if file.suffix == ".json" else lines(file)) == number
 
     def test_has_records_in_proportion_to_the_scale(self, sample):
-        records = json.loads((sample / MARKER).read_text())["records"]
+        records = json.loads((sample / SAMPLE_MARKER).read_text())["records"]
         assert records["amazon_reviews_2018/All_Beauty_5.json.gz"] == 500
         assert records["amazon_reviews_2018/meta_All_Beauty.json.gz"] == pytest.approx(300, rel=0.05)
         assert records["amazonqa/train-qar.jsonl"] == 1600
@@ -195,7 +195,7 @@ class TestFolder:
         write_corpora(out, SMALLEST_SCALE, seed=0, processes=1)
         (out / "stale").touch()
         write_corpora(out, SMALLEST_SCALE, seed=1, processes=1)
-        assert json.loads((out / MARKER).read_text())["seed"] == 1
+        assert json.loads((out / SAMPLE_MARKER).read_text())["seed"] == 1
         assert not (out / "stale").exists()
         assert list(tmp_path.iterdir()) == [out]
 
@@ -257,7 +257,7 @@ class TestBadInput:
 
     def test_a_folder_with_a_foreign_or_broken_marker_is_refused(self, tmp_path):
         for content in ("{", "[]", '{"generator": "another"}'):
-            (tmp_path / MARKER).write_text(content)
+            (tmp_path / SAMPLE_MARKER).write_text(content)
             with pytest.raises(UserError, match="something else"):
                 write_corpora(tmp_path, SMALLEST_SCALE, seed=0, processes=1)
 

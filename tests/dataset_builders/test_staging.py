@@ -6,14 +6,19 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import UserError
+from dataset_builders import spans
 from dataset_builders.record_counts import SAMPLES, RecordCounts
-from dataset_builders.staging import SAMPLE_MARKER, find_corpora, find_tables, stage
+from dataset_builders.samples.files import SAMPLE_MARKER
+from dataset_builders.sources import own_tables
+from dataset_builders.staging import find_corpora, find_tables, stage
 from dataset_builders.tables import TABLES
+from dataset_builders.workers import worker_pool
 from tests import raw
 
 US = frozenset({"us"})
@@ -24,8 +29,6 @@ def staged(
     folder: Path, out: Path, tables: bool = False, locales: frozenset[str] = US
 ) -> tuple[RecordCounts, dict[str, list[dict]]]:
     """The counts and the rows of each table that was written."""
-    import pyarrow.parquet as pq
-
     out.mkdir()
     files, _ = find_tables(folder) if tables else find_corpora(folder, commercial_only=False)
     counts = RecordCounts()
@@ -279,3 +282,58 @@ def test_a_record_that_is_nested_too_deeply_is_rejected_and_its_neighbours_are_r
 def test_tables_that_cannot_be_used_are_told_in_a_sentence(tmp_path: Path, files: raw.Corpora, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         find_tables(raw.write(tmp_path, files))
+
+
+def parts_of(out: Path) -> dict[str, bytes]:
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*.parquet") if path.is_file()}
+
+
+@pytest.mark.parametrize("tables", [False, True])
+def test_files_in_many_parts_and_processes_give_the_same_rows_and_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tables: bool
+) -> None:
+    """Bad records stand in every file of JSON lines, so that reasons, places and examples come from several parts too."""
+    shop = {f"{name}.jsonl": rows for name, rows in raw.own_shop().items()}
+    folder = raw.write(tmp_path / "raw", shop if tables else raw.corpora())
+    for path in folder.rglob("*.jsonl"):
+        lines = path.read_bytes().splitlines()
+        path.write_bytes(b"\n".join(line for pair in zip(lines, BAD_LINES * len(lines), strict=False) for line in pair) + b"\n")
+    whole = staged(folder, tmp_path / "whole", tables)
+    monkeypatch.setattr(spans, "SPAN_BYTES", 2000)
+    monkeypatch.setattr(spans, "BLOCK", 500)
+    files, _ = find_tables(folder) if tables else find_corpora(folder, commercial_only=False)
+    found = []
+    for name, workers in (("one", 1), ("two", 2)):
+        (tmp_path / name).mkdir()
+        counts = RecordCounts()
+        with worker_pool(workers) as run:
+            stage(files, folder, tmp_path / name, US, counts, run)
+        found.append((counts, parts_of(tmp_path / name)))
+    assert found[0] == found[1]
+    counts, parts = found[0]
+    assert len(parts) > 2 * len(whole[1])
+    assert counts == whole[0]
+    assert repr(counts.tables) == repr(whole[0].tables), "ties go by the order of the files"
+    assert counts.rejects[next(iter(counts.rejects))]
+    for name, rows in whole[1].items():
+        assert pq.read_table(tmp_path / "one" / f"{name}.parquet").to_pylist() == rows
+
+
+def test_an_unreadable_file_is_told_the_same_from_another_process(tmp_path: Path) -> None:
+    if not Path("/proc/self/mem").exists():
+        pytest.skip("needs a file whose reading fails, which Linux has")
+    folder = raw.write(tmp_path / "raw", raw.corpora())
+    files, _ = find_corpora(folder, commercial_only=False)
+    (folder / "amazonqa" / "train-qar.jsonl").unlink()
+    (folder / "amazonqa" / "train-qar.jsonl").symlink_to("/proc/self/mem")
+    with (
+        pytest.raises(UserError, match=r"train-qar\.jsonl cannot be read: .*\. Mend it or take it away\."),
+        worker_pool(2) as run,
+    ):
+        stage(files, folder, tmp_path / "out", US, RecordCounts(), lambda job, jobs: run(job, [*jobs, *jobs]))
+
+
+def test_an_own_table_in_parquet_is_not_read_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = raw.write_tables(tmp_path / "raw", {"products": raw.own_shop()["products"]}, "parquet")
+    monkeypatch.setattr(own_tables, "parquet_rows", lambda *_: pytest.fail("it is read to be found"))
+    assert len(find_tables(folder)[0]) == 1

@@ -1,0 +1,244 @@
+"""Renders what a recipe draws as rows of the dataset, in a pool of processes, onto disk."""
+
+import hashlib
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from common.tasks import TASKS, Task
+from dataset_builders.contamination import HashedRows, hash_rows, text_hash
+from dataset_builders.near_duplicates import band_keys, first_of_alike
+from dataset_builders.records import Rejected
+from dataset_builders.row_store import StoredRows, encode_row
+from dataset_builders.rows import DatasetRow, make_row
+from dataset_builders.splits import is_test
+from dataset_builders.workers import Run
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CHUNK = 1000
+"""Recipe rows that a process renders at a time."""
+
+PROMPT_HASH = 16
+"""Bytes of a prompt's hash, by which equal prompts are found."""
+
+Dropped = dict[str, "array[int]"]
+"""Reason -> numbers of the raw records."""
+
+
+def _numbers() -> "array[int]":
+    return array("q")
+
+
+@dataclass(frozen=True)
+class RenderedRows:
+    """A task's rows in order of their keys, each in a file with what is needed to tell them apart.
+
+    `prompts`: S16 (rows,), a hash of each prompt. `tested`: bool (rows,), whether the row is one to test on. `keys`: the chunks
+    of a file with the rows' `band_keys`, as (place, rows). `drawn` is the number of rows that the recipe gave.
+    """
+
+    rows: StoredRows
+    prompts: Any
+    tested: Any
+    keys: tuple[tuple[int, int], ...]
+    dropped: Dropped
+    drawn: int
+
+
+@dataclass(frozen=True)
+class DrawnRows:
+    """A task's distinct rows in order of their keys, whether each is one to test on, and what was dropped.
+
+    `drawn` is the number of rows that the recipe gave for `limit`; `near_duplicates` of them were dropped as such.
+    """
+
+    rows: StoredRows
+    tested: Any
+    dropped: Dropped
+    near_duplicates: int
+    limit: int
+    drawn: int
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Recipe rows, and what they are rendered with."""
+
+    number: int
+    task: str
+    rows: "pa.RecordBatch"
+    licences: Mapping[str, str]
+    seed: int
+
+
+@dataclass(frozen=True)
+class _RenderedChunk:
+    """`lines`: the rows, of `lengths` bytes each, int64 (rows,). `prompts`, `tested` as above. `keys`: uint64 (rows, bands)."""
+
+    number: int
+    lines: bytes
+    lengths: Any
+    prompts: Any
+    tested: Any
+    keys: Any
+    dropped: Dropped
+    drawn: int
+
+
+def render_rows(
+    task: Task, batches: "Iterable[pa.RecordBatch]", licences: Mapping[str, str], seed: int, path: Path, run: Run = map
+) -> RenderedRows:
+    """What a recipe drew, in order of its keys, as rows in the file `path`; and their keys in another beside it."""
+    import numpy as np
+
+    parts = enumerate(_of_at_most(CHUNK, batches))
+    chunks = (_Chunk(number, task.name, batch, licences, seed) for number, batch in parts)
+    found: dict[int, tuple[Any, Any, Any, tuple[int, int]]] = {}
+    dropped: Dropped = defaultdict(_numbers)
+    drawn = 0
+    with path.open("wb") as lines, _keys_path(path).open("wb") as keys:
+        for chunk in run(_render, chunks):
+            stops = lines.tell() + np.cumsum(chunk.lengths)
+            places = np.stack([stops - chunk.lengths, stops])
+            found[chunk.number] = places, chunk.prompts, chunk.tested, (keys.tell(), len(chunk.tested))
+            lines.write(chunk.lines)
+            keys.write(chunk.keys.T.tobytes())
+            for reason, records in chunk.dropped.items():
+                dropped[reason] += records
+            drawn += chunk.drawn
+    empty = np.empty((2, 0), np.int64), np.empty(0, f"S{PROMPT_HASH}"), np.empty(0, bool), (0, 0)
+    ordered = list(zip(*(found[number] for number in sorted(found)), strict=True)) or [(part,) for part in empty]
+    rows = StoredRows(path, np.concatenate(ordered[0], axis=1))
+    return RenderedRows(rows, np.concatenate(ordered[1]), np.concatenate(ordered[2]), tuple(ordered[3]), dropped, drawn)
+
+
+def distinct_rows(task: Task, rendered: RenderedRows, limit: int) -> DrawnRows:
+    """The rows whose prompt is no earlier one's, without near-duplicates of an earlier one."""
+    import numpy as np
+
+    dropped: Dropped = defaultdict(_numbers, {reason: array("q", records) for reason, records in rendered.dropped.items()})
+    _, first = np.unique(rendered.prompts, return_index=True)
+    unlike = np.zeros(len(rendered.rows), bool)
+    unlike[first] = True
+    dropped[f"{task.name}: prompt repeats another's"] += records_of(rendered.rows.taken(~unlike))
+    rows, tested = rendered.rows.taken(unlike), rendered.tested[unlike]
+    with rows.opened() as row, _keys_path(rows.path).open("rb") as keys:
+
+        def keys_of(band: int) -> Any:
+            return np.concatenate([_band(keys, place, number, band) for place, number in rendered.keys])[unlike]
+
+        kept = first_of_alike(len(rows), keys_of, lambda position: row(position).content)
+    dropped[f"{task.name}: prompt is nearly another's"] += records_of(rows.taken(~kept))
+    near = len(rows) - int(kept.sum())
+    return DrawnRows(rows.taken(kept), tested[kept], dropped, near, limit, rendered.drawn)
+
+
+def records_of(rows: Iterable[DatasetRow]) -> "array[int]":
+    """Numbers of the raw records that the rows were made of."""
+    return array("q", (record for row in rows for record in row.records))
+
+
+def _band(file: BinaryIO, place: int, number: int, band: int) -> Any:
+    import numpy as np
+
+    file.seek(place + 8 * number * band)
+    return np.frombuffer(file.read(8 * number), np.uint64)
+
+
+def _keys_path(path: Path) -> Path:
+    return path.with_suffix(".keys")
+
+
+def _of_at_most(size: int, batches: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+    for batch in batches:
+        for start in range(0, batch.num_rows, size):
+            yield batch.slice(start, size)
+
+
+def _render(chunk: _Chunk) -> _RenderedChunk:
+    import numpy as np
+
+    task, made = TASKS[chunk.task], []
+    dropped: Dropped = defaultdict(_numbers)
+    for fields in chunk.rows.to_pylist():
+        row = make_row(task, fields, chunk.licences, chunk.seed)
+        if isinstance(row, Rejected):
+            dropped[f"{task.name}: {row.reason}"].extend(record for record in fields["records"] if record is not None)
+        else:
+            made.append(row)
+    lines = [encode_row(row) for row in made]
+    hashes = [hashlib.blake2b(row.prompt.encode(), digest_size=PROMPT_HASH).digest() for row in made]
+    return _RenderedChunk(
+        chunk.number,
+        b"".join(lines),
+        np.array([len(line) for line in lines], np.int64),
+        np.array(hashes, f"S{PROMPT_HASH}"),
+        np.array([is_test(row.group, chunk.seed) for row in made], bool),
+        band_keys([row.content for row in made]),
+        dropped,
+        chunk.rows.num_rows,
+    )
+
+
+@dataclass(frozen=True)
+class HashJob:
+    """Stored rows to look for in evaluation sets; `start` is the place of the first among all that are looked for."""
+
+    start: int
+    parts: tuple[StoredRows, ...]
+
+
+@dataclass(frozen=True)
+class HashedChunk:
+    """The rows' hashes and sources, and hashes of their queries, uint64 (n,), with the row of each, int64 (n,)."""
+
+    start: int
+    hashed: HashedRows
+    sources: list[str]
+    queries: Any
+    query_rows: Any
+
+
+def hash_jobs(tables: Iterable[StoredRows]) -> Iterator[HashJob]:
+    """The rows of all tables, CHUNK at a time, so that small tables make one job."""
+    start, size = 0, 0
+    parts: list[StoredRows] = []
+    for rows in tables:
+        first = 0
+        while first < len(rows):
+            parts.append(rows[first : first + CHUNK - size])
+            first, size = first + len(parts[-1]), size + len(parts[-1])
+            if size == CHUNK:
+                yield HashJob(start, tuple(parts))
+                start, size, parts = start + size, 0, []
+    if parts:
+        yield HashJob(start, tuple(parts))
+
+
+def hash_stored(job: HashJob) -> HashedChunk:
+    import numpy as np
+
+    rows = [row for part in job.parts for row in part]
+    queries = [(query_hash(row.source, query), number) for number, row in enumerate(rows) for query in queries_of(row)]
+    return HashedChunk(
+        job.start,
+        hash_rows([row.content for row in rows]),
+        [row.source for row in rows],
+        np.array([query for query, _ in queries], np.uint64),
+        np.array([number for _, number in queries], np.int64),
+    )
+
+
+def queries_of(row: DatasetRow) -> set[str]:
+    """The queries that a row is about, in lower case."""
+    texts = [text for name in ("query", "other_query") for text in row.content.get(name, ())]
+    return {text.lower() for text in (*texts, row.group.removeprefix("query:"))}
+
+
+def query_hash(source: str, query: str) -> int:
+    return text_hash(f"{source}\0{query}")
