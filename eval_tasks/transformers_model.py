@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` 
 
 from common.errors import UserError, first_line
 from eval_tasks.backends import lighteval_model
-from eval_tasks.backends.prompts import LoadedModel, Prompt, int_option
+from eval_tasks.backends.prompts import Likelihoods, LoadedModel, Prompt, ScoredPrompt, int_option
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -33,6 +33,7 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedMod
     from eval_tasks.backends.constrained_decoding import grammar_tokenizer
     from eval_tasks.backends.generation import BatchGenerator, check_attention
     from eval_tasks.backends.kv_buffers import ATTENTION
+    from eval_tasks.backends.likelihoods import tree_likelihoods
 
     if options["dtype"] not in DTYPES:
         raise UserError(f"the model option dtype must be one of {', '.join(DTYPES)}, not {options['dtype']!r}")
@@ -56,9 +57,13 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedMod
         with adapted(base, adapter) if adapter else nullcontext():
             yield from generator.answers(prompts, constrained)
 
+    def score(prompts: Sequence[ScoredPrompt], adapter: Path | None) -> Iterator[tuple[int, Likelihoods]]:
+        with adapted(base, adapter) if adapter else nullcontext():
+            yield from tree_likelihoods(generator, prompts)
+
     versions = (f"torch {torch.__version__}", f"transformers {transformers.__version__}", f"peft {peft.__version__}")
     identity = ("transformers", lighteval_model.folder_identity(folder), str(base.dtype), f"{positions} positions", *versions)
-    return LoadedModel(identity, answer)
+    return LoadedModel(identity, answer, score)
 
 
 @contextmanager

@@ -38,6 +38,29 @@ class Prompt:
         return [{"role": role, "content": content} for role, content in self.messages]
 
 
+@dataclass(frozen=True)
+class ScoredPrompt:
+    """A prompt whose answer is scored and not written: `candidates` are the answers of which the log-likelihoods are asked.
+
+    Candidates are at least one, none of them empty.
+    """
+
+    prompt: Prompt
+    candidates: tuple[str, ...]
+
+    @property
+    def ended(self) -> bool:
+        """Whether the end of the turn is scored with each candidate: where one begins with another, such as 10 with 1.
+
+        Elsewhere a candidate's likelihood is that of an answer that begins with it, which is how a label is parsed.
+        """
+        return any(one != other and other.startswith(one) for one in self.candidates for other in self.candidates)
+
+
+Likelihoods = tuple[float, ...]
+"""Of each candidate of a ScoredPrompt the natural logarithm of its likelihood, summed over its tokens."""
+
+
 class RefusedAnswer(str):
     """The empty answer to a prompt that a server refuses. `reason` says why."""
 
@@ -49,6 +72,10 @@ class RefusedAnswer(str):
         return refused
 
 
+def _cannot_score(prompts: Sequence[ScoredPrompt], adapter: Path | None) -> Iterator[tuple[int, Likelihoods]]:
+    raise UserError("this backend gives no likelihoods, so it cannot score answers; let it write them (--answers written)")
+
+
 @dataclass(frozen=True)
 class LoadedModel:
     """A base model that is ready to answer.
@@ -56,10 +83,13 @@ class LoadedModel:
     `answer(prompts, adapter, constrained)` yields (place in `prompts`, text or RefusedAnswer) as answers come, in any order,
     each once; `adapter` is a folder, or None for the base alone. `identity` is all that its answers depend on besides prompts
     and adapter: backend, weights, data type, versions of libraries.
+
+    `score(prompts, adapter)` yields (place in `prompts`, Likelihoods) likewise.
     """
 
     identity: tuple[str, ...]
     answer: Callable[[Sequence[Prompt], Path | None, bool], Iterator[tuple[int, str]]]
+    score: Callable[[Sequence[ScoredPrompt], Path | None], Iterator[tuple[int, Likelihoods]]] = _cannot_score
 
 
 def parse_options(text: str, known: Mapping[str, str]) -> dict[str, str]:
