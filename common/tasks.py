@@ -168,7 +168,7 @@ TASKS: dict[str, Task] = {
             labels=("0", "1", "2"),
             words=WordForm(
                 templates=(
-                    "Do customers buy these two products together, view them together, or are they similar? "
+                    "Are these two products bought together, viewed together or similar? "
                     "Answer bought, viewed or similar.\nProduct 1: {product}\nProduct 2: {other_product}\nAnswer: ",
                     'Product 1 is "{product}" and product 2 is "{other_product}". How do they go together: bought, viewed or '
                     "similar?\nAnswer with one word: ",

@@ -10,7 +10,7 @@ from math import exp
 from typing import Any
 
 from common.answers import render_completion
-from common.tasks import TASKS, Task, WordForm, render_prompt
+from common.tasks import Task, WordForm, render_prompt
 
 Fields = Mapping[str, Any]
 """What a row's template was filled with: texts, and sequences of texts."""
@@ -27,7 +27,13 @@ def in_words(task: Task) -> Task:
         return task
     form = task.words
     return replace(
-        task, family="multiple_choice", templates=form.templates, labels=form.labels, metric="accuracy", max_new_tokens=8, words=None
+        task,
+        family="multiple_choice",
+        templates=form.templates,
+        labels=form.labels,
+        metric="accuracy",
+        max_new_tokens=8,
+        words=None,
     )
 
 
@@ -39,11 +45,6 @@ def is_scored(task: Task) -> bool:
 def row_task(task: Task, answer: Any) -> Task:
     """The form that a row asks the task in, by its decoded `answer`: in words where that is one of the words."""
     return in_words(task) if task.words and isinstance(answer, str) and answer in task.words.labels else task
-
-
-def asked_in_words(row: Mapping[str, Any], answer: Any) -> Task:
-    """`row_task` of a dataset's row."""
-    return row_task(TASKS[row["task"]], answer)
 
 
 # --- Questions ---
@@ -98,7 +99,7 @@ def best_first(form: WordForm, likelihoods: Sequence[Sequence[float]]) -> list[i
 
 
 def scored_completion(task: Task, fields: Fields, likelihoods: Sequence[Sequence[float]]) -> str:
-    """The answer to a row in the form in which it is written, by the likelihoods of `word_candidates` for each of `word_prompts`.
+    """The answer to a row as it would be written, by the likelihoods of `word_candidates` behind each of `word_prompts`.
 
     Of a choice the likeliest label, or the number of its statement; of a list all numbers, the best first.
     """

@@ -46,6 +46,12 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--option", action="append", default=[], metavar="KEY=VALUE", help="of the backend, such as dtype=float32"
     )
     parser.add_argument("--constrained", action="store_true", help="limit decoding to answers that can be read")
+    parser.add_argument(
+        "--answers",
+        choices=("written", "scored", "both"),
+        default="written",
+        help="scored: by the likelihoods of labels in words, of each item of a list; texts are written (default: %(default)s)",
+    )
     parser.add_argument("--max-samples", type=int, metavar="N", help="the first N rows of each task only")
     parser.add_argument("--names", help="of base and adapters, separated by commas (default: the last parts of theirs)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results and details, a folder for each model")
@@ -58,14 +64,16 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def model_options(arguments: argparse.Namespace) -> list[str]:
-    """The options of every model to evaluate, the base first."""
+    """The options of every model to evaluate, the base first, and of `--answers both` all that write before all that score."""
     common = [f"model_name={arguments.model}", *arguments.option]
     if arguments.revision:
         common.append(f"revision={arguments.revision}")
     if arguments.constrained:
         common.append("constrained=true")
     bases = [] if arguments.adapters_only else [",".join(common)]
-    return [*bases, *(",".join([*common, f"adapter={adapter}"]) for adapter in arguments.adapter)]
+    written = [*bases, *(",".join([*common, f"adapter={adapter}"]) for adapter in arguments.adapter)]
+    scored = [f"{options},answers=scored" for options in written]
+    return {"written": written, "scored": scored, "both": [*written, *scored]}[arguments.answers]
 
 
 def folder_names(names: Sequence[str]) -> list[str]:
@@ -135,7 +143,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = model_options(arguments)
     names = [shown_name(parse_options(text, backend.OPTIONS)) for text in options]
     if arguments.names:
-        names = model_names(arguments.names, len(names))
+        given = model_names(arguments.names, len(names) // (2 if arguments.answers == "both" else 1))
+        names = [*given, *(f"{name}_scored" for name in given)][: len(names)]
     folders = [arguments.out / name for name in folder_names([*names, *arguments.baseline])]
     task_module = import_module(f"eval_tasks.{suite.name}")
     tasks = task_names(arguments.tasks, [config.name for config in task_module.TASKS_TABLE], suite.name)

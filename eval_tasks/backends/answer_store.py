@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from common.errors import UserError
-from eval_tasks.backends.prompts import Prompt, RefusedAnswer
+from eval_tasks.backends.prompts import Prompt, RefusedAnswer, ScoredPrompt
 
 LOOKED_UP_AT_ONCE = 500
 
@@ -17,6 +17,12 @@ def answer_key(identity: Sequence[str], prompt: Prompt, constrained: bool) -> st
     """What an answer is kept under: it changes with everything that the answer depends on."""
     limits = [prompt.max_new_tokens, prompt.task, prompt.stop, prompt.pattern if constrained else None]
     return hashlib.sha256(json.dumps([list(identity), prompt.messages, prompt.plain, limits]).encode()).hexdigest()
+
+
+def score_key(identity: Sequence[str], scored: ScoredPrompt) -> str:
+    """What the likelihoods of a prompt's candidates are kept under, as JSON text."""
+    asked = [list(identity), scored.prompt.messages, scored.prompt.plain, "likelihoods", scored.candidates, scored.ended]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 
 class AnswerStore:

@@ -144,7 +144,11 @@ def summed(
     logits = logits.float()
     totals = logits.logsumexp(-1)
     ended = logits[:, list(ends)].logsumexp(-1) - totals
-    chosen = [(row, token) for rows, text in zip(steps, texts, strict=True) for row, token in zip(rows, text.ids[text.start :])]
+    chosen = [
+        (row, token)
+        for rows, text in zip(steps, texts, strict=True)
+        for row, token in zip(rows, text.ids[text.start :], strict=False)
+    ]
     rows, tokens = (torch.tensor(column, dtype=torch.long, device=logits.device) for column in zip(*chosen, strict=True))
     single = (logits[rows, tokens] - totals[rows]).double().tolist()
     last, found = ended.double().tolist(), []

@@ -11,10 +11,14 @@ COMMON_OPTIONS = {
     "model_name": "",  # folder or Hub id of the base model, or the name that an endpoint knows it by
     "revision": "",  # branch, tag or commit of a model on the Hub
     "adapter": "",  # folder or Hub id of a LoRA adapter, `org/name@revision` for a revision of it
+    "answers": "written",  # or scored: by likelihood, what cannot be scored is written
     "constrained": "false",  # whether decoding is limited to answers that can be read
     "cache_dir": "",  # folder that keeps the answers (default: in the Hugging Face cache)
 }
 """Option of every backend -> its default."""
+
+ANSWERS = ("written", "scored")
+"""How a model answers: by the tokens that it writes, or by the likelihoods that it gives to what may be answered."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,13 @@ def bool_option(options: Mapping[str, str], name: str) -> bool:
     return value == "true"
 
 
+def answers_option(options: Mapping[str, str]) -> str:
+    """How answers are given, one of ANSWERS. Raises UserError."""
+    if options["answers"] not in ANSWERS:
+        raise UserError(f"the model option answers must be {' or '.join(ANSWERS)}, not {options['answers']!r}")
+    return options["answers"]
+
+
 def int_option(options: Mapping[str, str], name: str, least: int = 1) -> int:
     """An option that is a whole number. Raises UserError."""
     value = options[name]
@@ -135,4 +146,5 @@ def shown_name(options: Mapping[str, Any]) -> str:
     """What results call the model: the adapter's or the base's name, a folder by its last part."""
     name = options["adapter"] or options["model_name"]
     shown = Path(name).resolve().name if Path(name).exists() or Path(name).is_absolute() else name.replace("@", "_at_")
-    return f"{shown}_constrained" if bool_option(options, "constrained") else shown
+    shown += "_constrained" if bool_option(options, "constrained") else ""
+    return f"{shown}_scored" if answers_option(options) == "scored" else shown

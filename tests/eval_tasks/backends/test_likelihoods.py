@@ -132,8 +132,9 @@ def test_a_model_without_a_chat_template_is_asked_in_plain_text(generator: Any, 
     (one,) = asked(1)
     (found,) = in_order(tree_likelihoods(replace(generator, tokenizer=tokenizer), [one]), 1)
     head = tokenizer(one.prompt.plain)["input_ids"]
-    for candidate, value in zip(one.candidates, found, strict=True):
-        ids = tokenizer(one.prompt.plain + candidate)["input_ids"]
-        start = next((place for place, pair in enumerate(zip(head, ids, strict=False)) if pair[0] != pair[1]), len(head))
-        logs = reference(torch.tensor([ids])).logits[0].log_softmax(-1)
+    texts = [tokenizer(one.prompt.plain + candidate)["input_ids"] for candidate in one.candidates]
+    start = next(place for place in reversed(range(len(head) + 1)) if all(ids[:place] == head[:place] for ids in texts))
+    for ids, value in zip(texts, found, strict=True):
+        with torch.inference_mode():
+            logs = reference(torch.tensor([ids])).logits[0].log_softmax(-1)
         assert value == pytest.approx(sum(float(logs[place - 1, ids[place]]) for place in range(start, len(ids))), abs=1e-4)
