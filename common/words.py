@@ -110,6 +110,31 @@ def scored_completion(task: Task, fields: Fields, likelihoods: Sequence[Sequence
     return label_of_word(task, fields, best)
 
 
+def labelled_items(task: Task, fields: Fields, answer: Any) -> list[tuple[str, str]]:
+    """The items of a row's list and the word for each, by the row's decoded `answer`."""
+    form = task.words
+    if form is None or not form.items:
+        raise ValueError(f"{task.name} has no list whose items are asked for")
+    items = fields[form.items]
+    gains = answer if task.family == "ranking" else [float(number in answer) for number in range(1, len(items) + 1)]
+    return [(item, form.labels[form.gains.index(gain)]) for item, gain in zip(items, gains, strict=True)]
+
+
+def numbered_form(task: Task, fields: Fields, word: str) -> tuple[dict[str, Any], Any]:
+    """The fields and the decoded answer of a row in words as a row of the task's own form has them.
+
+    A choice lists all statements in the order of their labels, and a list has one item.
+    """
+    form = task.words
+    if form is None:
+        return dict(fields), word
+    if not form.items:
+        return {**fields, "options": form.statements}, task.labels[form.labels.index(word)]
+    gain = form.gains[form.labels.index(word)]
+    rest = {name: value for name, value in fields.items() if name != form.item}
+    return {**rest, form.items: (fields[form.item],)}, [gain] if task.family == "ranking" else [1] if gain else []
+
+
 def label_of_word(task: Task, fields: Fields, word: str) -> str:
     """The label, such as the number of a statement, that stands for a word in a row."""
     if not task.words or not task.words.statements:

@@ -11,7 +11,7 @@ from dataset_builders.contamination import EvaluationSet, contaminated
 from dataset_builders.explanation import KeyMatch
 from dataset_builders.record_counts import RecordCounts
 from dataset_builders.records import Rejected
-from dataset_builders.rows import DatasetRow, make_row
+from dataset_builders.rows import DatasetRow, is_drawn_in_words, make_row, make_word_rows
 from dataset_builders.sources import HELD_OUT
 from dataset_builders.sources.own_tables import NAME as OWN
 from dataset_builders.splits import UNLIMITED, Size, Split, is_test
@@ -69,8 +69,11 @@ def assemble_rows(
     counts: RecordCounts,
     locales: Sequence[str] = ("us",),
     unread: str = "",
+    word_share: float = 0.0,
 ) -> BuiltRows:
     """Rows of every task that can be built, of the sizes asked for as far as the tables suffice.
+
+    `word_share` of the rows to train on are in words, of tasks that have that form.
 
     The outcome of every record is added to `counts`. `unread` names the files that were not read. A recipe is asked for a few
     more rows than fill the splits; where too many of them are dropped, it is asked again for twice as many.
@@ -91,7 +94,7 @@ def assemble_rows(
         recipe_rows = known[name](tables, Draw(seed, name), limit)
         rows = recipe_rows.rows.order_by("key").to_pyarrow().to_pylist()
         unused[name] = outcomes.save_unused(connection, recipe_rows.unused, staged / f"unused_{name}", f"{name}: ")
-        return render_rows(TASKS[name], rows, licences, seed, limit)
+        return render_rows(TASKS[name], rows, licences, seed, limit, word_share)
 
     with Progress() as progress:
         bar = progress.add_task("Building", total=len(names))
@@ -133,28 +136,45 @@ def assemble_rows(
     return result
 
 
-def render_rows(task: Task, recipe_rows: list[dict[str, Any]], licences: dict[str, str], seed: int, limit: int) -> DrawnRows:
-    """The recipe's rows in order of their keys, each prompt once, without near-duplicates of an earlier one."""
+def render_rows(
+    task: Task, recipe_rows: list[dict[str, Any]], licences: dict[str, str], seed: int, limit: int, word_share: float = 0.0
+) -> DrawnRows:
+    """The recipe's rows in order of their keys, each prompt once, without near-duplicates of an earlier one.
+
+    Of those to train on, `word_share` are in words. Where such a one makes several rows, the second ones follow all first ones.
+    """
     from dataset_builders.near_duplicates import keep_mask
 
-    rows: list[DatasetRow] = []
+    rows: list[list[DatasetRow]] = []
     prompts: set[str] = set()
     dropped = []
     for fields in recipe_rows:
-        row = make_row(task, fields, licences, seed)
-        if isinstance(row, DatasetRow) and row.prompt not in prompts:
-            prompts.add(row.prompt)
-            rows.append(row)
+        made = _made_rows(task, fields, licences, seed, word_share)
+        new = [] if isinstance(made, Rejected) else [row for row in made if row.prompt not in prompts]
+        if new:
+            prompts.update(row.prompt for row in new)
+            rows.append(new)
             continue
-        reason = row.reason if isinstance(row, Rejected) else "prompt repeats another's"
+        reason = made.reason if isinstance(made, Rejected) else "prompt repeats another's"
         records = [record for record in fields["records"] if record is not None]
         dropped += [(record, fields["source"], f"{task.name}: {reason}") for record in records]
-    mask = keep_mask([row.content for row in rows])
-    for row, is_kept in zip(rows, mask, strict=True):
+    mask = keep_mask([made[0].content for made in rows])
+    for made, is_kept in zip(rows, mask, strict=True):
         if not is_kept:
-            dropped += [(record, row.source, f"{task.name}: prompt is nearly another's") for record in row.records]
-    kept = [row for row, is_kept in zip(rows, mask, strict=True) if is_kept]
-    return DrawnRows(kept, dropped, len(rows) - len(kept), limit, len(recipe_rows))
+            dropped += [(record, made[0].source, f"{task.name}: prompt is nearly another's") for record in made[0].records]
+    kept = [made for made, is_kept in zip(rows, mask, strict=True) if is_kept]
+    ordered = [made[turn] for turn in range(max(map(len, kept), default=0)) for made in kept if turn < len(made)]
+    return DrawnRows(ordered, dropped, len(rows) - len(kept), limit, len(recipe_rows))
+
+
+def _made_rows(
+    task: Task, fields: dict[str, Any], licences: dict[str, str], seed: int, word_share: float
+) -> list[DatasetRow] | Rejected:
+    """What is tested on is asked as it always was, so that scores stay comparable."""
+    if is_drawn_in_words(task, fields["key"], seed, word_share) and not is_test(fields["group"], seed):
+        return make_word_rows(task, fields, licences, seed)
+    row = make_row(task, fields, licences, seed)
+    return row if isinstance(row, Rejected) else [row]
 
 
 def split_rows(

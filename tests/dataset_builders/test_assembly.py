@@ -1,5 +1,6 @@
 """Rows of all tasks together: train and test share no group and no text, and are as large as the tables allow."""
 
+import hashlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,48 @@ def test_rendering_keeps_the_first_of_equal_and_of_nearly_equal_rows_and_says_wh
         "review_rating: review holds nothing to read": 1,
     }
     assert (kept.near_duplicates, kept.drawn, kept.limit) == (2, 11, 100)
+
+
+def bought(count: int) -> list[dict[str, Any]]:
+    """What the recipe of also_buy yields for products that have nothing in common."""
+    return [
+        {
+            "product": text(number),
+            "number": "2 products",
+            "candidates": [f"thing {place} of {number}" for place in range(15)],
+            "answer": [1 + number % 7, 15],
+            "key": hashlib.md5(f"{number}".encode()).hexdigest(),
+            "group": f"product:{number}",
+            "source": "s",
+            "records": [number],
+        }
+        for number in range(count)
+    ]
+
+
+def test_a_share_of_the_rows_to_train_on_is_in_words_and_every_test_row_is_as_it_always_was() -> None:
+    task, listed = TASKS["also_buy"], bought(200)
+    usual, mixed, words = (render_rows(task, listed, {"s": "l"}, 0, 200, share) for share in (0.0, 0.5, 1.0))
+    tested = [row for row in usual.rows if is_test(row.group, 0)]
+    assert tested
+    for drawn_rows in (mixed, words):
+        assert [row for row in drawn_rows.rows if is_test(row.group, 0)] == tested
+        assert {row.group for row in drawn_rows.rows} == {row.group for row in usual.rows}
+    trained = [row for row in mixed.rows if not is_test(row.group, 0)]
+    groups = {row.group for row in trained if row.completion in ("yes", "no")}
+    assert 0.35 < len(groups) / len({row.group for row in trained}) < 0.65
+    assert all(row.completion in ("yes", "no") for row in words.rows if not is_test(row.group, 0))
+
+
+def test_the_second_row_of_a_list_in_words_comes_after_the_first_of_every_other() -> None:
+    """So that a size that is filled before has as many different products as it can."""
+    drawn_rows = render_rows(TASKS["also_buy"], bought(60), {"s": "l"}, 0, 60, 1.0)
+    trained = [row.group for row in drawn_rows.rows if not is_test(row.group, 0)]
+    groups = len(set(trained))
+    assert len(set(trained[:groups])) == groups
+    assert len(trained) == 4 * groups
+    answers = Counter(row.completion for row in drawn_rows.rows if not is_test(row.group, 0))
+    assert answers["yes"] == answers["no"]
 
 
 def staged_reviews(folder: Path, texts: list[str]) -> Path:
