@@ -51,13 +51,17 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Completion:
-    """A reply's text, or the reason why it has none. `cut`: it ended at the limit of tokens."""
+    """A reply's text, or the reason why it has none. `cut`: it ended at the limit of tokens.
+
+    `likeliest` are the first token's alternatives and their log-probabilities; None where the server gives none.
+    """
 
     text: str
     reason: str = ""
     cut: bool = False
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    likeliest: Mapping[str, float] | None = None
 
 
 class TransientError(Exception):
@@ -168,7 +172,15 @@ def read_completion(endpoint: Endpoint, reply: Any) -> Completion:
         return Completion("", f"refused: {first_line(ValueError(_without_surrogates(refusal)))[:300]}", False, *tokens)
     if not isinstance(text, str | None):
         raise TransientError(f"its reply is not a chat completion ({endpoint.hide(str(reply))[:200]!r})")
-    return Completion(_without_surrogates(text or ""), "", ending == "length", *tokens)
+    return Completion(_without_surrogates(text or ""), "", ending == "length", *tokens, _likeliest(choice))
+
+
+def _likeliest(choice: Mapping[str, Any]) -> dict[str, float] | None:
+    try:
+        tops = choice["logprobs"]["content"][0]["top_logprobs"]
+        return {str(top["token"]): float(top["logprob"]) for top in tops} or None
+    except (IndexError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _count(usage: Any, name: str) -> int:

@@ -20,7 +20,7 @@ the same answers as from the other backends, start it as
 import asyncio
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` 
 from common.chat import Endpoint, api_key
 from common.errors import UserError
 from eval_tasks.backends import lighteval_model
-from eval_tasks.backends.endpoint import answers
-from eval_tasks.backends.prompts import LoadedModel, Prompt, int_option
+from eval_tasks.backends.endpoint import Reply, answers, scores
+from eval_tasks.backends.prompts import Likelihoods, LoadedModel, Prompt, ScoredPrompt, int_option
 
 
 def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedModel:
@@ -40,15 +40,23 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedMod
     endpoint = from_options(options, os.environ)
 
     def answer(prompts: Sequence[Prompt], adapter: Path | None, constrained: bool) -> Iterator[tuple[int, str]]:
-        async def following() -> tuple[int, str] | None:
-            return await anext(stream, None)
+        return as_they_come(answers(endpoint, prompts, constrained))
 
-        with asyncio.Runner() as runner:
-            stream = answers(endpoint, prompts, constrained)
-            while reply := runner.run(following()):
-                yield reply
+    def score(prompts: Sequence[ScoredPrompt], adapter: Path | None) -> Iterator[tuple[int, Likelihoods]]:
+        return as_they_come(scores(endpoint, prompts))
 
-    return LoadedModel(("endpoint", endpoint.url, endpoint.model), answer)
+    return LoadedModel(("endpoint", endpoint.url, endpoint.model), answer, score)
+
+
+def as_they_come(stream: AsyncIterator[Reply]) -> Iterator[Reply]:
+    """What an asynchronous iterator yields, waited for."""
+
+    async def following() -> Reply | None:
+        return await anext(stream, None)
+
+    with asyncio.Runner() as runner:
+        while (reply := runner.run(following())) is not None:
+            yield reply
 
 
 def from_options(options: Mapping[str, str], environment: Mapping[str, str]) -> Endpoint:

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` 
 
 from common.errors import UserError, first_line
 from eval_tasks.backends import lighteval_model
-from eval_tasks.backends.prompts import LoadedModel, Prompt, int_option
+from eval_tasks.backends.prompts import Likelihoods, LoadedModel, Prompt, ScoredPrompt, int_option
 
 
 def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedModel:
@@ -59,6 +59,11 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedMod
             loras[adapter] = load_adapter(llm, adapter, len(loras) + 1)
         yield from generate(llm, prompts, loras[adapter] if adapter else None, constrained)
 
+    def score(prompts: Sequence[ScoredPrompt], adapter: Path | None) -> Iterator[tuple[int, Likelihoods]]:
+        if adapter and adapter not in loras:
+            loras[adapter] = load_adapter(llm, adapter, len(loras) + 1)
+        yield from likelihoods(llm, prompts, loras[adapter] if adapter else None)
+
     config = llm.llm_engine.model_config
     versions = (f"vllm {vllm.__version__}", f"torch {torch.__version__}")
     identity = (
@@ -68,7 +73,7 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedMod
         f"{config.max_model_len} positions",
         *versions,
     )
-    return LoadedModel(identity, answer)
+    return LoadedModel(identity, answer, score)
 
 
 def memory_share(option: str, cpu: bool) -> float:
@@ -140,6 +145,61 @@ def generate(llm: Any, prompts: Sequence[Prompt], lora: Any, constrained: bool) 
         raise UserError("vLLM has died; its reason is above. Answers so far are kept") from None
     finally:
         engine.abort_request(list(waiting))
+
+
+def likelihoods(llm: Any, prompts: Sequence[ScoredPrompt], lora: Any) -> Iterator[tuple[int, Likelihoods]]:
+    """(place, Likelihoods) of each prompt, by vLLM's log-probabilities of the tokens that it reads. Raises UserError.
+
+    The tokens are those of the transformers backend. Where the turn's end is scored, each token that may end it is read.
+    """
+    from vllm import SamplingParams
+    from vllm.inputs import tokens_input
+    from vllm.sampling_params import RequestOutputKind
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    from eval_tasks.backends.likelihoods import collected, end_tokens, log_sum, placed_texts
+
+    engine, tokenizer = llm.llm_engine, llm.get_tokenizer()
+    placed = placed_texts(tokenizer, prompts, engine.model_config.max_model_len - 1)  # one token has to be generated
+    ends = end_tokens(tokenizer, turn_ends(llm))
+    sampling = SamplingParams(
+        temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY
+    )
+    waiting: dict[str, int] = {}
+
+    def scores() -> Iterator[tuple[int, float]]:
+        parts: dict[int, list[float]] = {}
+        for place, text in enumerate(placed.texts):
+            for end in [(token,) for token in ends] if text.ended else [()]:
+                name = str(next(llm.request_counter))
+                engine.add_request(name, tokens_input([*text.ids, *end]), sampling, lora_request=lora)
+                waiting[name] = place
+        while waiting:
+            for output in engine.step():
+                if output.finished:
+                    place = waiting.pop(output.request_id)
+                    text, found = placed.texts[place], parts.setdefault(place, [])
+                    pairs = zip(output.prompt_token_ids, output.prompt_logprobs, strict=True)
+                    logs = [known[token].logprob if known else 0.0 for token, known in pairs]
+                    found.append(sum(logs[text.start :]))
+                    if len(found) == (len(ends) if text.ended else 1):
+                        yield place, log_sum(found)
+
+    try:
+        yield from collected(placed, scores())
+    except ValueError as error:
+        raise UserError(f"vLLM refuses a prompt: {first_line(error)}") from None
+    except EngineDeadError:
+        raise UserError("vLLM has died; its reason is above. Scores so far are kept") from None
+    finally:
+        engine.abort_request(list(waiting))
+
+
+def turn_ends(llm: Any) -> frozenset[int]:
+    """Tokens that end an answer, as in the transformers backend: the tokenizer's, and those of the generation config."""
+    own = llm.llm_engine.model_config.try_get_generation_config().get("eos_token_id")
+    listed = own if isinstance(own, list) else [own]
+    return frozenset(token for token in (*listed, llm.get_tokenizer().eos_token_id) if token is not None)
 
 
 def decoded_text(tokenizer: Any, output: Any, stop: Sequence[str]) -> str:

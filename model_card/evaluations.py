@@ -27,6 +27,7 @@ BASELINES = {
     "tfidf": "TF-IDF similarity with a linear model",
     "bm25": "BM25 similarity",
     "minilm": "similarity of sentence embeddings (all-MiniLM-L6-v2) with a linear model",
+    "qlm": "likelihood of the query behind each product, by the untuned base",
 }
 """Baseline of eval_tasks, the simplest first -> its method."""
 

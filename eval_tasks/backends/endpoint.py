@@ -6,24 +6,44 @@ permanent failure ends the run with one sentence. A prompt that the server rejec
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from common.chat import Endpoint, RequestRefused, TransientError, complete, new_client
+from common.chat import Completion, Endpoint, RequestRefused, TransientError, complete, new_client
 from common.errors import UserError
 from common.retry import backoff
-from eval_tasks.backends.prompts import Prompt, RefusedAnswer
+from eval_tasks.backends.prompts import Likelihoods, Prompt, RefusedAnswer, ScoredPrompt
 
 CONSTRAINT_NEEDS = "constrained=true needs a server with vLLM's structured_outputs"
 
 
-async def answers(endpoint: Endpoint, prompts: Sequence[Prompt], constrained: bool) -> AsyncIterator[tuple[int, str]]:
-    """(place, text or RefusedAnswer) of each prompt as the replies arrive, with at most `concurrency` requests in flight.
+WRITE_INSTEAD = "let the model write its answers (--answers written), or serve it with vLLM"
 
-    Raises UserError for a permanent failure, after the replies in flight have been yielded.
+TOP_LOGPROBS = 20
+"""Alternatives of a token that OpenAI's interface gives at most."""
+
+Reply = TypeVar("Reply")
+
+
+def answers(endpoint: Endpoint, prompts: Sequence[Prompt], constrained: bool) -> AsyncIterator[tuple[int, str]]:
+    """(place, text or RefusedAnswer) of each prompt; see `in_flight`."""
+    return in_flight(endpoint, len(prompts), lambda client, place: answer(client, endpoint, prompts[place], constrained))
+
+
+def scores(endpoint: Endpoint, prompts: Sequence[ScoredPrompt]) -> AsyncIterator[tuple[int, Likelihoods]]:
+    """(place, Likelihoods) of each prompt; see `in_flight` and `score`."""
+    return in_flight(endpoint, len(prompts), lambda client, place: score(client, endpoint, prompts[place]))
+
+
+async def in_flight(
+    endpoint: Endpoint, count: int, ask: Callable[[Any, int], Awaitable[Reply]]
+) -> AsyncIterator[tuple[int, Reply]]:
+    """(place, reply) of each of `count` requests as they arrive, with at most `concurrency` of them in flight.
+
+    `ask(client, place)` makes one. Raises UserError for a permanent failure, after the replies in flight have been yielded.
     """
-    places = iter(range(len(prompts)))
-    replies: asyncio.Queue[tuple[int, str] | None] = asyncio.Queue()
+    places = iter(range(count))
+    replies: asyncio.Queue[tuple[int, Reply] | None] = asyncio.Queue()
     failures: list[UserError] = []
 
     async def work(client: Any) -> None:
@@ -31,7 +51,7 @@ async def answers(endpoint: Endpoint, prompts: Sequence[Prompt], constrained: bo
             for place in places:
                 if failures:
                     break
-                replies.put_nowait((place, await answer(client, endpoint, prompts[place], constrained)))
+                replies.put_nowait((place, await ask(client, place)))
         except UserError as error:
             failures.append(error)
         finally:
@@ -60,13 +80,63 @@ async def answer(client: Any, endpoint: Endpoint, prompt: Prompt, constrained: b
         "max_tokens": prompt.max_new_tokens,
         **({"structured_outputs": {"regex": pattern}} if pattern else {}),
     }
+    try:
+        completion = await completed(client, endpoint, request)
+    except RequestRefused as refusal:
+        raise UserError(f"{endpoint.url} refuses the request ({refusal}){'; ' + CONSTRAINT_NEEDS if pattern else ''}") from None
+    if completion.reason:
+        return RefusedAnswer(completion.reason.partition(":")[0])
+    if pattern and not completion.cut and not re.fullmatch(pattern, completion.text):
+        shown = completion.text[:80]
+        raise UserError(f"{endpoint.url} answers {shown!r} where only {pattern!r} is allowed: {CONSTRAINT_NEEDS}")
+    return completion.text
+
+
+async def score(client: Any, endpoint: Endpoint, scored: ScoredPrompt) -> Likelihoods:
+    """The likelihoods of a prompt's candidates by those of the answer's first tokens, as far as the server tells them.
+
+    A candidate that is not among the likeliest is taken to be as likely as the last of them. Raises UserError where the server
+    gives no log-probabilities, refuses the prompt, or where two candidates begin with one token.
+    """
+    request = {
+        "model": endpoint.model,
+        "messages": scored.prompt.chat(),
+        "temperature": 0,
+        "max_tokens": 1,
+        "logprobs": True,
+        "top_logprobs": TOP_LOGPROBS,
+    }
+    try:
+        completion = await completed(client, endpoint, request)
+    except RequestRefused as refusal:
+        raise UserError(f"{endpoint.url} refuses a request for log-probabilities ({refusal}); {WRITE_INSTEAD}") from None
+    if completion.reason:
+        raise UserError(f"{endpoint.url} refuses a prompt ({completion.reason}), which cannot be scored; {WRITE_INSTEAD}")
+    if completion.likeliest is None:
+        raise UserError(f"{endpoint.url} gives no log-probabilities (logprobs) with its answers; {WRITE_INSTEAD}")
+    return first_token_likelihoods(endpoint, scored.candidates, completion.likeliest)
+
+
+def first_token_likelihoods(endpoint: Endpoint, candidates: Sequence[str], likeliest: Mapping[str, float]) -> Likelihoods:
+    """The first token of a candidate is the longest one that it begins with. Raises UserError."""
+    tokens = [token for token in likeliest if token.strip()]
+    firsts = [max((token for token in tokens if text.startswith(token.lstrip())), key=len, default="") for text in candidates]
+    known = [token for token in firsts if token]
+    if len(set(known)) < len(known):
+        alike = next(token for token in known if known.count(token) > 1)
+        raise UserError(
+            f"{endpoint.url} tells the first token of an answer only, and several of {', '.join(candidates)} begin with "
+            f"{alike!r}; {WRITE_INSTEAD}"
+        )
+    least = min(likeliest.values())
+    return tuple(likeliest[token] if token else least for token in firsts)
+
+
+async def completed(client: Any, endpoint: Endpoint, request: dict[str, Any]) -> Completion:
+    """The completion, tried again after failures that a retry may overcome. Raises RequestRefused and UserError."""
     for tries in range(1, endpoint.retries + 2):
         try:
-            completion = await complete(client, endpoint, request)
-        except RequestRefused as refusal:
-            raise UserError(
-                f"{endpoint.url} refuses the request ({refusal}){'; ' + CONSTRAINT_NEEDS if pattern else ''}"
-            ) from None
+            return await complete(client, endpoint, request)
         except TransientError as failure:
             if tries > endpoint.retries:
                 raise UserError(
@@ -74,11 +144,4 @@ async def answer(client: Any, endpoint: Endpoint, prompt: Prompt, constrained: b
                     "command when the server is well"
                 ) from None
             await asyncio.sleep(backoff(tries, failure.retry_after))
-            continue
-        if completion.reason:
-            return RefusedAnswer(completion.reason.partition(":")[0])
-        if pattern and not completion.cut and not re.fullmatch(pattern, completion.text):
-            shown = completion.text[:80]
-            raise UserError(f"{endpoint.url} answers {shown!r} where only {pattern!r} is allowed: {CONSTRAINT_NEEDS}")
-        return completion.text
     raise AssertionError("the loop returns or raises")

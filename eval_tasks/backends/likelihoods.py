@@ -14,6 +14,7 @@ Two ways give the same figures up to rounding:
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import exp, log
 from typing import Any
 
 import torch
@@ -50,7 +51,7 @@ def tree_likelihoods(generator: BatchGenerator, prompts: Sequence[ScoredPrompt])
     placed = placed_texts(generator.tokenizer, prompts, generator.positions)
     ends = end_tokens(generator.tokenizer, generator.ends)
     with torch.inference_mode():
-        yield from _collected(placed, _by_trees(generator, placed.texts, ends))
+        yield from collected(placed, _by_trees(generator, placed.texts, ends))
 
 
 def _by_trees(generator: BatchGenerator, texts: Sequence[ScoredText], ends: Sequence[int]) -> Iterator[tuple[int, float]]:
@@ -111,7 +112,7 @@ def plain_likelihoods(
     placed = placed_texts(tokenizer, prompts, positions)
     ends = end_tokens(tokenizer, ends)
     with torch.inference_mode():
-        yield from _collected(placed, _by_rows(model, placed.texts, ends, rows))
+        yield from collected(placed, _by_rows(model, placed.texts, ends, rows))
 
 
 def _by_rows(model: Any, texts: Sequence[ScoredText], ends: Sequence[int], most: int) -> Iterator[tuple[int, float]]:
@@ -159,7 +160,7 @@ def summed(
     return found
 
 
-def _collected(placed: PlacedTexts, scores: Iterator[tuple[int, float]]) -> Iterator[tuple[int, Likelihoods]]:
+def collected(placed: PlacedTexts, scores: Iterator[tuple[int, float]]) -> Iterator[tuple[int, Likelihoods]]:
     """The texts' scores by prompt, once all of a prompt's are there."""
     firsts: dict[int, int] = {}
     for text, prompt in enumerate(placed.prompts):
@@ -173,6 +174,12 @@ def _collected(placed: PlacedTexts, scores: Iterator[tuple[int, float]]) -> Iter
         missing[prompt] -= 1
         if not missing[prompt]:
             yield prompt, tuple(known.pop(firsts[prompt] + number) for number in range(counts[prompt]))
+
+
+def log_sum(logs: Sequence[float]) -> float:
+    """The logarithm of a sum, by those of its parts."""
+    most = max(logs)
+    return most + log(sum(exp(value - most) for value in logs))
 
 
 def placed_texts(tokenizer: Any, prompts: Sequence[ScoredPrompt], positions: int) -> PlacedTexts:
