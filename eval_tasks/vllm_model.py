@@ -163,7 +163,7 @@ def likelihoods(llm: Any, prompts: Sequence[ScoredPrompt], lora: Any) -> Iterato
     placed = placed_texts(tokenizer, prompts, engine.model_config.max_model_len - 1)  # one token has to be generated
     ends = end_tokens(tokenizer, turn_ends(llm))
     sampling = SamplingParams(
-        temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY
+        temperature=0.0, max_tokens=1, prompt_logprobs=1, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY
     )
     waiting: dict[str, int] = {}
 
