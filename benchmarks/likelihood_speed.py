@@ -67,7 +67,8 @@ def main(argv: Sequence[str]) -> None:
 
     torch.set_num_threads(usable_cores())
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(arguments.model)
-    model: Any = transformers.AutoModelForCausalLM.from_pretrained(arguments.model, dtype=arguments.dtype).eval()
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(arguments.model, dtype=arguments.dtype)
+    model.eval()
     last, positions = ends(model, tokenizer), model.config.max_position_embeddings
     plain, plain_seconds = timed(plain_likelihoods(model, tokenizer, last, positions, prompts))
     model.set_attn_implementation(ATTENTION)

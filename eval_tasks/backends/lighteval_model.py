@@ -69,7 +69,7 @@ class Backend(LightevalModel):
         with plain_errors():
             self.options = parse_options(config.model_name, self.OPTIONS)
             self.constrained = bool_option(self.options, "constrained")
-            self.answers = answers_option(self.options)
+            self.answering = answers_option(self.options)
             self.adapter = local_folder(self.options["adapter"], "adapter") if self.options["adapter"] else None
             self.store = AnswerStore(store_path(self.options["cache_dir"]))
             self.loaded = loaded or self.load(self.options, [self.adapter] if self.adapter else [])
@@ -77,14 +77,14 @@ class Backend(LightevalModel):
             model_name=shown_name(self.options),
             model_definition_file_path=config.model_definition_file_path,
             adapter_sha256=weights_sha256(self.adapter) if self.adapter else None,
-            answers=self.answers,
+            answers=self.answering,
         )
         # The pipeline registers its tasks with lighteval's own cache, which knows neither weights nor prompts.
         self._cache = SimpleNamespace(_init_registry=lambda registry: None)
 
     def greedy_until(self, docs: list[Doc]) -> list[ModelResponse]:
         with plain_errors():
-            scored = self._scored(docs) if self.answers == "scored" else {}
+            scored = self._scored(docs) if self.answering == "scored" else {}
             left = [doc for place, doc in enumerate(docs) if place not in scored]
             prompts = [prompt_of(doc) for doc in left]
             texts = answer_prompts(self.loaded, prompts, self.adapter, self.constrained, self.store, self.config.model_name)

@@ -12,7 +12,7 @@ Two ways give the same figures up to rounding:
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import exp, log
 from typing import Any
@@ -106,13 +106,13 @@ def _forward(
 
 
 def plain_likelihoods(
-    model: Any, tokenizer: Any, ends: Sequence[int], positions: int, prompts: Sequence[ScoredPrompt], rows: int = PLAIN_ROWS
+    model: Any, tokenizer: Any, ends: Iterable[int], positions: int, prompts: Sequence[ScoredPrompt], rows: int = PLAIN_ROWS
 ) -> Iterator[tuple[int, Likelihoods]]:
     """(place, Likelihoods) of each prompt; `rows` texts go through the model together, those of about one length."""
     placed = placed_texts(tokenizer, prompts, positions)
-    ends = end_tokens(tokenizer, ends)
+    last = end_tokens(tokenizer, ends)
     with torch.inference_mode():
-        yield from collected(placed, _by_rows(model, placed.texts, ends, rows))
+        yield from collected(placed, _by_rows(model, placed.texts, last, rows))
 
 
 def _by_rows(model: Any, texts: Sequence[ScoredText], ends: Sequence[int], most: int) -> Iterator[tuple[int, float]]:
@@ -203,7 +203,7 @@ def placed_texts(tokenizer: Any, prompts: Sequence[ScoredPrompt], positions: int
     return found
 
 
-def end_tokens(tokenizer: Any, ends: Sequence[int] | frozenset[int]) -> list[int]:
+def end_tokens(tokenizer: Any, ends: Iterable[int]) -> list[int]:
     """Tokens that end an answer: those that end a turn, and without a chat template the end of the line, too."""
     newline = [] if tokenizer.chat_template else tokenizer("\n", add_special_tokens=False)["input_ids"]
     return sorted({*ends, *(newline if len(newline) == 1 else [])})

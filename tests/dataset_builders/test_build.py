@@ -280,7 +280,7 @@ def test_commercial_and_locales_choose_what_is_read(tmp_path: Path, run_build: B
     for row in files["esci/joined.csv"]:
         row["product_locale"] = "es"
     folder = raw.write(tmp_path / "raw", files)
-    arguments = ("--licences", "commercial", "--locales", "es", "--tasks", "query_product_ranking")
+    arguments = ("--licences", "commercial", "--locales", "es", "--tasks", "query_product_ranking", "--word-rows", "0")
     assert run_build("--raw", folder, "--out", tmp_path / "out", *arguments) == 0
     assert set(manifest(tmp_path / "out")["sources"]) == {"esci", "ecinstruct"}
     assert {row["licence"] for _, row in all_rows(tmp_path / "out")} == {"Apache-2.0"}
