@@ -1,7 +1,7 @@
 """Answers scored by eval_tasks beside one full forward pass per candidate, same model, data type, threads and rows.
 
 The straightforward way is a padded batch of whole texts, a text for each candidate of each prompt, those of about one length
-together. Loading is not counted on either side, reading prompts is.
+together. Neither loading nor reading prompts is counted, on either side.
 """
 
 import argparse
@@ -59,20 +59,23 @@ def main(argv: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from eval_tasks.backends.generation import BatchGenerator
+    from eval_tasks.backends.chat_format import load_format
+    from eval_tasks.backends.engine import context_length
     from eval_tasks.backends.kv_buffers import ATTENTION
-    from eval_tasks.backends.likelihoods import plain_likelihoods, tree_likelihoods
-    from eval_tasks.transformers_model import ends
+    from eval_tasks.backends.lighteval_model import local_folder
+    from eval_tasks.backends.likelihoods import placed_texts, plain_likelihoods, tree_likelihoods
+    from eval_tasks.transformers_model import greedy, vocabulary
     from training.summary import usable_cores
 
     torch.set_num_threads(usable_cores())
-    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(arguments.model)
-    model: Any = transformers.AutoModelForCausalLM.from_pretrained(arguments.model, dtype=arguments.dtype)
+    folder = local_folder(arguments.model)
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=arguments.dtype)
     model.eval()
-    last, positions = ends(model, tokenizer), model.config.max_position_embeddings
-    plain, plain_seconds = timed(plain_likelihoods(model, tokenizer, last, positions, prompts))
+    form = load_format(folder, None, {}, greedy(model), vocabulary(model))
+    placed = placed_texts(form, prompts, context_length(model.config))
+    plain, plain_seconds = timed(plain_likelihoods(model, form, placed))
     model.set_attn_implementation(ATTENTION)
-    trees, tree_seconds = timed(tree_likelihoods(BatchGenerator(model, tokenizer, last, positions), prompts))
+    trees, tree_seconds = timed(tree_likelihoods(model, form, placed))
 
     pairs = [(plain[place], trees[place]) for place in range(len(prompts))]
     apart = max(abs(one - other) for both in pairs for one, other in zip(*both, strict=True))

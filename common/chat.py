@@ -54,6 +54,7 @@ class Completion:
     """A reply's text, or the reason why it has none. `cut`: it ended at the limit of tokens.
 
     `likeliest` are the first token's alternatives and their log-probabilities; None where the server gives none.
+    `reasoning` is what the server keeps apart from the text, if it does.
     """
 
     text: str
@@ -62,6 +63,7 @@ class Completion:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     likeliest: Mapping[str, float] | None = None
+    reasoning: str = ""
 
 
 class TransientError(Exception):
@@ -172,7 +174,10 @@ def read_completion(endpoint: Endpoint, reply: Any) -> Completion:
         return Completion("", f"refused: {first_line(ValueError(_without_surrogates(refusal)))[:300]}", False, *tokens)
     if not isinstance(text, str | None):
         raise TransientError(f"its reply is not a chat completion ({endpoint.hide(str(reply))[:200]!r})")
-    return Completion(_without_surrogates(text or ""), "", ending == "length", *tokens, _likeliest(choice))
+    reasoning = message.get("reasoning_content") or message.get("reasoning")  # vLLM's and SGLang's, OpenRouter's
+    apart = _without_surrogates(reasoning) if isinstance(reasoning, str) else ""
+    said = _without_surrogates(text or "")
+    return Completion(said, "", ending == "length", *tokens, likeliest=_likeliest(choice), reasoning=apart)
 
 
 def _likeliest(choice: Mapping[str, Any]) -> dict[str, float] | None:

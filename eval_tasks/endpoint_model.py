@@ -5,9 +5,17 @@
 
 NAME is the model's name at the server. Options beside those of every backend (prompts.COMMON_OPTIONS): `base_url` (default:
 the variable OPENAI_BASE_URL), `concurrency` (requests in flight), `timeout` (seconds of a reply) and `retries` (per request,
-with exponential back-off and Retry-After). `constrained=true` sends a prompt's pattern as vLLM's `structured_outputs`. A prompt
-that the server refuses for its content or length has an empty answer, which counts as unparsable. Answers are cached by URL and
-name, since the weights behind them cannot be seen: after a change of weights, give another `cache_dir`.
+with exponential back-off and Retry-After). Of the request itself:
+
+    max_completion_tokens=4000      tokens of reasoning and answer together, in place of the task's max_tokens
+    temperature=none                leaves it out; the default is 0
+    reasoning_effort=low
+    template.KEY=VALUE              an argument of the chat template, in chat_template_kwargs
+    extra.KEY=VALUE                 any other field, as JSON or text; null leaves it out
+
+`constrained=true` sends a prompt's pattern as vLLM's `structured_outputs`. A prompt that the server refuses for its content or
+length has an empty answer, which counts as unparsable; a budget spent on reasoning counts as `unfinished`. Answers are cached
+by URL, name and fields, since the weights behind them cannot be seen: after a change of weights, give another `cache_dir`.
 
 The server applies the chat template, and vLLM adds defaults of the model's generation config, such as a repetition penalty. For
 the same answers as from the other backends, start it as
@@ -18,6 +26,7 @@ the same answers as from the other backends, start it as
 """
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -28,24 +37,30 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` 
 
 from common.chat import Endpoint, api_key
 from common.errors import UserError
+from common.thinking import argument_value
 from eval_tasks.backends import lighteval_model
+from eval_tasks.backends.chat_format import given_arguments
 from eval_tasks.backends.endpoint import Reply, answers, scores
 from eval_tasks.backends.prompts import Likelihoods, LoadedModel, Prompt, ScoredPrompt, int_option
+
+EXTRA = "extra."
+"""Prefix of model options that are fields of every request."""
 
 
 def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedModel:
     """The endpoint, before any request. Raises UserError."""
     if adapters:
         raise UserError("an endpoint serves adapters under their own names: give the adapter's name there as model_name")
-    endpoint = from_options(options, os.environ)
+    endpoint, fields = from_options(options, os.environ), request_fields(options)
 
     def answer(prompts: Sequence[Prompt], adapter: Path | None, constrained: bool) -> Iterator[tuple[int, str]]:
-        return as_they_come(answers(endpoint, prompts, constrained))
+        return as_they_come(answers(endpoint, prompts, constrained, fields))
 
     def score(prompts: Sequence[ScoredPrompt], adapter: Path | None) -> Iterator[tuple[int, Likelihoods]]:
-        return as_they_come(scores(endpoint, prompts))
+        return as_they_come(scores(endpoint, prompts, fields))
 
-    return LoadedModel(("endpoint", endpoint.url, endpoint.model), answer, score)
+    own = [json.dumps(fields, sort_keys=True)] if fields else []
+    return LoadedModel(("endpoint", endpoint.url, endpoint.model, *own), answer, score=score)
 
 
 def as_they_come(stream: AsyncIterator[Reply]) -> Iterator[Reply]:
@@ -57,6 +72,34 @@ def as_they_come(stream: AsyncIterator[Reply]) -> Iterator[Reply]:
     with asyncio.Runner() as runner:
         while (reply := runner.run(following())) is not None:
             yield reply
+
+
+def request_fields(options: Mapping[str, str]) -> dict[str, Any]:
+    """Fields of every request beside the default ones; None leaves one out. Raises UserError."""
+    fields: dict[str, Any] = {}
+    if options["max_completion_tokens"]:
+        fields["max_completion_tokens"] = int_option(options, "max_completion_tokens")
+    if options["temperature"] != "0":
+        fields["temperature"] = temperature(options["temperature"])
+    if options["reasoning_effort"]:
+        fields["reasoning_effort"] = options["reasoning_effort"]
+    if template := given_arguments(options):
+        fields["chat_template_kwargs"] = template
+    extra = {name.removeprefix(EXTRA): argument_value(text) for name, text in options.items() if name.startswith(EXTRA)}
+    return fields | extra
+
+
+def temperature(text: str) -> float | None:
+    """A number from 0 to 2, or None for `none`. Raises UserError."""
+    if text.lower() == "none":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 2:
+        raise UserError(f"the model option temperature must be between 0 and 2, or none, not {text!r}")
+    return value
 
 
 def from_options(options: Mapping[str, str], environment: Mapping[str, str]) -> Endpoint:
@@ -73,5 +116,8 @@ def from_options(options: Mapping[str, str], environment: Mapping[str, str]) -> 
 
 
 class EndpointBackend(lighteval_model.Backend):
-    OPTIONS: ClassVar[Mapping[str, str]] = {"base_url": "", "concurrency": "8", "timeout": "120", "retries": "8"}
+    OPTIONS: ClassVar[Mapping[str, str]] = {
+        **{"base_url": "", "concurrency": "64", "timeout": "120", "retries": "8"},
+        **{"max_completion_tokens": "", "temperature": "0", "reasoning_effort": "", EXTRA: ""},
+    }
     load = staticmethod(load)

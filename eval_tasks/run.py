@@ -49,6 +49,13 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--option", action="append", default=[], metavar="KEY=VALUE", help="of the backend, such as dtype=float32"
     )
+    parser.add_argument(
+        "--template-option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an argument of the chat template, such as enable_thinking=true (false by default, where the template has it)",
+    )
     parser.add_argument("--constrained", action="store_true", help="limit decoding to answers that can be read")
     parser.add_argument(
         "--answers",
@@ -69,7 +76,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def model_options(arguments: argparse.Namespace) -> list[str]:
     """The options of every model to evaluate, the base first, and of `--answers both` all that write before all that score."""
-    common = [f"model_name={arguments.model}", *arguments.option]
+    template = [f"template.{option}" for option in arguments.template_option]
+    common = [f"model_name={arguments.model}", *arguments.option, *template]
     if arguments.revision:
         common.append(f"revision={arguments.revision}")
     if arguments.constrained:

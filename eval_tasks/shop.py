@@ -36,7 +36,7 @@ from common.scoring import MetricUnavailableError, rouge_l, score_answer
 from common.tasks import FAMILIES, TASKS, Task
 from common.words import row_task
 from eval_tasks.backends.cache_key import data_version, folder_stamp, named_after, weights_stamp
-from eval_tasks.suites.lighteval_tasks import Unparsable, left_out, parsed_answer, rows_source, runnable, sample_metric
+from eval_tasks.suites.lighteval_tasks import form_metrics, left_out, parsed_answer, rows_source, runnable, sample_metric
 from eval_tasks.suites.suite import SUITES
 
 SUITE = SUITES["shop"]
@@ -90,7 +90,7 @@ def task_config(
         few_shots_split="train",
         metrics=[
             sample_metric(task.metric, ShopScores(task.name), at_once=True),
-            sample_metric("unparsable", Unparsable()),
+            *form_metrics(),
         ],
         generation_size=task.max_new_tokens,
         # For models without a chat template, which do not know when to end; chat models end their turn. Prompts end with

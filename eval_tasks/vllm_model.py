@@ -7,22 +7,53 @@
 BASE and ADAPTER are folders or Hub ids (`org/name@revision`). Options beside those of every backend (prompts.COMMON_OPTIONS):
 `dtype` (auto, float32, bfloat16, float16), `max_length` (tokens of prompt and answer; default: all that the model takes and the
 memory holds) and `memory` (share of the GPU's memory that vLLM takes, or of the machine's where there is no GPU; by default 0.9
-and 0.5). `constrained=true` limits each answer to what its task's parser can read.
+and 0.5). `engine.KEY=VALUE` is any other argument of vLLM's engine, with its own types:
 
-Prompts, patterns and what ends an answer are those of transformers_model.py, so the answers are the same up to rounding.
+    engine.tensor_parallel_size=2   engine.quantization=fp8   engine.kv_cache_dtype=fp8   engine.max_num_seqs=64
+
+`constrained=true` limits each answer to what its task's parser can read. Prompts, patterns and what ends an answer are those of
+transformers_model.py, each adapter's own tokenizer included, so the answers are the same up to rounding.
 """
 
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
 from common.errors import UserError, first_line
+from common.thinking import argument_value
 from eval_tasks.backends import lighteval_model
+from eval_tasks.backends.chat_format import ChatFormat, format_identity, kept_ids, load_format, tokens_cut
+from eval_tasks.backends.model_folder import check_folder
 from eval_tasks.backends.prompts import Likelihoods, LoadedModel, Prompt, ScoredPrompt, int_option
+
+ENGINE = "engine."
+"""Prefix of model options that are arguments of vLLM's engine."""
+
+OWN_ARGUMENTS = {
+    "model": "give model_name=…",
+    "dtype": "give dtype=…",
+    "max_model_len": "give max_length=…",
+    "gpu_memory_utilization": "give memory=…",
+    "enable_lora": "give adapter=…",
+    "max_lora_rank": "it is that of the adapters",
+    "tokenizer": "an adapter is asked with its own, a base with its own",
+    "trust_remote_code": "code that comes with a model is not run",
+}
+"""Argument of the engine that is set otherwise -> how."""
+
+SAME_ANSWERS = {
+    *("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size", "max_num_seqs", "max_num_batched_tokens"),
+    *("enable_prefix_caching", "enable_chunked_prefill", "enforce_eager", "block_size", "kv_cache_memory_bytes"),
+    *("disable_log_stats", "max_parallel_loading_workers", "distributed_executor_backend", "cpu_offload_gb"),
+}
+"""Arguments that change speed and memory, and answers by rounding at most: not part of their identity."""
 
 
 def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedModel:
@@ -39,41 +70,84 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedMod
         ) from None
 
     folder = lighteval_model.local_folder(options["model_name"], revision=options["revision"] or None)
+    check_folder(folder, options["model_name"])
+    engine = engine_arguments(options)
     lora = {"enable_lora": True, "max_lora_rank": rank_limit(adapters)} if adapters else {}
+    ends = generation_ends(folder)
+
+    @cache
+    def form(adapter: Path | None) -> ChatFormat:
+        return load_format(folder, adapter, options, ends, 0)
+
+    for adapter in (None, *adapters):
+        form(adapter)  # an error shows before vLLM starts
+    own: dict[str, Any] = {
+        "dtype": options["dtype"],
+        "max_model_len": -1 if options["max_length"] == "0" else int_option(options, "max_length"),
+        "gpu_memory_utilization": memory_share(options["memory"], current_platform.is_cpu()),
+        "enforce_eager": current_platform.is_cpu(),  # compiling takes minutes there and gains little
+        "structured_outputs_config": {"backend": "guidance"},  # what limits decoding in the transformers backend, too
+    }
     try:
-        llm = vllm.LLM(
-            str(folder),
-            dtype=options["dtype"],
-            max_model_len=-1 if options["max_length"] == "0" else int_option(options, "max_length"),
-            gpu_memory_utilization=memory_share(options["memory"], current_platform.is_cpu()),
-            enforce_eager=current_platform.is_cpu(),  # compiling takes minutes there and gains little
-            structured_outputs_config={"backend": "guidance"},  # what limits decoding in the transformers backend, too
-            **lora,
-        )
+        llm = vllm.LLM(str(folder), **{**own, **lora, **engine})
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(f"vLLM cannot load {options['model_name']} ({first_line(error)}); its reason is above") from None
     loras: dict[Path, Any] = {}
+    config = llm.llm_engine.model_config
 
     def answer(prompts: Sequence[Prompt], adapter: Path | None, constrained: bool) -> Iterator[tuple[int, str]]:
         if adapter and adapter not in loras:
             loras[adapter] = load_adapter(llm, adapter, len(loras) + 1)
-        yield from generate(llm, prompts, loras[adapter] if adapter else None, constrained)
+        yield from generate(llm, prompts, form(adapter), loras[adapter] if adapter else None, constrained)
 
     def score(prompts: Sequence[ScoredPrompt], adapter: Path | None) -> Iterator[tuple[int, Likelihoods]]:
         if adapter and adapter not in loras:
             loras[adapter] = load_adapter(llm, adapter, len(loras) + 1)
-        yield from likelihoods(llm, prompts, loras[adapter] if adapter else None)
+        yield from likelihoods(llm, prompts, form(adapter), loras[adapter] if adapter else None)
 
-    config = llm.llm_engine.model_config
-    versions = (f"vllm {vllm.__version__}", f"torch {torch.__version__}")
-    identity = (
-        "vllm",
-        lighteval_model.folder_identity(folder),
-        str(config.dtype),
-        f"{config.max_model_len} positions",
-        *versions,
-    )
-    return LoadedModel(identity, answer, score)
+    def cut(prompts: Sequence[Prompt], adapter: Path | None) -> list[int]:
+        return tokens_cut(prompts, form(adapter), config.max_model_len)
+
+    given = [f"{name}={value!r}" for name, value in sorted(engine.items()) if name not in SAME_ANSWERS]
+    versions = (f"vllm {vllm.__version__}", f"torch {torch.__version__}", *given)
+    identity = ("vllm", lighteval_model.folder_identity(folder), str(config.dtype), *format_identity(options), *versions)
+    return LoadedModel(identity, answer, cut, score)
+
+
+def engine_arguments(options: Mapping[str, str]) -> dict[str, Any]:
+    """The options engine.KEY=VALUE with the types of vLLM's EngineArgs. Raises UserError."""
+    from pydantic import TypeAdapter, ValidationError
+    from vllm import EngineArgs
+
+    # A type that is text names a class that vLLM imports for type checkers only.
+    hints: dict[str, Any] = {one.name: Any if isinstance(one.type, str) else one.type for one in fields(EngineArgs)}
+    found = {}
+    for name, text in options.items():
+        key = name.removeprefix(ENGINE)
+        if not name.startswith(ENGINE):
+            continue
+        if key in OWN_ARGUMENTS:
+            raise UserError(f"the model option {name} is not for vLLM's engine alone; {OWN_ARGUMENTS[key]}")
+        if key not in hints:
+            near = get_close_matches(key, hints, 3)
+            raise UserError(f"vLLM's engine has no argument {key}{'; did you mean ' + ', '.join(near) + '?' if near else ''}")
+        try:
+            found[key] = TypeAdapter(hints[key]).validate_python(argument_value(text))
+        except ValidationError as error:
+            reason = "; ".join(dict.fromkeys(one["msg"] for one in error.errors()))
+            raise UserError(f"the model option {name} cannot be {text!r}: {reason}") from None
+    return found
+
+
+def generation_ends(folder: Path) -> list[int]:
+    """End tokens of the base's generation config, else of its config."""
+    from transformers import AutoConfig, GenerationConfig
+
+    try:
+        ends = GenerationConfig.from_pretrained(folder).eos_token_id
+    except OSError:
+        ends = AutoConfig.from_pretrained(folder).get_text_config().eos_token_id
+    return [token for token in (ends if isinstance(ends, list) else [ends]) if token is not None]
 
 
 def memory_share(option: str, cpu: bool) -> float:
@@ -119,26 +193,25 @@ def load_adapter(llm: Any, adapter: Path, number: int) -> Any:
     return request
 
 
-def generate(llm: Any, prompts: Sequence[Prompt], lora: Any, constrained: bool) -> Iterator[tuple[int, str]]:
+def generate(llm: Any, prompts: Sequence[Prompt], form: ChatFormat, lora: Any, constrained: bool) -> Iterator[tuple[int, str]]:
     """(place, text) of each prompt's answer as soon as it is there; all prompts are queued at once. Raises UserError."""
     from vllm.inputs import tokens_input
     from vllm.v1.engine.exceptions import EngineDeadError
 
-    from eval_tasks.backends.generation import prompt_ids
-
-    engine, tokenizer = llm.llm_engine, llm.get_tokenizer()
-    chat = tokenizer.chat_template is not None
+    engine = llm.llm_engine
+    grammar_end = llm.get_tokenizer().eos_token_id
     waiting: dict[str, int] = {}
     try:
-        for place, ids in enumerate(prompt_ids(tokenizer, prompts, engine.model_config.max_model_len)):
+        for place, ids in enumerate(kept_ids(prompts, form, engine.model_config.max_model_len)):
             name = str(next(llm.request_counter))
-            engine.add_request(name, tokens_input(ids), sampling(prompts[place], chat, constrained), lora_request=lora)
+            how = sampling(prompts[place], form, constrained, grammar_end)
+            engine.add_request(name, tokens_input(ids), how, lora_request=lora)
             waiting[name] = place
         while waiting:
             for output in engine.step():
                 if output.finished:
                     place = waiting.pop(output.request_id)
-                    yield place, decoded_text(tokenizer, output.outputs[0], () if chat else prompts[place].stop)
+                    yield place, decoded_text(form, output.outputs[0], () if form.chat else prompts[place].stop)
     except ValueError as error:
         raise UserError(f"vLLM refuses a prompt: {first_line(error)}") from None
     except EngineDeadError:
@@ -147,7 +220,7 @@ def generate(llm: Any, prompts: Sequence[Prompt], lora: Any, constrained: bool) 
         engine.abort_request(list(waiting))
 
 
-def likelihoods(llm: Any, prompts: Sequence[ScoredPrompt], lora: Any) -> Iterator[tuple[int, Likelihoods]]:
+def likelihoods(llm: Any, prompts: Sequence[ScoredPrompt], form: ChatFormat, lora: Any) -> Iterator[tuple[int, Likelihoods]]:
     """(place, Likelihoods) of each prompt, by vLLM's log-probabilities of the tokens that it reads. Raises UserError.
 
     The tokens are those of the transformers backend. Where the turn's end is scored, each token that may end it is read.
@@ -159,9 +232,9 @@ def likelihoods(llm: Any, prompts: Sequence[ScoredPrompt], lora: Any) -> Iterato
 
     from eval_tasks.backends.likelihoods import collected, end_tokens, log_sum, placed_texts
 
-    engine, tokenizer = llm.llm_engine, llm.get_tokenizer()
-    placed = placed_texts(tokenizer, prompts, engine.model_config.max_model_len - 1)  # one token has to be generated
-    ends = end_tokens(tokenizer, turn_ends(llm))
+    engine = llm.llm_engine
+    placed = placed_texts(form, prompts, engine.model_config.max_model_len - 1)  # one token has to be generated
+    ends = end_tokens(form)
     sampling = SamplingParams(
         temperature=0.0, max_tokens=1, prompt_logprobs=1, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY
     )
@@ -195,34 +268,33 @@ def likelihoods(llm: Any, prompts: Sequence[ScoredPrompt], lora: Any) -> Iterato
         engine.abort_request(list(waiting))
 
 
-def turn_ends(llm: Any) -> frozenset[int]:
-    """Tokens that end an answer, as in the transformers backend: the tokenizer's, and those of the generation config."""
-    own = llm.llm_engine.model_config.try_get_generation_config().get("eos_token_id")
-    listed = own if isinstance(own, list) else [own]
-    return frozenset(token for token in (*listed, llm.get_tokenizer().eos_token_id) if token is not None)
-
-
-def decoded_text(tokenizer: Any, output: Any, stop: Sequence[str]) -> str:
+def decoded_text(form: ChatFormat, output: Any, stop: Sequence[str]) -> str:
     """What was written, without the token that ends a turn and without what begins at a stop sequence."""
     ended = output.finish_reason == "stop" and not isinstance(output.stop_reason, str)
-    text = str(tokenizer.decode(output.token_ids[:-1] if ended else output.token_ids, skip_special_tokens=True))
+    text = form.text(output.token_ids[:-1] if ended else output.token_ids)
     return text[: min((text.index(end) for end in stop if end in text), default=len(text))]
 
 
-def sampling(prompt: Prompt, chat: bool, constrained: bool) -> Any:
-    """Greedy decoding, without the penalties of a model's generation config."""
+def sampling(prompt: Prompt, form: ChatFormat, constrained: bool, grammar_end: int | None) -> Any:
+    """Greedy decoding, without the penalties of a model's generation config, to the end tokens of the prompt's format.
+
+    A pattern that is complete is ended by the base's own end token, `grammar_end`.
+    """
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
+    pattern = prompt.pattern if constrained else ""
     return SamplingParams(
         temperature=0.0,
         max_tokens=prompt.max_new_tokens,
-        stop=None if chat else list(prompt.stop),  # a chat model ends its turn by itself
-        structured_outputs=StructuredOutputsParams(regex=prompt.pattern) if constrained and prompt.pattern else None,
+        stop=None if form.chat else list(prompt.stop),  # a chat model ends its turn itself
+        ignore_eos=True,  # vLLM's own are the base's
+        stop_token_ids=sorted(form.ends | ({grammar_end} - {None} if pattern else frozenset())),
+        structured_outputs=StructuredOutputsParams(regex=pattern) if pattern else None,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
 
 
 class VllmBackend(lighteval_model.Backend):
-    OPTIONS: ClassVar[Mapping[str, str]] = {"dtype": "auto", "max_length": "0", "memory": ""}
+    OPTIONS: ClassVar[Mapping[str, str]] = {"dtype": "auto", "max_length": "0", "memory": "", ENGINE: ""}
     load = staticmethod(load)

@@ -23,13 +23,15 @@ DTYPES = ("float32", "bfloat16", "float16")
 class TrainedAdapter:
     """`config` is adapter_config.json, `summary` is training_summary.json ({} if missing), `name` the folder's name.
 
-    `weights_sha256` is that of adapter_model.safetensors, None if missing.
+    `weights_sha256` is that of adapter_model.safetensors, None if missing. `template` is the chat template of the tokenizer
+    that the adapter brings along, None where it brings none.
     """
 
     config: dict[str, Any]
     summary: dict[str, Any]
     name: str = ""
     weights_sha256: str | None = None
+    template: str | None = None
 
     @property
     def lora(self) -> dict[str, Any]:
@@ -152,7 +154,16 @@ def read_adapter(folder: Path) -> TrainedAdapter:
         read_object(summary) if summary.is_file() else {},
         folder.resolve().name,
         sha256_of(weights) if weights.is_file() else None,
+        read_template(folder),
     )
+
+
+def read_template(folder: Path) -> str | None:
+    """The chat template of the tokenizer in a folder, "" where it has none, None without a tokenizer."""
+    config, template = folder / "tokenizer_config.json", folder / "chat_template.jinja"
+    if template.is_file():
+        return template.read_text(encoding="utf-8")
+    return str(read_object(config).get("chat_template") or "") if config.is_file() else None
 
 
 def read_base(adapter: TrainedAdapter, known: str | None = None) -> BaseModel:

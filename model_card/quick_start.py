@@ -1,8 +1,8 @@
 """The quick start: three programs with the same prompt, each of which runs as printed.
 
 All decode greedily, without the penalties of the base's generation config, as the evaluation does, and in the dtype of the
-base's own weights, which vLLM would otherwise change (float32 becomes bfloat16). vLLM uses the base's tokenizer, which training
-copies to the adapter.
+base's own weights, which vLLM would otherwise change (float32 becomes bfloat16). All use the adapter's own tokenizer, chat
+template and end token where it has them; a hybrid reasoning model is asked not to reason, as in the evaluation.
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.tasks import TASKS, render_prompt
+from common.thinking import template_arguments
 from model_card.inputs import CardInputs
 
 BASE_FOLDER = "path/to/base-model"
@@ -51,7 +52,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 base = "{base}"
 adapter = "{adapter}"
 
-tokenizer = AutoTokenizer.from_pretrained(adapter)
+tokenizer = AutoTokenizer.from_pretrained({tokenizer})
 model = AutoModelForCausalLM.from_pretrained(base, dtype="{dtype}", device_map="auto")
 model = PeftModel.from_pretrained(model, adapter).eval()
 
@@ -61,15 +62,21 @@ inputs = tokenizer.apply_chat_template(
     [{{"role": "user", "content": prompt}}],
     add_generation_prompt=True,
     return_dict=True,
-    return_tensors="pt",
+    return_tensors="pt",{arguments}
 ).to(model.device)
 output = model.generate(
-    **inputs, max_new_tokens={max_new_tokens}, do_sample=False, repetition_penalty=1.0
+    **inputs,
+    max_new_tokens={max_new_tokens},
+    do_sample=False,
+    repetition_penalty=1.0,
+    stop_strings=tokenizer.eos_token,
+    tokenizer=tokenizer,
 )
 answer = output[0, inputs["input_ids"].shape[1] :]
 print(tokenizer.decode(answer, skip_special_tokens=True))'''
 
 VLLM = '''\
+from transformers import AutoTokenizer
 from vllm import LLM, SamplingParams
 from vllm.lora.request import LoRARequest
 
@@ -81,15 +88,23 @@ prompt = """\\
 
 if __name__ == "__main__":  # vLLM may start processes that import this file
     llm = LLM(base, dtype="{dtype}", enable_lora=True, max_lora_rank={max_lora_rank})
-    (output,) = llm.chat(
+    tokenizer = AutoTokenizer.from_pretrained({tokenizer})  # vLLM itself has the base's
+    ids = tokenizer.apply_chat_template(
         [{{"role": "user", "content": prompt}}],
-        SamplingParams(temperature=0, max_tokens={max_new_tokens}),
+        add_generation_prompt=True,
+        return_dict=False,{deep_arguments}
+    )
+    (output,) = llm.generate(
+        {{"prompt_token_ids": ids}},
+        SamplingParams(
+            temperature=0, max_tokens={max_new_tokens}, stop_token_ids=[tokenizer.eos_token_id]
+        ),
         lora_request=LoRARequest("{name}", 1, adapter),
     )
     print(output.outputs[0].text)'''
 
 SERVE = """\
-vllm serve {base} --dtype {dtype} --generation-config vllm \\
+vllm serve {base} {serve_tokenizer}--dtype {dtype} --generation-config vllm \\
     --enable-lora --max-lora-rank {max_lora_rank} --lora-modules {name}={adapter}"""
 
 CLIENT = '''\
@@ -102,7 +117,7 @@ answer = client.chat.completions.create(
     model="{name}",
     messages=[{{"role": "user", "content": prompt}}],
     temperature=0,
-    max_tokens={max_new_tokens},
+    max_tokens={max_new_tokens},{extra_body}
 )
 print(answer.choices[0].message.content)'''
 
@@ -121,11 +136,19 @@ class QuickStart:
 def quick_start(inputs: CardInputs) -> QuickStart:
     names = [task.name for task in inputs.measured if task.name in EXAMPLES]
     task = TASKS[names[0] if names else "review_rating"]
-    config = inputs.adapter.config
+    config, own = inputs.adapter.config, inputs.adapter.template is not None
+    arguments = template_arguments(inputs.adapter.template)
+    given = "".join(f"\n    {name}={value!r}," for name, value in arguments.items())
+    adapter = inputs.repo_id or ADAPTER_FOLDER
     rank, obstacles = max_lora_rank(config), vllm_obstacles(config)
     words = {
         "base": inputs.base.hub_id or BASE_FOLDER,
-        "adapter": inputs.repo_id or ADAPTER_FOLDER,
+        "adapter": adapter,
+        "tokenizer": "adapter" if own else "base",
+        "serve_tokenizer": f"--tokenizer {adapter} " if own else "",
+        "arguments": given,
+        "deep_arguments": given.replace("\n", "\n    "),
+        "extra_body": f'\n    extra_body={{"chat_template_kwargs": {arguments!r}}},' if arguments else "",
         "name": inputs.title,
         "dtype": inputs.base.dtype or "auto",
         "prompt": render_prompt(task.templates[0], EXAMPLES[task.name]),

@@ -59,7 +59,7 @@ def load_merged(
     """The base with the adapters' weights added, in the base's own dtype, and the tokenizer that the first was trained with."""
     from peft import PeftModel
     from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     first, names = adapters[0], " and ".join(adapter.name for adapter in adapters)
     try:
@@ -87,11 +87,39 @@ def load_merged(
         parameter.data = (start + weight * (parameter.data.float() - start)).to(parameter.dtype)
         if not parameter.isfinite().all():
             raise UserError(f"at --weight {weight:g} the weights grow beyond what their type can hold; give a smaller one")
+    tokenizers = [own_tokenizer(adapter, base) for adapter in adapters]
+    for adapter, tokenizer in zip(adapters[1:], tokenizers[1:], strict=True):
+        if format_of(tokenizer) != format_of(tokenizers[0]):
+            raise UserError(
+                f"{first.name} and {adapter.name} were trained with different chat templates, end tokens or vocabularies, so "
+                "one model cannot be asked as both expect; train them alike, or merge them apart"
+            )
+    add_end(merged, tokenizers[0].eos_token_id)
+    return merged, tokenizers[0]
+
+
+def own_tokenizer(adapter: Adapter, base: str) -> "PreTrainedTokenizerBase":
+    """The tokenizer that an adapter was trained with: its own, or the base's where it brings none along."""
+    from transformers import AutoTokenizer
+
     try:
-        tokenizer = AutoTokenizer.from_pretrained(first.name, revision=first.revision)
-    except (OSError, ValueError):  # an adapter need not bring a tokenizer along
-        tokenizer = AutoTokenizer.from_pretrained(base)
-    return merged, tokenizer
+        return AutoTokenizer.from_pretrained(adapter.name, revision=adapter.revision)
+    except (OSError, ValueError):
+        return AutoTokenizer.from_pretrained(base)
+
+
+def format_of(tokenizer: "PreTrainedTokenizerBase") -> tuple[Any, ...]:
+    """What two tokenizers have in common that make the same tokens of every chat and end it alike."""
+    return tokenizer.chat_template, tokenizer.eos_token_id, tokenizer.get_vocab()
+
+
+def add_end(model: "PreTrainedModel", end: int | None) -> None:
+    """Lets `generate` end at the tokenizer's end token, too, which is not always the base's."""
+    config: Any = model.generation_config
+    own = config.eos_token_id
+    ends = own if isinstance(own, list) else [own] if own is not None else []
+    if end is not None and end not in ends:
+        config.eos_token_id = [*ends, end] if ends else end
 
 
 def _combine(tuned: "PeftModel", adapters: Sequence[Adapter], combination: Combination) -> None:

@@ -13,15 +13,18 @@ from eval_tasks.backends.prompts import Prompt, RefusedAnswer, ScoredPrompt
 LOOKED_UP_AT_ONCE = 500
 
 
-def answer_key(identity: Sequence[str], prompt: Prompt, constrained: bool) -> str:
-    """What an answer is kept under: it changes with everything that the answer depends on."""
-    limits = [prompt.max_new_tokens, prompt.task, prompt.stop, prompt.pattern if constrained else None]
+def answer_key(identity: Sequence[str], prompt: Prompt, constrained: bool, cut: int = 0) -> str:
+    """What an answer is kept under: it changes with everything that the answer depends on.
+
+    `cut`: tokens that the prompt loses, so that its answer does not depend on a limit that it does not reach.
+    """
+    limits = [prompt.max_new_tokens, prompt.task, prompt.stop, prompt.pattern if constrained else None, *([cut] if cut else [])]
     return hashlib.sha256(json.dumps([list(identity), prompt.messages, prompt.plain, limits]).encode()).hexdigest()
 
 
-def score_key(identity: Sequence[str], scored: ScoredPrompt) -> str:
-    """What the likelihoods of a prompt's candidates are kept under, as JSON text."""
-    asked = [list(identity), scored.prompt.messages, scored.prompt.plain, "likelihoods", scored.candidates, scored.ended]
+def score_key(identity: Sequence[str], scored: ScoredPrompt, cut: int = 0) -> str:
+    """What the likelihoods of a prompt's candidates are kept under, as JSON text. `cut`: see `answer_key`."""
+    asked = [list(identity), scored.prompt.messages, scored.prompt.plain, "likelihoods", scored.candidates, scored.ended, cut]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 

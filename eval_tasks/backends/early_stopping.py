@@ -6,6 +6,7 @@ A model that answers "4 stars, since ..." is parsed by its first token; what it 
 from collections.abc import Callable
 
 from common.tasks import TASKS, Task
+from common.thinking import may_open_thoughts, without_thoughts
 
 
 def final_check(task_name: str) -> Callable[[str], bool]:
@@ -20,7 +21,10 @@ def final_check(task_name: str) -> Callable[[str], bool]:
 
 
 def _is_final(task: Task, text: str) -> bool:
-    text = text.rstrip("\ufffd").lstrip()  # a character whose bytes are not all there yet may still become any
+    answer = without_thoughts(text.rstrip("\ufffd"))  # a character whose bytes are not all there yet may still become any
+    if answer is None or may_open_thoughts(answer):
+        return False
+    text = answer.lstrip()
     if task.family == "multiple_choice":
         # A label is followed by something else than a letter or digit, so one character more than the longest has to be there.
         return len(text.rstrip()) > max(map(len, task.labels))

@@ -7,15 +7,24 @@ permanent failure ends the run with one sentence. A prompt that the server rejec
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from common.chat import Completion, Endpoint, RequestRefused, TransientError, complete, new_client
 from common.errors import UserError
 from common.retry import backoff
+from common.thinking import OPEN, without_thoughts
 from eval_tasks.backends.prompts import Likelihoods, Prompt, RefusedAnswer, ScoredPrompt
 
 CONSTRAINT_NEEDS = "constrained=true needs a server with vLLM's structured_outputs"
 
+WAYS_OUT = (
+    (r"max_tokens|max_completion_tokens", "give --option max_completion_tokens=4000, the tokens of reasoning and answer"),
+    ("temperature", "give --option temperature=none, which leaves it out"),
+    ("reasoning_effort", "give another --option reasoning_effort, or leave it out"),
+    ("chat_template_kwargs", "leave out --template-option, which this server does not take"),
+)
+"""(field in a server's refusal of the form of all requests, what to do about it)"""
 
 WRITE_INSTEAD = "let the model write its answers (--answers written), or serve it with vLLM"
 
@@ -25,14 +34,23 @@ TOP_LOGPROBS = 20
 Reply = TypeVar("Reply")
 
 
-def answers(endpoint: Endpoint, prompts: Sequence[Prompt], constrained: bool) -> AsyncIterator[tuple[int, str]]:
-    """(place, text or RefusedAnswer) of each prompt; see `in_flight`."""
-    return in_flight(endpoint, len(prompts), lambda client, place: answer(client, endpoint, prompts[place], constrained))
+def answers(
+    endpoint: Endpoint, prompts: Sequence[Prompt], constrained: bool, fields: Mapping[str, Any] | None = None
+) -> AsyncIterator[tuple[int, str]]:
+    """(place, text or RefusedAnswer) of each prompt; see `in_flight`.
+
+    `fields` go over those of every request; None leaves a field out. Reasoning comes in a think block before the answer.
+    """
+    return in_flight(
+        endpoint, len(prompts), lambda client, place: answer(client, endpoint, prompts[place], constrained, fields or {})
+    )
 
 
-def scores(endpoint: Endpoint, prompts: Sequence[ScoredPrompt]) -> AsyncIterator[tuple[int, Likelihoods]]:
-    """(place, Likelihoods) of each prompt; see `in_flight` and `score`."""
-    return in_flight(endpoint, len(prompts), lambda client, place: score(client, endpoint, prompts[place]))
+def scores(
+    endpoint: Endpoint, prompts: Sequence[ScoredPrompt], fields: Mapping[str, Any] | None = None
+) -> AsyncIterator[tuple[int, Likelihoods]]:
+    """(place, Likelihoods) of each prompt; see `in_flight`, `score` and `answers`."""
+    return in_flight(endpoint, len(prompts), lambda client, place: score(client, endpoint, prompts[place], fields or {}))
 
 
 async def in_flight(
@@ -70,42 +88,34 @@ async def in_flight(
         raise failures[0]
 
 
-async def answer(client: Any, endpoint: Endpoint, prompt: Prompt, constrained: bool) -> str:
+async def answer(client: Any, endpoint: Endpoint, prompt: Prompt, constrained: bool, fields: Mapping[str, Any]) -> str:
     """The text of one answer, or RefusedAnswer. Raises UserError for a permanent failure, or when the retries are used up."""
     pattern = prompt.pattern if constrained else ""
-    request = {
-        "model": endpoint.model,
-        "messages": prompt.chat(),
-        "temperature": 0,
-        "max_tokens": prompt.max_new_tokens,
-        **({"structured_outputs": {"regex": pattern}} if pattern else {}),
-    }
     try:
-        completion = await completed(client, endpoint, request)
+        completion = await completed(client, endpoint, request_body(endpoint, prompt, pattern, fields))
     except RequestRefused as refusal:
-        raise UserError(f"{endpoint.url} refuses the request ({refusal}){'; ' + CONSTRAINT_NEEDS if pattern else ''}") from None
+        advice = [sentence for field, sentence in WAYS_OUT if re.search(field, str(refusal))]
+        advice += [CONSTRAINT_NEEDS] if pattern else []
+        raise UserError("; ".join([f"{endpoint.url} refuses the request ({refusal})", *advice])) from None
     if completion.reason:
         return RefusedAnswer(completion.reason.partition(":")[0])
-    if pattern and not completion.cut and not re.fullmatch(pattern, completion.text):
-        shown = completion.text[:80]
-        raise UserError(f"{endpoint.url} answers {shown!r} where only {pattern!r} is allowed: {CONSTRAINT_NEEDS}")
+    if completion.cut and not completion.text.strip():  # a whole budget of reasoning, which not every server shows
+        return OPEN + completion.reasoning
+    said = without_thoughts(completion.text)
+    if pattern and said is not None and not completion.cut and not re.fullmatch(pattern, said):
+        raise UserError(f"{endpoint.url} answers {said[:80]!r} where only {pattern!r} is allowed: {CONSTRAINT_NEEDS}")
     return completion.text
 
 
-async def score(client: Any, endpoint: Endpoint, scored: ScoredPrompt) -> Likelihoods:
+async def score(client: Any, endpoint: Endpoint, scored: ScoredPrompt, fields: Mapping[str, Any]) -> Likelihoods:
     """The likelihoods of a prompt's candidates by those of the answer's first tokens, as far as the server tells them.
 
     A candidate that is not among the likeliest is taken to be as likely as the last of them. Raises UserError where the server
     gives no log-probabilities, refuses the prompt, or where two candidates begin with one token.
     """
-    request = {
-        "model": endpoint.model,
-        "messages": scored.prompt.chat(),
-        "temperature": 0,
-        "max_tokens": 1,
-        "logprobs": True,
-        "top_logprobs": TOP_LOGPROBS,
-    }
+    first = replace(scored.prompt, max_new_tokens=1)
+    asked = {name: value for name, value in fields.items() if name != "max_completion_tokens"}
+    request = request_body(endpoint, first, "", {**asked, "logprobs": True, "top_logprobs": TOP_LOGPROBS})
     try:
         completion = await completed(client, endpoint, request)
     except RequestRefused as refusal:
@@ -145,3 +155,11 @@ async def completed(client: Any, endpoint: Endpoint, request: dict[str, Any]) ->
                 ) from None
             await asyncio.sleep(backoff(tries, failure.retry_after))
     raise AssertionError("the loop returns or raises")
+
+
+def request_body(endpoint: Endpoint, prompt: Prompt, pattern: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The request for a prompt, greedy unless `fields` say otherwise."""
+    limit = {} if "max_completion_tokens" in fields else {"max_tokens": prompt.max_new_tokens}
+    constraint = {"structured_outputs": {"regex": pattern}} if pattern else {}
+    body = {"model": endpoint.model, "messages": prompt.chat(), "temperature": 0, **limit, **constraint, **fields}
+    return {name: value for name, value in body.items() if value is not None}

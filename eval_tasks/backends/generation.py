@@ -9,17 +9,16 @@ The tokens are those of `model.generate` on one prompt at a time, up to rounding
 - The KV cache has room for the whole answer, so that it is not copied at every token.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from common.errors import UserError
-from eval_tasks.backends.constrained_decoding import Constraint, mask_logits
-from eval_tasks.backends.early_stopping import final_check
-from eval_tasks.backends.kv_buffers import ATTENTION, KVBuffers, empty, joined, prefixed
-from eval_tasks.backends.prompts import Prompt
+from eval_tasks.backends.chat_format import ChatFormat
+from eval_tasks.backends.constrained_decoding import mask_logits
+from eval_tasks.backends.generation_rows import GenerationRow, complete_answer
+from eval_tasks.backends.kv_buffers import KVBuffers, empty, joined, prefixed
 from eval_tasks.backends.shared_prefixes import PrefixGroup, prompt_groups
 
 PREFILL_TOKENS = 1024
@@ -34,19 +33,6 @@ DECODED_POSITIONS = 64 * 1024
 """Positions in the KV cache of these rows at most, unless it is a single row: it takes the memory beside the weights."""
 
 
-@dataclass
-class GenerationRow:
-    """One row that is being generated; `place` is that of its prompt."""
-
-    place: int
-    ids: list[int]
-    limit: int
-    is_final: Callable[[str], bool]
-    stop: tuple[str, ...] = ()
-    constraint: Constraint | None = None
-    written: list[int] = field(default_factory=list)
-
-
 @dataclass(frozen=True)
 class DecodingBatch:
     """Rows that are decoded together, in the order of their buffers. `alive` are places among them."""
@@ -58,29 +44,15 @@ class DecodingBatch:
 
 @dataclass(frozen=True)
 class BatchGenerator:
-    """A model that was loaded with `attn_implementation=ATTENTION`, its tokenizer, and the tokens that end its turn."""
+    """A model whose attention is `kv_buffers.ATTENTION`, and how it is asked."""
 
     model: Any
-    tokenizer: Any
-    ends: frozenset[int]
-    positions: int
-    grammar_tokenizer: Any = None
+    form: ChatFormat
 
-    def answers(self, prompts: Sequence[Prompt], constrained: bool = False) -> Iterator[tuple[int, str]]:
-        """(place, text) of each prompt's answer as soon as it is there. Raises UserError."""
-        if self.model.config._attn_implementation != ATTENTION:
-            raise ValueError(f"the model must be loaded with attn_implementation={ATTENTION!r}")
+    def answers(self, rows: list[GenerationRow]) -> Iterator[tuple[int, str]]:
+        """(place, text) of each row's answer as soon as it is there."""
         with torch.inference_mode():
-            yield from self._answers(self._rows(prompts, constrained))
-
-    def _rows(self, prompts: Sequence[Prompt], constrained: bool) -> list[GenerationRow]:
-        chat = self.tokenizer.chat_template is not None
-        rows = []
-        for place, (prompt, ids) in enumerate(zip(prompts, prompt_ids(self.tokenizer, prompts, self.positions), strict=True)):
-            constraint = Constraint(self.grammar_tokenizer, prompt.pattern) if constrained and prompt.pattern else None
-            stop = () if chat else prompt.stop  # a chat model ends its turn by itself
-            rows.append(GenerationRow(place, ids, prompt.max_new_tokens, final_check(prompt.task), stop, constraint))
-        return rows
+            yield from self._answers(rows)
 
     def _answers(self, rows: list[GenerationRow]) -> Iterator[tuple[int, str]]:
         waiting = self._prefill(rows)
@@ -97,7 +69,7 @@ class BatchGenerator:
                         yield from self._finished(part)
                 batch = _merged(parts)
             if batch:
-                self._decode_step(batch)
+                self._choose(batch, self._decode_step(batch))
                 yield from self._finished(batch)
                 if len(batch.alive) <= len(batch.rows) // 2:
                     batch = _merged([batch])
@@ -116,7 +88,9 @@ class BatchGenerator:
         for group, places in sorted(parts, key=lambda part: -len(ids[part[1][0]])):
             if group.shared and group not in prefixes:
                 prefixes[group] = self._prefix(ids[places[0]][: group.shared])
-            yield self._prefill_batch([rows[place] for place in places], group.shared, prefixes.get(group))
+            batch, logits = self._prefill_batch([rows[place] for place in places], group.shared, prefixes.get(group))
+            self._choose(batch, logits)
+            yield batch
 
     def _prefix(self, ids: list[int]) -> KVBuffers:
         buffers = empty(self._shape(), 1, len(ids), self._like())
@@ -124,7 +98,10 @@ class BatchGenerator:
         self._forward(tokens, torch.ones_like(tokens, dtype=torch.bool), buffers, torch.arange(len(ids))[None])
         return buffers
 
-    def _prefill_batch(self, rows: list[GenerationRow], shared: int, prefix: KVBuffers | None) -> DecodingBatch:
+    def _prefill_batch(
+        self, rows: list[GenerationRow], shared: int, prefix: KVBuffers | None
+    ) -> tuple[DecodingBatch, torch.Tensor]:
+        """The rows after prefill, and the logits of their first tokens."""
         longest = max(len(row.ids) for row in rows) - shared
         positions = longest + max(row.limit for row in rows)
         count = len(rows)
@@ -137,26 +114,21 @@ class BatchGenerator:
             real[number, longest - len(own) :] = True
         numbers = shared + (real.cumsum(1) - 1).clamp(min=0)
         logits = self._forward(tokens.to(self.model.device), real.to(self.model.device), buffers, numbers)
-        batch = DecodingBatch(rows, buffers, list(range(len(rows))))
-        self._choose(batch, logits)
-        return batch
+        return DecodingBatch(rows, buffers, list(range(len(rows)))), logits
 
-    def _decode_step(self, batch: DecodingBatch) -> None:
-        """One more token for each row; what finished rows get is not used."""
+    def _decode_step(self, batch: DecodingBatch) -> torch.Tensor:
+        """The logits of one more token for each row; those of finished rows are not used."""
         device = self.model.device
         tokens = torch.tensor([[row.written[-1]] for row in batch.rows], device=device)
         numbers = torch.tensor([[len(row.ids) + len(row.written) - 1] for row in batch.rows])
-        self._choose(batch, self._forward(tokens, torch.ones_like(tokens, dtype=torch.bool), batch.buffers, numbers))
+        return self._forward(tokens, torch.ones_like(tokens, dtype=torch.bool), batch.buffers, numbers)
 
     def _choose(self, batch: DecodingBatch, logits: torch.Tensor) -> None:
         if any(batch.rows[place].constraint for place in batch.alive):
             alive = set(batch.alive)
             mask_logits(logits, [row.constraint if place in alive else None for place, row in enumerate(batch.rows)])
         for place, token in enumerate(logits.argmax(-1).tolist()):
-            row = batch.rows[place]
-            row.written.append(token)
-            if row.constraint and token not in self.ends:
-                row.constraint.take(token)
+            batch.rows[place].take(token, self.form.ends)
 
     def _forward(self, tokens: torch.Tensor, real: torch.Tensor, buffers: KVBuffers, numbers: torch.Tensor) -> torch.Tensor:
         """Logits (rows, vocabulary) of what follows each row's last token; the tokens' keys and values go into the buffers.
@@ -183,13 +155,10 @@ class BatchGenerator:
     def _finished(self, batch: DecodingBatch) -> Iterator[tuple[int, str]]:
         """Answers that are complete; their rows leave `alive`."""
         for place in list(batch.alive):
-            row = batch.rows[place]
-            ended = row.written[-1] in self.ends
-            text = self.tokenizer.decode(row.written[:-1] if ended else row.written, skip_special_tokens=True)
-            found = [text.index(stop) for stop in row.stop if stop in text]
-            if ended or found or len(row.written) >= row.limit or row.is_final(text):
+            answer = complete_answer(batch.rows[place], self.form)
+            if answer is not None:
                 batch.alive.remove(place)
-                yield row.place, text[: min(found)] if found else text
+                yield batch.rows[place].place, answer
 
     def buffers(self, rows: int, positions: int) -> KVBuffers:
         """KVBuffers of this model without a token."""
@@ -202,20 +171,6 @@ class BatchGenerator:
 
     def _like(self) -> torch.Tensor:
         return torch.empty(0, dtype=self.model.dtype, device=self.model.device)
-
-
-def prompt_ids(tokenizer: Any, prompts: Sequence[Prompt], positions: int) -> list[list[int]]:
-    """The tokens of each prompt, the first left out where there is no room for the answer: the end says what to do."""
-    texts = [rendered(tokenizer, prompt) for prompt in prompts]
-    encoded = tokenizer(texts, add_special_tokens=tokenizer.chat_template is None)["input_ids"] if texts else []
-    return [ids[-max(positions - prompt.max_new_tokens, 1) :] for ids, prompt in zip(encoded, prompts, strict=True)]
-
-
-def rendered(tokenizer: Any, prompt: Prompt) -> str:
-    """The prompt as the model reads it: by its chat template, or plain where it has none."""
-    if tokenizer.chat_template is None:
-        return prompt.plain
-    return str(tokenizer.apply_chat_template(prompt.chat(), tokenize=False, add_generation_prompt=True))
 
 
 def chunks(lengths: Sequence[int], most: int) -> list[list[int]]:
@@ -245,13 +200,3 @@ def _merged(parts: Sequence[DecodingBatch]) -> DecodingBatch | None:
         return parts[0]
     room = max(row.limit - len(row.written) for row in rows)
     return DecodingBatch(rows, joined([(part.buffers, part.alive) for part in parts], room), list(range(len(rows))))
-
-
-def check_attention(config: Any, positions: int) -> None:
-    """Raises UserError for a model with a sliding window that is shorter than its prompts may be."""
-    window = getattr(config.get_text_config(), "sliding_window", None)
-    kinds = getattr(config.get_text_config(), "layer_types", None) or []
-    if window and window < positions and ("sliding_attention" in kinds or not kinds):
-        raise UserError(
-            f"this model attends to {window} tokens only; give max_length={window}, or evaluate it with lighteval accelerate"
-        )

@@ -39,6 +39,14 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         return self.length
 
 
+IGNORED = frozenset(
+    {
+        *("dropout", "is_causal", "sliding_window", "use_cache", "output_attentions", "output_hidden_states"),
+        *("position_ids", "cache_position", "position_embeddings", "logits_to_keep", "output_router_logits"),
+    }
+)
+"""Arguments of an attention function that change nothing here: no text that is generated is longer than a window."""
+
 QUERIES_AT_A_TIME = 160
 """Queries whose scores are computed together: of longer texts, what comes after them is left out and not masked."""
 
@@ -130,8 +138,11 @@ def grouped_attention(
 
     `query` is (rows, heads, queries, size), `key` and `value` have their own number of heads; the last query is that of the
     last position, and no query sees what comes after it. The result is (rows, queries, heads, size). Of several queries
-    matrices are multiplied in the tensors' own type, and the softmax is in float32.
+    matrices are multiplied in the tensors' own type, and the softmax is in float32. Raises NotImplementedError for an argument
+    that it does not know, such as a soft-cap or attention sinks, without which the result would be another.
     """
+    if unknown := [name for name, value in kwargs.items() if value is not None and name not in IGNORED]:
+        raise NotImplementedError(f"{ATTENTION} attention has no {', '.join(unknown)}")
     rows, heads, queries, size = query.shape
     scale = size**-0.5 if scaling is None else scaling
     if query.device.type != "cpu":

@@ -28,6 +28,7 @@ from lighteval.tasks.requests import Doc
 from common.dataset import find_folder
 from common.errors import UserError, plain_errors
 from common.files import sha256_of
+from common.thinking import without_thoughts
 from eval_tasks.backends.answer_store import AnswerStore, answer_key, score_key
 from eval_tasks.backends.cache_key import folder_stamp
 from eval_tasks.backends.prompts import (
@@ -45,6 +46,12 @@ from eval_tasks.backends.scored_rows import label_priors, prompt_of, scored_rows
 
 STORED_AT_ONCE = 16
 """Answers that are written together: so many at most are lost when a run is killed."""
+
+
+SPENT_ADVICE = (
+    "Give --template-option enable_thinking=false or what this model's template has for it; at an endpoint also --option "
+    "reasoning_effort=low, or a larger budget with --option max_completion_tokens=4000"
+)
 
 
 class BackendConfig(CustomModelConfig):
@@ -140,7 +147,9 @@ def answer_prompts(
 ) -> list[str]:
     """An answer to each prompt: the one in the store, or a new one, which is stored before more are waited for."""
     identity = (*loaded.identity, adapter_identity(adapter))
-    keys = [answer_key(identity, prompt, constrained) for prompt in prompts]
+    cut = loaded.cut(prompts, adapter)
+    tell_cut(cut)
+    keys = [answer_key(identity, prompt, constrained, tokens) for prompt, tokens in zip(prompts, cut, strict=True)]
 
     def ask(places: Sequence[int]) -> Iterator[tuple[int, str]]:
         return loaded.answer([prompts[place] for place in places], adapter, constrained)
@@ -153,7 +162,24 @@ def answer_prompts(
             "they count as unparsable",
             file=sys.stderr,
         )
-    return [str(known[key]) for key in keys]
+    texts = [str(known[key]) for key in keys]
+    if spent := sum(without_thoughts(text) is None for text in texts):
+        print(
+            f"warning: {spent} of {len(prompts)} answers spent all their tokens on reasoning; they score 0 and are counted as "
+            f"`unfinished`. {SPENT_ADVICE}",
+            file=sys.stderr,
+        )
+    return texts
+
+
+def tell_cut(cut: Sequence[int]) -> None:
+    """Warns of prompts that lose tokens."""
+    if shortened := [tokens for tokens in cut if tokens]:
+        print(
+            f"warning: {len(shortened)} of {len(cut)} prompts are longer than the model takes; their first tokens, up to "
+            f"{max(shortened)}, are left out",
+            file=sys.stderr,
+        )
 
 
 def score_prompts(
@@ -161,7 +187,9 @@ def score_prompts(
 ) -> list[Likelihoods]:
     """The likelihoods of each prompt's candidates: those in the store, or new ones, which are stored as answers are."""
     identity = (*loaded.identity, adapter_identity(adapter))
-    keys = [score_key(identity, prompt) for prompt in prompts]
+    cut = loaded.cut([scored.prompt for scored in prompts], adapter)
+    tell_cut(cut)
+    keys = [score_key(identity, scored, tokens) for scored, tokens in zip(prompts, cut, strict=True)]
 
     def ask(places: Sequence[int]) -> Iterator[tuple[int, str]]:
         for place, found in loaded.score([prompts[place] for place in places], adapter):

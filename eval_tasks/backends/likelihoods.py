@@ -12,14 +12,17 @@ Two ways give the same figures up to rounding:
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from math import exp, log
 from typing import Any
 
 import torch
 
-from eval_tasks.backends.generation import BatchGenerator, rendered
+from common.thinking import CLOSE
+from eval_tasks.backends.chat_format import ChatFormat
+from eval_tasks.backends.generation import BatchGenerator
 from eval_tasks.backends.kv_buffers import ATTENTION, KVBuffers
 from eval_tasks.backends.prompts import Likelihoods, ScoredPrompt
 from eval_tasks.backends.shared_prefixes import prompt_groups
@@ -44,14 +47,12 @@ class PlacedTexts:
     prompts: list[int]
 
 
-def tree_likelihoods(generator: BatchGenerator, prompts: Sequence[ScoredPrompt]) -> Iterator[tuple[int, Likelihoods]]:
-    """(place, Likelihoods) of each prompt, as soon as all of its candidates are there."""
-    if generator.model.config._attn_implementation != ATTENTION:
+def tree_likelihoods(model: Any, form: ChatFormat, placed: PlacedTexts) -> Iterator[tuple[int, Likelihoods]]:
+    """(place, Likelihoods) of each prompt, as soon as all of its candidates are there. The model has ATTENTION."""
+    if model.config._attn_implementation != ATTENTION:
         raise ValueError(f"the model must be loaded with attn_implementation={ATTENTION!r}")
-    placed = placed_texts(generator.tokenizer, prompts, generator.positions)
-    ends = end_tokens(generator.tokenizer, generator.ends)
     with torch.inference_mode():
-        yield from collected(placed, _by_trees(generator, placed.texts, ends))
+        yield from collected(placed, _by_trees(BatchGenerator(model, form), placed.texts, end_tokens(form)))
 
 
 def _by_trees(generator: BatchGenerator, texts: Sequence[ScoredText], ends: Sequence[int]) -> Iterator[tuple[int, float]]:
@@ -106,17 +107,16 @@ def _forward(
 
 
 def plain_likelihoods(
-    model: Any, tokenizer: Any, ends: Iterable[int], positions: int, prompts: Sequence[ScoredPrompt], rows: int = PLAIN_ROWS
+    model: Any, form: ChatFormat, placed: PlacedTexts, rows: int = PLAIN_ROWS
 ) -> Iterator[tuple[int, Likelihoods]]:
     """(place, Likelihoods) of each prompt; `rows` texts go through the model together, those of about one length."""
-    placed = placed_texts(tokenizer, prompts, positions)
-    last = end_tokens(tokenizer, ends)
     with torch.inference_mode():
-        yield from collected(placed, _by_rows(model, placed.texts, last, rows))
+        yield from collected(placed, _by_rows(model, placed.texts, end_tokens(form), rows))
 
 
 def _by_rows(model: Any, texts: Sequence[ScoredText], ends: Sequence[int], most: int) -> Iterator[tuple[int, float]]:
     order = sorted(range(len(texts)), key=lambda place: -len(texts[place].read))
+    keeps_some = "logits_to_keep" in signature(model.forward).parameters  # older architectures give all of them
     for first in range(0, len(order), most):
         places = order[first : first + most]
         longest = len(texts[places[0]].read)
@@ -126,12 +126,9 @@ def _by_rows(model: Any, texts: Sequence[ScoredText], ends: Sequence[int], most:
             read = texts[place].read
             tokens[row, : len(read)], real[row, : len(read)] = torch.tensor(read), 1
         before = min(texts[place].start for place in places) - 1  # what comes earlier predicts nothing that is scored
-        logits = model(
-            input_ids=tokens.to(model.device),
-            attention_mask=real.to(model.device),
-            use_cache=False,
-            logits_to_keep=longest - before,
-        ).logits
+        kept = {"logits_to_keep": longest - before} if keeps_some else {}
+        logits = model(input_ids=tokens.to(model.device), attention_mask=real.to(model.device), **kept).logits
+        logits = logits[:, before - longest :]
         for row, place in enumerate(places):
             text = texts[place]
             steps = [list(range(text.start - 1 - before, len(text.read) - before))]
@@ -182,16 +179,16 @@ def log_sum(logs: Sequence[float]) -> float:
     return most + log(sum(exp(value - most) for value in logs))
 
 
-def placed_texts(tokenizer: Any, prompts: Sequence[ScoredPrompt], positions: int) -> PlacedTexts:
+def placed_texts(form: ChatFormat, prompts: Sequence[ScoredPrompt], positions: int) -> PlacedTexts:
     """The tokens of every prompt with each of its candidates.
 
     Prompt and candidate are one text to the tokenizer, as in training, so that a token may begin in the prompt's last
     characters; what is scored is all behind the tokens that the prompt alone has, too. Where there is no room for all of
-    a text, the prompt's beginning is left out.
+    a text, the prompt's beginning is left out. A template that opens a think block has it closed, empty.
     """
-    heads = [rendered(tokenizer, asked.prompt) for asked in prompts]
+    heads = [form.rendered(asked.prompt) + (CLOSE if form.opens_thoughts else form.header) for asked in prompts]
     wholes = [head + candidate for head, asked in zip(heads, prompts, strict=True) for candidate in asked.candidates]
-    encoded = tokenizer([*heads, *wholes], add_special_tokens=tokenizer.chat_template is None)["input_ids"] if heads else []
+    encoded = form.tokenizer([*heads, *wholes], add_special_tokens=not form.chat)["input_ids"] if heads else []
     rest = iter(encoded[len(heads) :])
     found = PlacedTexts([], [])
     for place, (asked, head) in enumerate(zip(prompts, encoded, strict=False)):
@@ -203,7 +200,7 @@ def placed_texts(tokenizer: Any, prompts: Sequence[ScoredPrompt], positions: int
     return found
 
 
-def end_tokens(tokenizer: Any, ends: Iterable[int]) -> list[int]:
+def end_tokens(form: ChatFormat) -> list[int]:
     """Tokens that end an answer: those that end a turn, and without a chat template the end of the line, too."""
-    newline = [] if tokenizer.chat_template else tokenizer("\n", add_special_tokens=False)["input_ids"]
-    return sorted({*ends, *(newline if len(newline) == 1 else [])})
+    newline = [] if form.chat else form.tokenizer("\n", add_special_tokens=False)["input_ids"]
+    return sorted({*form.ends, *(newline if len(newline) == 1 else [])})

@@ -1,6 +1,8 @@
 """A backend's prompts, its loaded model, and its options in lighteval's `key=value,...` form."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ COMMON_OPTIONS = {
     "answers": "written",  # or scored: by likelihood, what cannot be scored is written
     "constrained": "false",  # whether decoding is limited to answers that can be read
     "cache_dir": "",  # folder that keeps the answers (default: in the Hugging Face cache)
+    "template.": "",  # template.KEY=VALUE: arguments of the chat template, such as template.enable_thinking=true
 }
 """Option of every backend -> its default."""
 
@@ -86,32 +89,51 @@ class LoadedModel:
 
     `answer(prompts, adapter, constrained)` yields (place in `prompts`, text or RefusedAnswer) as answers come, in any order,
     each once; `adapter` is a folder, or None for the base alone. `identity` is all that its answers depend on besides prompts
-    and adapter: backend, weights, data type, versions of libraries.
+    and adapter: backend, weights, data type, arguments of the chat template, versions of libraries. `cut(prompts, adapter)` are
+    the tokens that each prompt loses since prompt and answer have to fit into the model, where that is known.
 
-    `score(prompts, adapter)` yields (place in `prompts`, Likelihoods) likewise.
+    `score(prompts, adapter)` yields (place in `prompts`, Likelihoods) as `answer` yields texts.
     """
 
     identity: tuple[str, ...]
     answer: Callable[[Sequence[Prompt], Path | None, bool], Iterator[tuple[int, str]]]
+    cut: Callable[[Sequence[Prompt], Path | None], Sequence[int]] = lambda prompts, adapter: [0] * len(prompts)
     score: Callable[[Sequence[ScoredPrompt], Path | None], Iterator[tuple[int, Likelihoods]]] = _cannot_score
 
 
 def parse_options(text: str, known: Mapping[str, str]) -> dict[str, str]:
     """Options of "model_name=X,key=value", those of `known` and COMMON_OPTIONS with their defaults. Raises UserError.
 
-    A text without "=" is the model's name. A value may hold "=", but no comma.
+    A text without "=" is the model's name. A value may hold "=", and commas only within the brackets of JSON. A known name that
+    ends in a dot is the prefix of any name behind it.
     """
-    defaults = {**COMMON_OPTIONS, **known}
-    pairs = [("model_name", text.strip())] if "=" not in text else [_pair(part) for part in text.split(",") if part.strip()]
+    known = {**COMMON_OPTIONS, **known}
+    defaults = {name: value for name, value in known.items() if not name.endswith(".")}
+    prefixes = tuple(name for name in known if name.endswith("."))
+    pairs = [("model_name", text.strip())] if "=" not in text else [_pair(part) for part in _parts(text) if part.strip()]
     for name, value in pairs:
-        if name not in defaults:
-            raise UserError(f"unknown model option {name!r}; use one of {', '.join(defaults)}")
+        if name not in defaults and not (name.startswith(prefixes) and name not in prefixes):
+            raise UserError(f"unknown model option {name!r}; use one of {', '.join(defaults)}, {'NAME, '.join(prefixes)}NAME")
         if not value and name != "model_name":
             raise UserError(f"the model option {name} has no value; write {name}=… or leave it out")
     options = {**defaults, **dict(pairs)}
     if not options["model_name"]:
         raise UserError("no model is named; give model_name=FOLDER_OR_HUB_ID")
     return options
+
+
+def _parts(text: str) -> list[str]:
+    """The text in parts at its commas, but for those within a JSON object or list that is a value."""
+    parts, start = [], 0
+    while start < len(text):
+        equals, comma = text.find("=", start), text.find(",", start)
+        stop = len(text) if comma < 0 else comma
+        if equals >= 0 and text[equals + 1 : equals + 2] in ("{", "[") and equals < stop:
+            with suppress(ValueError):  # then it is as any other text
+                stop = json.JSONDecoder().raw_decode(text, equals + 1)[1]
+        parts.append(text[start:stop])
+        start = stop + 1
+    return parts
 
 
 def _pair(part: str) -> tuple[str, str]:

@@ -104,6 +104,12 @@ def _of_run(model: EvaluatedModel) -> Iterable[str]:
     run = model.run
     if run.unscored:
         yield f"{model.name} was run on {_listed(run.unscored)} and has no number for it."
+    if spent := {task: score.unfinished for task, score in run.scores.items() if score.unfinished}:
+        shares = ", ".join(f"{share:.0%} of {task}" for task, share in sorted(spent.items(), key=lambda pair: place(pair[0])))
+        yield (
+            f"{model.name} spent all its tokens on reasoning in some answers ({shares}): they score 0, and are not among the "
+            "unparsable."
+        )
     if len(run.times) > 1:
         yield f"{model.name}'s scores come from {len(run.times)} runs, of {', '.join(map(shown_time, run.times))}."
 

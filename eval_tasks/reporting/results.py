@@ -17,7 +17,10 @@ from eval_tasks.suites.suite import SUITES, family, is_known, metric_key, suite_
 
 @dataclass(frozen=True)
 class Score:
-    """One task of one run. `rows` is None where the file does not say; `version` changes with the rows."""
+    """One task of one run. `rows` is None where the file does not say; `version` changes with the rows.
+
+    `unfinished` is the share of answers that are reasoning alone; 0 in results of versions that did not count them.
+    """
 
     family: str
     metric: str
@@ -27,6 +30,7 @@ class Score:
     rows: int | None
     version: int | None
     few_shots: int = 0
+    unfinished: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,7 @@ def _score(key: str, values: Mapping[str, Any], config: Mapping[str, Any], limit
         rows=min(rows, limit or rows) if rows > 0 else None,
         version=config.get("version"),
         few_shots=int(shots) if shots.isdecimal() else 0,
+        unfinished=_number(values.get("unfinished")) or 0.0,
     )
 
 

@@ -21,6 +21,7 @@ from lighteval.tasks.requests import Doc, SamplingMethod
 
 from common.answers import whole_characters
 from common.errors import UserError
+from common.thinking import without_thoughts
 from eval_tasks.backends.cache_key import data_version, named_after, weights_stamp
 from eval_tasks.metrics.task_scores import task_score
 from eval_tasks.suites.shopbench_patterns import pattern, right_answer
@@ -47,10 +48,17 @@ class SuiteMetric(SampleLevelMetric):
 
 
 class Unparsable(SampleLevelComputation):
-    """1 where the suite's parser reads nothing from an answer."""
+    """1 where the suite's parser reads nothing from an answer, unless it is unfinished."""
 
     def compute(self, doc: Doc, model_response: ModelResponse, **_: Any) -> float:
-        return float(not is_readable(doc.task_name, parsed_answer(model_response, doc)))
+        return float(not is_unfinished(model_response) and not is_readable(doc.task_name, parsed_answer(model_response, doc)))
+
+
+class Unfinished(SampleLevelComputation):
+    """1 where a model spent all its tokens on reasoning, and gave no answer."""
+
+    def compute(self, doc: Doc, model_response: ModelResponse, **_: Any) -> float:
+        return float(is_unfinished(model_response))
 
 
 class ShopBenchScores(SampleLevelComputation):
@@ -72,7 +80,12 @@ def row_text(doc: Doc) -> str:
 
 
 def answer_text(response: ModelResponse) -> str:
-    return whole_characters(response.final_text[0])
+    """The answer without the reasoning before it."""
+    return whole_characters(without_thoughts(response.final_text[0]) or "")
+
+
+def is_unfinished(response: ModelResponse) -> bool:
+    return without_thoughts(response.final_text[0]) is None
 
 
 def shopbench_doc(line: dict[str, Any], task_name: str) -> Doc:
@@ -92,13 +105,18 @@ def sample_metric(
     """A metric of generated answers. `at_once`: the computation takes all answers of a task."""
     return SuiteMetric(
         metric_name=name,
-        higher_is_better=name != "unparsable",
+        higher_is_better=name not in ("unparsable", "unfinished"),
         category=SamplingMethod.GENERATIVE,
         sample_level_fn=computation,
         corpus_level_fn=aggregate,
         batched_compute=at_once,
         official_name=official_name or name,
     )
+
+
+def form_metrics() -> list[SuiteMetric]:
+    """The metrics of every task beside its score: shares of answers that cannot be parsed, and of those without an end."""
+    return [sample_metric("unparsable", Unparsable()), sample_metric("unfinished", Unfinished())]
 
 
 def score_metric(metric: str, computation: SampleLevelComputation, name: str = "score", at_once: bool = False) -> SuiteMetric:
@@ -134,7 +152,7 @@ def declared_table(
     prompt: Callable[..., Doc] = shopbench_doc,
     metrics: Callable[[DeclaredTask], Sequence[SuiteMetric]] = shopbench_metrics,
 ) -> list[LightevalTaskConfig]:
-    """A config for each task, with `unparsable` beside its metrics. `prompt` is given {"row": JSON text}.
+    """A config for each task, with `form_metrics` beside its own. `prompt` is given {"row": JSON text}.
 
     `source` is where the rows were read from, for errors.
     """
@@ -150,7 +168,7 @@ def declared_table(
             hf_avail_splits=["test"],
             evaluation_splits=["test"],
             few_shots_split="test",
-            metrics=[*metrics(task), sample_metric("unparsable", Unparsable())],
+            metrics=[*metrics(task), *form_metrics()],
             generation_size=task.generation_size,
             original_num_docs=len(task.rows),
             version=data_version("\n".join(task.rows)),

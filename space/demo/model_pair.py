@@ -2,22 +2,26 @@
 
 PEFT's mixed batches (https://huggingface.co/docs/peft/developer_guides/lora, "Inference with different LoRA adapters in the
 same batch") compute the base weights of a layer for both rows at once and the adapter for the second row only. PEFT cannot mix
-some kinds of adapter, such as DoRA; with those the tuned model answers after its base.
+some kinds of adapter, such as DoRA; with those the tuned model answers after its base. So it does where the adapter brings a
+tokenizer along that is not its base's: it is asked with its own, chat template and end token included.
 """
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from common.thinking import template_arguments
 
 from .backend import AnswerRequest, Answers, BackendBusy, BackendError, ModelAnswer, public_name
 from .streaming import BatchStreamer, GenerationJob, TokenisedRequest
 
 MAX_PROMPT_TOKENS = 2048
 ADAPTER_FILES = ["adapter_config.json", "adapter_model.safetensors"]
+TOKENIZER_FILES = ["tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "chat_template.jinja"]
 PEFT_NAMES = {"base": "__base__", "tuned": "default"}
 """What PEFT calls the rows of a mixed batch."""
 
@@ -29,20 +33,28 @@ def public_names(base: str, adapter: str | None) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class ModelPair:
-    """`batches` are the names of the rows: those of one batch are generated together, the batches one after another."""
+    """`batches` are the names of the rows: those of one batch are generated together, the batches one after another.
+
+    `tuned_tokenizer` is that of the tuned model, where it has one of its own.
+    """
 
     tokenizer: Any
     model: Any
     batches: tuple[tuple[str, ...], ...]
+    tuned_tokenizer: Any = None
 
     def tokenised(self, request: AnswerRequest) -> TokenisedRequest:
         """Raises BackendError where the prompt has too many tokens."""
-        ids = token_ids(self.tokenizer, request.prompt)
+        base = self._tokenised(self.tokenizer, request)
+        return replace(base, tuned=self._tokenised(self.tuned_tokenizer, request)) if self.tuned_tokenizer else base
+
+    def _tokenised(self, tokenizer: Any, request: AnswerRequest) -> TokenisedRequest:
+        ids = token_ids(tokenizer, request.prompt)
         window = getattr(self.model.config, "max_position_embeddings", None) or MAX_PROMPT_TOKENS
         most = min(MAX_PROMPT_TOKENS, window - request.max_new_tokens)
         if len(ids) > most:
             raise BackendError(f"The prompt is too long: {len(ids)} tokens, and the model takes {most}. Shorten it.")
-        answers = [token_ids(self.tokenizer, request.prompt, label) for label in request.labels]
+        answers = [token_ids(tokenizer, request.prompt, label) for label in request.labels]
         return TokenisedRequest(ids, request.max_new_tokens, first_tokens(ids, answers))
 
     def run(self, job: GenerationJob) -> None:
@@ -74,7 +86,7 @@ class ModelPair:
 
             if job.cancelled.is_set():
                 return
-            self._generate(batch, job.request, stopped, report)
+            self._generate(batch, job.request.of(batch[0]), stopped, report)
 
     def _generate(
         self, batch: tuple[str, ...], request: TokenisedRequest, stopped: Callable[[], bool], report: Callable[[Answers], None]
@@ -86,15 +98,18 @@ class ModelPair:
 
         mixed = {"adapter_names": [PEFT_NAMES[name] for name in batch]} if len(batch) > 1 else {}
         adapter_off = self.model.disable_adapter() if len(self.batches) > 1 and batch == ("base",) else nullcontext()
+        own = self.tuned_tokenizer is not None and batch == ("tuned",)
+        tokenizer = self.tuned_tokenizer if own else self.tokenizer
         eos = self.model.generation_config.eos_token_id
-        eos_ids = frozenset([eos] if isinstance(eos, int) else eos or ())
-        streamer = BatchStreamer(batch, request, self.tokenizer, eos_ids, report)
+        eos_ids = frozenset([eos] if isinstance(eos, int) else eos or ()) | ({tokenizer.eos_token_id} - {None})
+        streamer = BatchStreamer(batch, request, tokenizer, eos_ids, report)
         ids = torch.tensor([request.prompt_ids] * len(batch), device=self.model.device)
         with torch.inference_mode(), adapter_off, own_hooks(self.model):
             self.model.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
                 max_new_tokens=request.max_new_tokens,
+                eos_token_id=sorted(eos_ids) or None,
                 do_sample=False,
                 temperature=None,
                 top_p=None,
@@ -119,36 +134,56 @@ def load(base: str, adapter: str | None, progress: Callable[[str], None]) -> Mod
         token_ids(tokenizer, "")  # the first call may change a fast tokenizer's settings, which is not thread-safe
         model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=fastest_dtype(), use_safetensors=True)
         batches: tuple[tuple[str, ...], ...] = (("base",),)
+        tuned_tokenizer = None
         if adapter is not None:
             problem = (
                 f"The adapter {public_name(adapter)} could not be loaded. ADAPTER has to be a LoRA adapter of {name}, a folder "
                 "or a Hub id, with its weights in adapter_model.safetensors."
             )
             progress(f"Loading the adapter {public_name(adapter)}.")
-            model = with_adapter(model, adapter)
-            batches = (("base", "tuned"),) if mixes(model) else (("base",), ("tuned",))
+            folder = adapter_folder(adapter)
+            model = with_adapter(model, folder)
+            if (folder / "tokenizer_config.json").is_file():
+                own = AutoTokenizer.from_pretrained(folder)
+                tuned_tokenizer = None if asks_alike(tokenizer, own) else own
+            batches = (("base", "tuned"),) if tuned_tokenizer is None and mixes(model) else (("base",), ("tuned",))
         problem = f"The model {name} could not be moved to the {device()}; it may be too large for it."
-        return ModelPair(tokenizer, model.eval().to(device()), batches)
+        return ModelPair(tokenizer, model.eval().to(device()), batches, tuned_tokenizer)
     except Exception as error:  # wrong name, no network, a broken file: the page shows the same sentence
         log(error)
         raise BackendError(problem) from None
 
 
-def with_adapter(model: Any, adapter: str) -> Any:
+def adapter_folder(adapter: str) -> Path:
+    """Where the adapter's files are, with its tokenizer's. Raises FileNotFoundError, and what the Hub's client raises."""
+    from huggingface_hub import snapshot_download
+
+    folder = Path(adapter)
+    if not folder.is_dir():
+        folder = Path(snapshot_download(adapter, allow_patterns=[*ADAPTER_FILES, *TOKENIZER_FILES]))
+    for name in ADAPTER_FILES:
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{adapter} holds no {name}")
+    return folder
+
+
+def with_adapter(model: Any, folder: Path) -> Any:
     """The model with the adapter, from its safetensors file only: by default PEFT would also read pickled weights.
 
     It is put on the CPU, since ZeroGPU has no GPU at this moment.
     """
-    from huggingface_hub import snapshot_download
     from peft import PeftModel
 
-    folder = Path(adapter)
-    if not folder.is_dir():
-        folder = Path(snapshot_download(adapter, allow_patterns=ADAPTER_FILES))
-    for name in ADAPTER_FILES:
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"{adapter} holds no {name}")
     return PeftModel.from_pretrained(model, str(folder), torch_device="cpu")
+
+
+def asks_alike(one: Any, other: Any) -> bool:
+    """Whether two tokenizers make the same tokens of every chat, and end it alike."""
+    return bool(
+        one.chat_template == other.chat_template
+        and one.eos_token_id == other.eos_token_id
+        and one.get_vocab() == other.get_vocab()
+    )
 
 
 def mixes(model: Any) -> bool:
@@ -184,7 +219,8 @@ def token_ids(tokenizer: Any, prompt: str, answer: str | None = None) -> list[in
     turns = [{"role": "user", "content": prompt}]
     if answer is not None:
         turns.append({"role": "assistant", "content": answer})
-    return list(tokenizer.apply_chat_template(turns, add_generation_prompt=answer is None, return_dict=False))
+    arguments = template_arguments(tokenizer.get_chat_template())
+    return list(tokenizer.apply_chat_template(turns, add_generation_prompt=answer is None, return_dict=False, **arguments))
 
 
 def first_tokens(prompt: list[int], answers: list[list[int]]) -> list[int]:

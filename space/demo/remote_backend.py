@@ -27,6 +27,7 @@ from .backend import (
     public_name,
     read_updates,
 )
+from .streaming import answer_text
 
 CONNECT_SECONDS = 5.0
 RETRY_SECONDS = 10.0
@@ -144,11 +145,13 @@ class RemoteBackend:
         """Streams one model's answer into answers[who] and puts all answers into `updates` each time. Raises BackendError."""
         started = time.monotonic()
         has_first_token = complete = False
+        written = ""
         try:
             async with await self._open(self._settings.models[who], request) as chunks:
                 async for chunk in chunks:
                     for choice in chunk.choices[:1]:  # a usage chunk has none
-                        answer = replace(answers[who], text=answers[who].text + (choice.delta.content or ""))
+                        written += choice.delta.content or ""
+                        answer = replace(answers[who], text=answer_text(written))
                         if not has_first_token and choice.logprobs and choice.logprobs.content:
                             has_first_token = True
                             tops = {top.token: top.logprob for top in choice.logprobs.content[0].top_logprobs}

@@ -7,16 +7,25 @@ from queue import SimpleQueue
 from threading import Event
 from typing import Any
 
+from common.thinking import without_thoughts
+
 from .backend import Answers, AnswerUpdates, ModelAnswer, read_updates
 
 
 @dataclass(frozen=True)
 class TokenisedRequest:
-    """`label_ids` are the first tokens of the labels; empty where they are unknown or two labels share one."""
+    """`label_ids` are the first tokens of the labels; empty where they are unknown or two labels share one.
+
+    `tuned` is the same for the tuned model, where that has another tokenizer or chat template.
+    """
 
     prompt_ids: list[int]
     max_new_tokens: int
     label_ids: list[int] = field(default_factory=list)
+    tuned: "TokenisedRequest | None" = None
+
+    def of(self, name: str) -> "TokenisedRequest":
+        return self.tuned if name == "tuned" and self.tuned else self
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,12 @@ class GenerationJob:
             yield from read_updates(self.updates)
         finally:
             self.cancelled.set()
+
+
+def answer_text(text: str) -> str:
+    """What was answered after any reasoning; while a model reasons, its reasoning."""
+    answer = without_thoughts(text)
+    return text if answer is None else answer
 
 
 class BatchStreamer:
@@ -84,7 +99,7 @@ class BatchStreamer:
     def _append(self, name: str, token: int) -> None:
         tokens = self._tokens[name]
         tokens.append(token)
-        text = self._tokenizer.decode(tokens, skip_special_tokens=True)
+        text = answer_text(self._tokenizer.decode(tokens, skip_special_tokens=True))
         if token in self._eos_ids or len(tokens) == self._request.max_new_tokens:
             self._answers[name] = replace(self._answers[name], text=text, seconds=time.monotonic() - self._started)
         else:

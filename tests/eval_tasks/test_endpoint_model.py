@@ -161,7 +161,7 @@ def test_no_more_requests_are_under_way_at_once_than_the_option_says(
         (ErrorStatus(404, "The model `served` does not exist.", "model_not_found"), "knows no model 'served' .404: The model"),
         (ErrorStatus(429, "You exceeded your current quota", "insufficient_quota"), "the quota of this key is used up"),
         (ErrorStatus(429, headers={"Retry-After": "3600"}), "asks to wait 3600 seconds"),
-        (ErrorStatus(400, "temperature must be 1"), r"refuses the request \(400: temperature must be 1\)$"),
+        (ErrorStatus(400, "no such field"), r"refuses the request \(400: no such field\)$"),
         (ErrorStatus(500, f"key {KEY} broke it"), "gave no answer in 3 tries: 500: key … broke it. What was answered is kept"),
         (CutConnection(), "gave no answer in 3 tries: it cannot be reached"),
         (Stall(30), "gave no answer in 3 tries: no reply within 1 seconds"),
@@ -241,6 +241,84 @@ def test_an_empty_answer_is_an_answer(text: str | None, server: ChatServer, monk
     assert not isinstance(answer, RefusedAnswer)
 
 
+def test_fields_of_the_request_are_options_and_part_of_the_identity(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {
+        "max_completion_tokens": 900,
+        "temperature": "none",
+        "reasoning_effort": "low",
+        "template.enable_thinking": "false",
+        "extra.seed": 3,
+        "extra.user": "shop",
+        "extra.nested": '{"a": [1, 2]}',
+    }
+    endpoint = loaded(server, monkeypatch, **options)
+    assert texts(endpoint, prompts(1)) == calm(prompts(1))
+    (request,) = server.requests
+    assert request.body == {
+        **{"model": "served", "messages": prompts(1)[0].chat(), "max_completion_tokens": 900, "reasoning_effort": "low"},
+        **{"chat_template_kwargs": {"enable_thinking": False}, "seed": 3, "user": "shop", "nested": {"a": [1, 2]}},
+    }
+    plain = loaded(server, monkeypatch)
+    assert endpoint.identity != plain.identity == ("endpoint", server.url, "served")
+    texts(loaded(server, monkeypatch, **{"extra.max_tokens": "null", "temperature": "0.5"}), prompts(1))
+    assert "max_tokens" not in server.requests[-1].body
+    assert server.requests[-1].body["temperature"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("reply", "text", "spent"),
+    [
+        (completion(None, "length"), "<think>", True),
+        (completion("", "length"), "<think>", True),
+        (completion("<think>Let me see, 1 or", "length"), "<think>Let me see, 1 or", True),
+        (completion("<think>hm</think>4"), "<think>hm</think>4", False),
+        (completion("so it is 4</think>\n4"), "so it is 4</think>\n4", False),
+        (completion(None), "", False),
+    ],
+)
+def test_a_budget_that_is_spent_on_reasoning_is_told_apart(
+    reply: dict[str, Any], text: str, spent: bool, server: ChatServer, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    from eval_tasks.backends.lighteval_model import answer_prompts
+
+    server.answer = lambda body: reply
+    store = AnswerStore(tmp_path / "answers.sqlite")
+    assert answer_prompts(loaded(server, monkeypatch), prompts(2), None, False, store) == [text] * 2
+    told = capsys.readouterr().err
+    assert ("2 of 2 answers spent all their tokens on reasoning" in told) == spent
+    assert ("max_completion_tokens=4000" in told) == spent
+
+
+def test_reasoning_that_a_server_keeps_apart_is_no_answer(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    reply = completion(None, "length")
+    reply["choices"][0]["message"]["reasoning_content"] = "Let me see"
+    server.answer = lambda body: reply
+    assert texts(loaded(server, monkeypatch), prompts(1)) == ["<think>Let me see"]
+    reply["choices"][0]["message"] |= {"content": "4"}
+    reply["choices"][0]["finish_reason"] = "stop"
+    assert texts(loaded(server, monkeypatch), prompts(1)) == ["4"]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "advice"),
+    [
+        ("'max_tokens' is not supported with this model. Use 'max_completion_tokens'.", "--option max_completion_tokens=4000"),
+        ("'temperature' does not support 0 with this model.", "--option temperature=none, which leaves it out"),
+        ("unknown field chat_template_kwargs", "leave out --template-option"),
+    ],
+)
+def test_a_server_that_refuses_a_field_is_told_with_a_way_out(
+    refusal: str, advice: str, server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.always = ErrorStatus(400, refusal)
+    with pytest.raises(UserError, match="refuses the request") as told:
+        texts(loaded(server, monkeypatch), prompts(1))
+    assert advice in str(told.value)
+
+
 def test_a_constrained_run_sends_each_pattern_as_vllm_takes_it(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     free = Prompt((("user", "Say anything."),), "", 8)
     asked = [*prompts(1), free]
@@ -274,14 +352,18 @@ def test_a_server_that_refuses_patterns_is_told(server: ChatServer, monkeypatch:
         ("model_name=m,base_url=localhost:8000", {}, "base_url must be the server's URL"),
         ("model_name=m,base_url=http://h/v1,revision=main", {}, "leave out the model option revision"),
         ("model_name=m,base_url=http://h/v1,concurrency=0", {}, "concurrency must be a whole number of at least 1"),
+        ("model_name=m,base_url=http://h/v1,temperature=warm", {}, "temperature must be between 0 and 2, or none"),
+        ("model_name=m,base_url=http://h/v1,temperature=3", {}, "temperature must be between 0 and 2, or none"),
+        ("model_name=m,base_url=http://h/v1,max_completion_tokens=0", {}, "max_completion_tokens must be a whole number"),
         ("model_name=m,base_url=http://h/v1", {"OPENAI_API_KEY": "sk-\u00e4"}, "characters that no key has"),
     ],
 )
 def test_options_that_cannot_be_meant_are_told(options: str, environment: dict[str, str], sentence: str) -> None:
-    from eval_tasks.endpoint_model import EndpointBackend, from_options
+    from eval_tasks.endpoint_model import EndpointBackend, from_options, request_fields
 
+    parsed = parse_options(options, EndpointBackend.OPTIONS)
     with pytest.raises(UserError, match=sentence):
-        from_options(parse_options(options, EndpointBackend.OPTIONS), environment)
+        print(from_options(parsed, environment), request_fields(parsed))
 
 
 def test_address_and_key_may_come_from_the_environment_and_the_key_shows_nowhere() -> None:
@@ -289,7 +371,7 @@ def test_address_and_key_may_come_from_the_environment_and_the_key_shows_nowhere
 
     environment = {"OPENAI_BASE_URL": "http://h/v1/", "OPENAI_API_KEY": f" {KEY}\n"}
     found = from_options(parse_options("m", EndpointBackend.OPTIONS), environment)
-    assert found == Endpoint("http://h/v1", "m", key=KEY)
+    assert found == Endpoint("http://h/v1", "m", concurrency=64, key=KEY)
     assert KEY not in repr(found)
 
 
@@ -332,7 +414,7 @@ def test_a_run_of_lighteval_through_a_storm_scores_as_without_one_and_leaves_no_
     for row in details:
         name = row["doc"]["task_name"].removeprefix("shop:").removesuffix("|0")
         answered = row["doc"]["query"] != refused
-        assert row["metric"] == {TASKS[name].metric: float(answered), "unparsable": float(not answered)}
+        assert row["metric"] == {TASKS[name].metric: float(answered), "unparsable": float(not answered), "unfinished": 0.0}
     assert "1 of 6 prompts were refused by the server (content filter: 1)" in done.stderr
     assert "HTTP Request" not in done.stdout + done.stderr, "a line for each request hides the progress"
 

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,15 +34,24 @@ class Models(NamedTuple):
     folder: Path
     base: Path
     adapter: Path
+    own: Path
+    """The adapter with a tokenizer of its own: another chat template and end token."""
     dataset: Path
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    from transformers import AutoTokenizer
+
     folder = tmp_path_factory.mktemp("vllm")
     base = build_tiny_llama(folder / "base", heads=2)
     adapter = random_adapter(base, folder / "adapter", seed=1, r=12, lora_alpha=24)
-    return Models(folder, base, adapter, write_dataset(folder / "dataset", TASK_NAMES, ROWS))
+    own = Path(shutil.copytree(adapter, folder / "own"))
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}<|im_start|>"
+    tokenizer.eos_token = "\u0120the"
+    tokenizer.save_pretrained(own)
+    return Models(folder, base, adapter, own, write_dataset(folder / "dataset", TASK_NAMES, ROWS))
 
 
 def run(models: Models, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -56,8 +66,10 @@ def run(models: Models, *arguments: object) -> subprocess.CompletedProcess[str]:
 def one_load(models: Models) -> Path:
     """Results of the base and of an adapter, from one command that loads the base once."""
     out = models.folder / "out"
-    options = [f"--option={option}" for option in ("dtype=float32", "memory=0.1", f"cache_dir={models.folder / 'cache'}")]
-    backend = ("--backend", "vllm", "--model", models.base, "--adapter", models.adapter, "--data", models.dataset)
+    kept = ("dtype=float32", "memory=0.1", "engine.max_num_seqs=8", f"cache_dir={models.folder / 'cache'}")
+    options = [f"--option={option}" for option in kept]
+    adapters = ("--adapter", models.adapter, "--adapter", models.own)
+    backend = ("--backend", "vllm", "--model", models.base, *adapters, "--data", models.dataset)
     run(models, "python", "-m", "eval_tasks.run", *backend, *options, "--out", out)
     return out
 
@@ -108,21 +120,22 @@ def details(folder: Path) -> list[Said]:
     return found
 
 
-def generated(base: Path, adapter: Path | None, prompts: list[Prompt]) -> list[str]:
-    """What transformers' own `generate` writes to one prompt at a time."""
+def generated(base: Path, adapter: Path | None, prompts: list[Prompt], tokens: Path | None = None) -> list[str]:
+    """What transformers' own `generate` writes to one prompt at a time, with the tokenizer in `tokens`."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer = AutoTokenizer.from_pretrained(tokens or base)
     model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     if adapter:
         model = PeftModel.from_pretrained(model, str(adapter))
+    ends = sorted({model.generation_config.eos_token_id, tokenizer.eos_token_id})
     texts = []
     for prompt in prompts:
         chat = tokenizer.apply_chat_template(prompt.chat(), tokenize=False, add_generation_prompt=True)
         ids = tokenizer(chat, add_special_tokens=False, return_tensors="pt")
-        out = model.generate(**ids, max_new_tokens=prompt.max_new_tokens, do_sample=False)
+        out = model.generate(**ids, max_new_tokens=prompt.max_new_tokens, do_sample=False, eos_token_id=ends)
         texts.append(tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True))
     return texts
 
@@ -184,6 +197,33 @@ class TestWithVllm:
         options = parse_options(f"model_name={models.base},dtype=float32", TransformersBackend.OPTIONS)
         right = [list(each) for _, each in sorted(load(options).score(prompts, adapter))]
         assert json.loads(done.stdout.splitlines()[-1]) == [pytest.approx(each, abs=1e-3) for each in right]
+
+    def test_an_adapter_is_asked_with_its_own_tokenizer(self, models: Models, one_load: Path) -> None:
+        rows = details(one_load / "own")
+        texts = generated(models.base, models.own, [row.prompt for row in rows], models.own)
+        assert same([row.text for row in rows], texts) >= 0.9
+        assert same([row.text for row in rows], [row.text for row in details(one_load / "adapter")]) < 0.9
+
+    def test_arguments_of_the_engine_have_its_types(self, models: Models) -> None:
+        given = ("max_num_seqs=8", "kv_cache_dtype=fp8", "enable_prefix_caching=false", 'hf_overrides={"a": [1, 2]}',
+                 "max_num_seqs=many", "max_num_seq=8", "dtype=auto", "kv_cache_dtype=fp99")  # fmt: skip
+        script = (
+            "import sys\nfrom common.errors import UserError\nfrom eval_tasks.backends.prompts import parse_options\n"
+            "from eval_tasks.vllm_model import VllmBackend, engine_arguments\n"
+            "for argument in sys.argv[1:]:\n"
+            "    try:\n        options = parse_options(f'model_name=m,engine.{argument}', VllmBackend.OPTIONS)\n"
+            "        print(engine_arguments(options))\n"
+            "    except UserError as error:\n        print(error)\n"
+        )
+        *right, wrong, unknown, other, kind = run(models, "python", "-c", script, *given).stdout.strip().splitlines()[-8:]
+        assert right == [
+            *("{'max_num_seqs': 8}", "{'kv_cache_dtype': 'fp8'}", "{'enable_prefix_caching': False}"),
+            "{'hf_overrides': {'a': [1, 2]}}",
+        ]
+        assert wrong.startswith("the model option engine.max_num_seqs cannot be 'many': Input should be a valid integer")
+        assert unknown.startswith("vLLM's engine has no argument max_num_seq; did you mean max_num_seqs")
+        assert "give dtype=" in other
+        assert "engine.kv_cache_dtype cannot be 'fp99'" in kind
 
     def test_an_adapter_answers_otherwise_than_its_base(self, one_load: Path) -> None:
         assert same(*([row.text for row in details(one_load / name)] for name in ("base", "adapter"))) < 0.2

@@ -70,6 +70,8 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Card:
     adapter = write_adapter(folder / "adapter", str(write_base_model(folder / "model")))
     write_json(adapter / "adapter_config.json", json.loads((home / ADAPTER / "adapter_config.json").read_text())
                | {"base_model_name_or_path": str(folder / "model")})  # fmt: skip
+    for file in (*base.glob("tokenizer*"), base / "chat_template.jinja"):
+        shutil.copy(file, adapter)
     out = folder / "README.md"
     main(
         f"--adapter {adapter} --results {write_results(folder / 'tuned', TUNED)} --data {write_data(folder / 'data')} "
@@ -122,6 +124,35 @@ def test_each_program_stands_by_itself(card: Card) -> None:
     assert serve.startswith(f"vllm serve {BASE} ")
     assert "--max-lora-rank 16" in serve
     assert f"--lora-modules shop-lora={ADAPTER}" in serve
+
+
+@pytest.mark.parametrize(
+    ("files", "tokenizer", "reasoning"),
+    [
+        ({}, "base", False),
+        ({"tokenizer_config.json": "{}"}, "adapter", False),
+        ({"chat_template.jinja": "{{ messages }}"}, "adapter", False),
+        ({"tokenizer_config.json": '{"chat_template": "{% if enable_thinking %}{% endif %}"}'}, "adapter", True),
+        ({"chat_template.jinja": "{% if enable_thinking %}{% endif %}", "tokenizer_config.json": "{}"}, "adapter", True),
+    ],
+)
+def test_programs_ask_with_the_adapters_own_tokenizer_and_without_reasoning(
+    files: dict[str, str], tokenizer: str, reasoning: bool, tmp_path: Path
+) -> None:
+    adapter = write_adapter(tmp_path / "adapter", str(write_base_model(tmp_path / "model")))
+    for name, text in files.items():
+        (adapter / name).write_text(text)
+    main(
+        f"--adapter {adapter} --results {write_results(tmp_path / 'tuned', TUNED)} --data {write_data(tmp_path / 'data')} "
+        f"--repo-id {ADAPTER} --out {tmp_path / 'README.md'}".split()
+    )
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    programs = re.findall(r"```python\n(.*?)\n```", text, re.DOTALL)
+    assert [f"AutoTokenizer.from_pretrained({tokenizer})" in program for program in programs] == [True, True, False]
+    assert [program.count("enable_thinking") for program in programs] == [int(reasoning)] * 3
+    assert (f"--tokenizer {ADAPTER} " in text) == (tokenizer == "adapter")
+    for program in programs:
+        compile(program, "quick start", "exec")
 
 
 class TestWithVllm:

@@ -2,6 +2,7 @@
 
 import random
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from common.errors import UserError
 from common.tasks import TASKS
 from eval_tasks.backends import generation
-from eval_tasks.backends.generation import BatchGenerator, check_attention, chunks
+from eval_tasks.backends.generation import chunks
 from eval_tasks.backends.prompts import Prompt, parse_options
 from eval_tasks.transformers_model import TransformersBackend, load
 from tests.tiny_llama import TEXT
@@ -140,29 +141,16 @@ def test_a_pattern_that_is_none_is_told(generator: Any) -> None:
         list(generator.answer(asked, None, True))
 
 
-def test_a_model_without_a_chat_template_reads_plain_text_and_ends_at_a_stop_sequence(generator: Any, tiny_llama: Path) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from eval_tasks.backends.kv_buffers import ATTENTION
-
-    tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
-    tokenizer.chat_template = None
-    model = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype="float32", attn_implementation=ATTENTION).eval()
-    plain = BatchGenerator(model, tokenizer, frozenset(), 2048)
+def test_a_model_without_a_chat_template_reads_plain_text_and_ends_at_a_stop_sequence(tiny_llama: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_llama, tmp_path / "plain")
+    (folder / "chat_template.jinja").unlink()
+    plain = load(parse_options(f"model_name={folder},dtype=float32", TransformersBackend.OPTIONS))
     asked = [replace(prompt, max_new_tokens=20) for prompt in prompts(8, seed=6)]
-    free = in_order(plain.answers(asked), 8)
+    free = in_order(plain.answer(asked, None, False), 8)
     stop = free[0][3]
-    for text, whole in zip(in_order(plain.answers([replace(prompt, stop=(stop,)) for prompt in asked]), 8), free, strict=True):
+    stopping = [replace(prompt, stop=(stop,)) for prompt in asked]
+    for text, whole in zip(in_order(plain.answer(stopping, None, False), 8), free, strict=True):
         assert text == whole.partition(stop)[0]
-
-
-def test_a_model_that_attends_to_less_than_its_prompts_is_refused() -> None:
-    from transformers import MistralConfig
-
-    with pytest.raises(UserError, match="attends to 128 tokens only; give max_length=128"):
-        check_attention(MistralConfig(sliding_window=128), 2048)
-    check_attention(MistralConfig(sliding_window=4096), 2048)
-    check_attention(MistralConfig(sliding_window=None), 2048)
 
 
 def test_rows_that_are_read_together_stay_below_the_limit_unless_one_alone_is_longer() -> None:

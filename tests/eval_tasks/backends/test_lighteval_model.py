@@ -12,7 +12,7 @@ from lighteval.tasks.requests import Doc
 from common.errors import UserError
 from eval_tasks.backends import lighteval_model
 from eval_tasks.backends.answer_store import AnswerStore
-from eval_tasks.backends.generation import rendered
+from eval_tasks.backends.chat_format import rendered
 from eval_tasks.backends.lighteval_model import answer_prompts, local_folder
 from eval_tasks.backends.prompts import LoadedModel, Prompt
 from eval_tasks.backends.scored_rows import prompt_of

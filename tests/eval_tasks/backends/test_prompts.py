@@ -8,7 +8,8 @@ from eval_tasks.backends.prompts import COMMON_OPTIONS, bool_option, int_option,
 
 def test_options_are_read_with_their_defaults() -> None:
     options = parse_options("model_name=org/base, adapter=org/a@v2,url=http://x/?a=b", {"dtype": "auto", "url": ""})
-    assert options == COMMON_OPTIONS | {
+    named = {name: value for name, value in COMMON_OPTIONS.items() if not name.endswith(".")}
+    assert options == named | {
         "model_name": "org/base",
         "adapter": "org/a@v2",
         "dtype": "auto",
@@ -18,6 +19,20 @@ def test_options_are_read_with_their_defaults() -> None:
 
 def test_a_text_without_an_equals_sign_is_the_models_name() -> None:
     assert parse_options("org/base", {})["model_name"] == "org/base"
+
+
+def test_a_known_prefix_takes_any_name_and_json_may_hold_commas() -> None:
+    text = 'model_name=m,template.enable_thinking=true,engine.hf_overrides={"a": [1, 2], "b": 3},engine.x=[1,2],template.day=1'
+    options = parse_options(text, {"engine.": ""})
+    assert options["template.enable_thinking"] == "true"
+    assert options["engine.hf_overrides"] == '{"a": [1, 2], "b": 3}'
+    assert options["engine.x"] == "[1,2]"
+    assert options["template.day"] == "1"
+    assert "engine." not in options
+    with pytest.raises(UserError, match=r"unknown model option 'engine\.'"):
+        parse_options("model_name=m,engine.=3", {"engine.": ""})
+    with pytest.raises(UserError, match=r"unknown model option 'engine\.x'"):
+        parse_options("model_name=m,engine.x=3", {})
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from space.demo import local_backend, model_pair
 from space.demo.backend import AnswerRequest, BackendBusy, BackendError, ModelAnswer
 from space.demo.local_backend import LocalBackend
 from space.demo.model_pair import first_tokens, load, token_ids
-from space.demo.streaming import BatchStreamer, GenerationJob, TokenisedRequest
+from space.demo.streaming import BatchStreamer, GenerationJob, TokenisedRequest, answer_text
 from tests.training.random_adapters import random_adapter
 
 LABELS = ("1", "2", "3", "4", "5")
@@ -161,6 +161,50 @@ def test_a_model_without_a_chat_template_continues_the_prompt(tiny_llama: Path, 
     assert token_ids(pair.tokenizer, "The bottle") == pair.tokenizer("The bottle")["input_ids"]
     label_ids = [pair.tokenizer(label)["input_ids"][0] for label in LABELS]
     assert pair.tokenised(AnswerRequest("The bottle: ", 3, LABELS)).label_ids == label_ids
+
+
+def test_an_adapter_with_a_tokenizer_of_its_own_is_asked_with_that(
+    tiny_llama: Path, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    own = Path(shutil.copytree(tiny_adapter, tmp_path / "adapter"))
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
+    tokenizer.chat_template = tokenizer.chat_template.replace("<|im_start|>", "user:")
+    turns = [{"role": "user", "content": PROMPTS[0]}]
+    ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True, return_tensors="pt")
+    tuned = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32), own)
+    out = tuned.generate(**ids, max_new_tokens=20, do_sample=False)[0, ids["input_ids"].shape[1] :].tolist()
+    end = max(map(out.index, out))
+    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(out[end])
+    tokenizer.save_pretrained(own)
+
+    model = LocalBackend(str(tiny_llama), str(own))
+    model.wait(60)
+    said = last(model, AnswerRequest(PROMPTS[0], 20))
+    assert said["tuned"].text == tokenizer.decode(out[:end], skip_special_tokens=True)
+    assert not said["tuned"].cut
+    alone = LocalBackend(str(tiny_llama))
+    alone.wait(60)
+    assert said["base"].text == last(alone, AnswerRequest(PROMPTS[0], 20))["base"].text
+
+
+def test_a_hybrid_reasoning_model_is_asked_not_to_reason(tiny_llama: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_llama, tmp_path / "hybrid"))
+    template = folder / "chat_template.jinja"
+    off = "{% if enable_thinking is defined and not enable_thinking %}{{ '<think></think>' }}{% endif %}"
+    template.write_text(template.read_text().replace("assistant\\n' }}", "assistant\\n' }}" + off))
+    pair = load(str(folder), None, lambda stage: None)
+    assert pair.tokenizer.decode(token_ids(pair.tokenizer, "Rate it.")).endswith("assistant\n<think></think>")
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [("<think>hm</think>\n\n4", "4"), ("<think>\n\n</think>\n\n", ""), ("<think>hm", "<think>hm"), ("4", "4")],
+)
+def test_reasoning_is_shown_only_until_it_is_over(written: str, shown: str) -> None:
+    assert answer_text(written) == shown
 
 
 def test_a_prompt_of_too_many_tokens_is_refused_in_a_sentence(local: LocalBackend) -> None:
