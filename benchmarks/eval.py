@@ -1,6 +1,7 @@
 """Speed of the evaluation beside a plain loop, both on the same rows in one run. The last line is JSON.
 
 python -m benchmarks.eval generation --data DATASET --model MODEL     # rows/s of answers
+python -m benchmarks.eval likelihoods --data DATASET --model MODEL    # candidates/s of scored answers
 python -m benchmarks.eval scoring                                     # scores/s of stored answers
 """
 
@@ -8,7 +9,11 @@ import sys
 
 from common.errors import UserError, plain_errors
 
-PARTS = {"generation": "benchmarks.generation_speed", "scoring": "benchmarks.scoring_speed"}
+PARTS = {
+    "generation": "benchmarks.generation_speed",
+    "likelihoods": "benchmarks.likelihood_speed",
+    "scoring": "benchmarks.scoring_speed",
+}
 
 
 def main() -> None:

@@ -122,6 +122,23 @@ def numbered_items(prompt: str) -> dict[int, str]:
     return found
 
 
+def rotated_items(prompt: str, by: int) -> str:
+    """The prompt with the items of its last numbered list moved on by so many places, the last ones to its beginning."""
+    items = numbered_items(prompt)
+    texts = list(items.values())
+    moved = dict(zip(items, (texts[(place - by) % len(texts)] for place in range(len(texts))), strict=True))
+    numbers = list(items)
+    # The list's lines are the last ones with its numbers in a row.
+    found = list(_NUMBERED_LINE.finditer(prompt))
+    for end in range(len(found), len(numbers) - 1, -1):
+        lines = found[end - len(numbers) : end]
+        if [(int(line[1]), line[2]) for line in lines] == list(items.items()):
+            for line in reversed(lines):
+                prompt = prompt[: line.start(2)] + moved[int(line[1])] + prompt[line.end(2) :]
+            break
+    return prompt
+
+
 def listed_numbers(prompt: str) -> range:
     """The numbers of `numbered_items`."""
     items = numbered_items(prompt)

@@ -53,6 +53,7 @@ class Endpoint:
 class Completion:
     """A reply's text, or the reason why it has none. `cut`: it ended at the limit of tokens.
 
+    `likeliest` are the first token's alternatives and their log-probabilities; None where the server gives none.
     `reasoning` is what the server keeps apart from the text, if it does.
     """
 
@@ -61,6 +62,7 @@ class Completion:
     cut: bool = False
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    likeliest: Mapping[str, float] | None = None
     reasoning: str = ""
 
 
@@ -174,7 +176,16 @@ def read_completion(endpoint: Endpoint, reply: Any) -> Completion:
         raise TransientError(f"its reply is not a chat completion ({endpoint.hide(str(reply))[:200]!r})")
     reasoning = message.get("reasoning_content") or message.get("reasoning")  # vLLM's and SGLang's, OpenRouter's
     apart = _without_surrogates(reasoning) if isinstance(reasoning, str) else ""
-    return Completion(_without_surrogates(text or ""), "", ending == "length", *tokens, reasoning=apart)
+    said = _without_surrogates(text or "")
+    return Completion(said, "", ending == "length", *tokens, likeliest=_likeliest(choice), reasoning=apart)
+
+
+def _likeliest(choice: Mapping[str, Any]) -> dict[str, float] | None:
+    try:
+        tops = choice["logprobs"]["content"][0]["top_logprobs"]
+        return {str(top["token"]): float(top["logprob"]) for top in tops} or None
+    except (IndexError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _count(usage: Any, name: str) -> int:

@@ -26,10 +26,37 @@ RANKED = 5
 
 
 @dataclass(frozen=True)
+class WordForm:
+    """A task asked in words: the answer is one of `labels`, in an order that never changes, and can be scored by likelihood.
+
+    `templates` are its wordings. Of a multiple choice that lists statements, `statements` are those of the labels. Of a
+    ranking or retrieval it is asked of one item at a time: `item` is the field of it in these templates, `items` that of the
+    whole list in the task's own, and `gains` say what an item of each label is worth; the list is sorted by the expected gain.
+    """
+
+    templates: tuple[str, ...]
+    labels: tuple[str, ...]
+    statements: tuple[str, ...] = ()
+    items: str = ""
+    item: str = ""
+    gains: tuple[float, ...] = ()
+
+
+RELEVANCE_IN_WORDS = (
+    "How well does the product match the query: exact, substitute, complement or irrelevant?\n"
+    "Query: {query}\nProduct: {product}\nAnswer: ",
+    'A customer searched for "{query}". Is the product an exact match, a substitute, a complement or irrelevant?\n'
+    "Product: {product}\nAnswer with one word: ",
+)
+"""Asked of a query and a product, and of each product of a ranking."""
+
+
+@dataclass(frozen=True)
 class Task:
     """One task. `templates` are format strings over the fields that its recipe yields (see `render_prompt`).
 
     `title` names it in tables and cards, `action` and `about` on the Space's page, where the title stands in for an empty action.
+    `words` is its other form, for answers that are scored; a choice without it has labels that are words already.
     """
 
     name: str
@@ -41,6 +68,7 @@ class Task:
     train_size: int
     test_size: int
     labels: tuple[str, ...] = ()
+    words: WordForm | None = None
     max_new_tokens: int = 8
     action: str = ""
     about: str = ""
@@ -84,6 +112,16 @@ TASKS: dict[str, Task] = {
             train_size=8621,
             test_size=925,
             labels=("0", "1", "2", "3"),
+            words=WordForm(
+                templates=(
+                    "How does the second query relate to the first: narrowing, substitute, complement or irrelevant?\n"
+                    "First query: {query}\nSecond query: {other_query}\nAnswer: ",
+                    'A customer searched for "{query}" and then for "{other_query}". Is the second search a narrowing, a '
+                    "substitute, a complement or irrelevant?\nAnswer with one word: ",
+                ),
+                labels=QUERY_RELATIONS,
+                statements=QUERY_RELATIONS,
+            ),
         ),
         Task(
             name="query_product_relation",
@@ -101,6 +139,16 @@ TASKS: dict[str, Task] = {
             train_size=9255,
             test_size=993,
             labels=("0", "1", "2", "3"),
+            words=WordForm(
+                templates=RELEVANCE_IN_WORDS,
+                labels=tuple(GAINS),
+                statements=(
+                    "The product is what the query asks for, in every detail",
+                    "The product misses a detail of the query but can take the place of what it asks for",
+                    "The product does not answer the query but goes with what it asks for",
+                    "The product has nothing to do with the query",
+                ),
+            ),
         ),
         Task(
             name="product_relation",
@@ -118,6 +166,20 @@ TASKS: dict[str, Task] = {
             train_size=9255,
             test_size=993,
             labels=("0", "1", "2"),
+            words=WordForm(
+                templates=(
+                    "Are these two products bought together, viewed together or similar? "
+                    "Answer bought, viewed or similar.\nProduct 1: {product}\nProduct 2: {other_product}\nAnswer: ",
+                    'Product 1 is "{product}" and product 2 is "{other_product}". How do they go together: bought, viewed or '
+                    "similar?\nAnswer with one word: ",
+                ),
+                labels=("bought", "viewed", "similar"),
+                statements=(
+                    "Customers who bought product 1 also bought product 2",
+                    "Customers who viewed product 1 also viewed product 2",
+                    "Product 2 is similar to product 1",
+                ),
+            ),
         ),
         Task(
             name="answerability",
@@ -150,6 +212,7 @@ TASKS: dict[str, Task] = {
                 "You are an intelligent shopping assistant that ranks products. Sort these 5 products by their relevance to the "
                 "query '{query}', best first.\nProduct List:\n{products:1}\nAnswer with five numbers separated by commas only.\nOutput: ",
             ),
+            words=WordForm(RELEVANCE_IN_WORDS, tuple(GAINS), items="products", item="product", gains=tuple(GAINS.values())),
             metric="ndcg",
             train_size=5182,
             test_size=556,
@@ -170,6 +233,18 @@ TASKS: dict[str, Task] = {
                 "that the user may also buy from the following numbered list.\nProduct List:\n{candidates:1}\n"
                 "Output only the numbers, separated by commas.\nOutput: ",
             ),
+            words=WordForm(
+                templates=(
+                    "Would a customer who bought the first product also buy the second one? Answer yes or no.\n"
+                    "First product: {product}\nSecond product: {candidate}\nAnswer: ",
+                    'A user of an online shop has just purchased "{product}". May the same user also buy "{candidate}"?\n'
+                    "Answer yes or no: ",
+                ),
+                labels=("yes", "no"),
+                items="candidates",
+                item="candidate",
+                gains=(1.0, 0.0),
+            ),
             metric="hit_rate",
             train_size=9208,
             test_size=988,
@@ -188,6 +263,18 @@ TASKS: dict[str, Task] = {
                 "Query List:\n{queries:1}\nOutput only three numbers, separated by commas.\nOutput: ",
                 "A customer of an online shop did the following, in this order.\n{actions}\nWhich three of these queries may come "
                 "next?\n{queries:1}\nAnswer with three numbers separated by commas only.\nOutput: ",
+            ),
+            words=WordForm(
+                templates=(
+                    "A customer of an online shop did the following, in this order.\n{actions}\n"
+                    'May this customer search for "{candidate}" next? Answer yes or no: ',
+                    "Actions of a customer in an online shop:\n{actions}\nPossible next search: {candidate}\n"
+                    "Is this search likely to come next? Answer yes or no: ",
+                ),
+                labels=("yes", "no"),
+                items="queries",
+                item="candidate",
+                gains=(1.0, 0.0),
             ),
             metric="hit_rate",
             train_size=9432,
@@ -290,8 +377,9 @@ def template_fields(template: str) -> set[str]:
 
 
 def read_fields(task: Task, prompt: str) -> dict[str, str | tuple[str, ...]]:
-    """What a prompt's template was filled with: `render_prompt` backwards. Empty where no template of the task fits."""
-    for pattern, lists in map(_template_pattern, task.templates):
+    """What a prompt's template was filled with: `render_prompt` backwards. Empty where no template of the task fits, be it one
+    of those in words."""
+    for pattern, lists in map(_template_pattern, (*task.templates, *(task.words.templates if task.words else ()))):
         if match := pattern.fullmatch(prompt):
             return {
                 name: tuple(mark.sub("", line) for line in value.split("\n")) if (mark := lists.get(name)) else value

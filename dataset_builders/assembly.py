@@ -62,8 +62,11 @@ def assemble_rows(
     locales: Sequence[str] = ("us",),
     unread: str = "",
     run: Run = map,
+    word_share: float = 0.0,
 ) -> BuiltRows:
     """Rows of every task that can be built, of the sizes asked for as far as the tables suffice.
+
+    `word_share` of the rows to train on are in words, of tasks that have that form.
 
     The outcome of every record is added to `counts`. `unread` names the files that were not read. A recipe is asked for a few
     more rows than fill the splits; where too many of them are dropped, it is asked again for twice as many.
@@ -83,7 +86,7 @@ def assemble_rows(
     def draw_rows(name: str, limit: int) -> DrawnRows:
         recipe_rows = known[name](tables, Draw(seed, name), limit)
         batches = row_batches(recipe_rows.rows.order_by("key"), CHUNK)
-        rendered = render_rows(TASKS[name], batches, licences, seed, staged / f"rows_{name}.jsonl", run)
+        rendered = render_rows(TASKS[name], batches, licences, seed, staged / f"rows_{name}.jsonl", run, word_share)
         unused[name] = outcomes.save_unused(connection, recipe_rows.unused, staged / f"unused_{name}", f"{name}: ")
         del recipe_rows, batches  # the engine's tables go before the rows are compared
         return distinct_rows(TASKS[name], rendered, limit)

@@ -18,7 +18,7 @@ from common.files import replaced
 from common.tasks import TASKS
 from dataset_builders.assembly import OWN_TEST, assemble_rows
 from dataset_builders.contamination import read_evaluation_sets
-from dataset_builders.dataset_files import config_facts, write_dataset
+from dataset_builders.dataset_files import config_facts, word_counts, write_dataset
 from dataset_builders.engine import connect, reader
 from dataset_builders.record_counts import RecordCounts
 from dataset_builders.record_reading import readable
@@ -51,6 +51,14 @@ def parse_arguments() -> argparse.Namespace:
         default="us",
         metavar="A,B",
         help="locales of judgments and products; a product's title is that of the first one that it has (default: us)",
+    )
+    parser.add_argument(
+        "--word-rows",
+        type=float,
+        default=0.5,
+        metavar="SHARE",
+        help="of the train rows of choices, rankings and retrievals: those asked in words, whose answers can be scored "
+        "(default: %(default)s); test rows are all numbered",
     )
     parser.add_argument("--encoding", metavar="NAME", help="encoding of the text files in --tables (default: detected)")
     parser.add_argument("--licences", choices=("all", "commercial"), default="all", help="which corpora may be used")
@@ -101,6 +109,8 @@ def main() -> None:
 def build_rows(arguments: argparse.Namespace, staged: Path, run: Run) -> tuple[dict[str, Any], dict[str, Split], RecordCounts]:
     """The manifest, the rows of every task that can be built, and what became of the records. Tables, rows: in `staged`."""
     sizes = parse_sizes(arguments.size)
+    if not 0 <= arguments.word_rows <= 1:
+        raise UserError(f"--word-rows must be a share from 0 to 1, not {arguments.word_rows}.")
     asked = parse_tasks(arguments.tasks)
     sets = read_evaluation_sets(arguments.evaluation_sets) if arguments.evaluation_sets else []
     folder = arguments.raw or arguments.tables
@@ -120,7 +130,9 @@ def build_rows(arguments: argparse.Namespace, staged: Path, run: Run) -> tuple[d
     licences = {file.source: file.licence for file in files}
     unread = unread_names(unclaimed, folder)
     names = asked or list(TASKS)
-    rows = assemble_rows(connection, staged, names, sizes, licences, arguments.seed, sets, counts, locales, unread, run)
+    rows = assemble_rows(
+        connection, staged, names, sizes, licences, arguments.seed, sets, counts, locales, unread, run, arguments.word_rows
+    )
     built = rows.splits
     manifest = {
         "configs": config_facts(built),
@@ -134,6 +146,7 @@ def build_rows(arguments: argparse.Namespace, staged: Path, run: Run) -> tuple[d
         "joins": [match.as_json() for match in rows.key_matches],
         "dropped_values": dict(sorted(counts.dropped.items())),
         "short": rows.short,
+        "in_words": word_counts(built),
         "near_duplicates": rows.near_duplicates,
         "decontamination": decontamination(rows.contaminated, [OWN_TEST, *(found.name for found in sets)]),
         "skipped_evaluation_records": {found.name: found.skipped for found in sets if found.skipped},

@@ -92,7 +92,15 @@ METRICS = {"ndcg": "NDCG", "hit_rate": "hit rate", "rougel": "ROUGE-L"}
 """Metrics that a reader knows by another name."""
 
 OPTIONAL = (
-    *("decontamination", "near_duplicates", "masked", "short", "queries_made_by", "session_queries", "annotations", "tables"),
+    "decontamination",
+    "near_duplicates",
+    "masked",
+    "short",
+    "queries_made_by",
+    "session_queries",
+    "annotations",
+    "tables",
+    "in_words",
 )
 """Keys of a manifest that an older or a simpler one lacks."""
 

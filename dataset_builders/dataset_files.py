@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from common.dataset import MANIFEST, SPLITS, data_file
 from common.errors import UserError
 from common.files import sha256_of
+from common.tasks import TASKS
+from common.words import row_task
 from dataset_builders.card import SplitSize, TaskFacts, card_text, config_tasks
 from dataset_builders.record_counts import RecordCounts
 from dataset_builders.rows import LABEL_COLUMNS, TEXT_COLUMNS, DatasetRow
@@ -63,6 +65,20 @@ def config_facts(built: Mapping[str, Split]) -> dict[str, dict[str, Any]]:
             "fingerprint": _joined([digests[name] for name in names]),
         }
         for config, names in config_tasks(list(built)).items()
+    }
+
+
+def word_counts(built: Mapping[str, Split]) -> dict[str, int]:
+    """Task -> how many of its rows are in words, of the tasks that have that form."""
+
+    def is_in_words(row: DatasetRow) -> bool:
+        task = TASKS[row.task]
+        return row_task(task, json.loads(row.answer)) is not task
+
+    return {
+        name: sum(is_in_words(row) for part in SPLITS for row in getattr(split, part))
+        for name, split in built.items()
+        if TASKS[name].words
     }
 
 

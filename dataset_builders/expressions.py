@@ -79,12 +79,14 @@ def words(text: "ir.StringValue") -> "ir.ArrayValue":
 
 
 def titles(tables: dict[str, "ir.Table"]) -> "ir.Table":
-    """One title per product id and source, of the first locale that was asked for: `product_id, title, source, record`, `look`
-    (the same for titles that differ in case only) and `words` (its distinct words)."""
+    """One title per product id and source, of the first locale that was asked for: `product_id, title, source, record`, its
+    `category`, `look` (the same for titles that differ in case only) and `words` (its distinct words)."""
     products = tables["products"]
     single, _ = deduplicate(products, ["product_id", "source"], lambda product: [product.preference, product.locale])
     look = lower(single.title).hexdigest("md5")
-    return single.select("product_id", "source", "title", "record", look=look, words=words(single.title)).pipe(materialize)
+    return single.select("product_id", "source", "title", "record", "category", look=look, words=words(single.title)).pipe(
+        materialize
+    )
 
 
 def titled_links(links: "ir.Table", products: "ir.Table", *columns: str) -> "ir.Table":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.tasks import FAMILIES, TASKS, Task
+from common.words import in_words, row_task
 from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Split
 
@@ -59,7 +60,13 @@ def prompt_words(rows: Iterable[DatasetRow]) -> list[int]:
 
 def answer_counts(task: Task, rows: Iterable[DatasetRow]) -> dict[str, dict[str, int]]:
     """What is counted -> its values in order -> rows with each, or items with each where positions are counted."""
-    answers = [json.loads(row.answer) for row in rows]
+    answers = [answer for row in rows if row_task(task, answer := json.loads(row.answer)) is task]
+    words = [answer for row in rows if row_task(task, answer := json.loads(row.answer)) is not task]
+    counted = _own_counts(task, answers) if answers or not words else {}
+    return {**counted, "answer in words": _counted(in_words(task).labels, words)} if words else counted
+
+
+def _own_counts(task: Task, answers: Sequence[Any]) -> dict[str, dict[str, int]]:
     if task.family == "multiple_choice":
         return {"label": _counted(list(task.labels), answers)}
     if task.family == "ranking":

@@ -13,7 +13,7 @@ from dataset_builders.contamination import HashedRows, hash_rows, text_hash
 from dataset_builders.near_duplicates import band_keys, first_of_alike
 from dataset_builders.records import Rejected
 from dataset_builders.row_store import StoredRows, encode_row
-from dataset_builders.rows import DatasetRow, make_row
+from dataset_builders.rows import DatasetRow, is_drawn_in_words, make_row, make_word_rows
 from dataset_builders.splits import is_test
 from dataset_builders.workers import Run
 
@@ -38,13 +38,15 @@ def _numbers() -> "array[int]":
 class RenderedRows:
     """A task's rows in order of their keys, each in a file with what is needed to tell them apart.
 
-    `prompts`: S16 (rows,), a hash of each prompt. `tested`: bool (rows,), whether the row is one to test on. `keys`: the chunks
-    of a file with the rows' `band_keys`, as (place, rows). `drawn` is the number of rows that the recipe gave.
+    `prompts`: S16 (rows,), a hash of each prompt. `tested`: bool (rows,), whether the row is one to test on. `origins`: int64
+    (rows,), the recipe row that each was made of, rising. `keys`: the chunks of a file with the `band_keys` of the rows' contents,
+    as (place, rows). `drawn` is the number of rows that the recipe gave.
     """
 
     rows: StoredRows
     prompts: Any
     tested: Any
+    origins: Any
     keys: tuple[tuple[int, int], ...]
     dropped: Dropped
     drawn: int
@@ -74,68 +76,95 @@ class _Chunk:
     rows: "pa.RecordBatch"
     licences: Mapping[str, str]
     seed: int
+    word_share: float
 
 
 @dataclass(frozen=True)
 class _RenderedChunk:
-    """`lines`: the rows, of `lengths` bytes each, int64 (rows,). `prompts`, `tested` as above. `keys`: uint64 (rows, bands)."""
+    """`lines`: the rows, of `lengths` bytes each, int64 (rows,). `prompts`, `tested` as above. `keys`: uint64 (rows, bands).
+
+    `counts`: int64 (recipe rows,), how many rows were made of each that made any.
+    """
 
     number: int
     lines: bytes
     lengths: Any
     prompts: Any
     tested: Any
+    counts: Any
     keys: Any
     dropped: Dropped
     drawn: int
 
 
 def render_rows(
-    task: Task, batches: "Iterable[pa.RecordBatch]", licences: Mapping[str, str], seed: int, path: Path, run: Run = map
+    task: Task,
+    batches: "Iterable[pa.RecordBatch]",
+    licences: Mapping[str, str],
+    seed: int,
+    path: Path,
+    run: Run = map,
+    word_share: float = 0.0,
 ) -> RenderedRows:
-    """What a recipe drew, in order of its keys, as rows in the file `path`; and their keys in another beside it."""
+    """What a recipe drew, in order of its keys, as rows in the file `path`; and their keys in another beside it.
+
+    Of the rows to train on, `word_share` are in words.
+    """
     import numpy as np
 
     parts = enumerate(_of_at_most(CHUNK, batches))
-    chunks = (_Chunk(number, task.name, batch, licences, seed) for number, batch in parts)
-    found: dict[int, tuple[Any, Any, Any, tuple[int, int]]] = {}
+    chunks = (_Chunk(number, task.name, batch, licences, seed, word_share) for number, batch in parts)
+    found: dict[int, tuple[Any, Any, Any, Any, tuple[int, int]]] = {}
     dropped: Dropped = defaultdict(_numbers)
     drawn = 0
     with path.open("wb") as lines, _keys_path(path).open("wb") as keys:
         for chunk in run(_render, chunks):
             stops = lines.tell() + np.cumsum(chunk.lengths)
             places = np.stack([stops - chunk.lengths, stops])
-            found[chunk.number] = places, chunk.prompts, chunk.tested, (keys.tell(), len(chunk.tested))
+            found[chunk.number] = places, chunk.prompts, chunk.tested, chunk.counts, (keys.tell(), len(chunk.tested))
             lines.write(chunk.lines)
             keys.write(chunk.keys.T.tobytes())
             for reason, records in chunk.dropped.items():
                 dropped[reason] += records
             drawn += chunk.drawn
-    empty = np.empty((2, 0), np.int64), np.empty(0, f"S{PROMPT_HASH}"), np.empty(0, bool), (0, 0)
+    empty = np.empty((2, 0), np.int64), np.empty(0, f"S{PROMPT_HASH}"), np.empty(0, bool), np.empty(0, np.int64), (0, 0)
     ordered = list(zip(*(found[number] for number in sorted(found)), strict=True)) or [(part,) for part in empty]
     rows = StoredRows(path, np.concatenate(ordered[0], axis=1))
-    return RenderedRows(rows, np.concatenate(ordered[1]), np.concatenate(ordered[2]), tuple(ordered[3]), dropped, drawn)
+    prompts, tested, counts = (np.concatenate(parts) for parts in ordered[1:4])
+    origins = np.repeat(np.arange(len(counts)), counts)
+    return RenderedRows(rows, prompts, tested, origins, tuple(ordered[4]), dropped, drawn)
 
 
 def distinct_rows(task: Task, rendered: RenderedRows, limit: int) -> DrawnRows:
-    """The rows whose prompt is no earlier one's, without near-duplicates of an earlier one."""
+    """The rows whose prompt is no earlier one's, without near-duplicates of an earlier one.
+
+    Where a recipe row made several, the second ones follow all first ones, so that a split that is full before has as many
+    different ones as it can.
+    """
     import numpy as np
 
     dropped: Dropped = defaultdict(_numbers, {reason: array("q", records) for reason, records in rendered.dropped.items()})
     _, first = np.unique(rendered.prompts, return_index=True)
     unlike = np.zeros(len(rendered.rows), bool)
     unlike[first] = True
-    dropped[f"{task.name}: prompt repeats another's"] += records_of(rendered.rows.taken(~unlike))
-    rows, tested = rendered.rows.taken(unlike), rendered.tested[unlike]
-    with rows.opened() as row, _keys_path(rows.path).open("rb") as keys:
+    _, whole = np.unique(rendered.origins, return_index=True)
+    repeated = whole[~np.isin(rendered.origins[whole], rendered.origins[unlike])]
+    dropped[f"{task.name}: prompt repeats another's"] += records_of(rendered.rows.taken(repeated))
+    rows, tested, origins = rendered.rows.taken(unlike), rendered.tested[unlike], rendered.origins[unlike]
+    _, heads, counts = np.unique(origins, return_index=True, return_counts=True)
+    compared = rows.taken(heads)  # rows of one recipe row have the same content
+    with compared.opened() as row, _keys_path(rows.path).open("rb") as keys:
 
         def keys_of(band: int) -> Any:
-            return np.concatenate([_band(keys, place, number, band) for place, number in rendered.keys])[unlike]
+            return np.concatenate([_band(keys, place, number, band) for place, number in rendered.keys])[unlike][heads]
 
-        kept = first_of_alike(len(rows), keys_of, lambda position: row(position).content)
-    dropped[f"{task.name}: prompt is nearly another's"] += records_of(rows.taken(~kept))
-    near = len(rows) - int(kept.sum())
-    return DrawnRows(rows.taken(kept), tested[kept], dropped, near, limit, rendered.drawn)
+        kept = first_of_alike(len(compared), keys_of, lambda position: row(position).content)
+    dropped[f"{task.name}: prompt is nearly another's"] += records_of(compared.taken(~kept))
+    turns = np.arange(len(rows)) - np.repeat(heads, counts)
+    places = np.flatnonzero(np.repeat(kept, counts))
+    places = places[np.argsort(turns[places], kind="stable")]
+    near = len(compared) - int(kept.sum())
+    return DrawnRows(rows.taken(places), tested[places], dropped, near, limit, rendered.drawn)
 
 
 def records_of(rows: Iterable[DatasetRow]) -> "array[int]":
@@ -163,26 +192,38 @@ def _of_at_most(size: int, batches: "Iterable[pa.RecordBatch]") -> "Iterator[pa.
 def _render(chunk: _Chunk) -> _RenderedChunk:
     import numpy as np
 
-    task, made = TASKS[chunk.task], []
+    task = TASKS[chunk.task]
+    made: list[list[DatasetRow]] = []
     dropped: Dropped = defaultdict(_numbers)
     for fields in chunk.rows.to_pylist():
-        row = make_row(task, fields, chunk.licences, chunk.seed)
-        if isinstance(row, Rejected):
-            dropped[f"{task.name}: {row.reason}"].extend(record for record in fields["records"] if record is not None)
+        rows = _made_rows(task, fields, chunk)
+        if isinstance(rows, Rejected):
+            dropped[f"{task.name}: {rows.reason}"].extend(record for record in fields["records"] if record is not None)
         else:
-            made.append(row)
-    lines = [encode_row(row) for row in made]
-    hashes = [hashlib.blake2b(row.prompt.encode(), digest_size=PROMPT_HASH).digest() for row in made]
+            made.append(rows)
+    counts = np.array([len(rows) for rows in made], np.int64)
+    every = [row for rows in made for row in rows]
+    lines = [encode_row(row) for row in every]
+    hashes = [hashlib.blake2b(row.prompt.encode(), digest_size=PROMPT_HASH).digest() for row in every]
     return _RenderedChunk(
         chunk.number,
         b"".join(lines),
         np.array([len(line) for line in lines], np.int64),
         np.array(hashes, f"S{PROMPT_HASH}"),
-        np.array([is_test(row.group, chunk.seed) for row in made], bool),
-        band_keys([row.content for row in made]),
+        np.array([is_test(row.group, chunk.seed) for row in every], bool),
+        counts,
+        np.repeat(band_keys([rows[0].content for rows in made]), counts, axis=0),
         dropped,
         chunk.rows.num_rows,
     )
+
+
+def _made_rows(task: Task, fields: dict[str, Any], chunk: _Chunk) -> list[DatasetRow] | Rejected:
+    """At least one row. What is tested on is asked as it always was, so that scores stay comparable."""
+    if is_drawn_in_words(task, fields["key"], chunk.seed, chunk.word_share) and not is_test(fields["group"], chunk.seed):
+        return make_word_rows(task, fields, chunk.licences, chunk.seed)
+    row = make_row(task, fields, chunk.licences, chunk.seed)
+    return row if isinstance(row, Rejected) else [row]
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ A row is what the dataset holds; the raw records that it is made of are read by 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from common.answers import gold, parse_completion, render_completion
 from common.tasks import Task, render_prompt
+from common.words import in_words, labelled_items, row_task, word_of_label
 from dataset_builders.privacy import mask
 from dataset_builders.records import Rejected
 from dataset_builders.text import clean
@@ -30,7 +31,10 @@ TEXT_COLUMNS = ("task", "family", "answer", "source", "licence", "group", "sampl
 LABEL_COLUMNS = {"label_source": "string", "label_votes": "string", "label_agreement": "float64"}
 """Columns of a dataset whose labels were checked by a language model, and their types as `datasets` and Arrow name them."""
 
-NOT_FIELDS = ("answer", "key", "group", "source", "records", "queries_by")
+NOT_FIELDS = ("answer", "key", "group", "source", "records", "queries_by", "hard", "hard_records")
+
+MOST_ITEMS = 4
+"""Rows in words that are made of one list: more would be of few products, and the same ones again."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,51 @@ def make_row(task: Task, recipe_row: dict[str, Any], licences: Mapping[str, str]
 
     The template is chosen by draw, so that a model learns the task and not one wording of it.
     """
+    cleaned = _cleaned(task, recipe_row)
+    if isinstance(cleaned, Rejected):
+        return cleaned
+    template = _drawn_template(task.templates, seed, task.name, recipe_row["key"])
+    return _row(task, recipe_row, licences, cleaned, render_prompt(template, cleaned.fields), cleaned.answer)
+
+
+def make_word_rows(task: Task, recipe_row: dict[str, Any], licences: dict[str, str], seed: int) -> list[DatasetRow] | Rejected:
+    """The same in words: one row of a choice; of a list one for each of up to MOST_ITEMS items, with the labels by turns.
+
+    Where the recipe has harder items to turn down (`hard`) than those listed, they come first.
+    """
+    cleaned = _cleaned(task, recipe_row)
+    if isinstance(cleaned, Rejected):
+        return cleaned
+    form = in_words(task)
+    items = task.words.item if task.words else ""
+    if not items:
+        asked = [(cleaned.fields, word_of_label(task, cleaned.fields, str(cleaned.answer)))]
+    else:
+        drawn = _drawn_items(task, cleaned, recipe_row.get("hard") or [], f"{seed}|{task.name}|item|{recipe_row['key']}")
+        asked = [({**cleaned.fields, items: item}, label) for item, label in drawn]
+    rows = []
+    for number, (fields, label) in enumerate(asked):
+        template = _drawn_template(form.templates, seed, task.name, f"{recipe_row['key']}|{number}")
+        rows.append(_row(task, recipe_row, licences, cleaned, render_prompt(template, fields), label, first=number == 0))
+    return rows
+
+
+def is_drawn_in_words(task: Task, key: str, seed: int, share: float) -> bool:
+    """Whether a row that is trained on is asked in words, as `share` of them are where the task has that form."""
+    draw = hashlib.md5(f"{seed}|{task.name}|form|{key}".encode()).hexdigest()
+    return task.words is not None and int(draw[:8], 16) < share * 2**32
+
+
+@dataclass(frozen=True)
+class CleanedFields:
+    """What a template is filled with, and the answer."""
+
+    fields: dict[str, Any]
+    answer: Any
+    masked: tuple[tuple[str, int], ...]
+
+
+def _cleaned(task: Task, recipe_row: dict[str, Any]) -> CleanedFields | Rejected:
     masked: Counter[str] = Counter()
     fields = {name: _clean_field(name, value, masked) for name, value in recipe_row.items() if name not in NOT_FIELDS}
     reason = next((reason for name, value in fields.items() if (reason := _unfit(name, value))), None)
@@ -106,27 +155,62 @@ def make_row(task: Task, recipe_row: dict[str, Any], licences: Mapping[str, str]
     if isinstance(answer, str):
         answer = _clean_text(answer, MAX_WORDS["answer"], masked)
     value = gold(task, answer)
-    completion = render_completion(task, value)
-    if parse_completion(task, completion) != value:
+    if parse_completion(task, render_completion(task, value)) != value:
         return Rejected("answer cannot be read back")
-    draw = hashlib.md5(f"{seed}|{task.name}|template|{recipe_row['key']}".encode()).hexdigest()
-    template = task.templates[int(draw[:8], 16) % len(task.templates)]
+    return CleanedFields(fields, answer, tuple(sorted(masked.items())))
+
+
+def _drawn_template(templates: Sequence[str], seed: int, name: str, key: str) -> str:
+    draw = hashlib.md5(f"{seed}|{name}|template|{key}".encode()).hexdigest()
+    return templates[int(draw[:8], 16) % len(templates)]
+
+
+def _drawn_items(task: Task, cleaned: CleanedFields, hard: Sequence[str], draw: str) -> list[tuple[str, str]]:
+    """Items of a row's list and their labels, the labels by turns from a drawn one on."""
+    labelled = labelled_items(task, cleaned.fields, cleaned.answer)
+    right = {item.lower() for item, label in labelled if task.words and label != task.words.labels[-1]}
+    cleaned_hard = [_clean_text(item, 30, Counter()) for item in hard]
+    harder = [text for text in dict.fromkeys(cleaned_hard) if text and text.lower() not in right]
+    own = sorted(labelled, key=lambda pair: hashlib.md5(f"{draw}|{pair[0]}".encode()).hexdigest())
+    by_label: dict[str, list[str]] = {}
+    for item, label in own:
+        by_label.setdefault(label, []).append(item)
+    if harder and task.words:
+        worst = task.words.labels[-1]
+        by_label[worst] = list(dict.fromkeys([*harder, *by_label.get(worst, [])]))
+    labels = list(by_label)  # in the order of the draw
+    turns = [(item, label) for turn in range(MOST_ITEMS) for label in labels for item in by_label[label][turn : turn + 1]]
+    return turns[:MOST_ITEMS]
+
+
+def _row(
+    task: Task,
+    recipe_row: dict[str, Any],
+    licences: dict[str, str],
+    cleaned: CleanedFields,
+    prompt: str,
+    answer: Any,
+    first: bool = True,
+) -> DatasetRow:
+    """`first`: of the rows that are made of one, that which counts what was masked."""
+    asked = row_task(task, answer)
+    records = [*recipe_row["records"], *((recipe_row.get("hard_records") or []) if asked is not task else [])]
     return DatasetRow(
-        prompt=render_prompt(template, fields),
-        completion=completion,
+        prompt=prompt,
+        completion=render_completion(asked, gold(asked, answer)),
         task=task.name,
         family=task.family,
         answer=json.dumps(answer, ensure_ascii=False),
         source=recipe_row["source"],
         licence=licences[recipe_row["source"]],
         group=recipe_row["group"],
-        records=tuple(record for record in recipe_row["records"] if record is not None),
+        records=tuple(record for record in records if record is not None),
         content={
             name: tuple(value) if isinstance(value, list) else (value,)
-            for name, value in fields.items()
+            for name, value in cleaned.fields.items()
             if name not in NOT_CONTENT
         },
-        masked=tuple(sorted(masked.items())),
+        masked=cleaned.masked if first else (),
         queries_by=recipe_row.get("queries_by", ""),
     )
 

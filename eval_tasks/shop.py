@@ -34,6 +34,7 @@ from common.dataset import data_file, read_manifest, split_revision
 from common.errors import UserError, plain_errors
 from common.scoring import MetricUnavailableError, rouge_l, score_answer
 from common.tasks import FAMILIES, TASKS, Task
+from common.words import row_task
 from eval_tasks.backends.cache_key import data_version, folder_stamp, named_after, weights_stamp
 from eval_tasks.suites.lighteval_tasks import form_metrics, left_out, parsed_answer, rows_source, runnable, sample_metric
 from eval_tasks.suites.suite import SUITES
@@ -54,13 +55,17 @@ class ShopScores(SampleLevelComputation):
         ]
 
 
-def prompt(row: dict[str, Any], task_name: str) -> Doc:
-    """A dataset row as lighteval's document; the completion is what few-shot examples show.
+def prompt(row: dict[str, Any], task_name: str) -> Doc | None:
+    """A dataset row as lighteval's document; the completion is what few-shot examples show. None of a row in words, which would
+    be an example of another form.
 
     `specific` has the answer to score against, the pattern of answers that can be read, and the row's group, if it has one.
     """
+    task, answer = TASKS[row["task"]], decode_answer(row)
+    if row_task(task, answer) is not task:
+        return None
     text = row["prompt"][0]["content"]
-    specific = {"answer": row["answer"], "pattern": row_pattern(TASKS[row["task"]], text, decode_answer(row))}
+    specific = {"answer": row["answer"], "pattern": row_pattern(task, text, answer)}
     return Doc(
         query=text,
         choices=[row["completion"][0]["content"]],

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` 
 from common.errors import UserError, first_line
 from eval_tasks.backends import lighteval_model
 from eval_tasks.backends.model_folder import check_folder
-from eval_tasks.backends.prompts import LoadedModel, Prompt, int_option
+from eval_tasks.backends.prompts import Likelihoods, LoadedModel, Prompt, ScoredPrompt, int_option
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -58,9 +58,13 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedMod
     def cut(prompts: Sequence[Prompt], adapter: Path | None) -> list[int]:
         return tokens_cut(prompts, form(adapter), positions)
 
+    def score(prompts: Sequence[ScoredPrompt], adapter: Path | None) -> Iterator[tuple[int, Likelihoods]]:
+        with adapted(base, adapter) if adapter else nullcontext():
+            yield from engine.likelihoods(prompts, form(adapter))
+
     versions = (f"torch {torch.__version__}", f"transformers {transformers.__version__}", f"peft {peft.__version__}")
     identity = ("transformers", lighteval_model.folder_identity(folder), str(base.dtype), *format_identity(options), *versions)
-    return LoadedModel(identity, answer, cut)
+    return LoadedModel(identity, answer, cut, score)
 
 
 def load_base(folder: Path, options: Mapping[str, str]) -> Any:

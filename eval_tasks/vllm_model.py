@@ -31,7 +31,7 @@ from common.thinking import argument_value
 from eval_tasks.backends import lighteval_model
 from eval_tasks.backends.chat_format import ChatFormat, format_identity, kept_ids, load_format, tokens_cut
 from eval_tasks.backends.model_folder import check_folder
-from eval_tasks.backends.prompts import LoadedModel, Prompt, int_option
+from eval_tasks.backends.prompts import Likelihoods, LoadedModel, Prompt, ScoredPrompt, int_option
 
 ENGINE = "engine."
 """Prefix of model options that are arguments of vLLM's engine."""
@@ -100,13 +100,18 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedMod
             loras[adapter] = load_adapter(llm, adapter, len(loras) + 1)
         yield from generate(llm, prompts, form(adapter), loras[adapter] if adapter else None, constrained)
 
+    def score(prompts: Sequence[ScoredPrompt], adapter: Path | None) -> Iterator[tuple[int, Likelihoods]]:
+        if adapter and adapter not in loras:
+            loras[adapter] = load_adapter(llm, adapter, len(loras) + 1)
+        yield from likelihoods(llm, prompts, form(adapter), loras[adapter] if adapter else None)
+
     def cut(prompts: Sequence[Prompt], adapter: Path | None) -> list[int]:
         return tokens_cut(prompts, form(adapter), config.max_model_len)
 
     given = [f"{name}={value!r}" for name, value in sorted(engine.items()) if name not in SAME_ANSWERS]
     versions = (f"vllm {vllm.__version__}", f"torch {torch.__version__}", *given)
     identity = ("vllm", lighteval_model.folder_identity(folder), str(config.dtype), *format_identity(options), *versions)
-    return LoadedModel(identity, answer, cut)
+    return LoadedModel(identity, answer, cut, score)
 
 
 def engine_arguments(options: Mapping[str, str]) -> dict[str, Any]:
@@ -211,6 +216,54 @@ def generate(llm: Any, prompts: Sequence[Prompt], form: ChatFormat, lora: Any, c
         raise UserError(f"vLLM refuses a prompt: {first_line(error)}") from None
     except EngineDeadError:
         raise UserError("vLLM has died; its reason is above. Answers so far are kept") from None
+    finally:
+        engine.abort_request(list(waiting))
+
+
+def likelihoods(llm: Any, prompts: Sequence[ScoredPrompt], form: ChatFormat, lora: Any) -> Iterator[tuple[int, Likelihoods]]:
+    """(place, Likelihoods) of each prompt, by vLLM's log-probabilities of the tokens that it reads. Raises UserError.
+
+    The tokens are those of the transformers backend. Where the turn's end is scored, each token that may end it is read.
+    """
+    from vllm import SamplingParams
+    from vllm.inputs import tokens_input
+    from vllm.sampling_params import RequestOutputKind
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    from eval_tasks.backends.likelihoods import collected, end_tokens, log_sum, placed_texts
+
+    engine = llm.llm_engine
+    placed = placed_texts(form, prompts, engine.model_config.max_model_len - 1)  # one token has to be generated
+    ends = end_tokens(form)
+    sampling = SamplingParams(
+        temperature=0.0, max_tokens=1, prompt_logprobs=1, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY
+    )
+    waiting: dict[str, int] = {}
+
+    def scores() -> Iterator[tuple[int, float]]:
+        parts: dict[int, list[float]] = {}
+        for place, text in enumerate(placed.texts):
+            for end in [(token,) for token in ends] if text.ended else [()]:
+                name = str(next(llm.request_counter))
+                engine.add_request(name, tokens_input([*text.ids, *end]), sampling, lora_request=lora)
+                waiting[name] = place
+        while waiting:
+            for output in engine.step():
+                if output.finished:
+                    place = waiting.pop(output.request_id)
+                    text, found = placed.texts[place], parts.setdefault(place, [])
+                    pairs = zip(output.prompt_token_ids, output.prompt_logprobs, strict=True)
+                    logs = [known[token].logprob if known else 0.0 for token, known in pairs]
+                    found.append(sum(logs[text.start :]))
+                    if len(found) == (len(ends) if text.ended else 1):
+                        yield place, log_sum(found)
+
+    try:
+        yield from collected(placed, scores())
+    except ValueError as error:
+        raise UserError(f"vLLM refuses a prompt: {first_line(error)}") from None
+    except EngineDeadError:
+        raise UserError("vLLM has died; its reason is above. Scores so far are kept") from None
     finally:
         engine.abort_request(list(waiting))
 

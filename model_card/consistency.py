@@ -128,7 +128,8 @@ def decoding(evaluation: ModelResults) -> str:
         words = "greedy decoding"
     else:
         words = f"sampling at temperature {evaluation.temperature:g}"
-    return f"{words}, constrained to readable answers" if evaluation.constrained else words
+    words = f"{words}, constrained to readable answers" if evaluation.constrained else words
+    return f"scoring by likelihood, of texts {words}" if evaluation.model.run.answers == "scored" else words
 
 
 def _names(*names: str | None) -> set[str]:

@@ -18,8 +18,8 @@ from eval_tasks.reporting.results import read_run, results_files, task_of
 from eval_tasks.suites.suite import SUITES
 from model_card.markdown import number
 
-CONSTRAINED = "_constrained"
-"""Suffix that eval_tasks gives the name of a model with constrained decoding."""
+CONSTRAINED, SCORED = "_constrained", "_scored"
+"""Suffixes, in this order, that eval_tasks gives the name of a model with constrained decoding, and with scored answers."""
 
 BASELINES = {
     "random": "a random label, order or train row",
@@ -27,6 +27,7 @@ BASELINES = {
     "tfidf": "TF-IDF similarity with a linear model",
     "bm25": "BM25 similarity",
     "minilm": "similarity of sentence embeddings (all-MiniLM-L6-v2) with a linear model",
+    "qlm": "likelihood of the query behind each product, by the untuned base",
 }
 """Baseline of eval_tasks, the simplest first -> its method."""
 
@@ -160,10 +161,10 @@ def _read_file(name: str, file: Path) -> ModelResults:
     config = _dict(general, "model_config")
     return ModelResults(
         model=EvaluatedModel(name, run, {task: by_row(answers) for task, answers in read_details(file).items()}),
-        called=run.model.removesuffix(CONSTRAINED),
+        called=run.model.removesuffix(SCORED).removesuffix(CONSTRAINED),
         prompts=dict(_prompts(document)),
         temperature=number(_dict(config, "generation_parameters").get("temperature")),
-        constrained=run.model.endswith(CONSTRAINED),
+        constrained=run.model.removesuffix(SCORED).endswith(CONSTRAINED),
         seconds=_seconds(general.get("total_evaluation_time_secondes")),
         adapter_sha256=str(config["adapter_sha256"]) if config.get("adapter_sha256") else None,
         merged=_merged(Path(run.model)),

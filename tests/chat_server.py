@@ -20,14 +20,16 @@ PROMPT_TOKENS, COMPLETION_TOKENS = 12, 2
 """Of every request, as this server counts."""
 
 
-def completion(text: str | None, finish_reason: str = "stop") -> dict[str, Any]:
+def completion(text: str | None, finish_reason: str = "stop", likeliest: dict[str, float] | None = None) -> dict[str, Any]:
     message = {"role": "assistant", "content": text}
+    tops = [{"token": token, "logprob": logprob, "bytes": None} for token, logprob in (likeliest or {}).items()]
+    logprobs = {"content": [{"token": "", "logprob": 0.0, "bytes": None, "top_logprobs": tops}]} if tops else None
     return {
         "id": "chatcmpl-1",
         "object": "chat.completion",
         "created": 1,
         "model": "served",
-        "choices": [{"index": 0, "message": message, "finish_reason": finish_reason, "logprobs": None}],
+        "choices": [{"index": 0, "message": message, "finish_reason": finish_reason, "logprobs": logprobs}],
         "usage": {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": COMPLETION_TOKENS, "total_tokens": 14},
     }
 

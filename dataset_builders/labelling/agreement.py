@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.tasks import TASKS, read_fields
+from common.words import row_task
 from dataset_builders.labelling.votes import Vote, chance_agreement
 from dataset_builders.rows import DatasetRow
 
@@ -107,7 +108,7 @@ def label_names(row: DatasetRow) -> dict[str, str]:
     """Label -> name, of a multiple choice, else empty. A number is named for its option in the row's prompt."""
     from dataset_builders.recipes.multiple_choice import RELATION_OF_PRODUCTS, RELEVANCE
 
-    task = TASKS[row.task]
+    task = row_task(TASKS[row.task], json.loads(row.answer))
     if task.family != "multiple_choice":
         return {}
     short = {statement: name for statements in (RELATION_OF_PRODUCTS, RELEVANCE) for name, statement in statements.items()}

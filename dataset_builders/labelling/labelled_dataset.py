@@ -13,7 +13,7 @@ from common.dataset import MANIFEST, SPLITS, read_split
 from common.errors import UserError
 from common.tasks import TASKS
 from dataset_builders.card import card_title
-from dataset_builders.dataset_files import config_facts, row_table, write_dataset
+from dataset_builders.dataset_files import config_facts, row_table, word_counts, write_dataset
 from dataset_builders.labelling.agreement import Agreement
 from dataset_builders.labelling.votes import CONSTRUCTED
 from dataset_builders.publish import CARD, read_dataset
@@ -119,6 +119,7 @@ def write_labelled(
     manifest = {
         **source.manifest,
         "configs": config_facts(built),
+        "in_words": word_counts(built),
         "not_built": source.manifest["not_built"] | {task: NOTHING_KEPT for task in source.built if task not in built},
         "annotations": [*earlier, annotation],
     }

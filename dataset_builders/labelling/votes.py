@@ -19,6 +19,7 @@ from common.answers import listed_numbers, parse_completion, render_completion
 from common.errors import UserError
 from common.scoring import ndcg, score_answer
 from common.tasks import RANKED, TASKS, Task
+from common.words import row_task
 from dataset_builders.labelling.requests import LabelReply, LabelRequest
 from dataset_builders.rows import DatasetRow
 
@@ -70,12 +71,14 @@ def row_requests(
     for row in rows:
         messages = (*((("system", system),) if system else ()), ("user", row.prompt))
         for sample in range(samples):
-            yield LabelRequest(messages, max_tokens or TASKS[row.task].max_new_tokens, temperature, sample, extra=extra)
+            limit = max_tokens or row_task(TASKS[row.task], json.loads(row.answer)).max_new_tokens
+            yield LabelRequest(messages, limit, temperature, sample, extra=extra)
 
 
 def read_vote(model: str, row: DatasetRow, reply: LabelReply, bounds: Mapping[str, float]) -> Vote:
     """The vote in a model's reply, without a `<think>` block before the answer."""
-    task, answer = TASKS[row.task], json.loads(row.answer)
+    answer = json.loads(row.answer)
+    task = row_task(TASKS[row.task], answer)
     value = parse_completion(task, _THINKING.sub("", reply.text, count=1))
     if value is None:  # the kind of the reason, since the rest may differ in every row
         return Vote(model, None, 0.0, False, reply.kind)
@@ -116,7 +119,8 @@ def has_majority(votes: Sequence[Vote]) -> bool:
 
 def chance_agreement(row: DatasetRow, bounds: Mapping[str, float]) -> float:
     """The probability that a random answer agrees: a random order, or a random selection of the right size."""
-    task, answer = TASKS[row.task], json.loads(row.answer)
+    answer = json.loads(row.answer)
+    task = row_task(TASKS[row.task], answer)
     bound = bounds[task.family]
     if task.family == "ranking":
         return _chance_of_order(tuple(answer), bound)

@@ -1,8 +1,11 @@
 """Recipes of the multiple-choice tasks."""
 
+from collections.abc import Sequence
+
 import ibis
 import ibis.expr.types as ir
 
+from common.tasks import TASKS
 from dataset_builders.engine import Draw, RecipeRows, deduplicate, materialize, unused
 from dataset_builders.expressions import (
     PRODUCT,
@@ -35,18 +38,16 @@ _STARS = (
 FEWEST_QUERIES = 6
 """Judgments that a product needs before its queries are set against each other."""
 
-RELATION_OF_QUERIES = {"exact": "narrowing", "substitute": "substitute", "complement": "complement", "irrelevant": "irrelevant"}
-RELEVANCE = {
-    "exact": "The product is what the query asks for, in every detail",
-    "substitute": "The product misses a detail of the query but can take the place of what it asks for",
-    "complement": "The product does not answer the query but goes with what it asks for",
-    "irrelevant": "The product has nothing to do with the query",
-}
-RELATION_OF_PRODUCTS = {
-    "also_buy": "Customers who bought product 1 also bought product 2",
-    "also_view": "Customers who viewed product 1 also viewed product 2",
-    "similar": "Product 2 is similar to product 1",
-}
+
+def _statements(task: str, names: Sequence[str]) -> dict[str, str]:
+    """What the tables call a label -> the statement that stands for it, in the order of the task's words."""
+    form = TASKS[task].words
+    return dict(zip(names, form.statements if form else (), strict=True))
+
+
+RELATION_OF_QUERIES = _statements("query_relation", LABELS)
+RELEVANCE = _statements("query_product_relation", LABELS)
+RELATION_OF_PRODUCTS = _statements("product_relation", RELATIONS)
 
 
 def review_rating(tables: Tables, draw: Draw, limit: int) -> RecipeRows:

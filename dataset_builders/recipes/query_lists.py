@@ -10,10 +10,12 @@ from dataset_builders.recipes import sessions
 QUERIES = 10
 NARROWING, SUBSTITUTES, COMPLEMENTS, STRANGERS = 2, 1, 2, 4
 """Candidates beside the next query itself."""
+SUBSTITUTE = 2
+"""The kind of a substitute among those that a list is made of."""
 
 
 def by_rule(labels: ir.Table, made: ir.Table, draw: Draw) -> ir.Table:
-    """`session_id, text, true`: the label, narrower ones, a substitute, complements, strangers; each text once a session."""
+    """The label, narrower ones, a substitute, complements, strangers, as `_chosen` gives them."""
     # Narrower: the label and one more word of its product, such as its colour, its size, or a word of its title.
     own = ibis.array([lower(labels.color), lower(labels["size"])]).concat(words(labels.what))
     narrow = labels.select("session_id", "made", word=own.unnest())
@@ -80,11 +82,12 @@ def _with_query(table: ir.Table, written: ir.Table) -> ir.Table:
 
 
 def _chosen(label: ir.Table, narrower: ir.Table, substitutes: ir.Table, complements: ir.Table, strangers: ir.Table) -> ir.Table:
-    """`session_id, text, true` of tables with `session_id, text, place`: as many of each kind as a list has, each text once."""
+    """`session_id, text, true, alike` of tables with `session_id, text, place`: as many of each kind as a list has, each text
+    once. `alike` are those of the label's own category that are not right."""
     kinds = [
         (0, 1, True, label),
         (1, NARROWING, True, narrower),
-        (2, SUBSTITUTES, False, substitutes),
+        (SUBSTITUTE, SUBSTITUTES, False, substitutes),
         (3, COMPLEMENTS, False, complements),
         (4, STRANGERS, False, strangers),
     ]
@@ -99,7 +102,8 @@ def _chosen(label: ir.Table, narrower: ir.Table, substitutes: ir.Table, compleme
     first = ibis.row_number().over(group_by=["session_id", "text"], order_by=[candidates.kind, candidates.place])
     distinct = candidates.mutate(twin=first).filter(lambda table: table.twin == 0)
     distinct = distinct.mutate(turn=rank(distinct.place, [distinct.session_id, distinct.kind]))
-    return distinct.filter(distinct.turn < distinct.most).select("session_id", "text", "true")
+    chosen = distinct.filter(distinct.turn < distinct.most)
+    return chosen.select("session_id", "text", "true", alike=chosen.kind == SUBSTITUTE)
 
 
 def _strangers(labels: ir.Table, queries: ir.Table, draw: Draw) -> ir.Table:

@@ -16,6 +16,8 @@ LIST_LENGTH = 15
 MOST_BOUGHT = 5
 MOST_OVERLAP = 0.65
 """Share of the shorter title's words above which two titles name the same product in another size or colour."""
+MOST_ALIKE = 3
+"""Products of one category that a row in words may ask about, beside those of its list."""
 _SPARE = 15
 """Other products that are looked at beyond those needed, since some are bought with the product themselves."""
 
@@ -34,7 +36,8 @@ def also_buy(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
     baskets = chosen.group_by(BASKET).agg(number=chosen.count(), own_record=chosen.own_record.min())
     baskets = baskets.mutate(draw=draw(*(baskets[name] for name in BASKET)))
     asked = sample(baskets, limit)
-    asked = asked.mutate(turn=rank(asked.draw)).join(products.select(*BASKET, "title", "look"), BASKET).pipe(materialize)
+    asked = asked.mutate(turn=rank(asked.draw)).join(products.select(*BASKET, "title", "look", "category"), BASKET)
+    asked = asked.pipe(materialize)
     true_items = titled_links(chosen.semi_join(asked, BASKET), products, "title")
     true_items = true_items.select(
         *BASKET, title="other_title", item_record="other_record", link_record="record", true=ibis.literal(True)
@@ -45,6 +48,7 @@ def also_buy(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
     item = ibis.struct({name: lists[name] for name in ("number", "title", "true", "item_record", "link_record")})
     lists = lists.group_by(BASKET).agg(items=item.collect(), length=lists.count())
     full = lists.filter(lists.length == LIST_LENGTH).join(asked, BASKET)
+    full = full.left_join(_alike(asked, products, links, draw), BASKET).drop("product_id_right", "source_right")
     full = full.mutate(items=full["items"].sort()).pipe(materialize)
     is_true = full["items"].filter(lambda item: item["true"])
     rows = full.select(
@@ -58,6 +62,8 @@ def also_buy(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
         records=full["items"]
         .map(lambda item: item["item_record"])
         .concat(is_true.map(lambda item: item["link_record"]), ibis.array([full.own_record])),
+        hard=full.alike.sort().map(lambda item: item["title"]),
+        hard_records=full.alike.sort().map(lambda item: item["item_record"]),
     )
     surplus = chosen.anti_join(asked, BASKET)
     short = chosen.semi_join(asked.anti_join(full, BASKET), BASKET)
@@ -88,27 +94,8 @@ def unlike_links(known: ir.Table, draw: Draw) -> tuple[ir.Table, list[ir.Table]]
 
 
 def _others(asked: ir.Table, products: ir.Table, links: ir.Table, draw: Draw) -> ir.Table:
-    """Products that fill each list: the next ones on a ring of the same source's products in the order of their draw.
-
-    A ring gives every list its own random products by an equality join, where ordering all products anew for every list
-    would cost lists times products. Products of other sources could be recognised by their style alone.
-    """
-    ring = products.select("source", "title", "look", other_product_id="product_id", item_record="record")
-    ring = ring.mutate(position=rank(draw(ibis.literal("ring"), ring.other_product_id), [ring.source]))
-    sizes = ring.group_by("source").agg(size=ring.count())
-    steps = LIST_LENGTH + _SPARE
-    turns = asked.select(*BASKET, "turn", own_look="look", true_number="number", step=ibis.range(steps).unnest()).join(
-        sizes, "source"
-    )
-    turns = turns.filter(turns.step < turns["size"])
-    turns = turns.mutate(position=((turns.turn * steps + turns.step) % turns["size"]).cast("int64"))
-    met = turns.join(ring, ["source", "position"])
-    met = met.filter((met.other_product_id != met.product_id) & (met.look != met.own_look))
-    met = met.anti_join(links, [*BASKET, "other_product_id"])
-    met = met.anti_join(links.select(*BASKET, look="other_look"), [*BASKET, "look"])
-    met = met.mutate(twin=rank(met.step, [*BASKET, "look"]))
-    met = met.filter(met.twin == 0)
-    met = met.mutate(place=rank(met.step, BASKET))
+    """Products that fill each list, of the same source: those of others could be recognised by their style alone."""
+    met = _not_bought(asked, products, links, draw, ["source"], LIST_LENGTH + _SPARE)
     met = met.filter(met.place < LIST_LENGTH - met.true_number)
     return met.select(
         *BASKET,
@@ -117,6 +104,39 @@ def _others(asked: ir.Table, products: ir.Table, links: ir.Table, draw: Draw) ->
         link_record=ibis.null("int64"),
         true=ibis.literal(False),
     )
+
+
+def _alike(asked: ir.Table, products: ir.Table, links: ir.Table, draw: Draw) -> ir.Table:
+    """Up to MOST_ALIKE products of each one's category that were not bought with it: these are the hardest to turn down."""
+    known, own = (table.filter(table.category.notnull()) for table in (products, asked))
+    met = _not_bought(own, known, links, draw, ["source", "category"], MOST_ALIKE + _SPARE)
+    met = met.filter(met.place < MOST_ALIKE)
+    item = ibis.struct({name: met[name] for name in ("place", "title", "item_record")})
+    return met.group_by(BASKET).agg(alike=item.collect())
+
+
+def _not_bought(asked: ir.Table, products: ir.Table, links: ir.Table, draw: Draw, within: list[str], steps: int) -> ir.Table:
+    """The next products on a ring of those that agree in `within`, in the order of their draw, with their `place` from 0.
+
+    A ring gives every list its own random products by an equality join, where ordering all products anew for every list
+    would cost lists times products.
+    """
+    ring = products.select(*within, "title", "look", other_product_id="product_id", item_record="record")
+    ring = ring.mutate(position=rank(draw(ibis.literal("ring"), ring.other_product_id), [ring[name] for name in within]))
+    sizes = ring.group_by(within).agg(size=ring.count())
+    keys = list(dict.fromkeys([*BASKET, *within]))
+    turns = asked.select(*keys, "turn", own_look="look", true_number="number", step=ibis.range(steps).unnest()).join(
+        sizes, within
+    )
+    turns = turns.filter(turns.step < turns["size"])
+    turns = turns.mutate(position=((turns.turn * steps + turns.step) % turns["size"]).cast("int64"))
+    met = turns.join(ring, [*within, "position"])
+    met = met.filter((met.other_product_id != met.product_id) & (met.look != met.own_look))
+    met = met.anti_join(links, [*BASKET, "other_product_id"])
+    met = met.anti_join(links.select(*BASKET, look="other_look"), [*BASKET, "look"])
+    met = met.mutate(twin=rank(met.step, [*BASKET, "look"]))
+    met = met.filter(met.twin == 0)
+    return met.mutate(place=rank(met.step, BASKET))
 
 
 @dataclass(frozen=True)
@@ -192,7 +212,7 @@ def next_query(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
         before = query_lists.written_searches(before, whole, written)
     asked = asked.mutate(order=draw(ibis.literal("order"), asked.session_id, asked.text))
     asked = asked.mutate(number=rank(asked.order, [asked.session_id]) + 1)
-    entry = ibis.struct({name: asked[name] for name in ("number", "text", "true")})
+    entry = ibis.struct({name: asked[name] for name in ("number", "text", "true", "alike")})
     lists = asked.group_by("session_id").agg(queries=entry.collect(), length=asked.count(), by=asked.by.min())
     full = lists.filter(lists.length == QUERIES).pipe(materialize)
 
@@ -208,6 +228,7 @@ def next_query(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
         actions=whole.actions.sort().map(lambda item: item["line"]),
         queries=queries.map(lambda item: item["text"]),
         answer=queries.filter(lambda item: item["true"]).map(lambda item: item["number"]),
+        hard=queries.filter(lambda item: item["alike"]).map(lambda item: item["text"]),
         key=draw(whole.session_id),
         group=ibis.literal("session:").concat(whole.session_id),
         source="source",

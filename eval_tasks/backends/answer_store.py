@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from common.errors import UserError
-from eval_tasks.backends.prompts import Prompt, RefusedAnswer
+from eval_tasks.backends.prompts import Prompt, RefusedAnswer, ScoredPrompt
 
 LOOKED_UP_AT_ONCE = 500
 
@@ -20,6 +20,12 @@ def answer_key(identity: Sequence[str], prompt: Prompt, constrained: bool, cut: 
     """
     limits = [prompt.max_new_tokens, prompt.task, prompt.stop, prompt.pattern if constrained else None, *([cut] if cut else [])]
     return hashlib.sha256(json.dumps([list(identity), prompt.messages, prompt.plain, limits]).encode()).hexdigest()
+
+
+def score_key(identity: Sequence[str], scored: ScoredPrompt, cut: int = 0) -> str:
+    """What the likelihoods of a prompt's candidates are kept under, as JSON text. `cut`: see `answer_key`."""
+    asked = [list(identity), scored.prompt.messages, scored.prompt.plain, "likelihoods", scored.candidates, scored.ended, cut]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 
 class AnswerStore:

@@ -6,14 +6,15 @@ permanent failure ends the run with one sentence. A prompt that the server rejec
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
-from common.chat import Endpoint, RequestRefused, TransientError, complete, new_client
+from common.chat import Completion, Endpoint, RequestRefused, TransientError, complete, new_client
 from common.errors import UserError
 from common.retry import backoff
 from common.thinking import OPEN, without_thoughts
-from eval_tasks.backends.prompts import Prompt, RefusedAnswer
+from eval_tasks.backends.prompts import Likelihoods, Prompt, RefusedAnswer, ScoredPrompt
 
 CONSTRAINT_NEEDS = "constrained=true needs a server with vLLM's structured_outputs"
 
@@ -25,17 +26,42 @@ WAYS_OUT = (
 )
 """(field in a server's refusal of the form of all requests, what to do about it)"""
 
+WRITE_INSTEAD = "let the model write its answers (--answers written), or serve it with vLLM"
 
-async def answers(
+TOP_LOGPROBS = 20
+"""Alternatives of a token that OpenAI's interface gives at most."""
+
+Reply = TypeVar("Reply")
+
+
+def answers(
     endpoint: Endpoint, prompts: Sequence[Prompt], constrained: bool, fields: Mapping[str, Any] | None = None
 ) -> AsyncIterator[tuple[int, str]]:
-    """(place, text or RefusedAnswer) of each prompt as the replies arrive, with at most `concurrency` requests in flight.
+    """(place, text or RefusedAnswer) of each prompt; see `in_flight`.
 
     `fields` go over those of every request; None leaves a field out. Reasoning comes in a think block before the answer.
-    Raises UserError for a permanent failure, after the replies in flight have been yielded.
     """
-    places = iter(range(len(prompts)))
-    replies: asyncio.Queue[tuple[int, str] | None] = asyncio.Queue()
+    return in_flight(
+        endpoint, len(prompts), lambda client, place: answer(client, endpoint, prompts[place], constrained, fields or {})
+    )
+
+
+def scores(
+    endpoint: Endpoint, prompts: Sequence[ScoredPrompt], fields: Mapping[str, Any] | None = None
+) -> AsyncIterator[tuple[int, Likelihoods]]:
+    """(place, Likelihoods) of each prompt; see `in_flight`, `score` and `answers`."""
+    return in_flight(endpoint, len(prompts), lambda client, place: score(client, endpoint, prompts[place], fields or {}))
+
+
+async def in_flight(
+    endpoint: Endpoint, count: int, ask: Callable[[Any, int], Awaitable[Reply]]
+) -> AsyncIterator[tuple[int, Reply]]:
+    """(place, reply) of each of `count` requests as they arrive, with at most `concurrency` of them in flight.
+
+    `ask(client, place)` makes one. Raises UserError for a permanent failure, after the replies in flight have been yielded.
+    """
+    places = iter(range(count))
+    replies: asyncio.Queue[tuple[int, Reply] | None] = asyncio.Queue()
     failures: list[UserError] = []
 
     async def work(client: Any) -> None:
@@ -43,7 +69,7 @@ async def answers(
             for place in places:
                 if failures:
                     break
-                replies.put_nowait((place, await answer(client, endpoint, prompts[place], constrained, fields or {})))
+                replies.put_nowait((place, await ask(client, place)))
         except UserError as error:
             failures.append(error)
         finally:
@@ -65,14 +91,62 @@ async def answers(
 async def answer(client: Any, endpoint: Endpoint, prompt: Prompt, constrained: bool, fields: Mapping[str, Any]) -> str:
     """The text of one answer, or RefusedAnswer. Raises UserError for a permanent failure, or when the retries are used up."""
     pattern = prompt.pattern if constrained else ""
-    request = request_body(endpoint, prompt, pattern, fields)
+    try:
+        completion = await completed(client, endpoint, request_body(endpoint, prompt, pattern, fields))
+    except RequestRefused as refusal:
+        advice = [sentence for field, sentence in WAYS_OUT if re.search(field, str(refusal))]
+        advice += [CONSTRAINT_NEEDS] if pattern else []
+        raise UserError("; ".join([f"{endpoint.url} refuses the request ({refusal})", *advice])) from None
+    if completion.reason:
+        return RefusedAnswer(completion.reason.partition(":")[0])
+    if completion.cut and not completion.text.strip():  # a whole budget of reasoning, which not every server shows
+        return OPEN + completion.reasoning
+    said = without_thoughts(completion.text)
+    if pattern and said is not None and not completion.cut and not re.fullmatch(pattern, said):
+        raise UserError(f"{endpoint.url} answers {said[:80]!r} where only {pattern!r} is allowed: {CONSTRAINT_NEEDS}")
+    return completion.text
+
+
+async def score(client: Any, endpoint: Endpoint, scored: ScoredPrompt, fields: Mapping[str, Any]) -> Likelihoods:
+    """The likelihoods of a prompt's candidates by those of the answer's first tokens, as far as the server tells them.
+
+    A candidate that is not among the likeliest is taken to be as likely as the last of them. Raises UserError where the server
+    gives no log-probabilities, refuses the prompt, or where two candidates begin with one token.
+    """
+    first = replace(scored.prompt, max_new_tokens=1)
+    asked = {name: value for name, value in fields.items() if name != "max_completion_tokens"}
+    request = request_body(endpoint, first, "", {**asked, "logprobs": True, "top_logprobs": TOP_LOGPROBS})
+    try:
+        completion = await completed(client, endpoint, request)
+    except RequestRefused as refusal:
+        raise UserError(f"{endpoint.url} refuses a request for log-probabilities ({refusal}); {WRITE_INSTEAD}") from None
+    if completion.reason:
+        raise UserError(f"{endpoint.url} refuses a prompt ({completion.reason}), which cannot be scored; {WRITE_INSTEAD}")
+    if completion.likeliest is None:
+        raise UserError(f"{endpoint.url} gives no log-probabilities (logprobs) with its answers; {WRITE_INSTEAD}")
+    return first_token_likelihoods(endpoint, scored.candidates, completion.likeliest)
+
+
+def first_token_likelihoods(endpoint: Endpoint, candidates: Sequence[str], likeliest: Mapping[str, float]) -> Likelihoods:
+    """The first token of a candidate is the longest one that it begins with. Raises UserError."""
+    tokens = [token for token in likeliest if token.strip()]
+    firsts = [max((token for token in tokens if text.startswith(token.lstrip())), key=len, default="") for text in candidates]
+    known = [token for token in firsts if token]
+    if len(set(known)) < len(known):
+        alike = next(token for token in known if known.count(token) > 1)
+        raise UserError(
+            f"{endpoint.url} tells the first token of an answer only, and several of {', '.join(candidates)} begin with "
+            f"{alike!r}; {WRITE_INSTEAD}"
+        )
+    least = min(likeliest.values())
+    return tuple(likeliest[token] if token else least for token in firsts)
+
+
+async def completed(client: Any, endpoint: Endpoint, request: dict[str, Any]) -> Completion:
+    """The completion, tried again after failures that a retry may overcome. Raises RequestRefused and UserError."""
     for tries in range(1, endpoint.retries + 2):
         try:
-            completion = await complete(client, endpoint, request)
-        except RequestRefused as refusal:
-            advice = [sentence for field, sentence in WAYS_OUT if re.search(field, str(refusal))]
-            advice += [CONSTRAINT_NEEDS] if pattern else []
-            raise UserError("; ".join([f"{endpoint.url} refuses the request ({refusal})", *advice])) from None
+            return await complete(client, endpoint, request)
         except TransientError as failure:
             if tries > endpoint.retries:
                 raise UserError(
@@ -80,15 +154,6 @@ async def answer(client: Any, endpoint: Endpoint, prompt: Prompt, constrained: b
                     "command when the server is well"
                 ) from None
             await asyncio.sleep(backoff(tries, failure.retry_after))
-            continue
-        if completion.reason:
-            return RefusedAnswer(completion.reason.partition(":")[0])
-        if completion.cut and not completion.text.strip():  # a whole budget of reasoning, which not every server shows
-            return OPEN + completion.reasoning
-        said = without_thoughts(completion.text)
-        if pattern and said is not None and not completion.cut and not re.fullmatch(pattern, said):
-            raise UserError(f"{endpoint.url} answers {said[:80]!r} where only {pattern!r} is allowed: {CONSTRAINT_NEEDS}")
-        return completion.text
     raise AssertionError("the loop returns or raises")
 
 

@@ -10,8 +10,9 @@ from eval_tasks.backends.chat_format import ChatFormat, kept_ids
 from eval_tasks.backends.generation import DECODED_ROWS, BatchGenerator
 from eval_tasks.backends.generation_rows import generation_rows
 from eval_tasks.backends.kv_buffers import ATTENTION
+from eval_tasks.backends.likelihoods import PLAIN_ROWS, placed_texts, plain_likelihoods, tree_likelihoods
 from eval_tasks.backends.plain_generation import PlainGenerator
-from eval_tasks.backends.prompts import Prompt
+from eval_tasks.backends.prompts import Likelihoods, Prompt, ScoredPrompt
 from eval_tasks.backends.self_check import Way, measured_way
 
 UNLIMITED = 2**30
@@ -43,6 +44,18 @@ class Engine:
         if beyond:
             with own_attention(self.model, self.attention):
                 yield from plain.answers(beyond)
+
+    def likelihoods(self, prompts: Sequence[ScoredPrompt], form: ChatFormat) -> Iterator[tuple[int, Likelihoods]]:
+        """(place, Likelihoods) of each prompt as soon as they are there, by the same ways. Raises UserError."""
+        placed = placed_texts(form, prompts, self.positions)
+        rows = PLAIN_ROWS if self.way != Way.SINGLE else 1
+        if self.way != Way.FAST:
+            yield from plain_likelihoods(self.model, form, placed, rows)
+        elif max((len(text.ids) for text in placed.texts), default=0) <= self.seen:
+            yield from tree_likelihoods(self.model, form, placed)
+        else:
+            with own_attention(self.model, self.attention):
+                yield from plain_likelihoods(self.model, form, placed, rows)
 
 
 def make_engine(model: Any, form: ChatFormat, positions: int) -> Engine:

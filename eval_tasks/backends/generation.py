@@ -160,6 +160,10 @@ class BatchGenerator:
                 batch.alive.remove(place)
                 yield batch.rows[place].place, answer
 
+    def buffers(self, rows: int, positions: int) -> KVBuffers:
+        """KVBuffers of this model without a token."""
+        return empty(self._shape(), rows, positions, self._like())
+
     def _shape(self) -> list[tuple[int, int]]:
         config = self.model.config.get_text_config()
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads

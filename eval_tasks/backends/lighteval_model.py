@@ -12,9 +12,10 @@ A model file for `lighteval custom` says how its backend loads a base model, and
 Answers are kept in a SQLite file under a hash of all that they depend on, weights included; what is there is not asked again.
 """
 
+import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -22,16 +23,26 @@ from typing import Any, ClassVar
 from lighteval.models.abstract_model import LightevalModel
 from lighteval.models.custom.custom_model import CustomModelConfig
 from lighteval.models.model_output import ModelResponse
-from lighteval.tasks.prompt_manager import PromptManager
 from lighteval.tasks.requests import Doc
 
 from common.dataset import find_folder
 from common.errors import UserError, plain_errors
 from common.files import sha256_of
 from common.thinking import without_thoughts
-from eval_tasks.backends.answer_store import AnswerStore, answer_key
+from eval_tasks.backends.answer_store import AnswerStore, answer_key, score_key
 from eval_tasks.backends.cache_key import folder_stamp
-from eval_tasks.backends.prompts import LoadedModel, Prompt, RefusedAnswer, bool_option, parse_options, shown_name
+from eval_tasks.backends.prompts import (
+    Likelihoods,
+    LoadedModel,
+    Prompt,
+    RefusedAnswer,
+    ScoredPrompt,
+    answers_option,
+    bool_option,
+    parse_options,
+    shown_name,
+)
+from eval_tasks.backends.scored_rows import label_priors, prompt_of, scored_rows
 
 STORED_AT_ONCE = 16
 """Answers that are written together: so many at most are lost when a run is killed."""
@@ -44,9 +55,13 @@ SPENT_ADVICE = (
 
 
 class BackendConfig(CustomModelConfig):
-    """What results keep of the model. `adapter_sha256`: of the adapter's weights, since folders may be called alike."""
+    """What results keep of the model. `adapter_sha256`: of the adapter's weights, since folders may be called alike.
+
+    `answers` says whether they were written or scored.
+    """
 
     adapter_sha256: str | None = None
+    answers: str = "written"
 
 
 class Backend(LightevalModel):
@@ -61,6 +76,7 @@ class Backend(LightevalModel):
         with plain_errors():
             self.options = parse_options(config.model_name, self.OPTIONS)
             self.constrained = bool_option(self.options, "constrained")
+            self.answering = answers_option(self.options)
             self.adapter = local_folder(self.options["adapter"], "adapter") if self.options["adapter"] else None
             self.store = AnswerStore(store_path(self.options["cache_dir"]))
             self.loaded = loaded or self.load(self.options, [self.adapter] if self.adapter else [])
@@ -68,22 +84,50 @@ class Backend(LightevalModel):
             model_name=shown_name(self.options),
             model_definition_file_path=config.model_definition_file_path,
             adapter_sha256=weights_sha256(self.adapter) if self.adapter else None,
+            answers=self.answering,
         )
         # The pipeline registers its tasks with lighteval's own cache, which knows neither weights nor prompts.
         self._cache = SimpleNamespace(_init_registry=lambda registry: None)
 
     def greedy_until(self, docs: list[Doc]) -> list[ModelResponse]:
         with plain_errors():
-            prompts = [prompt_of(doc) for doc in docs]
+            scored = self._scored(docs) if self.answering == "scored" else {}
+            left = [doc for place, doc in enumerate(docs) if place not in scored]
+            prompts = [prompt_of(doc) for doc in left]
             texts = answer_prompts(self.loaded, prompts, self.adapter, self.constrained, self.store, self.config.model_name)
-        return [ModelResponse(input=doc.query, text=[text]) for doc, text in zip(docs, texts, strict=True)]
+        written = iter(ModelResponse(input=doc.query, text=[text]) for doc, text in zip(left, texts, strict=True))
+        return [scored.get(place) or next(written) for place in range(len(docs))]
+
+    def _scored(self, docs: Sequence[Doc]) -> dict[int, ModelResponse]:
+        """Place -> response, of the documents whose answers can be scored."""
+        rows = scored_rows(docs)
+        prompts = [prompt for row in rows.values() for prompt in row.prompts]
+        found = iter(self._likelihoods(prompts))
+        by_row = {place: [next(found) for _ in row.prompts] for place, row in rows.items()}
+        priors = label_priors(rows, by_row)
+        return {
+            place: ModelResponse(input=row.prompts[0].prompt.plain, text=[row.answer(by_row[place], priors)])
+            for place, row in rows.items()
+        }
+
+    def _likelihoods(self, prompts: Sequence[ScoredPrompt]) -> list[Likelihoods]:
+        return score_prompts(self.loaded, prompts, self.adapter, self.store, self.config.model_name)
 
     def loglikelihood(self, docs: list[Doc]) -> list[ModelResponse]:
+        """Of lighteval's own tasks: the likelihood of each document's choices behind its prompt."""
         with plain_errors():
-            raise UserError("these models write answers and give no likelihoods; use lighteval accelerate for such a task")
+            found = self._likelihoods([ScoredPrompt(prompt_of(doc), tuple(doc.choices)) for doc in docs])
+        return [
+            # Which tokens a model would write instead is not known, so no choice is called its greedy answer.
+            ModelResponse(input=doc.query, logprobs=list(each), argmax_logits_eq_gold=[False] * len(each))
+            for doc, each in zip(docs, found, strict=True)
+        ]
 
     def loglikelihood_rolling(self, docs: list[Doc]) -> list[ModelResponse]:
-        return self.loglikelihood(docs)
+        with plain_errors():
+            raise UserError(
+                "these models score given answers, and no texts as a whole; use lighteval accelerate for such a task"
+            )
 
     @property
     def tokenizer(self) -> Any:
@@ -98,62 +142,19 @@ class Backend(LightevalModel):
         return sys.maxsize
 
 
-def prompt_of(doc: Doc) -> Prompt:
-    """lighteval's document with the messages and the plain text that lighteval's own models are given. Raises UserError."""
-    if doc.num_samples != 1:
-        raise UserError(
-            f"{doc.task_name} asks for {doc.num_samples} answers to each row; these models give one, decoded greedily"
-        )
-    manager = PromptManager()
-    return Prompt(
-        messages=tuple((message["role"], message["content"]) for message in manager.prepare_prompt_api(doc)),
-        plain=manager.prepare_prompt(doc),
-        max_new_tokens=doc.generation_size or 100,
-        task=doc.task_name.partition("|")[0],
-        pattern=str((doc.specific or {}).get("pattern") or ""),
-        stop=tuple(doc.stop_sequences or ()),
-    )
-
-
 def answer_prompts(
     loaded: LoadedModel, prompts: Sequence[Prompt], adapter: Path | None, constrained: bool, store: AnswerStore, title: str = ""
 ) -> list[str]:
     """An answer to each prompt: the one in the store, or a new one, which is stored before more are waited for."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     identity = (*loaded.identity, adapter_identity(adapter))
     cut = loaded.cut(prompts, adapter)
-    if shortened := [tokens for tokens in cut if tokens]:
-        print(
-            f"warning: {len(shortened)} of {len(prompts)} prompts are longer than the model takes; their first tokens, up to "
-            f"{max(shortened)}, are left out",
-            file=sys.stderr,
-        )
+    tell_cut(cut)
     keys = [answer_key(identity, prompt, constrained, tokens) for prompt, tokens in zip(prompts, cut, strict=True)]
-    known = store.find(keys)
-    new = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in known}
-    names, asked = list(new), list(new.values())
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    waiting: dict[str, str] = {}
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task(
-            f"Answers of {title}" if title else "Answers", total=len(prompts), completed=len(prompts) - len(asked)
-        )
-        try:
-            for place, text in loaded.answer(asked, adapter, constrained) if asked else ():
-                waiting[names[place]] = text
-                known[names[place]] = text
-                if len(waiting) >= STORED_AT_ONCE:
-                    store.keep(waiting)
-                    waiting = {}
-                progress.advance(bar)
-        finally:
-            store.keep(waiting)
-    if missing := [key for key in names if key not in known]:
-        raise UserError(
-            f"{len(missing)} of {len(prompts)} prompts were not answered; run the same command again to ask for them"
-        )
+
+    def ask(places: Sequence[int]) -> Iterator[tuple[int, str]]:
+        return loaded.answer([prompts[place] for place in places], adapter, constrained)
+
+    known = _stored(keys, ask, store, f"Answers of {title}" if title else "Answers")
     if refused := Counter(text.reason for key in keys if isinstance(text := known[key], RefusedAnswer)):
         reasons = ", ".join(f"{reason}: {count}" for reason, count in refused.most_common())
         print(
@@ -169,6 +170,62 @@ def answer_prompts(
             file=sys.stderr,
         )
     return texts
+
+
+def tell_cut(cut: Sequence[int]) -> None:
+    """Warns of prompts that lose tokens."""
+    if shortened := [tokens for tokens in cut if tokens]:
+        print(
+            f"warning: {len(shortened)} of {len(cut)} prompts are longer than the model takes; their first tokens, up to "
+            f"{max(shortened)}, are left out",
+            file=sys.stderr,
+        )
+
+
+def score_prompts(
+    loaded: LoadedModel, prompts: Sequence[ScoredPrompt], adapter: Path | None, store: AnswerStore, title: str = ""
+) -> list[Likelihoods]:
+    """The likelihoods of each prompt's candidates: those in the store, or new ones, which are stored as answers are."""
+    identity = (*loaded.identity, adapter_identity(adapter))
+    cut = loaded.cut([scored.prompt for scored in prompts], adapter)
+    tell_cut(cut)
+    keys = [score_key(identity, scored, tokens) for scored, tokens in zip(prompts, cut, strict=True)]
+
+    def ask(places: Sequence[int]) -> Iterator[tuple[int, str]]:
+        for place, found in loaded.score([prompts[place] for place in places], adapter):
+            yield place, json.dumps(found)
+
+    known = _stored(keys, ask, store, f"Scores of {title}" if title else "Scores")
+    return [tuple(json.loads(known[key])) for key in keys]
+
+
+def _stored(
+    keys: Sequence[str], ask: Callable[[Sequence[int]], Iterator[tuple[int, str]]], store: AnswerStore, description: str
+) -> dict[str, str]:
+    """Key -> text, of the store or asked for: `ask` takes places among the keys, and yields places among those and texts."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    known = store.find(keys)
+    new = {key: place for place, key in enumerate(keys) if key not in known}
+    names = list(new)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    waiting: dict[str, str] = {}
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task(description, total=len(keys), completed=len(keys) - len(names))
+        try:
+            for place, text in ask(list(new.values())) if names else ():
+                waiting[names[place]] = text
+                known[names[place]] = text
+                if len(waiting) >= STORED_AT_ONCE:
+                    store.keep(waiting)
+                    waiting = {}
+                progress.advance(bar)
+        finally:
+            store.keep(waiting)
+    if missing := [key for key in names if key not in known]:
+        raise UserError(f"{len(missing)} of {len(keys)} prompts were not answered; run the same command again to ask for them")
+    return known
 
 
 def store_path(cache_dir: str) -> Path:

@@ -13,11 +13,15 @@ COMMON_OPTIONS = {
     "model_name": "",  # folder or Hub id of the base model, or the name that an endpoint knows it by
     "revision": "",  # branch, tag or commit of a model on the Hub
     "adapter": "",  # folder or Hub id of a LoRA adapter, `org/name@revision` for a revision of it
+    "answers": "written",  # or scored: by likelihood, what cannot be scored is written
     "constrained": "false",  # whether decoding is limited to answers that can be read
     "cache_dir": "",  # folder that keeps the answers (default: in the Hugging Face cache)
     "template.": "",  # template.KEY=VALUE: arguments of the chat template, such as template.enable_thinking=true
 }
 """Option of every backend -> its default."""
+
+ANSWERS = ("written", "scored")
+"""How a model answers: by the tokens that it writes, or by the likelihoods that it gives to what may be answered."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,29 @@ class Prompt:
         return [{"role": role, "content": content} for role, content in self.messages]
 
 
+@dataclass(frozen=True)
+class ScoredPrompt:
+    """A prompt whose answer is scored and not written: `candidates` are the answers of which the log-likelihoods are asked.
+
+    Candidates are at least one, none of them empty.
+    """
+
+    prompt: Prompt
+    candidates: tuple[str, ...]
+
+    @property
+    def ended(self) -> bool:
+        """Whether the end of the turn is scored with each candidate: where one begins with another, such as 10 with 1.
+
+        Elsewhere a candidate's likelihood is that of an answer that begins with it, which is how a label is parsed.
+        """
+        return any(one != other and other.startswith(one) for one in self.candidates for other in self.candidates)
+
+
+Likelihoods = tuple[float, ...]
+"""Of each candidate of a ScoredPrompt the natural logarithm of its likelihood, summed over its tokens."""
+
+
 class RefusedAnswer(str):
     """The empty answer to a prompt that a server refuses. `reason` says why."""
 
@@ -52,6 +79,10 @@ class RefusedAnswer(str):
         return refused
 
 
+def _cannot_score(prompts: Sequence[ScoredPrompt], adapter: Path | None) -> Iterator[tuple[int, Likelihoods]]:
+    raise UserError("this backend gives no likelihoods, so it cannot score answers; let it write them (--answers written)")
+
+
 @dataclass(frozen=True)
 class LoadedModel:
     """A base model that is ready to answer.
@@ -60,11 +91,14 @@ class LoadedModel:
     each once; `adapter` is a folder, or None for the base alone. `identity` is all that its answers depend on besides prompts
     and adapter: backend, weights, data type, arguments of the chat template, versions of libraries. `cut(prompts, adapter)` are
     the tokens that each prompt loses since prompt and answer have to fit into the model, where that is known.
+
+    `score(prompts, adapter)` yields (place in `prompts`, Likelihoods) as `answer` yields texts.
     """
 
     identity: tuple[str, ...]
     answer: Callable[[Sequence[Prompt], Path | None, bool], Iterator[tuple[int, str]]]
     cut: Callable[[Sequence[Prompt], Path | None], Sequence[int]] = lambda prompts, adapter: [0] * len(prompts)
+    score: Callable[[Sequence[ScoredPrompt], Path | None], Iterator[tuple[int, Likelihoods]]] = _cannot_score
 
 
 def parse_options(text: str, known: Mapping[str, str]) -> dict[str, str]:
@@ -115,6 +149,13 @@ def bool_option(options: Mapping[str, str], name: str) -> bool:
     return value == "true"
 
 
+def answers_option(options: Mapping[str, str]) -> str:
+    """How answers are given, one of ANSWERS. Raises UserError."""
+    if options["answers"] not in ANSWERS:
+        raise UserError(f"the model option answers must be {' or '.join(ANSWERS)}, not {options['answers']!r}")
+    return options["answers"]
+
+
 def int_option(options: Mapping[str, str], name: str, least: int = 1) -> int:
     """An option that is a whole number. Raises UserError."""
     value = options[name]
@@ -127,4 +168,5 @@ def shown_name(options: Mapping[str, Any]) -> str:
     """What results call the model: the adapter's or the base's name, a folder by its last part."""
     name = options["adapter"] or options["model_name"]
     shown = Path(name).resolve().name if Path(name).exists() or Path(name).is_absolute() else name.replace("@", "_at_")
-    return f"{shown}_constrained" if bool_option(options, "constrained") else shown
+    shown += "_constrained" if bool_option(options, "constrained") else ""
+    return f"{shown}_scored" if answers_option(options) == "scored" else shown

@@ -18,12 +18,12 @@ class PrefixGroup:
     places: tuple[int, ...]
 
 
-def prompt_groups(ids: Sequence[Sequence[int]]) -> list[PrefixGroup]:
-    """Every prompt (at least one token each) in one group."""
-    return _split(ids, sorted(range(len(ids)), key=lambda place: list(ids[place]))) if ids else []
+def prompt_groups(ids: Sequence[Sequence[int]], least: int = LEAST_ROWS) -> list[PrefixGroup]:
+    """Every prompt (at least one token each) in one group. `least`: see LEAST_ROWS."""
+    return _split(ids, sorted(range(len(ids)), key=lambda place: list(ids[place])), least) if ids else []
 
 
-def _split(ids: Sequence[Sequence[int]], places: Sequence[int]) -> list[PrefixGroup]:
+def _split(ids: Sequence[Sequence[int]], places: Sequence[int], least: int) -> list[PrefixGroup]:
     """`places` in the order of their tokens, so that those that go on alike stand together."""
     shared = _shared(ids, places)
     by_next: dict[int, list[int]] = {}
@@ -31,8 +31,8 @@ def _split(ids: Sequence[Sequence[int]], places: Sequence[int]) -> list[PrefixGr
         by_next.setdefault(ids[place][shared], []).append(place)
     groups, rest = [], []
     for members in by_next.values():
-        if len(by_next) > 1 and len(members) >= LEAST_ROWS and _shared(ids, members) >= shared + LEAST_GAIN:
-            groups += _split(ids, members)
+        if len(by_next) > 1 and len(members) >= least and _shared(ids, members) >= shared + LEAST_GAIN:
+            groups += _split(ids, members, least)
         else:
             rest += members
     if rest:

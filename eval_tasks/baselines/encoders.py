@@ -1,4 +1,8 @@
-"""Text similarity: TF-IDF and sentence embeddings as vectors, BM25 as a ranking of some texts for another."""
+"""Text similarity: TF-IDF and sentence embeddings as vectors, BM25 and cross-encoders as rankings of some texts for another.
+
+A name is `tfidf`, `bm25`, `minilm`, or `embedder=MODEL` and `cross-encoder=MODEL` with a folder or Hub id of a model of
+sentence-transformers.
+"""
 
 import math
 import re
@@ -8,6 +12,7 @@ from functools import lru_cache, partial
 from statistics import mean
 from typing import Any
 
+from common.scoring import MetricUnavailableError
 from eval_tasks.metrics.embeddings import load_sentence_model, sentence_model
 
 Encoder = Callable[[Sequence[str]], Any]
@@ -21,13 +26,44 @@ BM25_K1, BM25_B = 1.2, 0.75
 
 
 def encoder(name: str, texts: Sequence[str]) -> Encoder:
-    """`tfidf`, weighed by these texts, or `minilm`."""
+    """Of `tfidf`, weighed by these texts, or of a model. Raises MetricUnavailableError."""
+    kind, _, model = name.partition("=")
+    if kind == "embedder":
+        return embedder(model)
     return minilm() if name == "minilm" else tfidf(texts)
 
 
 def ranker(name: str, texts: Sequence[str]) -> Ranker:
-    """`bm25` or `tfidf`, weighed by these texts, or `minilm`."""
+    """Of `bm25` or `tfidf`, weighed by these texts, or of a model. Raises MetricUnavailableError."""
+    kind, _, model = name.partition("=")
+    if kind == "cross-encoder":
+        return cross_encoder(model)
     return bm25(texts) if name == "bm25" else partial(similarity, encode=encoder(name, texts))
+
+
+@lru_cache
+def cross_encoder(name: str) -> Ranker:
+    """A cross-encoder of sentence-transformers, which reads two texts together and gives one score. Raises
+    MetricUnavailableError."""
+    try:
+        from sentence_transformers import CrossEncoder
+
+        model = CrossEncoder(name)
+    except Exception as error:  # the loader's errors come from five libraries and share no class
+        raise MetricUnavailableError(f"the cross-encoder {name} cannot be loaded ({_reason(error)})") from error
+    if model.num_labels != 1:
+        raise MetricUnavailableError(
+            f"the cross-encoder {name} gives {model.num_labels} scores for two texts, and a ranking needs one that gives one"
+        )
+
+    def weigh(text: str, others: Sequence[str]) -> list[float]:
+        return [float(score) for score in model.predict([(text, other) for other in others], show_progress_bar=False)]
+
+    return weigh
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def bm25(texts: Sequence[str]) -> Ranker:
@@ -65,12 +101,17 @@ def tfidf(texts: Sequence[str]) -> Encoder:
     return lambda texts: csr_array(vectorizer.transform(texts))
 
 
-@lru_cache
 def minilm() -> Encoder:
-    """all-MiniLM-L6-v2, loaded once; each text is embedded once. Raises MetricUnavailableError."""
+    """all-MiniLM-L6-v2. Raises MetricUnavailableError."""
+    return embedder(sentence_model("sent-transformer"))
+
+
+@lru_cache
+def embedder(name: str) -> Encoder:
+    """A model of sentence embeddings, loaded once; each text is embedded once. Raises MetricUnavailableError."""
     import numpy as np
 
-    model = load_sentence_model(sentence_model("sent-transformer"))
+    model = load_sentence_model(name)
     known: dict[str, Any] = {}
 
     def encode(texts: Sequence[str]) -> Any:

@@ -1,4 +1,4 @@
-"""Baselines for the twelve tasks: random, majority, BM25, and TF-IDF or sentence embeddings under a linear model.
+"""Baselines for the twelve tasks: random, majority, BM25, TF-IDF or sentence embeddings under a linear model, cross-encoders.
 
 Every baseline learns from the train rows that the model sees and answers as it does, with a text that the task's own parser
 reads. What a prompt says in words, such as which number stands for which statement, a baseline is given as a field.
@@ -9,15 +9,21 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from common.scoring import expected_ndcg, score_completion
-from eval_tasks.baselines.encoders import Encoder, Ranker, bm25, by_weight, dense, encoder, similarity, words_of
+from eval_tasks.baselines.encoders import Encoder, Ranker, by_weight, dense, encoder, ranker, similarity, words_of
 from eval_tasks.baselines.template_rows import TemplateRow
 
 BASELINES = ("random", "majority", "tfidf", "bm25", "minilm")
 
+OF_MODELS = ("embedder", "cross-encoder")
+"""Baselines that name a model behind `=`: of sentence embeddings in place of minilm's, and a reranker in place of BM25."""
+
+RANKING_ONLY = ("bm25", "cross-encoder")
+"""Baselines that order texts for another text, and answer nothing else."""
 
 STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
 """C of the logistic regression; cross-validation on the rows to train on chooses."""
@@ -37,12 +43,24 @@ def baseline_answers(name: str, train: Sequence[TemplateRow], rows: Sequence[Tem
         return random_answers(train, rows, seed)
     if name == "majority":
         return majority_answers(train, rows)
-    if not train or (name == "bm25" and family not in ("ranking", "retrieval")):
+    kind = name.partition("=")[0]
+    if (not train and kind != "cross-encoder") or (kind in RANKING_ONLY and family not in ("ranking", "retrieval")):
         return None
     texts = texts_of(train)
-    if name == "bm25":
-        return rank(rows, bm25(texts))
+    if kind in RANKING_ONLY:
+        return rank(rows, ranker(name, texts))
     return fitted_answers(train, rows, encoder(name, texts))
+
+
+def is_baseline(name: str) -> bool:
+    kind, _, model = name.partition("=")
+    return name in BASELINES or (kind in OF_MODELS and bool(model))
+
+
+def shown_baseline(name: str) -> str:
+    """A baseline's name in results: of a model in a folder that folder's own name."""
+    kind, equals, model = name.partition("=")
+    return f"{kind}{equals}{Path(model).resolve().name if Path(model).is_dir() else model}" if equals else name
 
 
 def texts_of(rows: Sequence[TemplateRow]) -> list[str]:

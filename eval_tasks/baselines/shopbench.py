@@ -33,7 +33,7 @@ def shopbench_answers(
         return [_random_answer(row, random.Random(f"{seed} {row.prompt}")) for row in rows]
     said: list[str | None] = [None] * len(rows)
     texts = baselines.texts_of([row for found in train.values() for row in found])
-    if name != "majority" and texts:
+    if name != "majority" and (texts or name.startswith("cross-encoder=")):
         weigh = ranker(name, texts)
         said = [_best_first(row, weigh) for row in rows]
     rated = [place for place, row in enumerate(rows) if is_rating(row)]

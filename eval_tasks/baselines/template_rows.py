@@ -6,6 +6,7 @@ from typing import Any
 from common.answers import decode_answer, render_completion
 from common.errors import UserError
 from common.tasks import TASKS, Task, Value, read_fields
+from common.words import numbered_form, row_task
 from dataset_builders.rows import NOT_CONTENT
 
 CHOSEN_FROM = ("options", "candidates", "queries", "products")
@@ -48,9 +49,14 @@ class TemplateRow:
 
 
 def template_row(row: dict[str, Any]) -> TemplateRow:
-    """A row of the dataset's files. Raises UserError where its prompt is of no template."""
-    known = prompt_row(TASKS[row["task"]], row["prompt"][0]["content"])
-    return replace(known, completion=row["completion"][0]["content"], answer=decode_answer(row), group=row["group"])
+    """A row of the dataset's files, one in words as the numbered one that it stands for. Raises UserError where its prompt is
+    of no template."""
+    task, answer = TASKS[row["task"]], decode_answer(row)
+    known = prompt_row(task, row["prompt"][0]["content"])
+    if row_task(task, answer) is not task:
+        fields, answer = numbered_form(task, known.fields, answer)
+        known = replace(known, fields=fields)
+    return replace(known, completion=row["completion"][0]["content"], answer=answer, group=row["group"])
 
 
 def prompt_row(task: Task, prompt: str) -> TemplateRow:

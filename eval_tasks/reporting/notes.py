@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from common.tasks import TASKS
+from common.words import is_scored
 from eval_tasks.metrics.task_scores import AGGREGATES, task_score
 from eval_tasks.reporting.comparison import EvaluatedModel, Report, ScoreGain
 from eval_tasks.reporting.results import shown_time
@@ -57,6 +59,8 @@ def notes(report: Report, advice: bool = True) -> list[str]:
     tasks = [line.name for line in report.lines]
     shared = [task for task in tasks if all(task in model.run.scores for model in contestants)]
     found: list[str] = []
+    if scored := [model.name for model in contestants if model.run.answers == "scored"]:
+        found.append(_how_scored(scored, tasks))
     if lone := [task for task in tasks if task not in shared]:
         found.append(f"Not scored for every model, and in no mean: {_listed(lone)}.")
     for model in baselines:
@@ -77,6 +81,23 @@ def notes(report: Report, advice: bool = True) -> list[str]:
     if len({line.metric for line in report.lines}) > 1:
         found.append("A mean over tasks of different metrics is one of unlike things: it orders models, and measures nothing.")
     return found
+
+
+def _how_scored(names: Sequence[str], tasks: Sequence[str]) -> str:
+    """Which prompts and candidates answers by likelihood are from, by the tasks that were scored so."""
+    known = [TASKS[name] for task in tasks if (name := task.partition(":")[2]) in TASKS and task.startswith("shop:")]
+    ways = [
+        ("each of the labels in words", [task for task in known if task.family == "multiple_choice"]),
+        (
+            "each item's expected gain, asked in words of one item at a time",
+            [task for task in known if task.words and task.words.items],
+        ),
+        ("no likelihood but the written text", [task for task in known if not is_scored(task)]),
+    ]
+    parts = [f"{', '.join(task.name for task in own)} by {way}" for way, own in ways if own]
+    if len(known) < len(tasks):
+        parts.append("numbered choices by each number, without the model's preference for some of them")
+    return f"Answered by likelihood ({', '.join(names)}): {'; '.join(parts)}."
 
 
 def _of_run(model: EvaluatedModel) -> Iterable[str]:

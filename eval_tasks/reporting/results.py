@@ -37,7 +37,8 @@ class Score:
 class Run:
     """What one model scored. `model` is its name in the results, `times` those of its runs, the newest first.
 
-    `unscored` are tasks that were run and have no number. `max_samples` is the least limit that a run had on rows.
+    `unscored` are tasks that were run and have no number. `max_samples` is the least limit that a run had on rows. `answers`
+    says how it answered: see ANSWERS of eval_tasks.backends.prompts.
     """
 
     model: str
@@ -46,6 +47,7 @@ class Run:
     baseline: bool = False
     max_samples: int | None = None
     unscored: tuple[str, ...] = ()
+    answers: str = "written"
 
 
 def shown_time(time: str) -> str:
@@ -76,6 +78,7 @@ def read_run(path: Path) -> Run:
         baseline=_is_baseline(general[0].get("model_config") or {}),
         max_samples=min(limits) if limits else None,
         unscored=tuple(sorted(ran - scores.keys())),
+        answers=str((general[0].get("model_config") or {}).get("answers") or "written"),
     )
 
 

@@ -43,7 +43,7 @@ class Drawn:
     @property
     def content(self) -> Rows:
         """Rows without the numbers of their records, which follow the order of the input."""
-        return [{name: value for name, value in row.items() if name != "records"} for row in self.rows]
+        return [{name: value for name, value in row.items() if name not in ("records", "hard_records")} for row in self.rows]
 
     def accounted_records(self) -> set[int]:
         """Records that are in a row or have a reason."""

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from common.tasks import TASKS
+from common.words import row_task
 from dataset_builders.dataset_files import write_checksums
 from tests.chat_faults import ErrorStatus
 from tests.chat_server import ChatServer, chat_server
@@ -52,11 +53,12 @@ def files(folder: Path) -> dict[str, bytes]:
 def wrong(row: dict[str, Any]) -> str:
     """A readable answer that does not agree."""
     right = json.loads(row["answer"])
+    task = row_task(TASKS[row["task"]], right)
+    if task.family == "multiple_choice":
+        return next(label for label in task.labels if label != right)
     if row["task"] == "query_product_ranking":
         return ",".join(map(str, sorted(range(1, 6), key=lambda number: right[number - 1])))
-    if row["task"] == "also_buy":
-        return ",".join(str(number) for number in range(1, 16) if number not in right)
-    return next(label for label in TASKS[row["task"]].labels if label != right)
+    return ",".join(str(number) for number in range(1, 16) if number not in right)
 
 
 class Script:

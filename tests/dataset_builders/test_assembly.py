@@ -1,5 +1,7 @@
 """Rows of all tasks together: train and test share no group and no text, and are as large as the tables allow."""
 
+import hashlib
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,6 +177,53 @@ def test_a_stored_row_is_read_back_as_it_was(drawn: Drawn) -> None:
     assert list(rows) == [row, row]
     assert rows[1] == row
     assert list(rows[2:]) == []
+
+
+def bought(count: int) -> list[dict[str, Any]]:
+    """What the recipe of also_buy yields for products that have nothing in common."""
+    return [
+        {
+            "product": text(number),
+            "number": "2 products",
+            "candidates": [f"thing {place} of {number}" for place in range(15)],
+            "answer": [1 + number % 7, 15],
+            "key": hashlib.md5(f"{number}".encode()).hexdigest(),
+            "group": f"product:{number}",
+            "source": "s",
+            "records": [number],
+        }
+        for number in range(count)
+    ]
+
+
+def drawn_of(count: int, share: float, folder: Path) -> DrawnRows:
+    batches = pa.Table.from_pylist(bought(count)).to_batches()
+    rendered = render_rows(TASKS["also_buy"], batches, {"s": "l"}, 0, folder / f"{count}_{share}.jsonl", map, share)
+    return distinct_rows(TASKS["also_buy"], rendered, count)
+
+
+def test_a_share_of_the_rows_to_train_on_is_in_words_and_every_test_row_is_as_it_always_was(tmp_path: Path) -> None:
+    usual, mixed, words = (drawn_of(200, share, tmp_path) for share in (0.0, 0.5, 1.0))
+    tested = [row for row in usual.rows if is_test(row.group, 0)]
+    assert tested
+    for drawn_rows in (mixed, words):
+        assert [row for row in drawn_rows.rows if is_test(row.group, 0)] == tested
+        assert {row.group for row in drawn_rows.rows} == {row.group for row in usual.rows}
+    trained = [row for row in mixed.rows if not is_test(row.group, 0)]
+    groups = {row.group for row in trained if row.completion in ("yes", "no")}
+    assert 0.35 < len(groups) / len({row.group for row in trained}) < 0.65
+    assert all(row.completion in ("yes", "no") for row in words.rows if not is_test(row.group, 0))
+
+
+def test_the_second_row_of_a_list_in_words_comes_after_the_first_of_every_other(tmp_path: Path) -> None:
+    """So that a size that is filled before has as many different products as it can."""
+    drawn_rows = drawn_of(60, 1.0, tmp_path)
+    trained = [row.group for row in drawn_rows.rows if not is_test(row.group, 0)]
+    groups = len(set(trained))
+    assert len(set(trained[:groups])) == groups
+    assert len(trained) == 4 * groups
+    answers = Counter(row.completion for row in drawn_rows.rows if not is_test(row.group, 0))
+    assert answers["yes"] == answers["no"]
 
 
 def staged_reviews(folder: Path, texts: list[str]) -> Path:

@@ -143,6 +143,12 @@ def test_who_made_what_rows_ask_for_is_told(changes: dict[str, Any], creators: l
     assert render(**changes)[0]["annotations_creators"] == creators
 
 
+def test_rows_in_words_are_counted_where_there_are_some() -> None:
+    assert "1,207 rows to train on are asked in words" in render(in_words={"also_buy": 1200, "query_relation": 7})[1]
+    for none in ({}, {"in_words": {}}, {"in_words": {"also_buy": 0}}):
+        assert "asked in words" not in render(**none)[1]
+
+
 def test_corpora_that_are_on_the_hub_are_named_there() -> None:
     assert "source_datasets" not in render()[0]
     sources = {name: {"licence": "CC-BY-4.0", "read": 1, "used": 1} for name in ("merrec", "ecinstruct", "own")}

@@ -333,7 +333,7 @@ def test_the_seed_decides_which_rows_are_made_and_no_more_are_made_than_needed(
 def test_a_row_has_what_its_templates_ask_for(drawn: Callable[[str], Drawn], task: str) -> None:
     rows = drawn(task).rows
     needed = set().union(*map(template_fields, TASKS[task].templates)) | {"answer", "key", "group", "source", "records"}
-    needed |= {"queries_by"} if task == "next_query" else set()
+    needed |= {"next_query": {"queries_by", "hard"}, "also_buy": {"hard", "hard_records"}}.get(task, set())
     assert all(set(row) == needed for row in rows)
     assert len({row["key"] for row in rows}) == len(rows)
     assert all(set(row["records"]) - {None} for row in rows)

@@ -31,6 +31,16 @@ def ring(case: Case, items: list[Any], kind: str, name: Callable[[Any], str], st
     return [order[(start + step) % len(order)] for step in range(min(steps, len(order)))]
 
 
+def alike(case: Case, product: Any, shelf: Rows, unlike: tuple[set[str], set[str]], turn: int) -> Rows:
+    """Three products of the product's category, without looks and ids that are `unlike`."""
+    found: dict[str, dict[str, Any]] = {}
+    same = [other for other in shelf if product["category"] and other["category"] == product["category"]]
+    for other in ring(case, same, "", lambda other: str(other["product_id"]), turn * 18, 18) if same else []:
+        if other["title"].lower() not in unlike[0] and other["product_id"] not in unlike[1]:
+            found.setdefault(other["title"].lower(), other)
+    return list(found.values())[:3]
+
+
 def also_buy(case: Case) -> Rows:
     products = titles(case)
     bought: dict[Any, set[str]] = defaultdict(set)
@@ -73,6 +83,8 @@ def also_buy(case: Case) -> Rows:
             continue
         items = [(link["other"], link["record"]) for link in true] + [(other, None) for other in chosen]
         items.sort(key=lambda item: case.draw("order", product_id, item[0]["title"]))
+        unlike = {product["title"].lower(), *looks[basket]}, {product_id, *bought[basket]}
+        hardest = alike(case, product, shelf, unlike, turn)
         rows.append(
             {
                 "product": product["title"],
@@ -83,6 +95,8 @@ def also_buy(case: Case) -> Rows:
                 "group": f"product:{product_id}",
                 "source": source,
                 "records": [product["record"], *(number for other, link in items for number in (other["record"], link))],
+                "hard": [other["title"] for other in hardest] or None,
+                "hard_records": [other["record"] for other in hardest] or None,
             }
         )
     return rows
@@ -138,9 +152,9 @@ def next_query(case: Case) -> Rows:
             lists = written[key(recent[-1])]
             strangers = others_on_ring(case, spoken_of, recent[-1]["category"], turn)
             kinds = [([label], 1), *((lists[kind], most) for kind, most in MOST.items()), (strangers, 4)]
-            true, others = taken(kinds)
+            true, others, alike = taken(kinds)
         else:
-            true, others = candidates(case, session, recent[-1], label, spoken, turn)
+            true, others, alike = candidates(case, session, recent[-1], label, spoken, turn)
         if len(true) + len(others) < 10:
             case.leave("there are not 10 different queries", *recent)
             continue
@@ -155,6 +169,7 @@ def next_query(case: Case) -> Rows:
                 "source": recent[0]["source"],
                 "records": [step["record"] for step in recent],
                 "queries_by": "model" if turn in whole else "rule",
+                "hard": [text for text in queries if text in alike],
             }
         )
     return rows
@@ -198,7 +213,7 @@ def others_on_ring(case: Case, entries: Iterable[tuple[str, str]], category: str
 
 def candidates(
     case: Case, session: str, target: dict[str, Any], label: str, spoken: dict[str, Any], turn: int
-) -> tuple[list[str], list[str]]:
+) -> tuple[list[str], list[str], list[str]]:
     """The label with two narrower queries, and up to 1 substitute, 2 complements and 4 strangers."""
     own = {word.lower() for word in (target["color"], target["size"]) if word} | words(target["what"])
     own = {word for word in own - words(label) if len(word) > 2}
@@ -220,15 +235,16 @@ def candidates(
     return taken(kinds)
 
 
-def taken(kinds: list[tuple[list[str], int]]) -> tuple[list[str], list[str]]:
-    """True and other texts of (label, narrower, substitutes, complements, strangers), of each no more than given."""
+def taken(kinds: list[tuple[list[str], int]]) -> tuple[list[str], list[str], list[str]]:
+    """True texts, others, and of these the substitutes, of (label, narrower, substitutes, complements, strangers), of each no
+    more than given."""
     seen: set[str] = set()
     found = []
     for texts, most in kinds:
         # A text that could stand for an earlier kind, though it was not taken for it, is no example of a later one.
         found.append([text for text in dict.fromkeys(texts) if text not in seen][:most])
         seen.update(texts)
-    return found[0] + found[1], found[2] + found[3] + found[4]
+    return found[0] + found[1], found[2] + found[3] + found[4], found[2]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from common.answers import parse_completion
-from common.tasks import TASKS
+from common.tasks import TASKS, read_fields, template_fields
+from common.words import row_task
 from dataset_builders.records import Rejected
-from dataset_builders.rows import DatasetRow, make_row
+from dataset_builders.rows import DatasetRow, make_row, make_word_rows
 
 LICENCES = {"esci": "Apache-2.0", "amazonqa": "none stated"}
 RANKING = {
@@ -96,3 +97,83 @@ def test_a_sample_is_told_from_others_by_task_prompt_and_completion() -> None:
     row = make("answer_generation", QUESTION)
     assert row.sample_id == make("answer_generation", QUESTION, source="amazonqa", group="query:y").sample_id
     assert row.sample_id != make("answer_generation", QUESTION | {"answer": "No."}).sample_id
+
+
+WORDED = ("query_relation", "query_product_relation", "product_relation", "query_product_ranking", "also_buy", "next_query")
+
+
+def recipe_row(task: str, **changes: Any) -> dict[str, Any]:
+    """What a recipe yields for a list of things, or for a choice whose statements are in another order than the labels."""
+    form = TASKS[task].words
+    assert form
+    names = set().union(*map(template_fields, TASKS[task].templates))
+    lists: dict[str, dict[str, Any]] = {
+        "candidates": {"candidates": [f"thing {place}" for place in range(10)], "answer": [2, 9]},
+        "queries": {"queries": [f"thing {place}" for place in range(10)], "answer": [1, 2, 3]},
+        "products": {"products": [f"thing {place}" for place in range(5)], "answer": [0.0, 1.0, 0.1, 0.01, 0.1]},
+        "options": {"options": list(reversed(form.statements)), "answer": "1"},
+        "actions": {"actions": ["Looked at 'a lamp'", "Bought 'tea'"]},
+    }
+    texts = {name: f"a {name}" for name in names - lists.keys()}
+    about = {"key": "k0", "group": "g0", "source": "shop", "records": [0]}
+    return {**texts, **about, **{key: value for name in names & lists.keys() for key, value in lists[name].items()}, **changes}
+
+
+def worded(task: str, **changes: Any) -> list[DatasetRow]:
+    rows = make_word_rows(TASKS[task], recipe_row(task, **changes), {"shop": "own"}, 0)
+    assert isinstance(rows, list)
+    return rows
+
+
+@pytest.mark.parametrize("task", WORDED)
+def test_a_row_in_words_reads_as_a_choice_of_its_words_and_keeps_what_it_is_about(task: str) -> None:
+    numbered = make_row(TASKS[task], recipe_row(task), {"shop": "own"}, 0)
+    assert isinstance(numbered, DatasetRow)
+    for made in worded(task):
+        form = row_task(TASKS[task], json.loads(made.answer))
+        assert form is not TASKS[task]
+        assert parse_completion(form, made.completion) == json.loads(made.answer) == made.completion
+        assert read_fields(form, made.prompt)
+        assert (made.task, made.family, made.group, made.content) == (task, numbered.family, numbered.group, numbered.content)
+        assert made.prompt != numbered.prompt
+
+
+def test_a_choice_in_words_has_the_word_of_its_number() -> None:
+    assert [row.completion for row in worded("query_product_relation")] == ["complement"], (
+        "statements stand the other way round"
+    )
+
+
+@pytest.mark.parametrize("task", ["also_buy", "next_query"])
+def test_a_list_makes_as_many_rows_to_say_yes_to_as_to_turn_down(task: str) -> None:
+    rows = worded(task)
+    assert sorted(row.completion for row in rows) == ["no", "no", "yes", "yes"]
+    assert rows[0].completion != rows[1].completion, "by turns"
+    assert len({row.prompt for row in rows}) == 4
+    firsts = {worded(task, key=f"k{number}")[0].completion for number in range(20)}
+    assert firsts == {"yes", "no"}, "which is first is drawn"
+
+
+def test_what_is_hard_to_turn_down_is_asked_first_and_what_is_right_never_is() -> None:
+    hard = ["THING 1", "green lamp", "blue lamp", "red lamp"]
+    rows = worded("also_buy", hard=hard, hard_records=[7, 8, 9, 10])
+    refused = [row.prompt for row in rows if row.completion == "no"]
+    assert ["green lamp" in refused[0], "blue lamp" in refused[1]] == [True, True]
+    assert set(rows[0].records) == {0, 7, 8, 9, 10}
+    plain = make_row(TASKS["also_buy"], recipe_row("also_buy", hard=hard, hard_records=[7]), {"shop": "own"}, 0)
+    assert isinstance(plain, DatasetRow)
+    assert plain.records == (0,)
+
+
+def test_products_of_a_ranking_have_the_words_of_their_gains() -> None:
+    rows = worded("query_product_ranking")
+    said = {row.prompt.partition("thing ")[2][0]: row.completion for row in rows}
+    truth = {"0": "irrelevant", "1": "exact", "2": "substitute", "3": "complement", "4": "substitute"}
+    assert len(said) == 4
+    assert {place: truth[place] for place in said} == said
+    assert len(set(said.values())) == 4
+
+
+def test_what_was_masked_is_counted_once() -> None:
+    rows = worded("also_buy", product="write to jo@example.com for a lamp")
+    assert [bool(row.masked) for row in rows] == [True, False, False, False]

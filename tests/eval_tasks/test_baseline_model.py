@@ -10,7 +10,7 @@ import pytest
 
 from common.answers import parse_completion
 from common.tasks import TASKS
-from eval_tasks.baselines.encoders import minilm
+from eval_tasks.baselines.encoders import embedder
 from eval_tasks.baselines.shop import BASELINES
 from tests.eval_tasks.conftest import REPOSITORY, Lighteval
 from tests.eval_tasks.questions import TITLES, answer_of, make_row
@@ -106,7 +106,7 @@ def test_what_is_right_is_not_looked_at(name: str, make: Make, docs: list[Any]) 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ("gpt2", "there is no baseline 'gpt2'; give model_name=random, majority, tfidf, bm25, minilm"),
+        ("gpt2", "there is no baseline 'gpt2'; give model_name=random, majority, tfidf, bm25, minilm, embedder=MODEL, cross"),
         ("model_name=random,seed=one", "the model option seed must be a whole number of at least 0, not 'one'"),
         ("model_name=tfidf,adapter=org/a", "a baseline has no adapter; leave it out"),
         ("model_name=tfidf,batch_size=4", "unknown model option 'batch_size'"),
@@ -131,7 +131,7 @@ def test_a_baseline_without_any_answer_is_an_error(make: Make, docs: list[Any], 
 def test_a_missing_sentence_model_is_told(
     make: Make, docs: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    minilm.cache_clear()
+    embedder.cache_clear()
     monkeypatch.setenv("SENTENCE_MODEL", str(tmp_path / "nowhere"))
     with pytest.raises(SystemExit):
         make("minilm").greedy_until(docs)

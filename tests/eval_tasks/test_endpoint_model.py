@@ -17,7 +17,7 @@ from common.errors import UserError
 from common.tasks import TASKS
 from eval_tasks.backends import endpoint
 from eval_tasks.backends.answer_store import AnswerStore
-from eval_tasks.backends.prompts import LoadedModel, Prompt, RefusedAnswer, parse_options
+from eval_tasks.backends.prompts import LoadedModel, Prompt, RefusedAnswer, ScoredPrompt, parse_options
 from tests.chat_faults import TRANSIENT_FAULTS, Body, CutConnection, ErrorStatus, Fault, Stall, transient_faults
 from tests.chat_server import ChatServer, chat_server, completion, said
 from tests.eval_tasks.conftest import Lighteval
@@ -59,6 +59,52 @@ def texts(endpoint: LoadedModel, asked: list[Prompt], constrained: bool = False)
 
 def calm(asked: list[Prompt]) -> list[str]:
     return [said(prompt.messages[-1][1]) for prompt in asked]
+
+
+RELEVANCE = ("exact", "substitute", "complement", "irrelevant")
+
+
+def scored(count: int, candidates: tuple[str, ...] = RELEVANCE) -> list[ScoredPrompt]:
+    return [ScoredPrompt(prompt, candidates) for prompt in prompts(count)]
+
+
+def test_likelihoods_are_those_of_the_first_tokens_that_the_server_tells(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch, impatient: None
+) -> None:
+    likeliest = {"sub": -0.5, " ex": -1.25, "substit": -2.0, "The": -3.0, "comp": -4.5}
+    server.answer = lambda body: completion("substitute", likeliest=likeliest)
+    server.faults = {f"Rate product {number}.": transient_faults(number)[:1] for number in range(2)}
+    found = dict(loaded(server, monkeypatch).score(scored(9), None))
+    # The longest token that a word begins with is its own; what is not told is no likelier than the last that is.
+    assert found == dict.fromkeys(range(9), (-1.25, -2.0, -4.5, -4.5))
+    body = server.requests[-1].body
+    assert (body["logprobs"], body["top_logprobs"], body["max_tokens"]) == (True, 20, 1)
+
+
+@pytest.mark.parametrize(
+    ("likeliest", "candidates", "sentence"),
+    [
+        ({}, RELEVANCE, "gives no log-probabilities"),
+        ({"1": -0.5, "2": -1.0}, ("1", "10", "2"), "several of 1, 10, 2 begin with '1'"),
+    ],
+)
+def test_a_server_that_cannot_score_is_told_in_a_sentence(
+    server: ChatServer,
+    monkeypatch: pytest.MonkeyPatch,
+    likeliest: dict[str, float],
+    candidates: tuple[str, ...],
+    sentence: str,
+) -> None:
+    server.answer = lambda body: completion("1", likeliest=likeliest)
+    with pytest.raises(UserError, match="--answers written") as told:
+        list(loaded(server, monkeypatch).score(scored(3, candidates), None))
+    assert sentence in str(told.value)
+
+
+def test_a_server_that_refuses_log_probabilities_is_told(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.unknown = {"logprobs"}
+    with pytest.raises(UserError, match="refuses a request for log-probabilities"):
+        list(loaded(server, monkeypatch).score(scored(1), None))
 
 
 def test_requests_are_greedy_limited_and_in_the_models_name(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:

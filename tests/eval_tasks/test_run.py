@@ -102,6 +102,28 @@ def test_a_base_and_an_adapter_are_evaluated_with_one_command(
     assert set(answers(tmp_path / "limited")["details_shop:answerability"]) <= {"yes", "no"}
 
 
+def test_written_and_scored_answers_are_two_columns_of_one_report(
+    run: Run, tiny_llama: Path, adapter: Path, dataset: Path, tmp_path: Path
+) -> None:
+    line = ("--model", tiny_llama, "--adapter", adapter, "--names", "base,tuned", "--data", dataset, "--out", tmp_path)
+    done = run(*line, "--option", "dtype=float32", "--option", f"cache_dir={tmp_path / 'kept'}", "--answers", "both")
+    assert done.returncode == 0, done.stderr[-3000:]
+    figures = json.loads((tmp_path / "report" / "scores.json").read_text(encoding="utf-8"))
+    assert figures["names"] == ["base", "tuned", "base_scored", "tuned_scored"]
+    by_task = {task["task"]: task for task in figures["tasks"]}
+    assert by_task["shop:also_buy"]["unparsable"]["tuned_scored"] == 0
+    assert by_task["shop:also_buy"]["differences"]["tuned_scored"]["rows"] == 3, "the same rows, so differences are paired"
+    texts = by_task["shop:query_generation"]["scores"]
+    assert texts["base"] == texts["base_scored"], "a text is written"
+    written, scored = answers(tmp_path / "tuned"), answers(tmp_path / "tuned_scored")
+    assert written["details_shop:query_generation"] == scored["details_shop:query_generation"]
+    assert all(len(text.split(",")) == len(set(text.split(","))) > 3 for text in scored["details_shop:also_buy"])
+    (told,) = [note for note in figures["notes"] if note.startswith("Answered by likelihood (base_scored, tuned_scored): ")]
+    assert "also_buy by each item's expected gain" in told
+    results = json.loads(next((tmp_path / "tuned_scored" / "results").rglob("results_*.json")).read_text(encoding="utf-8"))
+    assert results["config_general"]["model_config"]["answers"] == "scored"
+
+
 def test_a_run_that_was_killed_goes_on_with_what_is_missing(run: Run, tiny_llama: Path, tmp_path: Path) -> None:
     data = write_dataset(tmp_path / "dataset", ["query_generation"], rows=400)
     line = [sys.executable, "-m", "eval_tasks.run", "--model", tiny_llama, "--data", data, "--out", tmp_path / "out"]

@@ -14,10 +14,10 @@ import pytest
 from common.answers import parse_completion
 from common.errors import UserError
 from common.tasks import TASKS
-from eval_tasks.backends.prompts import Prompt, parse_options
+from eval_tasks.backends.prompts import Prompt, ScoredPrompt, parse_options
 from tests.eval_tasks.conftest import REPOSITORY
 from tests.eval_tasks.rows import write_dataset
-from tests.tiny_llama import build_tiny_llama
+from tests.tiny_llama import TEXT, build_tiny_llama
 from tests.training.random_adapters import random_adapter
 from tests.vllm_server import BIN, environment, needs_vllm, vllm_server
 
@@ -152,6 +152,23 @@ def from_endpoint(url: str, model: str, prompts: list[Prompt], limited: bool = F
     return [text for _, text in sorted(loaded.answer(prompts, None, limited))]
 
 
+SCORE = """
+import json, sys
+from pathlib import Path
+
+from eval_tasks.backends.prompts import Prompt, ScoredPrompt, parse_options
+from eval_tasks.vllm_model import VllmBackend, load
+
+if __name__ == "__main__":
+    base, adapter, asked = sys.argv[1], Path(sys.argv[2]) if sys.argv[2] else None, json.loads(sys.argv[3])
+    options = parse_options(f"model_name={base},dtype=float32,memory=0.1", VllmBackend.OPTIONS)
+    loaded = load(options, [adapter] if adapter else [])
+    prompts = [ScoredPrompt(Prompt((("user", text),), text, 8), tuple(candidates)) for text, candidates in asked]
+    print(json.dumps([found for _, found in sorted(loaded.score(prompts, adapter))]))
+"""
+"""Prints the likelihoods of candidates in vLLM's environment: base, adapter or "", and [[prompt, candidates], ...] as JSON."""
+
+
 class TestWithVllm:
     pytestmark = needs_vllm
 
@@ -162,6 +179,24 @@ class TestWithVllm:
 
         assert [row.parsed for row in rows] == [Said(row.prompt, text).parsed for row, text in zip(rows, texts, strict=True)]
         assert same([row.text for row in rows], texts) >= 0.9, "the order of sums may turn a near tie"
+
+    @pytest.mark.parametrize("name", ["base", "adapter"])
+    def test_likelihoods_are_those_of_transformers(self, name: str, models: Models, tmp_path: Path) -> None:
+        from eval_tasks.transformers_model import TransformersBackend, load
+
+        adapter = models.adapter if name == "adapter" else None
+        script = tmp_path / "score.py"
+        script.write_text(SCORE, encoding="utf-8")
+        asked = [
+            (f"Rate the {word} of the {' '.join(TEXT.split()[:number])}.", candidates)
+            for number, word in enumerate(("kettle", "lamp", "tent", "shirt"))
+            for candidates in (["exact", "substitute"], ["yes", "no"], [str(label) for label in range(1, 13)])
+        ]
+        done = run(models, BIN / "python", script, models.base, adapter or "", json.dumps(asked))
+        prompts = [ScoredPrompt(Prompt((("user", text),), text, 8), tuple(candidates)) for text, candidates in asked]
+        options = parse_options(f"model_name={models.base},dtype=float32", TransformersBackend.OPTIONS)
+        right = [list(each) for _, each in sorted(load(options).score(prompts, adapter))]
+        assert json.loads(done.stdout.splitlines()[-1]) == [pytest.approx(each, abs=1e-3) for each in right]
 
     def test_an_adapter_is_asked_with_its_own_tokenizer(self, models: Models, one_load: Path) -> None:
         rows = details(one_load / "own")

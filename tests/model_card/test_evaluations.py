@@ -5,6 +5,7 @@ import json
 import pytest
 
 from common.errors import UserError
+from model_card.consistency import decoding
 from model_card.evaluations import baseline_places, comparable, read_comparisons, read_evaluations
 from tests.eval_tasks.runs import BASELINE, said, write_run
 from tests.model_card.files import BASE, TUNED, write_baseline, write_json, write_results
@@ -56,6 +57,10 @@ def test_limited_decoding_the_adapters_weights_and_what_a_merged_model_holds_are
         tmp_path / "limited", TUNED, model="adapter_constrained", model_config={"adapter_sha256": "cd", "temperature": 1}
     )
     assert (shop(limited).called, shop(limited).constrained, shop(limited).adapter_sha256) == ("adapter", True, "cd")
+    config = {"answers": "scored", "generation_parameters": {"temperature": 0}}
+    scored = write_results(tmp_path / "scored", TUNED, model="adapter_constrained_scored", model_config=config)
+    assert (shop(scored).called, shop(scored).constrained) == ("adapter", True)
+    assert decoding(shop(scored)).startswith("scoring by likelihood, of texts greedy decoding, constrained")
     assert shop(limited).merged is None
     assert shop(write_results(tmp_path / "of_merged", TUNED, model=str(merged))).merged == (("one", "ab", 0.7),)
 

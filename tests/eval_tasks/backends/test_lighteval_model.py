@@ -13,8 +13,9 @@ from common.errors import UserError
 from eval_tasks.backends import lighteval_model
 from eval_tasks.backends.answer_store import AnswerStore
 from eval_tasks.backends.chat_format import rendered
-from eval_tasks.backends.lighteval_model import answer_prompts, local_folder, prompt_of
+from eval_tasks.backends.lighteval_model import answer_prompts, local_folder
 from eval_tasks.backends.prompts import LoadedModel, Prompt
+from eval_tasks.backends.scored_rows import prompt_of
 
 
 class Echo:
@@ -115,6 +116,9 @@ def test_likelihoods_are_refused_in_a_sentence(tmp_path: Path, capsys: pytest.Ca
     model = lighteval_model.Backend(config, LoadedModel(("echo",), Echo()))
     with pytest.raises(SystemExit):
         model.loglikelihood([doc()])
+    assert "this backend gives no likelihoods" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(SystemExit):
+        model.loglikelihood_rolling([doc()])
     assert "use lighteval accelerate for such a task" in " ".join(capsys.readouterr().err.split())
 
 

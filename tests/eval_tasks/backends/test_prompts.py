@@ -63,7 +63,8 @@ def test_a_number_is_whole_and_large_enough(value: str) -> None:
 
 
 def test_results_call_a_model_by_its_adapter_or_base_and_a_folder_by_its_last_part(tmp_path: Path) -> None:
-    plain = {"model_name": "org/base", "adapter": "", "constrained": "false"}
+    plain = {"model_name": "org/base", "adapter": "", "constrained": "false", "answers": "written"}
     assert shown_name(plain) == "org/base"
+    assert shown_name({**plain, "answers": "scored", "constrained": "true"}) == "org/base_constrained_scored"
     assert shown_name(plain | {"adapter": "org/a@v2"}) == "org/a_at_v2"
     assert shown_name(plain | {"model_name": str(tmp_path), "constrained": "true"}) == f"{tmp_path.name}_constrained"

@@ -1,0 +1,145 @@
+"""Answers to lighteval's documents by likelihood: which prompts are asked, of which candidates, and what answer that makes.
+
+Rows of the dataset are asked in words, whatever wording they have: a choice by its words, a ranking or a retrieval item by
+item (see common/words.py). A choice that lists statements of its own, as ShopBench's do, is asked as it is for the likelihoods
+of its numbers. Models prefer some numbers whatever they stand for: that prior is estimated from some rows whose statements are
+moved from number to number, and taken off (PriDe, https://arxiv.org/abs/2309.03882). Texts are not scored.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import log
+from statistics import fmean
+
+from lighteval.tasks.prompt_manager import PromptManager
+from lighteval.tasks.requests import Doc
+
+from common.answers import numbered_items, rotated_items
+from common.errors import UserError
+from common.tasks import TASKS, Task, read_fields
+from common.words import Fields, is_scored, probabilities, scored_completion, word_candidates, word_prompts
+from eval_tasks.backends.prompts import Likelihoods, Prompt, ScoredPrompt
+from eval_tasks.suites.shopbench_rows import row_of
+from eval_tasks.suites.suite import SUITES
+
+PRIOR_ROWS = 24
+"""Rows of a task and number of statements that the prior of its numbers is estimated from."""
+
+Prior = tuple[str, int]
+"""A task's name and how many statements its rows list."""
+
+
+@dataclass(frozen=True)
+class ScoredRow:
+    """One document's prompts, and its answer by their likelihoods and by what the prior's numbers are likely at all.
+
+    `prior` is what a numbered choice belongs to, None of rows in words; of those rows that the prior is estimated from, the
+    prompts behind the first have the statements moved on by one place each.
+    """
+
+    prompts: tuple[ScoredPrompt, ...]
+    answer: Callable[[Sequence[Likelihoods], Mapping[Prior, Sequence[float]]], str]
+    prior: Prior | None = None
+
+
+def scored_rows(docs: Sequence[Doc]) -> dict[int, ScoredRow]:
+    """Place -> row of the documents whose answers can be scored. Raises UserError."""
+    rows: dict[int, ScoredRow] = {}
+    numbered: dict[Prior, list[int]] = defaultdict(list)
+    for place, doc in enumerate(docs):
+        task = TASKS.get(_task_name(doc)) if _suite_name(doc) == "shop" else None
+        if doc.fewshot_samples and (task is None or is_scored(task)):
+            raise UserError(f"{doc.task_name}: scored answers take no examples in the prompt; give |0")
+        if task and (row := _row_in_words(task, doc)):
+            rows[place] = row
+        elif (task is None or is_scored(task)) and _is_numbered_choice(doc):
+            numbered[doc.task_name, len(numbered_items(doc.query))].append(place)
+    for prior, places in numbered.items():
+        drawn = set(sorted(places, key=lambda place: hashlib.md5(docs[place].query.encode()).hexdigest())[:PRIOR_ROWS])
+        rows |= {place: _numbered_row(docs[place], prior, place in drawn) for place in places}
+    return rows
+
+
+def _row_in_words(task: Task, doc: Doc) -> ScoredRow | None:
+    """None of texts, and of a choice that lists other statements than the task's."""
+    if not is_scored(task):
+        return None
+    if task.words is None:  # the prompt asks in words already
+        prompts, fields, candidates = [doc.query], dict[str, object](), task.labels
+    else:
+        fields = dict(read_fields(task, doc.query))
+        if not fields:
+            raise UserError(f"A row of {task.name} fits none of its templates: {doc.query[:60]!r}. Build the dataset again.")
+        prompts, candidates = word_prompts(task, fields), word_candidates(task, fields)
+    if not candidates:
+        return None
+    asked = tuple(ScoredPrompt(prompt_of(replace(doc, query=prompt)), candidates) for prompt in prompts)
+    return ScoredRow(asked, _answer_in_words(task, fields))
+
+
+def _answer_in_words(task: Task, fields: Fields) -> Callable[..., str]:
+    return lambda likelihoods, priors: scored_completion(task, fields, likelihoods)
+
+
+def _is_numbered_choice(doc: Doc) -> bool:
+    """Whether one number of a list in the prompt is asked for."""
+    suite, task = SUITES.get(_suite_name(doc)), _task_name(doc)
+    if suite and suite.shopbench_rows:
+        chosen = row_of(str((doc.specific or {}).get("row", ""))).task_type == "multiple-choice"
+    else:
+        chosen = task in TASKS and TASKS[task].family == "multiple_choice"
+    return chosen and bool(numbered_items(doc.query))
+
+
+def _numbered_row(doc: Doc, prior: Prior, drawn: bool) -> ScoredRow:
+    items = numbered_items(doc.query)
+    numbers = tuple(map(str, items))
+    queries = [rotated_items(doc.query, by) for by in range(len(items) if drawn else 1)]
+    prompts = tuple(ScoredPrompt(prompt_of(replace(doc, query=query)), numbers) for query in queries)
+
+    def answer(likelihoods: Sequence[Likelihoods], priors: Mapping[Prior, Sequence[float]]) -> str:
+        left = [own - usual for own, usual in zip(likelihoods[0], priors[prior], strict=True)]
+        return max(zip(numbers, left, strict=True), key=lambda pair: pair[1])[0]
+
+    return ScoredRow(prompts, answer, prior)
+
+
+def label_priors(rows: Mapping[int, ScoredRow], likelihoods: Mapping[int, Sequence[Likelihoods]]) -> dict[Prior, list[float]]:
+    """The mean log-probability of each number over the rows that hold every statement at every number once."""
+    found: dict[Prior, list[list[float]]] = defaultdict(list)
+    for place, row in rows.items():
+        if row.prior and len(row.prompts) == row.prior[1]:
+            found[row.prior] += [_logs(each) for each in likelihoods[place]]
+    return {prior: [fmean(column) for column in zip(*logs, strict=True)] for prior, logs in found.items()}
+
+
+def _logs(likelihoods: Likelihoods) -> list[float]:
+    """Normalised over the numbers, so that rows count alike."""
+    return [log(max(chance, 1e-300)) for chance in probabilities(likelihoods)]
+
+
+def prompt_of(doc: Doc) -> Prompt:
+    """lighteval's document with the messages and the plain text that lighteval's own models are given. Raises UserError."""
+    if doc.num_samples != 1:
+        raise UserError(
+            f"{doc.task_name} asks for {doc.num_samples} answers to each row; these models give one, decoded greedily"
+        )
+    manager = PromptManager()
+    return Prompt(
+        messages=tuple((message["role"], message["content"]) for message in manager.prepare_prompt_api(doc)),
+        plain=manager.prepare_prompt(doc),
+        max_new_tokens=doc.generation_size or 100,
+        task=doc.task_name.partition("|")[0],
+        pattern=str((doc.specific or {}).get("pattern") or ""),
+        stop=tuple(doc.stop_sequences or ()),
+    )
+
+
+def _suite_name(doc: Doc) -> str:
+    return doc.task_name.partition(":")[0]
+
+
+def _task_name(doc: Doc) -> str:
+    return doc.task_name.partition("|")[0].partition(":")[2]

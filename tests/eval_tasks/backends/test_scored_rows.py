@@ -1,0 +1,155 @@
+"""Documents answered by likelihood: what is asked, what becomes of it, and that no right answer is looked at."""
+
+import json
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lighteval.models.custom.custom_model import CustomModelConfig
+from lighteval.tasks.requests import Doc
+
+from common.answers import numbered_items, rotated_items
+from common.errors import UserError
+from common.tasks import TASKS, render_prompt
+from eval_tasks.backends.lighteval_model import Backend
+from eval_tasks.backends.prompts import Likelihoods, LoadedModel, ScoredPrompt
+from eval_tasks.backends.scored_rows import PRIOR_ROWS, scored_rows
+
+
+class Liking:
+    """A backend that likes candidates by a function of the prompt's text and each of them."""
+
+    def __init__(self, weigh: Any) -> None:
+        self.weigh = weigh
+        self.asked: list[ScoredPrompt] = []
+
+    def loaded(self) -> LoadedModel:
+        return LoadedModel(("liking",), lambda prompts, *_: ((n, "written") for n in range(len(prompts))), self.score)
+
+    def score(self, prompts: Sequence[ScoredPrompt], adapter: Path | None) -> Iterator[tuple[int, Likelihoods]]:
+        for place in reversed(range(len(prompts))):
+            self.asked.append(prompts[place])
+            text = prompts[place].prompt.plain
+            yield place, tuple(self.weigh(text, candidate) for candidate in prompts[place].candidates)
+
+
+def backend(liking: Liking, folder: Path) -> Backend:
+    config = CustomModelConfig(
+        model_name=f"model_name=liking,answers=scored,cache_dir={folder}", model_definition_file_path="liking.py"
+    )
+    return Backend(config, liking.loaded())
+
+
+def doc(name: str, fields: dict[str, Any], template: int = 0) -> Doc:
+    query = render_prompt(TASKS[name].templates[template], fields)
+    return Doc(query=query, choices=["never looked at"], gold_index=0, task_name=f"shop:{name}|0")
+
+
+FIELDS: dict[str, Any] = {
+    "query": "sofa",
+    "products": ["lamp", "sofa bed", "sofa", "tea", "couch"],
+    "product": "sofa",
+    "candidates": ["lamp", "cushion", "tea", "rug"],
+    "number": "2 products",
+}
+
+
+def test_a_ranking_is_asked_product_by_product_and_a_text_is_written(tmp_path: Path) -> None:
+    liked = {"lamp": -4.0, "sofa bed": -1.0, "sofa": -0.1, "tea": -5.0, "couch": -0.5}
+
+    def weigh(text: str, candidate: str) -> float:
+        product = next(line for line in text.split("\n") if line.startswith("Product: ")).removeprefix("Product: ")
+        return liked[product] if candidate == "exact" else math.log(1 - math.exp(liked[product])) - 1
+
+    liking = Liking(weigh)
+    ranking, text = doc("query_product_ranking", FIELDS), doc("query_generation", FIELDS)
+    responses = backend(liking, tmp_path).greedy_until([text, ranking])
+    assert [response.text[0] for response in responses] == ["written", "3,5,2,1,4"]
+    assert len(liking.asked) == 5
+    assert {one.candidates for one in liking.asked} == {("exact", "substitute", "complement", "irrelevant")}
+    again = Liking(weigh)
+    assert backend(again, tmp_path).greedy_until([text, ranking])[1].text == ["3,5,2,1,4"]
+    assert not again.asked, "what was scored is kept"
+
+
+@pytest.mark.parametrize("template", [0, 1])
+def test_a_retrieval_is_asked_candidate_by_candidate_whatever_its_wording(tmp_path: Path, template: int) -> None:
+    liking = Liking(lambda text, candidate: -1.0 if (("cushion" in text or "rug" in text) == (candidate == "yes")) else -9.0)
+    (response,) = backend(liking, tmp_path).greedy_until([doc("also_buy", FIELDS, template)])
+    assert response.text[0].split(",")[:2] == ["2", "4"]
+    assert {one.candidates for one in liking.asked} == {("yes", "no")}
+
+
+def statements(name: str) -> list[str]:
+    form = TASKS[name].words
+    assert form
+    return list(form.statements)
+
+
+def test_a_choice_is_asked_in_words_and_answered_by_its_number(tmp_path: Path) -> None:
+    liking = Liking(lambda text, candidate: -1.0 if candidate == "complement" else -2.0)
+    options = statements("query_product_relation")
+    shuffled = [options[place] for place in (3, 2, 0, 1)]
+    (response,) = backend(liking, tmp_path).greedy_until([doc("query_product_relation", {**FIELDS, "options": shuffled})])
+    assert response.text == ["1"]
+    assert "0." not in liking.asked[0].prompt.plain
+
+
+def test_a_prompt_of_no_template_is_told(tmp_path: Path) -> None:
+    strange = replace(doc("also_buy", FIELDS), query="What else?")
+    with pytest.raises(UserError, match="A row of also_buy fits none of its templates"):
+        scored_rows([strange])
+
+
+def test_examples_in_the_prompt_are_refused() -> None:
+    one = doc("also_buy", FIELDS)
+    with pytest.raises(UserError, match="take no examples in the prompt; give"):
+        scored_rows([replace(one, fewshot_samples=[one])])
+    text = doc("query_generation", FIELDS)
+    assert scored_rows([replace(text, fewshot_samples=[text])]) == {}
+
+
+def shopbench(number: int, right: int) -> Doc:
+    options = "\n".join(f"{place}. option {'right' if place == right else number * 10 + place}" for place in range(4))
+    row = {
+        "task": "task1",
+        "task_type": "multiple-choice",
+        "metric": "accuracy",
+        "prompt": f"Question {number}?\n{options}\nAnswer: ",
+        "truth": right,
+    }
+    return Doc(
+        query=row["prompt"], choices=["?"], gold_index=0, task_name="shopbench:task1|0", specific={"row": json.dumps(row)}
+    )
+
+
+def test_the_preference_for_a_number_is_taken_off(tmp_path: Path) -> None:
+    """A model that knows the right option somewhat, and likes the number 2 more than anything."""
+
+    def weigh(text: str, candidate: str) -> float:
+        return (1.0 if "right" in numbered_items(text)[int(candidate)] else 0.0) + (5.0 if candidate == "2" else 0.0)
+
+    rng = random.Random(0)
+    rights = [rng.randrange(4) for _ in range(60)]
+    liking = Liking(weigh)
+    found = backend(liking, tmp_path).greedy_until([shopbench(number, right) for number, right in enumerate(rights)])
+    assert [response.text[0] for response in found] == [str(right) for right in rights]
+    assert len(liking.asked) == 60 + PRIOR_ROWS * 3, "only some rows are asked in other orders"
+
+
+def test_items_of_a_list_move_round_and_nothing_else_does() -> None:
+    prompt = "1. a rule\nWhich?\n0. red\n1. blue\n2. green\nAnswer: "
+    assert rotated_items(prompt, 1) == "1. a rule\nWhich?\n0. green\n1. red\n2. blue\nAnswer: "
+    assert rotated_items(prompt, 3) == prompt
+    assert rotated_items("no list", 1) == "no list"
+
+
+def test_likelihoods_of_lightevals_own_tasks_are_given(tmp_path: Path) -> None:
+    liking = Liking(lambda text, candidate: -float(len(candidate)))
+    one = Doc(query="A lamp is", choices=[" red", " green"], gold_index=0, task_name="any|0")
+    (response,) = backend(liking, tmp_path).loglikelihood([one])
+    assert response.logprobs == [-4.0, -6.0]
