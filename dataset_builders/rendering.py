@@ -39,8 +39,8 @@ class RenderedRows:
     """A task's rows in order of their keys, each in a file with what is needed to tell them apart.
 
     `prompts`: S16 (rows,), a hash of each prompt. `tested`: bool (rows,), whether the row is one to test on. `origins`: int64
-    (rows,), the recipe row that each was made of, rising. `keys`: the chunks of a file with the `band_keys` of the rows' contents,
-    as (place, rows). `drawn` is the number of rows that the recipe gave.
+    (rows,), the recipe row that each was made of, rising. `keys`: the chunks of a file with the `band_keys` of the rows'
+    contents, as (place, rows). `drawn` is the number of rows that the recipe gave.
     """
 
     rows: StoredRows
