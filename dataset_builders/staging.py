@@ -13,7 +13,7 @@ from dataset_builders.raw_files import snapshot_date
 from dataset_builders.record_counts import RecordCounts
 from dataset_builders.records import Placed, Rejected
 from dataset_builders.sources import HELD_OUT, HELPERS, REVIEWER, TableRows, corpus_modules, own_tables
-from dataset_builders.tables import TABLES, admitted, arrow_schema
+from dataset_builders.tables import STAGED, TABLES, admitted, arrow_schema
 from dataset_builders.text import NO_LIMIT, clean
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BATCH = 20_000
 SAMPLE_MARKER = "sample_corpora.json"
+GUESSED = "is not UTF-8 and was read as cp1252; give --encoding if letters look wrong"
 PARTLY = "partly_rejected"
 """The staged table of records of which some rows may not enter their tables: `record`, `source`, `reason`."""
 
@@ -30,7 +31,7 @@ PARTLY = "partly_rejected"
 class RawFile:
     """One file and how it is read. `source` and `licence` go into every row made from it; `snapshot` is the date in its path.
 
-    `table` is the one that a file of a shop's own tables belongs to, and `note` what a reader should know of how it was read.
+    `tables` are those that a file of a shop's own tables belongs to, and `note` what a reader should know of how it was read.
     """
 
     path: Path
@@ -38,7 +39,7 @@ class RawFile:
     licence: str
     read: Callable[[], Iterator[Placed]]
     canonical: Callable[[dict[str, Any]], TableRows | Rejected]
-    table: str = ""
+    tables: tuple[str, ...] = ()
     snapshot: str = ""
     note: str = ""
 
@@ -50,8 +51,8 @@ def find_corpora(folder: Path, commercial_only: bool) -> tuple[list[RawFile], li
     """
     sample = (folder / SAMPLE_MARKER).exists()
     claimed, unclaimed, barred = [], [], set()
-    for path in _files(folder):
-        with _plain_read_errors(path):
+    for path in input_files(folder):
+        with plain_read_errors(path):
             corpus = next((corpus for corpus in corpus_modules() if corpus.claims(path)), None)
         if corpus is None:
             unclaimed.append(path)
@@ -79,15 +80,16 @@ def find_corpora(folder: Path, commercial_only: bool) -> tuple[list[RawFile], li
 def find_tables(folder: Path, encoding: str | None = None, locale: str = "us") -> tuple[list[RawFile], list[Path]]:
     """The same for a shop's own tables; `locale` is that of rows that name none. Raises UserError for a file that is no
     table."""
-    claimed, unclaimed = [], []
-    for path in _files(folder):
+    claimed, unclaimed, opened = [], [], []
+    for path in input_files(folder):
         table = own_tables.table_of(path, folder)
         if table is None:
             unclaimed.append(path)
             continue
-        with _plain_read_errors(path):
+        with plain_read_errors(path):
             file = own_tables.open_file(path, folder, table, encoding, locale)
             floats = own_tables.whole_float_ids(file)
+        opened.append(file)
         guessed = file.form is not None and file.form.guessed
         claimed.append(
             RawFile(
@@ -96,17 +98,19 @@ def find_tables(folder: Path, encoding: str | None = None, locale: str = "us") -
                 own_tables.LICENCE,
                 partial(own_tables.read, file),
                 partial(own_tables.canonical, file=file, floats=floats),
-                table.name,
+                (table.name,),
                 snapshot_date(path, folder),
-                "is not UTF-8 and was read as cp1252; give --encoding if letters look wrong" if guessed else "",
+                GUESSED if guessed else "",
             )
         )
     if not claimed:
         names = ", ".join(f"{name}.csv" for name in TABLES)
         raise UserError(
             f"{folder} holds no canonical table. Expected is at least one of {names}, or the same as Parquet, TSV or JSON. "
-            f"Not read: {unread_names(unclaimed, folder) or 'nothing, it is empty'}. Give the files these names."
+            f"Not read: {unread_names(unclaimed, folder) or 'nothing, it is empty'}. Give the files these names, or let "
+            f"{own_tables.PROPOSE} say in a map which file is which table."
         )
+    own_tables.check_categories(opened)
     return claimed, unclaimed
 
 
@@ -126,7 +130,8 @@ def _with_hint(name: str) -> str:
     return f"{name} (is it {near[0]}?)" if near else name
 
 
-def _files(folder: Path) -> list[Path]:
+def input_files(folder: Path) -> list[Path]:
+    """The files below a folder that may be input, in order of their names."""
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder. Give the folder that holds the input.")
     found, seen = [], set()
@@ -167,7 +172,7 @@ def stage(files: list[RawFile], folder: Path, out: Path, locales: frozenset[str]
         TextColumn("{task.description}", markup=False),
     )
     with Progress(*columns) as progress, ExitStack() as stack:
-        writers = {name: _TableWriter(out / f"{name}.parquet", arrow_schema(table)) for name, table in TABLES.items()}
+        writers = {name: _TableWriter(out / f"{name}.parquet", arrow_schema(table)) for name, table in STAGED.items()}
         writers[PARTLY] = _TableWriter(out / f"{PARTLY}.parquet", text_schema("record", "source", "reason"))
         writers[HELD_OUT] = _TableWriter(out / f"{HELD_OUT}.parquet", text_schema("source", "query"))
         writers[REVIEWER] = _TableWriter(out / f"{REVIEWER}.parquet", text_schema("source", "review_id", "customer"))
@@ -178,12 +183,12 @@ def stage(files: list[RawFile], folder: Path, out: Path, locales: frozenset[str]
             # A name that is not UTF-8 can be opened, but neither printed nor written down.
             name = readable(file.path.relative_to(folder))
             progress.update(bar, description=name)
-            if file.table:
-                counts.tables[file.table].files.append(name)
+            for table in file.tables:
+                counts.tables[table].files.append(name)
             number = -1
             for number, (place, record) in enumerate(_records(file)):
                 _take(file, record, (file_number << 40) + number, f"{name}:{place}", locales, writers, counts)
-            if number < 0 and not file.table:
+            if number < 0 and not file.tables:
                 counts.read[file.source] += 1
                 counts.reject(file.source, Rejected("file is empty"), name)
             progress.advance(bar)
@@ -204,16 +209,16 @@ def _take(
     rows = record if isinstance(record, Rejected) else _canonical(file, record)
     if isinstance(rows, Rejected):
         counts.reject(file.source, rows, place)
-        if file.table:
-            counts.tables[file.table].read += rows.records
-            counts.tables[file.table].reject(rows.reason, rows.value, place, rows.records)
+        for table in file.tables:
+            counts.tables[table].read += rows.records
+            counts.tables[table].reject(rows.reason, rows.value, place, rows.records)
         return
     rejected = []
     offers = [(table, row) for table, row in rows if table not in HELPERS]
     for table, offered in offers:
         of_table = counts.tables[table]
         of_table.read += 1
-        made = admitted(TABLES[table], offered)
+        made = offered if isinstance(offered, Rejected) else admitted(STAGED[table], offered)
         if not isinstance(made, Rejected) and made[0].get("locale", next(iter(locales))) not in locales:
             made = Rejected("locale was not asked for", made[0]["locale"])
         if isinstance(made, Rejected):
@@ -224,9 +229,9 @@ def _take(
         of_table.usable += 1
         counts.dropped.update(f"{table}: {reason}" for reason in dropped)
         writers[table].add({**row, "source": file.source, "record": number, "snapshot": file.snapshot})
-    for _, held_out in (row for row in rows if row[0] == HELD_OUT):
+    for held_out in (row for table, row in rows if table == HELD_OUT and not isinstance(row, Rejected)):
         writers[HELD_OUT].add({"source": file.source, "query": clean(str(held_out["query"]), NO_LIMIT).lower()})
-    for _, reviewer in (row for row in rows if row[0] == REVIEWER):
+    for reviewer in (row for table, row in rows if table == REVIEWER and not isinstance(row, Rejected)):
         writers[REVIEWER].add({"source": file.source, **reviewer})
     if rejected and len(rejected) == len(offers):
         counts.reject(file.source, rejected[0], place)
@@ -236,12 +241,13 @@ def _take(
 
 
 def _records(file: RawFile) -> Iterator[Placed]:
-    with _plain_read_errors(file.path):
+    with plain_read_errors(file.path):
         yield from file.read()
 
 
 @contextmanager
-def _plain_read_errors(path: Path) -> Iterator[None]:
+def plain_read_errors(path: Path) -> Iterator[None]:
+    """For reading a file of the input: an OSError becomes a UserError that names the file."""
     try:
         yield
     except OSError as error:
