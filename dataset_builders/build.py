@@ -56,9 +56,9 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--locales",
-        default="us",
         metavar="A,B",
-        help="locales of judgments and products; a product's title is that of the first one that it has (default: us)",
+        help="locales of judgments and products; a product's title is that of the first one that it has "
+        "(default: those of --map, else us)",
     )
     parser.add_argument("--encoding", metavar="NAME", help="encoding of the text files in --tables (default: detected)")
     parser.add_argument("--licences", choices=("all", "commercial"), default="all", help="which corpora may be used")
@@ -109,8 +109,9 @@ def build_rows(arguments: argparse.Namespace, staged: Path) -> tuple[dict[str, A
     asked = parse_tasks(arguments.tasks)
     sets = read_evaluation_sets(arguments.evaluation_sets) if arguments.evaluation_sets else []
     folder = arguments.raw or arguments.tables
-    locales = parse_locales(arguments.locales)
     shop = parse_map_option(arguments)
+    of_map = ",".join(shop.locales()) if shop else ""
+    locales = parse_locales(arguments.locales if arguments.locales is not None else of_map or "us")
     if arguments.raw:
         files, unclaimed = find_corpora(folder, arguments.licences == "commercial")
     elif shop:

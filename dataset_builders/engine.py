@@ -141,12 +141,14 @@ def load_tables(
     it, and what else they lack, from the product, and so do reviews without a category. Sources stay apart, here and in every
     join of a recipe: a row is of one source, under that source's licence.
     """
-    tables, duplicates = {}, []
+    tables, duplicates, unfiled = {}, [], False
     for name, table in TABLES.items():
         path = folder / f"{name}.parquet"
         if not path.exists():
             continue
         staged = connection.read_parquet(path)
+        if name == "reviews":  # of the raw corpora none: only then is there a join
+            unfiled = bool(staged.category.isnull().any().to_pyarrow().as_py())
         if name == "judgments":
             tables[name] = staged.drop("snapshot")
             continue
@@ -165,7 +167,7 @@ def load_tables(
         tables["products"] = _preferred(tables["products"], locales)
     if {"events", "products"} <= tables.keys():
         tables["events"] = _titled_events(tables["events"], tables["products"])
-    if "reviews" in tables and connection.read_parquet(folder / "reviews.parquet").category.isnull().any().to_pyarrow().as_py():
+    if unfiled:
         tables["reviews"], without = _filed_reviews(tables["reviews"], tables.get("products"))
         duplicates.append(unused(without, "reviews: category is missing, and the product has none"))
     if (path := folder / f"{SESSION_QUERIES}.parquet").exists():

@@ -12,7 +12,7 @@ _PLAIN = re.compile(r"[\w(*][\w .()/*+-]*(?<! )")
 def map_text(proposed: ProposedMap, folder: str) -> str:
     """The map as YAML text."""
     lines = [
-        f"# Proposed by python -m dataset_builders.map from the names and values in {folder}.",
+        f"# Proposed by python -m dataset_builders.map from the names and values in {' '.join(folder.split())}.",
         '# Look at the lines that say "unsure"; dataset_builders/README.md describes what else a map can say.',
         f"locale: {flow(proposed.locale)} # of rows that name none",
         "tables:",
@@ -25,7 +25,7 @@ def map_text(proposed: ProposedMap, folder: str) -> str:
         lines += _entry(file)
     if proposed.derived:
         lines += ["derive:", *(f"  {name}: {flow(made)}" for name, made in proposed.derived.items())]
-    lines += [f"# Not used: {name}" for name in proposed.left]
+    lines += [f"# Not used: {' '.join(name.split())}" for name in proposed.left]
     return "\n".join(lines) + "\n"
 
 
@@ -41,7 +41,7 @@ def _entry(file: ProposedFile) -> list[str]:
 
 
 def _comment(file: ProposedFile, name: str) -> str:
-    return f" # {file.notes[name]}" if name in file.notes else ""
+    return f" # {' '.join(file.notes[name].split())}" if name in file.notes else ""
 
 
 def flow(value: Any) -> str:

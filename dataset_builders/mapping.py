@@ -127,6 +127,13 @@ class ShopMap:
     derived: tuple[DerivedMap, ...] = ()
     sha256: str = ""
 
+    def locales(self) -> tuple[str, ...]:
+        """The locales that the map names, of files first, then of values."""
+        of_files = [file.locale for file in self.files if file.locale]
+        made = [file.columns["locale"] for file in self.files if "locale" in file.columns]
+        of_values = [value for column in made for value in (column.default, column.text, column.other, *column.values.values())]
+        return tuple(dict.fromkeys([*of_files, *(value.lower() for value in of_values if value and value.strip())]))
+
     def as_json(self) -> dict[str, Any]:
         """The map's name and hash, and which columns of which files each table is made of."""
         tables: dict[str, list[dict[str, Any]]] = {}

@@ -78,8 +78,14 @@ NEEDED = {
     "products": ("product_id", "title"),
 }
 LOCALES = ("locale", "language", "lang", "store_view_code", "market", "country")
+OF_PRODUCTS = frozenset(
+    {"sku", "asin", "parent_asin", "handle", "price", "brand", "vendor", "manufacturer", "gtin", "ean", "color", "colour"}
+    | {"product_id", "product_name", "product_title", "product_type", "item_id", "item_name", "article_number", "body_html"}
+)
+"""Columns of which products have at least one."""
 STATUS = ("status", "state", "review_status")
 APPROVED = ("approved", "published", "active", "ok", "live", "enabled")
+_OF_PERSONS = re.compile(r"e_?mail|phone|first_?name|last_?name|surname|address|birth")
 
 
 def propose(profiles: Sequence[FileProfile], presets: Sequence[PresetEntry], locales: Sequence[str]) -> ProposedMap:
@@ -168,6 +174,8 @@ def by_names(profile: FileProfile, locales: Sequence[str]) -> list[ProposedFile]
         columns = _named_columns(names, plain)
         if all(name in columns for name in NEEDED[table]):
             hinted = table.rstrip("s").removeprefix("co_") in profile.pattern.lower()
+            if table == "products" and not hinted and (not OF_PRODUCTS & plain.keys() or any(map(_OF_PERSONS.search, plain))):
+                continue  # an id and a name are also what customers, categories and shops have
             candidates.append((-len(NEEDED[table]) - 2 * hinted, order, table, columns))
     if not candidates:
         return []

@@ -313,6 +313,25 @@ def test_names_and_values_tell_tables_columns_and_what_values_mean(tmp_path: Pat
         assert line in text
 
 
+def test_customers_and_categories_are_no_products(tmp_path: Path) -> None:
+    folder = write(
+        tmp_path / "exports",
+        customers="id,name,email,brand\n1,Jane Doe,jane@example.com,x\n",
+        categories="id,name\n1,Kettles\n",
+        stock="sku,name,price\np1,Kettle,3\n",
+    )
+    text = propose(folder, tmp_path / "shop.yaml")
+    assert "# Not used: customers.csv" in text
+    assert "# Not used: categories.csv" in text
+    assert "file: stock.csv" in text
+
+
+def test_a_value_with_line_breaks_breaks_no_line_of_the_map(tmp_path: Path) -> None:
+    judged = 'query,product_id,relevance\nkettle,p1,"good\nor: not # so"\nkettle,p2,exact\n'
+    text = propose(write(tmp_path / "exports", judged=judged), tmp_path / "shop.yaml")
+    assert "unsure: what good or: not # so mean" in text
+
+
 def test_a_file_of_no_table_is_named_and_others_are_proposed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write(tmp_path / "exports", products="sku,name\np1,Kettle\n", staff="employee,salary\nAnn,1\n")
     (folder / "sheet.xlsx").write_bytes(b"PK\x03\x04")
@@ -364,6 +383,17 @@ def test_a_map_with_edits_is_not_overwritten(tmp_path: Path, capsys: pytest.Capt
     assert run_command("map", "--tables", folder, "--out", tmp_path / "shop.yaml") == 2
     assert "it may hold your edits" in capsys.readouterr().err
     assert (tmp_path / "shop.yaml").read_text() == "mine"
+
+
+def test_the_locales_of_a_build_are_those_of_its_map(tmp_path: Path) -> None:
+    rows = [f"{n},p{n},{n % 5 + 1},gut {n}" for n in range(20)]
+    folder = write(
+        tmp_path / "exports", reviews=csv_text("id,sku,rating,text", rows), products="sku,name,type\np1,Kessel,Haus\n"
+    )
+    assert "locale: de # of rows that name none" in propose(folder, tmp_path / "shop.yaml", "--locales", "de")
+    found = build(folder, tmp_path / "shop.yaml", tmp_path / "out", "--tasks", "review_rating")
+    assert (found["locales"], found["tables"]["products"]["usable"]) == (["de"], 1)
+    assert found["rejects"]["own"]["reviews: category is missing, and the product has none"] == 19
 
 
 def test_a_map_goes_with_tables_alone_and_must_be_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

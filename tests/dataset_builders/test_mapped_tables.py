@@ -1,6 +1,7 @@
 """What a map makes of records: joined, constant, hashed and listed columns, values, scales, filters, items, groups of rows."""
 
 import csv
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,13 @@ tables:
     ]
     assert counts.read["own"] == 3
     assert counts.tables["co_purchases"].files == ["a.csv", "b.csv"]
+
+
+def test_files_go_to_other_processes_with_their_map(tmp_path: Path) -> None:
+    folder = write(tmp_path / "shop" / "products.csv", "Handle,Title,Status,SKU", "a,Kettle,active,A1")
+    (file,), _ = find_mapped(folder, parse_map(PRODUCTS, Path("shop.yaml")))
+    other = pickle.loads(pickle.dumps(file))
+    assert [other.canonical(record) for _, record in other.read()] == [file.canonical(record) for _, record in file.read()]
 
 
 ORDERS = """
