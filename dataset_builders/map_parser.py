@@ -203,6 +203,10 @@ class _MapParser:
         takes = [name for name in (*_TAKES, "constant") if name in keys]
         if len(takes) != 1:
             self.refuse(node.line, f"{column.name} needs one of column, first, join, hash, list and constant")
+        if unused := [name for name in keys if takes == ["constant"] and name != "constant"]:
+            self.refuse(node.line, f"a constant takes no {', '.join(unused)}")
+        if "with" in keys and takes != ["join"]:
+            self.refuse(node.line, "`with` says what stands between the columns of a join")
         if "constant" in keys:
             text = self.text(keys["constant"])
             self.check_value(column, text, node.line)

@@ -194,15 +194,22 @@ def looked_up(record: Mapping[str, Any], name: str) -> Any:
     https://support.google.com/analytics/answer/7029846
     """
     if name in record:
-        return record[name]
+        return _unwrapped(record[name])
     value: Any = record
     for part in name.split("."):
         if isinstance(value, Mapping):
-            value = value.get(part)
+            value = _unwrapped(value.get(part))
         elif isinstance(value, list):
             value = next((_of_pair(item) for item in value if _key(item) == part), None)
         else:
             return None
+    return value
+
+
+def _unwrapped(value: Any) -> Any:
+    """A list that a Parquet writer left in the groups `list` and `element`, as BigQuery does without list inference."""
+    if isinstance(value, Mapping) and value.keys() == {"list"} and isinstance(value["list"], list):
+        return [item["element"] if isinstance(item, Mapping) and item.keys() == {"element"} else item for item in value["list"]]
     return value
 
 

@@ -104,6 +104,8 @@ def test_paths_go_into_structs_and_lists_of_keys_and_values() -> None:
     assert looked_up(of_json, "order.no.further") is None
     assert looked_up(of_parquet, "params.id") == 7
     assert looked_up(of_parquet, "a.b") == "whole name first"
+    wrapped = {"params": {"list": [{"element": {"key": "id", "value": {"int_value": 7}}}]}}
+    assert looked_up(wrapped, "params.id") == 7
 
 
 PRODUCTS = """

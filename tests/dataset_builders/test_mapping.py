@@ -119,6 +119,8 @@ MISTAKES = {
     TITLE + "{from: t}}\n": "title takes no from",
     TITLE + "{default: t}}\n": "title needs one of column, first",
     TITLE + "{column: a, join: [b]}}\n": "title needs one of",
+    TITLE + "{constant: a, values: {b: c}}}\n": "a constant takes no values",
+    TITLE + "{first: [a, b], with: x}}\n": "`with` says what stands between",
     TITLE + "{column: a, scale: [1, 10]}}\n": "scale is for ratings",
     TITLE + "{column: a, pattern: '('}}\n": "no regular expression",
     PRODUCTS + "    where: {Status: }\n    columns: {product_id: id, title: t}\n": (
