@@ -64,13 +64,13 @@ def profile_files(folder: Path, encoding: str | None = None) -> tuple[list[FileP
         try:
             with plain_read_errors(path):
                 own_tables.refuse_other_formats(path, folder)
-                columns = file_columns(path, path.relative_to(folder), kind_of(path), text_format_of(path, encoding))
+                header = file_columns(path, path.relative_to(folder), kind_of(path), text_format_of(path, encoding))
         except UserError as error:
             refused.append(str(error).rstrip("."))
             continue
-        if columns:
+        if header:
             partitions = partition_values(path, folder)
-            groups.setdefault((_DIGITS.sub("*", name), (*columns, *partitions)), []).append(path)
+            groups.setdefault((_DIGITS.sub("*", name), (*header, *partitions)), []).append(path)
         else:
             refused.append(f"{name} is empty")
     alone = {pattern for pattern, _ in groups if sum(other == pattern for other, _ in groups) == 1}

@@ -118,9 +118,9 @@ def without_double_orders(files: Sequence[ProposedFile]) -> tuple[list[ProposedF
 def by_presets(profile: FileProfile, presets: Sequence[PresetEntry]) -> list[ProposedFile]:
     """What a preset makes of the file: for each table, the first entry that recognises it."""
     fitting: dict[str, PresetEntry] = {}
-    for entry in presets:
-        if entry.fits(profile.columns) and entry.preset == next(iter(fitting.values()), entry).preset:
-            fitting.setdefault(entry.table, entry)
+    for kind in presets:
+        if kind.fits(profile.columns) and kind.preset == next(iter(fitting.values()), kind).preset:
+            fitting.setdefault(kind.table, kind)
     proposed = []
     for table, preset in fitting.items():
         entry = fitted(preset.entry, profile)

@@ -13,8 +13,7 @@ from dataset_builders.raw_files import TextFormat
 from dataset_builders.record_counts import LEFT_OUT, UNMAPPED
 from dataset_builders.records import Placed, Rejected, csv_rows, json_records, parquet_rows
 from dataset_builders.sources import TableRows
-from dataset_builders.sources.own_tables import OwnFile
-from dataset_builders.sources.own_tables import canonical as canonical_row
+from dataset_builders.sources.own_tables import OwnFile, canonical_row
 from dataset_builders.tables import EVIDENCE, LONGEST_EXAMPLE
 from dataset_builders.values import as_list, as_text, is_missing
 
@@ -90,8 +89,8 @@ def _rows(record: dict[str, Any], mapped: MappedTable) -> Iterator[tuple[str, di
             for column in mapped.map.also_known_as:
                 other = looked_up(each, column)
                 if isinstance(product_id, str) and not is_missing(other):
-                    row = canonical_row({"other_id": other, "product_id": product_id}, replace(mapped.file, table=_OTHER_IDS))
-                    yield from row if not isinstance(row, Rejected) else []
+                    ids = {"other_id": other, "product_id": product_id}
+                    yield _OTHER_IDS.name, canonical_row(ids, replace(mapped.file, table=_OTHER_IDS))
 
 
 def kept(record: dict[str, Any], file: FileMap) -> Iterator[dict[str, Any]]:
@@ -103,9 +102,7 @@ def kept(record: dict[str, Any], file: FileMap) -> Iterator[dict[str, Any]]:
 
 def _canonical(row: dict[str, Any], mapped: MappedTable) -> dict[str, Any]:
     bad = {name: value for name, value in row.items() if isinstance(value, Rejected)}
-    made = canonical_row({**row, **dict.fromkeys(bad)}, mapped.file, mapped.floats)
-    assert not isinstance(made, Rejected)
-    return {**made[0][1], **bad}
+    return {**canonical_row({**row, **dict.fromkeys(bad)}, mapped.file, mapped.floats), **bad}
 
 
 def mapped_rows(record: dict[str, Any], file: FileMap) -> Iterator[dict[str, Any]]:

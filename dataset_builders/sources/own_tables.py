@@ -212,6 +212,11 @@ _CONVERSIONS = {
 
 
 def canonical(record: dict[str, Any], file: OwnFile, floats: frozenset[str] = frozenset()) -> TableRows | Rejected:
+    return [(file.table.name, canonical_row(record, file, floats))]
+
+
+def canonical_row(record: Mapping[str, Any], file: OwnFile, floats: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """The record's values in the kinds of the table's columns; a Rejected in place of one that cannot be read."""
     row: dict[str, Any] = {}
     for column in file.table.columns:
         value = record.get(column.name, file.partitions.get(column.name))
@@ -225,7 +230,7 @@ def canonical(record: dict[str, Any], file: OwnFile, floats: frozenset[str] = fr
         row["locale"] = (
             (row["locale"] or file.default_locale).lower() if not isinstance(row["locale"], Rejected) else row["locale"]
         )
-    return [(file.table.name, row)]
+    return row
 
 
 def _typed(column: Column, value: Any, trim: bool) -> Any:
