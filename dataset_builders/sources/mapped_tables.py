@@ -110,7 +110,7 @@ def mapped_rows(record: dict[str, Any], file: FileMap) -> Iterator[dict[str, Any
     row = {name: value_of(record, made, file.null_words) for name, made in file.columns.items()}
     kinds = {column.name: column.kind for column in MAPPED_TABLES[file.table].columns}
     split = next((name for name, made in file.columns.items() if made.split and kinds[name] != "strings"), None)
-    if split is None:
+    if split is None or not isinstance(row[split], list):
         yield row
         return
     for item in row[split] or [None]:
