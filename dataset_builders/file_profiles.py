@@ -18,19 +18,20 @@ from dataset_builders.staging import input_files, plain_read_errors, readable
 from dataset_builders.values import as_text, is_missing
 
 SAMPLED = 20_000
-"""Records of a file that a proposal is made from."""
+"""Records that a proposal is made from, of files that are alike together."""
 
 _DIGITS = re.compile(r"\d+")
+_PARTITION = re.compile(r"([^=/]+=)[^/]*(?=/)")
+_BACKUP = re.compile(r"(^|[^a-z])(bak|backup|old|archive|copy|tmp)([^a-z]|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class FileProfile:
-    """The files that `pattern` matches, their columns in order, and the first records of the first one."""
+    """The files that `pattern` matches, their columns in order, and their first records."""
 
     pattern: str
     columns: tuple[str, ...]
     records: tuple[Mapping[str, Any], ...]
-    files: int = 1
 
     @cached_property
     def _values(self) -> dict[str, list[Any]]:
@@ -61,6 +62,9 @@ def profile_files(folder: Path, encoding: str | None = None) -> tuple[list[FileP
         if format_of(path) is None:
             refused.append(f"{name} is no CSV, TSV, JSON or Parquet file")
             continue
+        if _BACKUP.search(name):
+            refused.append(f"{name} looks like a backup; name it in the map if it is none")
+            continue
         try:
             with plain_read_errors(path):
                 own_tables.refuse_other_formats(path, folder)
@@ -70,7 +74,7 @@ def profile_files(folder: Path, encoding: str | None = None) -> tuple[list[FileP
             continue
         if header:
             partitions = partition_values(path, folder)
-            groups.setdefault((_DIGITS.sub("*", name), (*header, *partitions)), []).append(path)
+            groups.setdefault((_DIGITS.sub("*", _PARTITION.sub(r"\1*", name)), (*header, *partitions)), []).append(path)
         else:
             refused.append(f"{name} is empty")
     alone = {pattern for pattern, _ in groups if sum(other == pattern for other, _ in groups) == 1}
@@ -79,7 +83,9 @@ def profile_files(folder: Path, encoding: str | None = None) -> tuple[list[FileP
         together = [members] if pattern in alone else [[path] for path in members]
         for some in together:
             name = pattern if len(some) > 1 else readable(some[0].relative_to(folder))
-            profiles.append(FileProfile(name, columns, sample(some[0], folder, encoding), len(some)))
+            most = max(SAMPLED // len(some), 1)
+            records = tuple(record for path in some[:SAMPLED] for record in sample(path, folder, encoding, most))
+            profiles.append(FileProfile(name, columns, records))
     return profiles, refused
 
 
@@ -87,15 +93,16 @@ def text_format_of(path: Path, encoding: str | None) -> TextFormat | None:
     return text_format(path, encoding) if kind_of(path) == "csv" else None
 
 
-def sample(path: Path, folder: Path, encoding: str | None) -> tuple[Mapping[str, Any], ...]:
+def sample(path: Path, folder: Path, encoding: str | None, most: int) -> list[Mapping[str, Any]]:
+    """The first records of a file, with its partition columns."""
     kind = kind_of(path)
     if kind == "parquet":
         records = parquet_rows(path)
     else:
         records = csv_rows(path, text_format_of(path, encoding)) if kind == "csv" else json_records(path)
     partitions = partition_values(path, folder)
-    good = (record for _, record in islice(records, SAMPLED) if not isinstance(record, Rejected))
-    return tuple({**partitions, **record} for record in good)
+    good = (record for _, record in islice(records, most) if not isinstance(record, Rejected))
+    return [{**partitions, **record} for record in good]
 
 
 def overlap(values: set[str], others: set[str]) -> float:

@@ -77,7 +77,8 @@ NEEDED = {
     "baskets": ("basket_id", "product_id"),
     "products": ("product_id", "title"),
 }
-LOCALES = ("locale", "language", "lang", "store_view_code", "market", "country")
+OF_LANGUAGE = ("locale", "language", "lang")
+LOCALES = (*OF_LANGUAGE, "market", "country")
 OF_PRODUCTS = frozenset(
     {"sku", "asin", "parent_asin", "handle", "price", "brand", "vendor", "manufacturer", "gtin", "ean", "color", "colour"}
     | {"product_id", "product_name", "product_title", "product_type", "item_id", "item_name", "article_number", "body_html"}
@@ -181,9 +182,11 @@ def by_names(profile: FileProfile, locales: Sequence[str]) -> list[ProposedFile]
         return []
     *_, table, columns = min(candidates)
     file = ProposedFile(table, profile, {"columns": dict(columns)})
-    locale = next((plain[name] for name in LOCALES if name in plain), None)
-    if table in ("products", "judgments") and locale and (guess := locale_guess(profile.values(locale), locales)):
-        file = file.with_column("locale", {"column": locale, **guess.keys} if guess.keys else locale)
+    named = next((name for name in LOCALES if name in plain), None)
+    if table in ("products", "judgments") and named:
+        locale = plain[named]
+        if guess := locale_guess(profile.values(locale), locales, named in OF_LANGUAGE):
+            file = file.with_column("locale", {"column": locale, **guess.keys} if guess.keys else locale, guess.unsure)
     return [_with_status(file, plain)]
 
 

@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from common.dataset import language_of
+from common.errors import UserError
 from dataset_builders.file_profiles import FileProfile
 from dataset_builders.mapping import normal
 from dataset_builders.values import LABELS, as_integer, as_text
@@ -39,7 +42,7 @@ EVENT_WORDS = (
 """Action of the first pattern that an event's name has; none for the first of all."""
 
 _RATING_TEXT = re.compile(r"\s*(\d+(?:[.,]\d+)?)\s*(?:/|out of|of|stars?|★).*", re.IGNORECASE)
-_LOCALE = re.compile(r"([a-z]{2})[-_]([a-z]{2})")
+_CODE = re.compile(r"[a-z]{2}([-_][a-z]{2})?")
 
 
 @dataclass(frozen=True)
@@ -125,18 +128,31 @@ def action_guess(profile: FileProfile, column: str, product: str | None, query: 
     return ValueGuess({"values": chosen}, f"not used: {', '.join(left)}" if left else "")
 
 
-def locale_guess(values: Iterable[Any], locales: Sequence[str]) -> ValueGuess | None:
-    """Locales from codes such as en_US, or None where the column holds none."""
+def locale_guess(values: Iterable[Any], locales: Sequence[str], certain: bool) -> ValueGuess | None:
+    """Locales from codes such as en_US, or None where the column holds none.
+
+    `certain` says that the column's name leaves no doubt: values that were not asked for are kept then, so that their rows are
+    rejected with that reason. Else one of the values must be among `locales`, or be the language of one.
+    """
     words = sorted({normal(value) for value in values})
-    if not words or len(words) > MOST_WORDS:
+    if not words or len(words) > MOST_WORDS or not all(_CODE.fullmatch(word) for word in words):
         return None
-    chosen = {}
-    for word in words:
-        match = _LOCALE.fullmatch(word)
-        chosen[word] = match[2] if match and match[2] in locales else match[1] if match and match[1] in locales else word
-    if not any(locale in locales for locale in chosen.values()):
+    chosen = {word: _locale_of(word, locales) for word in words}
+    others = sorted(set(chosen.values()) - set(locales))
+    if len(others) == len(set(chosen.values())) and not certain:
         return None
-    return ValueGuess({} if all(word == locale for word, locale in chosen.items()) else {"values": chosen})
+    unsure = f"{', '.join(others)} is not among --locales {','.join(locales)}" if others else ""
+    return ValueGuess({} if all(word == locale for word, locale in chosen.items()) else {"values": chosen}, unsure)
+
+
+def _locale_of(word: str, locales: Sequence[str]) -> str:
+    """The locale that a code names: `us` for en_US, for us, and for en where no other of the locales is English."""
+    language, _, country = word.replace("-", "_").partition("_")
+    if word in locales or country in locales:
+        return word if word in locales else country
+    with suppress(UserError):
+        return next((locale for locale in locales if not country and language_of(locale) == language_of(language)), word)
+    return word
 
 
 def is_position(values: Sequence[Any]) -> bool:

@@ -87,7 +87,7 @@ def _rows(record: dict[str, Any], mapped: MappedTable) -> Iterator[tuple[str, di
         if mapped.map.also_known_as:
             product_id = _canonical(next(mapped_rows(each, mapped.map)), mapped)["product_id"]
             for column in mapped.map.also_known_as:
-                other = looked_up(each, column)
+                other = _stripped(looked_up(each, column))
                 if isinstance(product_id, str) and not is_missing(other):
                     ids = {"other_id": other, "product_id": product_id}
                     yield _OTHER_IDS.name, canonical_row(ids, replace(mapped.file, table=_OTHER_IDS))
@@ -121,7 +121,7 @@ def value_of(record: Mapping[str, Any], made: ColumnMap, null_words: frozenset[s
     """A column's value; a Rejected where the map does not say what to make of it."""
     if made.take == "constant":
         return made.text
-    found = [looked_up(record, name) for name in made.columns]
+    found = [_stripped(looked_up(record, name)) for name in made.columns]  # databases pad ids to the width of their column
     values = [None if is_missing(value) or (null_words and normal(value) in null_words) else value for value in found]
     value = _taken(made, values)
     if made.pattern and value is not None:
@@ -134,6 +134,10 @@ def value_of(record: Mapping[str, Any], made: ColumnMap, null_words: frozenset[s
     if made.split and isinstance(value, str):
         value = [item.strip() for item in value.split(made.split) if not is_missing(item)]
     return made.default if value is None else value
+
+
+def _stripped(value: Any) -> Any:
+    return value.strip() if isinstance(value, str) else value
 
 
 def _taken(made: ColumnMap, values: list[Any]) -> Any:

@@ -287,6 +287,14 @@ PROPOSED: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
         {"products": csv_text("sku,name,language", ["p1,Kettle,en_US", "p2,Kessel,de_DE"])},
         ("locale: {column: language, values: {de_de: de, en_us: us}}",),
     ),
+    "language of a locale": (
+        {"products": csv_text("sku,name,lang", ["p1,Kettle,en", "p2,Hose,fr"])},
+        ("locale: {column: lang, values: {en: us, fr: fr}} # unsure: fr is not among --locales us,de",),
+    ),
+    "country of origin": (
+        {"products": csv_text("sku,name,country", ["p1,Kettle,CN", "p2,Hose,VN"])},
+        ("title: name\n#",),
+    ),
     "unknown ids": (
         {
             "products": csv_text("sku,name", ["p1,Kettle", "p2,Hose"]),
@@ -310,7 +318,7 @@ def test_names_and_values_tell_tables_columns_and_what_values_mean(tmp_path: Pat
     files, lines = PROPOSED[case]
     text = propose(write(tmp_path / "exports", **files), tmp_path / "shop.yaml", "--locales", "us,de")
     for line in lines:
-        assert line in text
+        assert line in text + "#"
 
 
 def test_customers_and_categories_are_no_products(tmp_path: Path) -> None:
@@ -330,6 +338,16 @@ def test_a_value_with_line_breaks_breaks_no_line_of_the_map(tmp_path: Path) -> N
     judged = 'query,product_id,relevance\nkettle,p1,"good\nor: not # so"\nkettle,p2,exact\n'
     text = propose(write(tmp_path / "exports", judged=judged), tmp_path / "shop.yaml")
     assert "unsure: what good or: not # so mean" in text
+
+
+def test_backups_are_left_out_and_partitions_are_one_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("products.bak/all", "products/locale=us/part-0", "products/locale=de/part-0"):
+        (tmp_path / "exports" / name).parent.mkdir(parents=True)
+        (tmp_path / "exports" / f"{name}.csv").write_text(f"sku,name\n{name[-11:-7]},Kettle\n", encoding="utf-8")
+    text = propose(tmp_path / "exports", tmp_path / "shop.yaml", "--locales", "us,de")
+    assert 'file: "products/locale=*/part-*.csv"' in text
+    assert "locale: locale" in text
+    assert "products.bak/all.csv looks like a backup" in capsys.readouterr().out
 
 
 def test_a_file_of_no_table_is_named_and_others_are_proposed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

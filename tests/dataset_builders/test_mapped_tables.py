@@ -42,6 +42,7 @@ def column(take: str = "first", *columns: str, **keys: Any) -> ColumnMap:
 
 VALUES: list[tuple[ColumnMap, dict[str, Any], Any]] = [
     (column(), {"a": "x"}, "x"),
+    (column(), {"a": " padded  "}, "padded"),
     (column(), {"a": "NULL"}, None),
     (column("first", "a", "b"), {"a": "n/a", "b": "y"}, "y"),
     (column("join", "a", "b", text=" - "), {"a": "x", "b": "y"}, "x - y"),
