@@ -169,7 +169,7 @@ def _fitted_column(made: Any, profile: FileProfile) -> Any:
 
 def by_names(profile: FileProfile, locales: Sequence[str]) -> list[ProposedFile]:
     """What the names of the columns make of the file: the table of which it has most of the needed columns."""
-    plain = {re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_"): name for name in reversed(profile.columns)}
+    plain = {plain_name(name): name for name in reversed(profile.columns)}
     candidates = []
     for order, (table, names) in enumerate(NAMES.items()):
         columns = _named_columns(names, plain)
@@ -188,6 +188,11 @@ def by_names(profile: FileProfile, locales: Sequence[str]) -> list[ProposedFile]
         if guess := locale_guess(profile.values(locale), locales, named in OF_LANGUAGE):
             file = file.with_column("locale", {"column": locale, **guess.keys} if guess.keys else locale, guess.unsure)
     return [_with_status(file, plain)]
+
+
+def plain_name(name: str) -> str:
+    """`product_id` of productId, Product ID and product-id."""
+    return re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_")
 
 
 def _named_columns(names: Mapping[str, Sequence[str]], plain: Mapping[str, str]) -> dict[str, str]:

@@ -291,6 +291,10 @@ PROPOSED: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
         {"products": csv_text("sku,name,lang", ["p1,Kettle,en", "p2,Hose,fr"])},
         ("locale: {column: lang, values: {en: us, fr: fr}} # unsure: fr is not among --locales us,de",),
     ),
+    "camel case": (
+        {"loox": csv_text("reviewId,status,rating,email,review,date,productId,handle", ["r1,Active,5,a@b.c,good,2024,8,x"])},
+        ("review_id: reviewId", "product_id: productId", "text: review"),
+    ),
     "country of origin": (
         {"products": csv_text("sku,name,country", ["p1,Kettle,CN", "p2,Hose,VN"])},
         ("title: name\n#",),
