@@ -47,7 +47,7 @@ def main() -> None:
         told = "; ".join([*refused, *(f"{profile.pattern} has {', '.join(profile.columns[:12])}" for profile in profiles)])
         raise UserError(
             f"Nothing in {arguments.tables} looks like products, reviews, judgments, events, questions or orders. Found: "
-            f"{told or 'no file'}. Write the map by hand, as dataset_builders/README.md shows one; raw corpora need none (--raw)."
+            f"{told or 'no file'}. Write the map by hand (dataset_builders/README.md shows one); raw corpora go with --raw."
         )
     text = map_text(proposed, arguments.tables.name)
     parse_map(text, arguments.out)  # what is proposed is a map that can be read
