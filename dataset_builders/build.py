@@ -20,11 +20,13 @@ from dataset_builders.contamination import read_evaluation_sets
 from dataset_builders.dataset_files import config_facts, write_dataset
 from dataset_builders.derived import derive
 from dataset_builders.engine import connect
-from dataset_builders.explanation import table_origins, with_derived
+from dataset_builders.explanation import convertible, table_origins, with_derived
 from dataset_builders.map_parser import read_map
 from dataset_builders.mapped_files import find_mapped
 from dataset_builders.mapping import ShopMap
 from dataset_builders.record_counts import RecordCounts
+from dataset_builders.sources.own_tables import NAME as OWN
+from dataset_builders.sources.own_tables import PROPOSE
 from dataset_builders.splits import Split, parse_sizes
 from dataset_builders.staging import SAMPLE_MARKER, find_corpora, find_tables, readable, stage, unread_names
 from dataset_builders.tables import SESSION_QUERIES, SESSION_QUERY_COLUMNS, STAGED
@@ -259,6 +261,8 @@ def print_tables(manifest: dict[str, Any], out: Path) -> None:
     console.print(rejects)
     console.print(leaks)
     console.print(rows)
+    if "map" not in manifest and convertible(manifest["rejects"].get(OWN, ())):
+        console.print(f"A map can say what values mean that no table takes: {PROPOSE}", highlight=False, soft_wrap=True)
     for name, missing in manifest["short"].items():
         console.print(
             f"short: {name}: {missing['train']:,} rows to train and {missing['test']:,} to test on fewer than asked for",

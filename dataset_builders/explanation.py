@@ -3,7 +3,7 @@ examples."""
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +94,12 @@ def _advice(counts: TableCounts) -> str:
     reasons = [reason for reason, _ in counts.reasons.most_common(MOST_REASONS)]
     if any(reason.endswith(UNMAPPED) for reason in reasons):
         return "; name these values under `values:` in the map"
-    return f"; a map can say what the values mean ({PROPOSE})" if any(map(_CONVERTIBLE.search, reasons)) else ""
+    return f"; a map can say what the values mean ({PROPOSE})" if convertible(reasons) else ""
+
+
+def convertible(reasons: Iterable[str]) -> bool:
+    """Whether records were rejected for values that a map can convert."""
+    return any(_CONVERTIBLE.search(reason) for reason in reasons)
 
 
 def table_origins(manifest: Mapping[str, Any]) -> list[str]:

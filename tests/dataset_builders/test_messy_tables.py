@@ -597,6 +597,14 @@ def test_a_table_whose_rows_were_all_rejected_is_never_called_absent(
         build(folder, "--tasks", "review_rating")
 
 
+def test_values_that_a_map_could_convert_are_pointed_out(
+    tmp_path: Path, build: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = with_column(events(), action=lambda row: "view" if row["position"] < 5 else "view_item")
+    build(write(tmp_path / "shop", events=named), "--tasks", "next_title_merrec")
+    assert "A map can say what values mean that no table takes: python -m dataset_builders.map" in capsys.readouterr().out
+
+
 def test_a_join_that_matches_nothing_is_explained_with_both_keys(tmp_path: Path, build: Callable[..., dict[str, Any]]) -> None:
     padded = with_column(products(), product_id=lambda row: f"000{row['product_id']}")
     told = "0 of 40 values of co_purchases.product_id are in products, e.g. 'p0' is not, '000p0' is"
