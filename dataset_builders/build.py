@@ -19,13 +19,20 @@ from common.tasks import TASKS
 from dataset_builders.assembly import OWN_TEST, assemble_rows
 from dataset_builders.contamination import read_evaluation_sets
 from dataset_builders.dataset_files import config_facts, word_counts, write_dataset
+from dataset_builders.derived import derive
 from dataset_builders.engine import connect, reader
+from dataset_builders.explanation import convertible, table_origins, with_derived
+from dataset_builders.map_parser import read_map
+from dataset_builders.mapped_files import find_mapped
+from dataset_builders.mapping import ShopMap
 from dataset_builders.record_counts import RecordCounts
 from dataset_builders.record_reading import readable
 from dataset_builders.samples.files import SAMPLE_MARKER
+from dataset_builders.sources.own_tables import NAME as OWN
+from dataset_builders.sources.own_tables import PROPOSE
 from dataset_builders.splits import Split, parse_sizes
 from dataset_builders.staging import find_corpora, find_tables, stage, unread_names
-from dataset_builders.tables import SESSION_QUERIES, SESSION_QUERY_COLUMNS, TABLES
+from dataset_builders.tables import SESSION_QUERIES, SESSION_QUERY_COLUMNS, STAGED
 from dataset_builders.workers import Run, usable_cores, worker_pool
 
 
@@ -34,6 +41,13 @@ def parse_arguments() -> argparse.Namespace:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--raw", type=Path, metavar="DIR", help="folder with files of the raw corpora")
     source.add_argument("--tables", type=Path, metavar="DIR", help="folder with a shop's own tables: CSV, TSV, JSON or Parquet")
+    parser.add_argument(
+        "--map",
+        type=Path,
+        metavar="YAML",
+        help="says which file in --tables is which table, and what its columns and values mean; "
+        "python -m dataset_builders.map proposes one",
+    )
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--out", type=Path, metavar="DIR", help="folder of the dataset; an earlier one is replaced")
     target.add_argument("--explain", action="store_true", help="only print what each task would be built from; write nothing")
@@ -48,9 +62,9 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--locales",
-        default="us",
         metavar="A,B",
-        help="locales of judgments and products; a product's title is that of the first one that it has (default: us)",
+        help="locales of judgments and products; a product's title is that of the first one that it has "
+        "(default: those of --map, else us)",
     )
     parser.add_argument(
         "--word-rows",
@@ -114,9 +128,13 @@ def build_rows(arguments: argparse.Namespace, staged: Path, run: Run) -> tuple[d
     asked = parse_tasks(arguments.tasks)
     sets = read_evaluation_sets(arguments.evaluation_sets) if arguments.evaluation_sets else []
     folder = arguments.raw or arguments.tables
-    locales = parse_locales(arguments.locales)
+    shop = parse_map_option(arguments)
+    of_map = ",".join(shop.locales()) if shop else ""
+    locales = parse_locales(arguments.locales if arguments.locales is not None else of_map or "us")
     if arguments.raw:
         files, unclaimed = find_corpora(folder, arguments.licences == "commercial")
+    elif shop:
+        files, unclaimed = find_mapped(folder, shop, arguments.encoding, locales[0])
     else:
         files, unclaimed = find_tables(folder, arguments.encoding, locales[0])
     for file in files:
@@ -127,6 +145,7 @@ def build_rows(arguments: argparse.Namespace, staged: Path, run: Run) -> tuple[d
     connection = connect(arguments.memory_limit, arguments.threads, staged / "spill", arguments.engine)
     written = stage_session_queries(arguments.session_queries, staged) if arguments.session_queries else None
     stage(files, folder, staged, frozenset(locales), counts, reader(connection, run))
+    derived = derive(connection, staged, shop.derived, counts) if shop else {}
     licences = {file.source: file.licence for file in files}
     unread = unread_names(unclaimed, folder)
     names = asked or list(TASKS)
@@ -141,8 +160,9 @@ def build_rows(arguments: argparse.Namespace, staged: Path, run: Run) -> tuple[d
             file.source: {"licence": file.licence, "read": counts.read[file.source], "used": rows.used.get(file.source, 0)}
             for file in files
         },
-        "not_built": rows.not_built,
-        "tables": {name: counts.tables[name].as_json() for name in TABLES if name in counts.tables},
+        "not_built": with_derived(rows.not_built, derived),
+        "tables": {name: counts.tables[name].as_json() for name in STAGED if name in counts.tables},
+        **({"map": shop.as_json(), "derived": derived} if shop else {}),
         "joins": [match.as_json() for match in rows.key_matches],
         "dropped_values": dict(sorted(counts.dropped.items())),
         "short": rows.short,
@@ -159,6 +179,15 @@ def build_rows(arguments: argparse.Namespace, staged: Path, run: Run) -> tuple[d
         "seed": arguments.seed,
     }
     return manifest, built, counts
+
+
+def parse_map_option(arguments: argparse.Namespace) -> ShopMap | None:
+    """The map of --map. Raises UserError where it is not of a shop's own tables."""
+    if arguments.map is None:
+        return None
+    if arguments.raw:
+        raise UserError("--map is for a shop's own tables: give --tables in place of --raw.")
+    return read_map(arguments.map)
 
 
 def stage_session_queries(folder: Path, staged: Path) -> list[str]:
@@ -235,7 +264,10 @@ def print_explanation(manifest: dict[str, Any]) -> None:
             rows = manifest["configs"].get(name, {"train": 0, "test": 0})
             missing = manifest["not_built"].get(name, "")
             table.add_row(name, ", ".join(TASKS[name].tables), f"{rows['train']:,}", f"{rows['test']:,}", missing)
-    Console(markup=False).print(table)
+    console = Console(markup=False)
+    console.print(table)
+    for line in table_origins(manifest) if "map" in manifest else []:
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def print_tables(manifest: dict[str, Any], out: Path) -> None:
@@ -256,6 +288,8 @@ def print_tables(manifest: dict[str, Any], out: Path) -> None:
     console.print(rejects)
     console.print(leaks)
     console.print(rows)
+    if "map" not in manifest and convertible(manifest["rejects"].get(OWN, ())):
+        console.print(f"A map can say what values mean that no table takes: {PROPOSE}", highlight=False, soft_wrap=True)
     for name, missing in manifest["short"].items():
         console.print(
             f"short: {name}: {missing['train']:,} rows to train and {missing['test']:,} to test on fewer than asked for",
@@ -271,8 +305,9 @@ def print_tables(manifest: dict[str, Any], out: Path) -> None:
         console.print(f"not read, {count:,} records of the evaluation set {name} are not sound", highlight=False)
     for name, reason in manifest["not_built"].items():
         console.print(f"not built: {name}: {reason}", highlight=False)
+    unclaimed = "the map does not name it" if "map" in manifest else "no corpus has such a file"
     for name in manifest["unclaimed_files"]:
-        console.print(f"not read, since no corpus has such a file: {name}", highlight=False)
+        console.print(f"not read, since {unclaimed}: {name}", highlight=False)
     console.print(f"The dataset is in {out}", highlight=False)
 
 

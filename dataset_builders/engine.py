@@ -178,15 +178,17 @@ def load_tables(
 
     Of rows with one key the newest snapshot's stays. Judgments keep all rows, since several of one pair are votes (see
     `expressions.judged_once`). Products get `preference`, the place of their locale in `locales`. Events without a title take
-    it, and what else they lack, from the product. Sources stay apart, here and in every join of a recipe: a row is of one
-    source, under that source's licence.
+    it, and what else they lack, from the product, and so do reviews without a category. Sources stay apart, here and in every
+    join of a recipe: a row is of one source, under that source's licence.
     """
-    tables, duplicates = {}, []
+    tables, duplicates, unfiled = {}, [], False
     for name, table in TABLES.items():
         path = folder / f"{name}.parquet"
         if not path.exists():
             continue
         staged = read_staged(connection, path)
+        if name == "reviews":  # of the raw corpora none: only then is there a join
+            unfiled = bool(staged.category.isnull().any().to_pyarrow().as_py())
         if name == "judgments":
             tables[name] = staged.drop("snapshot")
             continue
@@ -205,6 +207,9 @@ def load_tables(
         tables["products"] = _preferred(tables["products"], locales)
     if {"events", "products"} <= tables.keys():
         tables["events"] = _titled_events(tables["events"], tables["products"])
+    if unfiled:
+        tables["reviews"], without = _filed_reviews(tables["reviews"], tables.get("products"))
+        duplicates.append(unused(without, "reviews: category is missing, and the product has none"))
     if (path := folder / f"{SESSION_QUERIES}.parquet").exists():
         tables[SESSION_QUERIES] = connection.read_parquet(path)
     return tables, duplicates
@@ -218,13 +223,30 @@ def _preferred(products: "ir.Table", locales: Sequence[str]) -> "ir.Table":
     return products.mutate(preference=products.locale.cases(*places, else_=ibis.literal(len(places))).cast("int64"))
 
 
+def _one_each(products: "ir.Table") -> "ir.Table":
+    """One row per product id and source, of the first locale that was asked for."""
+    return deduplicate(products, ["product_id", "source"], lambda product: [product.preference, product.locale])[0]
+
+
+def _filed_reviews(reviews: "ir.Table", products: "ir.Table | None") -> tuple["ir.Table", "ir.Table"]:
+    """Reviews with the category of their product where they have none, and those that have none then."""
+    import ibis
+
+    if products is None:
+        return reviews.filter(reviews.category.notnull()), reviews.filter(reviews.category.isnull())
+    filed = _one_each(products).select("product_id", "source", product_category="category")
+    joined = reviews.left_join(filed, ["product_id", "source"])
+    whole = joined.mutate(category=ibis.coalesce(joined.category, joined.product_category)).select(*reviews.columns)
+    whole = materialize(whole)
+    return whole.filter(whole.category.notnull()), whole.filter(whole.category.isnull())
+
+
 def _titled_events(events: "ir.Table", products: "ir.Table") -> "ir.Table":
     """Events whose title, brand, category and colour are those of their product where they have none."""
     import ibis
 
     taken = ("title", "brand", "category", "color")
-    single, _ = deduplicate(products, ["product_id", "source"], lambda product: [product.preference, product.locale])
-    described = single.select("product_id", "source", **{f"product_{column}": column for column in taken})
+    described = _one_each(products).select("product_id", "source", **{f"product_{column}": column for column in taken})
     joined = events.left_join(described, ["product_id", "source"])
     filled = {column: ibis.coalesce(joined[column], joined[f"product_{column}"]) for column in taken}
     return joined.mutate(**filled).select(*events.columns)

@@ -1,13 +1,15 @@
 """Why a task has no rows: what its tables hold, which of their keys match, and what its recipe left out, in numbers and
 examples."""
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from common.tasks import Task
-from dataset_builders.record_counts import TableCounts
+from dataset_builders.record_counts import UNMAPPED, TableCounts
+from dataset_builders.sources.own_tables import PROPOSE
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -17,10 +19,14 @@ JOINS = (
     ("co_purchases", "product_id", "products"),
     ("co_purchases", "other_product_id", "products"),
     ("events", "product_id", "products"),
+    ("reviews", "product_id", "products"),
 )
 """Table, its column, and the table whose `product_id` the column's values are."""
 
 MOST_REASONS = 3
+
+_CONVERTIBLE = re.compile(r"is none of|is not a whole number|is not true or false|is not 1 to 5|is not a list of texts")
+"""Reasons of rows whose values a map can convert."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ def missing_tables(absent: Sequence[str], counts: Mapping[str, TableCounts], unr
     for name in absent:
         found = counts.get(name)
         if found and found.files:
-            parts.append(f"{name}: {found.text()}")
+            parts.append(f"{name}: {found.text()}{_advice(found)}")
         elif found and found.read:
             parts.append(f"no row of the table {name} is usable: {found.text()}")
         if found and found.note:
@@ -81,6 +87,53 @@ def missing_tables(absent: Sequence[str], counts: Mapping[str, TableCounts], unr
         told = f"needs the table{'s' * (len(never) > 1)} {', '.join(never)}"
         parts.append(f"{told} (not read: {unread})" if unread else told)
     return "; ".join(parts)
+
+
+def _advice(counts: TableCounts) -> str:
+    """What to write in a map, where the commonest reasons are values that it can convert."""
+    reasons = [reason for reason, _ in counts.reasons.most_common(MOST_REASONS)]
+    if any(reason.endswith(UNMAPPED) for reason in reasons):
+        return "; name these values under `values:` in the map"
+    return f"; a map can say what the values mean ({PROPOSE})" if convertible(reasons) else ""
+
+
+def convertible(reasons: Iterable[str]) -> bool:
+    """Whether records were rejected for values that a map can convert."""
+    return any(_CONVERTIBLE.search(reason) for reason in reasons)
+
+
+def table_origins(manifest: Mapping[str, Any]) -> list[str]:
+    """How each table came from which file, by a map, and what was derived: a line each."""
+    lines = []
+    for name, files in manifest["map"]["tables"].items():
+        for file in files:
+            made = ", ".join(f"{column} from {' and '.join(columns)}" for column, columns in file["columns"].items())
+            lines.append(f"{name}: {file['file']}: {made}")
+    for name, counts in manifest["tables"].items():
+        reasons = "; ".join(_reason(each) for each in counts["reasons"])
+        lines.append(f"{name}: {counts['read']:,} read, {counts['usable']:,} usable{': ' * bool(reasons)}{reasons}")
+    for name, facts in manifest["derived"].items():
+        lines.append(f"derived: {name}: {', '.join(f'{key} {value}' for key, value in facts.items())}")
+    return lines
+
+
+def _reason(facts: Mapping[str, Any]) -> str:
+    values = ", ".join(f"{value} ({count:,})" for value, count in facts.get("values", {}).items())
+    return f"{facts['reason']} ({facts['rows']:,}), {f'values: {values}' if values else 'e.g. ' + facts['example']}"
+
+
+def with_derived(not_built: Mapping[str, str], derived: Mapping[str, Any]) -> dict[str, str]:
+    """Adds to why tasks have no rows that too few products were bought together."""
+    found = dict(not_built)
+    facts = derived.get("also_buy")
+    for name in ("also_buy", "next_title_amazon"):
+        if name in found and facts and not facts["links"]:
+            unit = "sessions" if "sessions" in facts else "baskets"
+            found[name] += (
+                f"; no two products are bought in {facts['least_support']} {unit}, of which "
+                f"{facts[f'{unit}_of_several_products']:,} hold more than one (support of also_buy in the map)"
+            )
+    return found
 
 
 def no_rows(task: Task, reasons: Counter[str], matches: Sequence[KeyMatch]) -> str:

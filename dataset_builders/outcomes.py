@@ -7,11 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataset_builders.engine import materialize, read_staged, union
+from dataset_builders.record_counts import LEFT_OUT
 from dataset_builders.record_reading import PARTLY
-from dataset_builders.tables import TABLES
+from dataset_builders.tables import STAGED
 
-FIRST = "\x01"
-"""Sorts before every letter."""
+FIRST, LAST = "\x01", "\x7f"
+"""Sort before and behind every letter: what was wrong with a record comes before what a task says of it, and that a map left it
+out of one of several tables, or that it is evidence only, behind that."""
+
+EVIDENCE_REASONS = {
+    "baskets": "baskets: line of an order, of which no link that a task uses was derived",
+    "product_ids": "product_ids: row only names another id of a product",
+}
+"""Reasons of records that are in tables of evidence alone."""
 
 if TYPE_CHECKING:
     from array import array
@@ -52,7 +60,7 @@ def count_outcomes(
     """
     import ibis
 
-    paths = [path for name in TABLES if (path := staged / f"{name}.parquet").exists()]
+    paths = [path for name in STAGED if (path := staged / f"{name}.parquet").exists()]
     if not paths:
         return {}
     in_a_row = connection.read_parquet(save_records(staged / "kept.parquet", {"": kept}))
@@ -62,8 +70,11 @@ def count_outcomes(
     known = [*unused, connection.read_parquet(save_records(staged / "dropped.parquet", dropped))]
     if (partly := staged / f"{PARTLY}.parquet").exists():
         partial_rejects = read_staged(connection, partly)
-        # What was wrong with the record itself comes before what any task says of it.
-        known.append(partial_rejects.select("record", reason=ibis.literal(FIRST).concat(partial_rejects.reason)))
+        left_out = partial_rejects.reason.startswith(LEFT_OUT)
+        known.append(partial_rejects.select("record", reason=ibis.ifelse(left_out, LAST, FIRST).concat(partial_rejects.reason)))
+    for name, reason in EVIDENCE_REASONS.items():
+        if (evidence := staged / f"{name}.parquet").exists():
+            known.append(read_staged(connection, evidence).select("record", reason=ibis.literal(LAST + LAST + reason)))
     reasons = union([table.select("record", "reason") for table in known]).anti_join(in_a_row, "record")
     # A place in the alphabet instead of the reason itself: millions of records have one of some dozens of reasons.
     places = reasons.select("reason").distinct()
@@ -73,7 +84,7 @@ def count_outcomes(
     rejected = everything.anti_join(in_a_row, "record").left_join(first_reasons, "record")
     counts = rejected.group_by("source", "place").agg(records=lambda table: table.count()).left_join(places, "place")
     for row in connection.to_pyarrow(counts.select("source", "reason", "records")).to_pylist():
-        reason = (row["reason"] or "no task asked for it").removeprefix(FIRST)
+        reason = (row["reason"] or "no task asked for it").strip(FIRST + LAST)
         rejects.setdefault(row["source"], Counter())[reason] += row["records"]
     used = everything.semi_join(in_a_row, "record").group_by("source").agg(records=lambda table: table.count())
     return {row["source"]: row["records"] for row in connection.to_pyarrow(used).to_pylist()}

@@ -6,6 +6,12 @@ from typing import Any
 
 from dataset_builders.records import Rejected
 
+UNMAPPED = "has no value in the map"
+"""End of the reason of a row with a value that its map does not name."""
+
+LEFT_OUT = "map leaves the row out"
+"""Begin of the reason of a row that does not meet a condition of its map."""
+
 SAMPLES = 20
 """How many places of rejected records are kept for each reason."""
 
@@ -20,11 +26,14 @@ class TableCounts:
     usable: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
+    values: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     note: str = ""
 
     def reject(self, reason: str, value: str, place: str, records: int = 1) -> None:
         self.reasons[reason] += records
         self.examples.setdefault(reason, f"{value!r} ({place})" if value else place)
+        if value and (value in self.values[reason] or len(self.values[reason]) < SAMPLES):
+            self.values[reason][value] += records
 
     def merge(self, later: "TableCounts") -> None:
         """Adds the counts of files that come after these."""
@@ -34,14 +43,21 @@ class TableCounts:
         self.note = self.note or later.note
         self.reasons.update(later.reasons)
         self.examples |= {reason: example for reason, example in later.examples.items() if reason not in self.examples}
+        for reason, values in later.values.items():
+            self.values[reason].update(values)
 
     def text(self, most: int = 3) -> str:
         """`60 read, 0 usable: rating is not a whole number, e.g. '1/5' (reviews.csv:2)`"""
         reasons = [
-            f"{reason}{f' ({count:,})' if len(self.reasons) > 1 else ''}, e.g. {self.examples[reason]}"
+            f"{reason}{f' ({count:,})' if len(self.reasons) > 1 else ''}, e.g. {self.examples[reason]}{self._others(reason)}"
             for reason, count in self.reasons.most_common(most)
         ]
         return f"{self.read:,} read, {self.usable:,} usable{': ' * bool(reasons)}{'; '.join(reasons)}"
+
+    def _others(self, reason: str, most: int = 5) -> str:
+        """The commonest values that were rejected for a reason, where a map should say what they mean."""
+        found = self.values[reason].most_common(most) if reason.endswith(UNMAPPED) else []
+        return f"; values: {', '.join(f'{value!r} ({count:,})' for value, count in found)}" if len(found) > 1 else ""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -49,7 +65,12 @@ class TableCounts:
             "read": self.read,
             "usable": self.usable,
             "reasons": [
-                {"reason": reason, "rows": count, "example": self.examples[reason]}
+                {
+                    "reason": reason,
+                    "rows": count,
+                    "example": self.examples[reason],
+                    **({"values": dict(self.values[reason].most_common())} if reason.endswith(UNMAPPED) else {}),
+                }
                 for reason, count in self.reasons.most_common(3)
             ],
             **({"note": self.note} if self.note else {}),

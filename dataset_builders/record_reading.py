@@ -12,7 +12,7 @@ from dataset_builders.record_counts import RecordCounts
 from dataset_builders.records import Placed, Rejected
 from dataset_builders.sources import HELD_OUT, REVIEWER, TableRows
 from dataset_builders.spans import Span
-from dataset_builders.tables import TABLES, admitted, arrow_schema
+from dataset_builders.tables import STAGED, admitted, arrow_schema
 from dataset_builders.text import NO_LIMIT, clean
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ PARTLY = "partly_rejected"
 class RawFile:
     """One file and how it is read. `source` and `licence` go into every row made from it; `snapshot` is the date in its path.
 
-    `table` is the one that a file of a shop's own tables belongs to, and `note` what a reader should know of how it was read.
+    `tables` are those that a file of a shop's own tables belongs to, and `note` what a reader should know of how it was read.
     """
 
     path: Path
@@ -37,7 +37,7 @@ class RawFile:
     spans: Callable[[], list[Span]]
     read: Callable[[Span], Iterator[Placed]]
     canonical: Callable[[dict[str, Any]], TableRows | Rejected]
-    table: str = ""
+    tables: tuple[str, ...] = ()
     snapshot: str = ""
     note: str = ""
 
@@ -117,23 +117,23 @@ def _take(
     rows = record if isinstance(record, Rejected) else _canonical(file, record)
     if isinstance(rows, Rejected):
         counts.reject(source, rows, where)
-        if file.table:
-            counts.tables[file.table].read += rows.records
-            counts.tables[file.table].reject(rows.reason, rows.value, where, rows.records)
+        for table in file.tables:
+            counts.tables[table].read += rows.records
+            counts.tables[table].reject(rows.reason, rows.value, where, rows.records)
         return
     number = (part.number << 40) + place
     rejected, offers = [], 0
     for table, offered in rows:
-        if table == HELD_OUT:
+        if table == HELD_OUT and not isinstance(offered, Rejected):
             add(HELD_OUT, {"source": source, "query": clean(str(offered["query"]), NO_LIMIT).lower()})
             continue
-        if table == REVIEWER:
+        if table == REVIEWER and not isinstance(offered, Rejected):
             add(REVIEWER, {"source": source, **offered})
             continue
         offers += 1
         of_table = counts.tables[table]
         of_table.read += 1
-        made = admitted(TABLES[table], offered)
+        made = offered if isinstance(offered, Rejected) else admitted(STAGED[table], offered)
         if not isinstance(made, Rejected) and "locale" in made[0] and made[0]["locale"] not in locales:
             made = Rejected("locale was not asked for", made[0]["locale"])
         if isinstance(made, Rejected):
@@ -186,7 +186,7 @@ def staged_schema(table: str) -> "pa.Schema":
         HELD_OUT: ("source", "query"),
         REVIEWER: ("source", "review_id", "customer"),
     }
-    return text_schema(*helpers[table]) if table in helpers else arrow_schema(TABLES[table])
+    return text_schema(*helpers[table]) if table in helpers else arrow_schema(STAGED[table])
 
 
 def text_schema(*names: str) -> "pa.Schema":

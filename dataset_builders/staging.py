@@ -17,6 +17,8 @@ from dataset_builders.sources import corpus_modules, own_tables
 from dataset_builders.tables import TABLES
 from dataset_builders.workers import Run
 
+GUESSED = "is not UTF-8 and was read as cp1252; give --encoding if letters look wrong"
+
 
 def find_corpora(folder: Path, commercial_only: bool) -> tuple[list[RawFile], list[Path]]:
     """The raw files below `folder` that a corpus claims, in order of their names, and those that none does.
@@ -25,7 +27,7 @@ def find_corpora(folder: Path, commercial_only: bool) -> tuple[list[RawFile], li
     """
     sample = (folder / SAMPLE_MARKER).exists()
     claimed, unclaimed, barred = [], [], set()
-    for path in _files(folder):
+    for path in input_files(folder):
         with plain_read_errors(path):
             corpus = next((corpus for corpus in corpus_modules() if corpus.claims(path)), None)
         if corpus is None:
@@ -55,8 +57,8 @@ def find_corpora(folder: Path, commercial_only: bool) -> tuple[list[RawFile], li
 def find_tables(folder: Path, encoding: str | None = None, locale: str = "us") -> tuple[list[RawFile], list[Path]]:
     """The same for a shop's own tables; `locale` is that of rows that name none. Raises UserError for a file that is no
     table."""
-    claimed, unclaimed = [], []
-    for path in _files(folder):
+    claimed, unclaimed, opened = [], [], []
+    for path in input_files(folder):
         table = own_tables.table_of(path, folder)
         if table is None:
             unclaimed.append(path)
@@ -64,6 +66,7 @@ def find_tables(folder: Path, encoding: str | None = None, locale: str = "us") -
         with plain_read_errors(path):
             file = own_tables.open_file(path, folder, table, encoding, locale)
             floats = own_tables.whole_float_ids(file)
+        opened.append(file)
         guessed = file.form is not None and file.form.guessed
         claimed.append(
             RawFile(
@@ -73,17 +76,19 @@ def find_tables(folder: Path, encoding: str | None = None, locale: str = "us") -
                 partial(own_tables.spans, file),
                 partial(own_tables.read, file),
                 partial(own_tables.canonical, file=file, floats=floats),
-                table.name,
+                (table.name,),
                 snapshot_date(path, folder),
-                "is not UTF-8 and was read as cp1252; give --encoding if letters look wrong" if guessed else "",
+                GUESSED if guessed else "",
             )
         )
     if not claimed:
         names = ", ".join(f"{name}.csv" for name in TABLES)
         raise UserError(
             f"{folder} holds no canonical table. Expected is at least one of {names}, or the same as Parquet, TSV or JSON. "
-            f"Not read: {unread_names(unclaimed, folder) or 'nothing, it is empty'}. Give the files these names."
+            f"Not read: {unread_names(unclaimed, folder) or 'nothing, it is empty'}. Give the files these names, or let "
+            f"{own_tables.PROPOSE} say in a map which file is which table."
         )
+    own_tables.check_categories(opened)
     return claimed, unclaimed
 
 
@@ -103,7 +108,8 @@ def _with_hint(name: str) -> str:
     return f"{name} (is it {near[0]}?)" if near else name
 
 
-def _files(folder: Path) -> list[Path]:
+def input_files(folder: Path) -> list[Path]:
+    """The files below a folder that may be input, in order of their names."""
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder. Give the folder that holds the input.")
     found, seen = [], set()
@@ -148,15 +154,15 @@ def stage(
             records += result.counts.read.total()
             progress.update(bar, advance=jobs[result.number].size(), records=records)
     for file in files:
-        if file.table:
-            counts.tables[file.table].files.append(readable(file.path.relative_to(folder)))
+        for table in file.tables:
+            counts.tables[table].files.append(readable(file.path.relative_to(folder)))
     yielded = Counter[int]()
     for job in jobs:
         counts.merge(done[job.number].counts)
         for part, number in zip(job.parts, done[job.number].yielded, strict=True):
             yielded[part.number] += number
     for number, file in enumerate(files):
-        if not yielded[number] and not file.table:
+        if not yielded[number] and not file.tables:
             counts.read[file.source] += 1
             counts.reject(file.source, Rejected("file is empty"), readable(file.path.relative_to(folder)))
 

@@ -78,7 +78,7 @@ TABLES: dict[str, Table] = {
             (
                 Column("review_id"),
                 Column("product_id"),
-                Column("category"),
+                *_optional("category"),
                 Column("rating", "int"),
                 *_optional("title"),
                 Column("text"),
@@ -128,6 +128,18 @@ TABLES: dict[str, Table] = {
         ),
     )
 }
+
+EVIDENCE: dict[str, Table] = {
+    table.name: table
+    for table in (
+        Table("baskets", ("basket_id", "product_id"), (Column("basket_id"), Column("product_id"))),
+        Table("product_ids", ("other_id", "product_id"), (Column("other_id"), Column("product_id"))),
+    )
+}
+"""Tables that no recipe reads: the products of an order, of which co-purchases are derived, and other ids of products."""
+
+STAGED: dict[str, Table] = {**TABLES, **EVIDENCE}
+"""All tables that records become rows of."""
 
 SESSION_QUERIES = "session_queries"
 """A table beside the canonical ones, which python -m dataset_builders.session_queries makes of what a language model wrote.

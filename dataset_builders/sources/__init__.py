@@ -14,8 +14,10 @@ from typing import Any
 
 from dataset_builders.records import Rejected
 
-TableRows = list[tuple[str, dict[str, Any]]]
-"""(canonical table, row) pairs; a row has every column of its table but `source`, `record` and `snapshot`."""
+TableRows = list[tuple[str, dict[str, Any] | Rejected]]
+"""(canonical table, row) pairs; a row has every column of its table but `source`, `record` and `snapshot`.
+
+A Rejected stands for a row that the record was to yield."""
 
 
 HELD_OUT = "held_out"

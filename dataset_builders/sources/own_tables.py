@@ -6,7 +6,7 @@ columns, as Hive and Spark lay them out, and files whose path holds a date are s
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,9 @@ LICENCE = "own data"
 
 FOLDER_ENDINGS = ("", ".parquet", ".csv", ".json")
 """A folder of part files is named as the table, or as Spark and pandas name what they write."""
+
+PROPOSE = "python -m dataset_builders.map --tables DIR --out shop.yaml"
+"""The command that proposes a map, as messages name it."""
 
 MOST_OFF_SCALE = 0.05
 """Share of a column's values that may be off its scale. Beyond it the column is taken to have another scale, and refused."""
@@ -66,17 +69,10 @@ def table_of(path: Path, folder: Path) -> Table | None:
 def open_file(path: Path, folder: Path, table: Table, encoding: str | None, default_locale: str) -> OwnFile:
     """How the file is read. Raises UserError where it is no table or lacks a required column."""
     name = path.relative_to(folder)
-    holder = next((parent for parent in path.parents if parent != folder.parent and table_format_of(parent)), None)
-    if holder is not None and (holder == folder or folder in holder.parents):
-        raise UserError(
-            f"{holder.relative_to(folder)} is a table of {table_format_of(holder)}: its files alone would bring removed rows "
-            "back. Export the table as Parquet."
-        )
-    if told := not_a_table(path):
-        raise UserError(f"{name} {told}.")
+    refuse_other_formats(path, folder)
     partitions = partition_values(path, folder)
     if is_parquet(path) or format_of(path) == "parquet":
-        names, form = _parquet_columns(path, name), None
+        names, form = parquet_columns(path, name), None
     elif format_of(path) == "csv":
         form = text_format(path, encoding)
         names = csv_header(path, form)
@@ -88,7 +84,20 @@ def open_file(path: Path, folder: Path, table: Table, encoding: str | None, defa
     return OwnFile(path, table, frozenset(names), form, partitions, default_locale)
 
 
-def _parquet_columns(path: Path, name: Path) -> list[str]:
+def refuse_other_formats(path: Path, folder: Path) -> None:
+    """Raises UserError for a file of a Delta Lake, Iceberg or Hudi table, and for a workbook and the like."""
+    holder = next((parent for parent in path.parents if parent != folder.parent and table_format_of(parent)), None)
+    if holder is not None and (holder == folder or folder in holder.parents):
+        raise UserError(
+            f"{holder.relative_to(folder)} is a table of {table_format_of(holder)}: its files alone would bring removed rows "
+            "back. Export the table as Parquet."
+        )
+    if told := not_a_table(path):
+        raise UserError(f"{path.relative_to(folder)} {told}.")
+
+
+def parquet_columns(path: Path, name: Path) -> list[str]:
+    """Names of a Parquet file's columns, in order. Raises UserError where it is none."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -108,8 +117,8 @@ def _check_columns(name: str, table: Table, names: list[str]) -> None:
     if absent:
         raise UserError(
             f"{name} lacks the column{'s' * (len(absent) > 1)} {', '.join(absent)} of table {table.name}; it has "
-            f"{', '.join(sorted(names))}. Rename or add them, or take the file away to build "
-            "without this table."
+            f"{', '.join(sorted(names))}. Rename or add them, or say in a map which is which ({PROPOSE}), or take the file "
+            "away to build without this table."
         )
 
 
@@ -125,10 +134,22 @@ def read(file: OwnFile, span: Span = WHOLE) -> Iterator[Placed]:
     return csv_rows(file.path, file.form) if format_of(file.path) == "csv" else json_records(file.path, span)
 
 
-def whole_float_ids(file: OwnFile) -> frozenset[str]:
+def check_categories(files: Sequence[OwnFile]) -> None:
+    """Raises UserError where reviews name no category and no products are there to take it from."""
+    if any(file.table.name == "products" for file in files):
+        return
+    for file in files:
+        if file.table.name == "reviews" and file.columns and not {"category"} & (file.columns | file.partitions.keys()):
+            raise UserError(
+                f"{file.path.name} lacks the column category of table reviews, and there is no products table to take it from. "
+                "Add one of them, or give all reviews one in a map: category: {constant: Shoes}."
+            )
+
+
+def whole_float_ids(file: OwnFile, records: Iterable[Placed] | None = None) -> frozenset[str]:
     """Columns of ids in a text file of which every value ends in `.0`, as pandas writes a column of numbers that has holes.
 
-    Raises UserError where ratings or labels are on another scale than the table's.
+    `records` stand for those of the file. Raises UserError where ratings or labels are on another scale than the table's.
     """
     scaled, parquet = _SCALED.get(file.table.name), is_parquet(file.path)
     ids = [column.name for column in file.table.columns if column.name.endswith("_id") and column.name in file.columns]
@@ -138,7 +159,9 @@ def whole_float_ids(file: OwnFile) -> frozenset[str]:
     floats, values = dict.fromkeys(ids, 0), dict.fromkeys(ids, 0)
     scale = Counter[str]()
     examples: dict[str, str] = {}
-    for _, record in parquet_rows(file.path, (str(scaled),)) if parquet else read(file):
+    if records is None:
+        records = parquet_rows(file.path, (str(scaled),)) if parquet else read(file)
+    for _, record in records:
         if isinstance(record, Rejected):
             continue
         for name in ids:
@@ -190,11 +213,25 @@ def _check_scale(file: OwnFile, scale: Counter[str], examples: Mapping[str, str]
         column, kind = _SCALED[file.table.name], max(off, key=lambda kind: scale[kind])
         raise UserError(
             f"{file.path.name}: {column} holds {told[kind]}, such as {examples[kind]}, in {scale[kind]:,} of {total:,} rows. "
-            "Convert the column."
+            f"Convert the column, or write in a map ({PROPOSE}) {column}: {_CONVERSIONS[kind].format(column=column)}."
         )
 
 
+_CONVERSIONS = {
+    "boolean": "{{column: {column}, values: {{true: 5, false: 1}}}}",
+    "fraction": "{{column: {column}, scale: [1, 5]}}, which rounds halves up",
+    "beyond": "{{column: {column}, scale: [1, 10]}} with the scale's ends",
+    "grade": "{{column: {column}, values: {{3: exact, 2: substitute, 1: complement, 0: irrelevant}}}} with your grades",
+}
+"""What to write in a map for a column on another scale."""
+
+
 def canonical(record: dict[str, Any], file: OwnFile, floats: frozenset[str] = frozenset()) -> TableRows | Rejected:
+    return [(file.table.name, canonical_row(record, file, floats))]
+
+
+def canonical_row(record: Mapping[str, Any], file: OwnFile, floats: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """The record's values in the kinds of the table's columns; a Rejected in place of one that cannot be read."""
     row: dict[str, Any] = {}
     for column in file.table.columns:
         value = record.get(column.name, file.partitions.get(column.name))
@@ -208,7 +245,7 @@ def canonical(record: dict[str, Any], file: OwnFile, floats: frozenset[str] = fr
         row["locale"] = (
             (row["locale"] or file.default_locale).lower() if not isinstance(row["locale"], Rejected) else row["locale"]
         )
-    return [(file.table.name, row)]
+    return row
 
 
 def _typed(column: Column, value: Any, trim: bool) -> Any:

@@ -319,6 +319,10 @@ def columns_absent(folder: Path) -> None:
     write(folder, reviews=[{"review_id": "r", "stars": 5}])
 
 
+def no_category(folder: Path) -> None:
+    write(folder, reviews=[{key: value for key, value in row.items() if key != "category"} for row in reviews()])
+
+
 def ten_points(folder: Path) -> None:
     write(folder, reviews=with_column(reviews(), rating=lambda row: row["rating"] * 2))
 
@@ -345,12 +349,13 @@ REFUSED = {
     column_twice: "reviews.csv has the column text twice",
     half_parquet: "reviews.parquet cannot be read as Parquet; it may be cut short",
     excel: "Excel workbook; unpack it, or save the sheet as CSV",
-    columns_absent: "lacks the columns product_id, category, rating, text of table reviews; it has review_id, stars",
-    ten_points: "rating holds numbers beyond 1 to 5, such as .* Convert the column",
-    half_stars: "rating holds fractions instead of whole numbers",
-    thumbs: "rating holds true or false instead of 1 to 5",
-    grades: "label holds grades instead of exact, substitute",
-    other_names: r"Not read: catalog.csv, review.csv \(is it reviews\?\)",
+    columns_absent: "lacks the columns product_id, rating, text of table reviews; it has review_id, stars.*in a map",
+    no_category: "lacks the column category .* there is no products table to take it from.*constant",
+    ten_points: r"rating holds numbers beyond 1 to 5, such as .* Convert.*rating: \{column: rating, scale: \[1, 10\]\}",
+    half_stars: r"rating holds fractions instead of whole numbers.*scale: \[1, 5\]",
+    thumbs: r"rating holds true or false instead of 1 to 5.*values: \{true: 5, false: 1\}",
+    grades: r"label holds grades instead of exact, substitute.*label: \{column: label, values: \{3: exact",
+    other_names: r"Not read: catalog.csv, review.csv \(is it reviews\?\).*python -m dataset_builders.map",
 }
 
 
@@ -552,6 +557,14 @@ def test_events_take_titles_from_products(tmp_path: Path, build: Callable[..., d
     assert manifest["configs"]["next_title_merrec"]["train"] > 0
 
 
+def test_reviews_take_a_category_from_products(tmp_path: Path, build: Callable[..., dict[str, Any]]) -> None:
+    bare = [{key: value for key, value in row.items() if key != "category"} for row in reviews()]
+    filed = with_column(products(), category=lambda row: "Garden" if row["product_id"] != "p3" else "")
+    manifest = build(write(tmp_path / "shop", products=filed, reviews=bare), "--tasks", "review_rating")
+    assert {"Garden" in row["prompt"][0]["content"] for row in rows_of(tmp_path / "out", "review_rating")} == {True}
+    assert manifest["rejects"]["own"]["reviews: category is missing, and the product has none"] == 1
+
+
 def test_a_locale_without_a_clear_language_stops_the_build(tmp_path: Path, build: Callable[..., dict[str, Any]]) -> None:
     folder = write(tmp_path / "shop", reviews=reviews())
     with pytest.raises(
@@ -582,6 +595,14 @@ def test_a_table_whose_rows_were_all_rejected_is_never_called_absent(
     told = r"reviews: 30 read, 0 usable: rating is not a whole number, e.g. '1/5' \(reviews.csv:2\)"
     with pytest.raises(UserError, match=told):
         build(folder, "--tasks", "review_rating")
+
+
+def test_values_that_a_map_could_convert_are_pointed_out(
+    tmp_path: Path, build: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = with_column(events(), action=lambda row: "view" if row["position"] < 5 else "view_item")
+    build(write(tmp_path / "shop", events=named), "--tasks", "next_title_merrec")
+    assert "A map can say what values mean that no table takes: python -m dataset_builders.map" in capsys.readouterr().out
 
 
 def test_a_join_that_matches_nothing_is_explained_with_both_keys(tmp_path: Path, build: Callable[..., dict[str, Any]]) -> None:

@@ -1,0 +1,111 @@
+"""A look into exported files: their columns and a sample of their records, for a map to be proposed from."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError
+from dataset_builders.mapped_files import file_columns, kind_of
+from dataset_builders.raw_files import TextFormat, format_of, partition_values, text_format
+from dataset_builders.record_reading import plain_read_errors, readable
+from dataset_builders.records import Rejected, csv_rows, json_records, parquet_rows
+from dataset_builders.sources import own_tables
+from dataset_builders.sources.mapped_tables import looked_up
+from dataset_builders.staging import input_files
+from dataset_builders.values import as_text, is_missing
+
+SAMPLED = 20_000
+"""Records that a proposal is made from, of files that are alike together."""
+
+_DIGITS = re.compile(r"\d+")
+_PARTITION = re.compile(r"([^=/]+=)[^/]*(?=/)")
+_BACKUP = re.compile(r"(^|[^a-z])(bak|backup|old|archive|copy|tmp)([^a-z]|$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class FileProfile:
+    """The files that `pattern` matches, their columns in order, and their first records."""
+
+    pattern: str
+    columns: tuple[str, ...]
+    records: tuple[Mapping[str, Any], ...]
+
+    @cached_property
+    def _values(self) -> dict[str, list[Any]]:
+        return {}
+
+    def values(self, name: str) -> list[Any]:
+        """The values of a column, or of a path into one, that are not missing."""
+        if name not in self._values:
+            found = (looked_up(record, name) for record in self.records)
+            self._values[name] = [value for value in found if not is_missing(value)]
+        return self._values[name]
+
+    def texts(self, name: str) -> set[str]:
+        """The different values of a column as text."""
+        return {as_text(value).strip() for value in self.values(name) if not isinstance(value, list | dict)}
+
+    def has(self, name: str) -> bool:
+        return name in self.columns or name.split(".", maxsplit=1)[0] in self.columns
+
+
+def profile_files(folder: Path, encoding: str | None = None) -> tuple[list[FileProfile], list[str]]:
+    """Profiles of the files that can be read, and why others cannot. Part files and dated ones are one profile."""
+    groups: dict[tuple[str, tuple[str, ...]], list[Path]] = {}
+    refused = []
+    paths = input_files(folder)
+    for path in paths:
+        name = readable(path.relative_to(folder))
+        if format_of(path) is None:
+            refused.append(f"{name} is no CSV, TSV, JSON or Parquet file")
+            continue
+        if _BACKUP.search(name):
+            refused.append(f"{name} looks like a backup; name it in the map if it is none")
+            continue
+        try:
+            with plain_read_errors(path):
+                own_tables.refuse_other_formats(path, folder)
+                header = file_columns(path, path.relative_to(folder), kind_of(path), text_format_of(path, encoding))
+        except UserError as error:
+            refused.append(str(error).rstrip("."))
+            continue
+        if header:
+            partitions = partition_values(path, folder)
+            groups.setdefault((_DIGITS.sub("*", _PARTITION.sub(r"\1*", name)), (*header, *partitions)), []).append(path)
+        else:
+            refused.append(f"{name} is empty")
+    alone = {pattern for pattern, _ in groups if sum(other == pattern for other, _ in groups) == 1}
+    profiles = []
+    for (pattern, columns), members in groups.items():
+        together = [members] if pattern in alone else [[path] for path in members]
+        for some in together:
+            name = pattern if len(some) > 1 else readable(some[0].relative_to(folder))
+            most = max(SAMPLED // len(some), 1)
+            records = tuple(record for path in some[:SAMPLED] for record in sample(path, folder, encoding, most))
+            profiles.append(FileProfile(name, columns, records))
+    return profiles, refused
+
+
+def text_format_of(path: Path, encoding: str | None) -> TextFormat | None:
+    return text_format(path, encoding) if kind_of(path) == "csv" else None
+
+
+def sample(path: Path, folder: Path, encoding: str | None, most: int) -> list[Mapping[str, Any]]:
+    """The first records of a file, with its partition columns."""
+    kind = kind_of(path)
+    if kind == "parquet":
+        records = parquet_rows(path)
+    else:
+        records = csv_rows(path, text_format_of(path, encoding)) if kind == "csv" else json_records(path)
+    partitions = partition_values(path, folder)
+    good = (record for _, record in islice(records, most) if not isinstance(record, Rejected))
+    return [{**partitions, **record} for record in good]
+
+
+def overlap(values: set[str], others: set[str]) -> float:
+    """Share of the values that are among the others."""
+    return len(values & others) / len(values) if values else 0.0

@@ -1,0 +1,134 @@
+"""Which files a map reads, whether they hold what it names, and how they are read."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+from common.errors import UserError
+from dataset_builders.mapping import MAPPED_TABLES, ColumnMap, FileMap, ShopMap, near
+from dataset_builders.raw_files import TextFormat, format_of, is_parquet, partition_values, snapshot_date, text_format
+from dataset_builders.record_reading import RawFile, plain_read_errors, readable
+from dataset_builders.records import Placed, Rejected, csv_header, json_records
+from dataset_builders.sources import mapped_tables, own_tables
+from dataset_builders.sources.mapped_tables import MappedFile, MappedTable
+from dataset_builders.sources.own_tables import OwnFile
+from dataset_builders.staging import GUESSED, input_files
+
+SAMPLED_RECORDS = 10_000
+"""Records of a JSON file among which a column is looked for, since JSON has no header."""
+
+
+def find_mapped(
+    folder: Path, shop: ShopMap, encoding: str | None = None, locale: str = "us"
+) -> tuple[list[RawFile], list[Path]]:
+    """The files below `folder` that the map names, in order of their names, and those that it does not.
+
+    `locale` is that of rows for which neither the map nor the file names one. Raises UserError for what the map names and the
+    folder or a file lacks.
+    """
+    paths = input_files(folder)
+    names = {path: readable(path.relative_to(folder)) for path in paths}
+    wanted: dict[Path, list[FileMap]] = {}
+    for entry in shop.files:
+        matching = [path for path in paths if fnmatchcase(names[path], entry.pattern)]
+        if not matching:
+            told = near(entry.pattern, names.values()) if paths else f"{folder} is empty."
+            raise UserError(f"{shop.path}, line {entry.line}: {folder} has no file {entry.pattern}. {told}")
+        for path in matching:
+            wanted.setdefault(path, []).append(entry)
+    derives_snippets = any(each.name == "snippets" for each in shop.derived)
+    claimed = []
+    for path in sorted(wanted):
+        with plain_read_errors(path):
+            entries = [_with_snippets(entry) if derives_snippets else entry for entry in wanted[path]]
+            claimed.append(_raw_file(path, folder, shop, entries, encoding, locale))
+    return claimed, [path for path in paths if path not in wanted]
+
+
+def _with_snippets(entry: FileMap) -> FileMap:
+    if entry.table != "questions" or "snippets" in entry.columns:
+        return entry
+    return replace(entry, columns={**entry.columns, "snippets": ColumnMap("list")})
+
+
+def _raw_file(path: Path, folder: Path, shop: ShopMap, entries: list[FileMap], encoding: str | None, locale: str) -> RawFile:
+    name = path.relative_to(folder)
+    own_tables.refuse_other_formats(path, folder)
+    kind = kind_of(path)
+    encodings = {entry.encoding for entry in entries if entry.encoding}
+    if len(encodings) > 1:
+        raise UserError(f"{shop.path} gives {readable(name)} more than one encoding: {', '.join(sorted(encodings))}.")
+    form = text_format(path, next(iter(encodings), encoding)) if kind == "csv" else None
+    partitions = partition_values(path, folder)
+    columns = file_columns(path, name, kind, form)
+    for entry in entries:
+        _check_names(shop, entry, readable(name), kind, [*columns, *partitions])
+    named_columns = {column for entry in entries for column, *_ in entry.named_columns()}
+    needed = {column if column in columns else column.split(".", maxsplit=1)[0] for column in named_columns}
+    tables = tuple(
+        MappedTable(
+            entry, OwnFile(path, MAPPED_TABLES[entry.table], frozenset(entry.columns), form, {}, entry.locale or locale)
+        )
+        for entry in entries
+    )
+    file = MappedFile(path, form, tuple(sorted(needed)), partitions, tables, kind)
+    profiled = tuple(
+        replace(mapped, floats=own_tables.whole_float_ids(mapped.file, _profiled(file, mapped))) for mapped in tables
+    )
+    file = replace(file, tables=profiled)
+    named = [entry.table for entry in entries] + ["product_ids" for entry in entries if entry.also_known_as]
+    return RawFile(
+        path,
+        own_tables.NAME,
+        own_tables.LICENCE,
+        partial(mapped_tables.spans, file),
+        partial(mapped_tables.read, file),
+        partial(mapped_tables.canonical, file=file),
+        tuple(dict.fromkeys(named)),
+        snapshot_date(path, folder),
+        GUESSED if form is not None and form.guessed else "",
+    )
+
+
+def kind_of(path: Path) -> Literal["parquet", "csv", "json"]:
+    """How a file is read, by its first bytes and its name."""
+    if is_parquet(path) or format_of(path) == "parquet":
+        return "parquet"
+    return "csv" if format_of(path) == "csv" else "json"
+
+
+def file_columns(path: Path, name: Path, kind: str, form: TextFormat | None) -> list[str]:
+    """Names of a file's columns in order; of JSON those that the first records have."""
+    if kind == "parquet":
+        return own_tables.parquet_columns(path, name)
+    if kind == "csv":
+        return csv_header(path, form or text_format(path))
+    records = (record for _, record in islice(json_records(path), SAMPLED_RECORDS) if not isinstance(record, Rejected))
+    return list(dict.fromkeys(key for record in records for key in record))
+
+
+def _check_names(shop: ShopMap, entry: FileMap, name: str, kind: str, columns: Iterable[str]) -> None:
+    known = list(columns)
+    if not known:  # an empty part file
+        return
+    for column, line, required in entry.named_columns():
+        if known.count(column) > 1:
+            raise UserError(f"{name} has the column {column} twice. Rename one of them, or take it out.")
+        if column in known or column.split(".")[0] in known or (kind == "json" and not required):
+            continue
+        where = f"none of the first {SAMPLED_RECORDS:,} records of {name} has" if kind == "json" else f"{name} lacks"
+        raise UserError(f"{shop.path}, line {line}: {where} the column {column}. {near(column, known)}")
+
+
+def _profiled(file: MappedFile, mapped: MappedTable) -> Iterator[Placed]:
+    """The table's rows under its own names, with None for what the map has no value for."""
+    for place, record in mapped_tables.read(file):
+        if isinstance(record, Rejected):
+            continue
+        for each in mapped_tables.kept({**file.partitions, **record}, mapped.map):
+            for row in mapped_tables.mapped_rows(each, mapped.map):
+                yield place, {key: None if isinstance(value, Rejected) else value for key, value in row.items()}

@@ -1,0 +1,95 @@
+"""Which columns of exports hold the ids of products: one names a product by its handle, another by its SKU or its number."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from dataset_builders.file_profiles import overlap
+from dataset_builders.proposed import ProposedFile
+from dataset_builders.sources.mapped_tables import looked_up
+from dataset_builders.values import as_text, is_missing
+
+FEWEST_OVERLAP = 0.05
+"""Share of a table's product ids that must be among the products' before a column counts as their id."""
+
+
+_ID_NAME = re.compile(r"id$|_id|sku|handle|asin|product|article|item|code$|slug|gtin|ean", re.IGNORECASE)
+PERSON = re.compile(r"user|customer|reviewer|visitor|client|email|name$|author|phone|address", re.IGNORECASE)
+
+
+def with_one_id(files: Sequence[ProposedFile]) -> tuple[list[ProposedFile], list[str]]:
+    """The same files, each with the column whose values are ids of products, be it their own id or another one.
+
+    Exports of one shop name a product by its handle, its SKU or its number. Which column is which is told by the values.
+    """
+    catalogue = next((file for file in files if file.table == "products"), None)
+    if catalogue is None:
+        return list(files), []
+    own = _ids(catalogue, "product_id")
+    others = {name: ids for name in _other_ids(catalogue) if (ids := catalogue.profile.texts(name)) and ids != own}
+    found, used, notes = [], [], []
+    for given in files:
+        file = given
+        for column in ("product_id", "other_product_id"):
+            if column not in file.entry["columns"] or file.table == "products":
+                continue
+            choice, other = _best_id(file, column, own, others)
+            if choice is None:
+                notes.append(f"{file.profile.pattern}: no column holds ids of {catalogue.profile.pattern}")
+                file = file.with_note(column, f"no value of it is an id in {catalogue.profile.pattern}")
+                continue
+            if other and other not in used:
+                used.append(other)
+            if choice not in file.column(column):
+                file = file.with_column(column, choice)
+        found.append(file)
+    listed = catalogue.entry.get("also_known_as", [])
+    also = [*listed, *(name for name in used if name not in listed and name not in catalogue.column("product_id"))]
+    if also:
+        place = found.index(catalogue)
+        found[place] = replace(catalogue, entry={**catalogue.entry, "also_known_as": also})
+    return found, notes
+
+
+def _ids(file: ProposedFile, column: str) -> set[str]:
+    """The values of a column of ids, as far as they are told by a pattern."""
+    made = file.entry["columns"][column]
+    pattern = re.compile(made["pattern"]) if isinstance(made, dict) and "pattern" in made else None
+    found = set()
+    for record in file.profile.records:
+        values = (looked_up(record, name) for name in file.column(column))
+        text = next((as_text(value).strip() for value in values if not is_missing(value)), "")
+        match = pattern.search(text) if pattern else None
+        found.add(match[1] if match else text)
+    return found - {""}
+
+
+def _other_ids(catalogue: ProposedFile) -> list[str]:
+    """Columns of the products whose values tell products apart."""
+    listed = list(catalogue.entry.get("also_known_as", []))
+    for name in catalogue.profile.columns:
+        values = catalogue.profile.values(name)
+        texts = catalogue.profile.texts(name)
+        if name not in listed and _ID_NAME.search(name) and values and len(texts) >= 0.9 * len(values):
+            listed.append(name)
+    return listed
+
+
+def _best_id(file: ProposedFile, column: str, own: set[str], others: Mapping[str, set[str]]) -> tuple[str | None, str | None]:
+    """The file's column whose values are most often ids of products, and the column of the products where it is not their
+    own id."""
+    chosen = [name for name in file.column(column) if file.profile.has(name)]
+    taken = {name for key in file.entry["columns"] if key != column for name in file.column(key)}
+    names = [name for name in file.profile.columns if _ID_NAME.search(name) and name not in taken and not PERSON.search(name)]
+    split = file.entry["columns"][column].get("split") if isinstance(file.entry["columns"][column], dict) else None
+    ranked = []
+    for order, name in enumerate(dict.fromkeys([*chosen, *names])):
+        texts = file.profile.texts(name)
+        if split:
+            texts = {part.strip() for text in texts for part in text.split(split)}
+        for rank, (other, ids) in enumerate([(None, own), *others.items()]):
+            ranked.append((-round(overlap(texts, ids), 2), rank, order, name, other))
+    best = min(ranked, key=lambda each: each[:3], default=None)
+    if best is None or -best[0] < FEWEST_OVERLAP:
+        return None, None
+    return best[3], best[4]

@@ -1,0 +1,101 @@
+"""Adds to proposed files what their values tell: scales, grades, names of events, sessions, and ids where a file has none."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from dataset_builders.file_profiles import FileProfile
+from dataset_builders.proposed import ProposedFile
+from dataset_builders.proposed_ids import PERSON
+from dataset_builders.sources.mapped_tables import looked_up
+from dataset_builders.value_guesses import ValueGuess, action_guess, is_position, label_guess, rating_guess
+from dataset_builders.values import as_text
+
+_DATE = re.compile(r"date|time|created", re.IGNORECASE)
+
+
+def refined(file: ProposedFile, tables: set[str]) -> ProposedFile:
+    """The same file with what its values tell: scales, grades, names of events, sessions, and ids where it has none."""
+    columns = file.entry["columns"]
+    if file.table == "reviews":
+        file = _guessed(file, "rating", rating_guess(_all(file, "rating")))
+        if "review_id" not in columns:
+            file = file.with_column("review_id", _hash(file, ("text", "title", "rating", "product_id")), "the file has no id")
+        if "category" not in columns and "products" not in tables:
+            file = file.with_column("category", {"constant": "Other"}, "no file names the category of the reviewed product")
+    elif file.table == "judgments":
+        if "values" not in (columns["label"] if isinstance(columns["label"], dict) else {}):
+            file = _guessed(file, "label", label_guess(_all(file, "label")))
+        if "query_id" not in columns:
+            file = file.with_column("query_id", columns["query"])
+    elif file.table == "events":
+        file = _refined_events(file)
+    elif file.table == "questions":
+        file = _refined_questions(file)
+    return file
+
+
+def _all(file: ProposedFile, column: str) -> list[Any]:
+    return [value for name in file.column(column)[:1] for value in file.profile.values(name)]
+
+
+def _guessed(file: ProposedFile, column: str, guess: ValueGuess) -> ProposedFile:
+    if not guess.keys and not guess.unsure:
+        return file
+    made = file.entry["columns"][column]
+    keys = dict(made) if isinstance(made, dict) else {"column": made}
+    return file.with_column(column, {**keys, **guess.keys} if guess.keys else made, guess.unsure)
+
+
+def _hash(file: ProposedFile, columns: Sequence[str]) -> dict[str, Any]:
+    """An id of what tells a row apart, a date among it where there is one."""
+    named = [name for column in columns for name in file.column(column)]
+    dates = [name for name in file.profile.columns if _DATE.search(name)][:1]
+    return {"hash": list(dict.fromkeys([*named, *dates]))}
+
+
+def _refined_events(file: ProposedFile) -> ProposedFile:
+    columns = file.entry["columns"]
+    if isinstance(columns["action"], str) and not file.preset:
+        product, query = (next(iter(file.column(name)), None) for name in ("product_id", "query"))
+        file = _guessed(file, "action", action_guess(file.profile, columns["action"], product, query))
+    if not is_position([value for name in file.column("position") for value in file.profile.values(name)]):
+        file = file.with_note("position", "its values are no whole numbers or times")
+    return _with_sessions(file)
+
+
+def _with_sessions(file: ProposedFile) -> ProposedFile:
+    """Session ids that hold several events. Where an id of a person beside it tells every event apart, it goes."""
+    names = file.column("session_id")
+    persons = [name for name in file.profile.columns if PERSON.search(name) and re.search(r"id$", name)]
+    if len(names) == 1 and persons and not file.preset:
+        names = (persons[0], names[0])
+    if len(names) < 2:
+        return file
+    whole, alone = (_events_each(file.profile, chosen) for chosen in (names, names[-1:]))
+    if whole < 1.5 and alone >= 2 * whole:
+        told = f"{names[0]} differs in nearly every event, so that sessions are told by {names[-1]} alone"
+        return file.with_column("session_id", names[-1], told)
+    return file.with_column("session_id", {"hash": list(names)}, "" if whole >= 1.5 else "most sessions have a single event")
+
+
+def _events_each(profile: FileProfile, names: Sequence[str]) -> float:
+    keys = [tuple(as_text(looked_up(record, name) or "") for name in names) for record in profile.records]
+    return len(keys) / max(1, len(set(keys)))
+
+
+def _refined_questions(file: ProposedFile) -> ProposedFile:
+    columns = file.entry["columns"]
+    answer = next(iter(file.column("answers")), None)
+    if isinstance(columns.get("answers"), str) and not _are_lists(file.profile.values(columns["answers"])):
+        file = file.with_column("answers", {"list": [columns["answers"]]})
+    if "answerable" not in columns and answer:
+        made = {"column": answer, "values": {"present": "yes", "missing": "no"}}
+        file = file.with_column("answerable", made, "whether a question without an answer is one that reviews do not answer")
+    if "question_id" not in columns:
+        file = file.with_column("question_id", _hash(file, ("question", "product_id")), "the file has no id")
+    return file
+
+
+def _are_lists(values: Sequence[Any]) -> bool:
+    return any(isinstance(value, list) or str(value).lstrip().startswith(("[", "{")) for value in values[:50])
