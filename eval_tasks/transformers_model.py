@@ -120,7 +120,8 @@ def greedy(model: Any) -> tuple[int, ...]:
     if ignored := [f"{name}={found}" for name, plain in neutral.items() if (found := getattr(own, name)) not in (None, plain)]:
         print(f"note: answers are decoded greedily; ignored of the generation config: {', '.join(ignored)}", file=sys.stderr)
     ends = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
-    model.generation_config = GenerationConfig(do_sample=False, pad_token_id=0, bos_token_id=own.bos_token_id)
+    plain: Any = GenerationConfig  # transformers has no types for it
+    model.generation_config = plain(do_sample=False, pad_token_id=0, bos_token_id=own.bos_token_id)
     return tuple(token for token in ends if token is not None)
 
 

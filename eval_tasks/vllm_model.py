@@ -289,7 +289,7 @@ def sampling(prompt: Prompt, form: ChatFormat, constrained: bool, grammar_end: i
         max_tokens=prompt.max_new_tokens,
         stop=None if form.chat else list(prompt.stop),  # a chat model ends its turn itself
         ignore_eos=True,  # vLLM's own are the base's
-        stop_token_ids=sorted(form.ends | ({grammar_end} - {None} if pattern else frozenset())),
+        stop_token_ids=sorted(form.ends | ({grammar_end} if pattern and grammar_end is not None else set())),
         structured_outputs=StructuredOutputsParams(regex=pattern) if pattern else None,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )

@@ -70,6 +70,13 @@ def load_merged(
         raise UserError(
             f"cannot load the base model {base}: {first_line(error)}; give its folder or Hub id as --base"
         ) from None
+    tokenizers = [own_tokenizer(adapter, base) for adapter in adapters]
+    for adapter, tokenizer in zip(adapters[1:], tokenizers[1:], strict=True):
+        if format_of(tokenizer) != format_of(tokenizers[0]):
+            raise UserError(
+                f"{first.name} and {adapter.name} were trained with different chat templates, end tokens or vocabularies, so "
+                "one model cannot be asked as both expect; train them alike, or merge them apart"
+            )
     # A copy, since what PEFT merges in place differs from one kind of adapter to the next.
     before = {} if weight == 1 else {name: tensor.clone() for name, tensor in model.state_dict().items()}
     try:
@@ -87,13 +94,6 @@ def load_merged(
         parameter.data = (start + weight * (parameter.data.float() - start)).to(parameter.dtype)
         if not parameter.isfinite().all():
             raise UserError(f"at --weight {weight:g} the weights grow beyond what their type can hold; give a smaller one")
-    tokenizers = [own_tokenizer(adapter, base) for adapter in adapters]
-    for adapter, tokenizer in zip(adapters[1:], tokenizers[1:], strict=True):
-        if format_of(tokenizer) != format_of(tokenizers[0]):
-            raise UserError(
-                f"{first.name} and {adapter.name} were trained with different chat templates, end tokens or vocabularies, so "
-                "one model cannot be asked as both expect; train them alike, or merge them apart"
-            )
     add_end(merged, tokenizers[0].eos_token_id)
     return merged, tokenizers[0]
 

@@ -444,7 +444,7 @@ def test_gold_answers_score_1_inside_lighteval(published: Path, tmp_path: Path, 
         scores = {
             metric.metric_name: metric.corpus_level_fn([row[metric.metric_name] for row in values]) for metric in config.metrics
         }
-        assert scores == {"score": {"score": 1.0}, "strict": {"strict": 1.0}, "unparsable": 0.0}
+        assert scores == {"score": {"score": 1.0}, "strict": {"strict": 1.0}, "unparsable": 0.0, "unfinished": 0.0}
         assert all(re.fullmatch(doc.specific["pattern"], doc.get_golds()[0]) for doc in docs if doc.specific["pattern"])
 
 

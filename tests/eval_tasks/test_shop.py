@@ -67,14 +67,18 @@ def test_gold_answers_score_1_and_noise_is_counted_as_unparsable(shop_dataset: P
     from lighteval.tasks.lighteval_task import LightevalTask
 
     for config in load_tasks(monkeypatch, shop_dataset).TASKS_TABLE:
-        metric, unparsable = (metric.metric_name for metric in config.metrics)
+        metric, unparsable, unfinished = (metric.metric_name for metric in config.metrics)
         docs = LightevalTask(config).get_docs()
         gold = [ModelResponse(text=[doc.get_golds()[0]]) for doc in docs]
         noise = [ModelResponse(text=[" \n"]) for _ in docs]
+        reasoned = [ModelResponse(text=[f"Let me see</think>\n\n{doc.get_golds()[0]}"]) for doc in docs]
+        spent = [ModelResponse(text=["<think>\nLet me see"]) for _ in docs]
 
         assert len(docs) == 3
-        assert apply_metric(gold, docs, config.metrics) == [{metric: 1.0, unparsable: 0.0}] * 3
-        assert apply_metric(noise, docs, config.metrics) == [{metric: 0.0, unparsable: 1.0}] * 3
+        assert apply_metric(gold, docs, config.metrics) == [{metric: 1.0, unparsable: 0.0, unfinished: 0.0}] * 3
+        assert apply_metric(reasoned, docs, config.metrics) == [{metric: 1.0, unparsable: 0.0, unfinished: 0.0}] * 3
+        assert apply_metric(noise, docs, config.metrics) == [{metric: 0.0, unparsable: 1.0, unfinished: 0.0}] * 3
+        assert apply_metric(spent, docs, config.metrics) == [{metric: 0.0, unparsable: 0.0, unfinished: 1.0}] * 3
 
 
 def test_hostile_answers_are_scored_like_any(shop_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -489,3 +489,16 @@ def test_a_learnt_prompt_is_told_to_be_none(tiny_llama: Path, tmp_path: Path) ->
     with pytest.raises(UserError, match="is a learned prompt, which has no weights to merge"):
         merge(str(tmp_path / "prompt"), tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def test_adapters_with_different_templates_make_no_model(adapters: dict[str, Path], tiny_llama: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    first = adapters[min(adapters)]
+    own = Path(shutil.copytree(first, tmp_path / "own"))
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
+    tokenizer.chat_template = "{{ messages[0]['content'] }}"
+    tokenizer.save_pretrained(own)
+    with pytest.raises(UserError, match="different chat templates, end tokens or vocabularies"):
+        load_merged([read_adapter(str(own)), read_adapter(str(first))], str(tiny_llama), 1.0,
+                    Combination((0.5, 0.5)))  # fmt: skip
