@@ -28,7 +28,7 @@ class Liking:
         self.asked: list[ScoredPrompt] = []
 
     def loaded(self) -> LoadedModel:
-        return LoadedModel(("liking",), lambda prompts, *_: ((n, "written") for n in range(len(prompts))), self.score)
+        return LoadedModel(("liking",), lambda prompts, *_: ((n, "written") for n in range(len(prompts))), score=self.score)
 
     def score(self, prompts: Sequence[ScoredPrompt], adapter: Path | None) -> Iterator[tuple[int, Likelihoods]]:
         for place in reversed(range(len(prompts))):

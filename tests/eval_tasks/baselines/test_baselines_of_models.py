@@ -128,7 +128,7 @@ def test_query_likelihood_asks_the_base_and_keeps_what_it_said(
         for place, prompt in enumerate(prompts):
             yield place, (-float(len(set(prompt.candidates[0].lower()) - set(prompt.prompt.plain.lower()))) - place,)
 
-    loaded = LoadedModel(("scoring",), lambda *_: iter(()), score)
+    loaded = LoadedModel(("scoring",), lambda *_: iter(()), score=score)
     config = CustomModelConfig(model_name=f"model_name=qlm,cache_dir={tmp_path}", model_definition_file_path="x")
     row = make_row("query_product_ranking", [0.0, 1.0, 0.1, 0.01, 0.1])
     docs = [Doc(row["prompt"][0]["content"], [""], 0, task_name="shop:query_product_ranking|0") for _ in range(2)]
