@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from common.errors import UserError, first_line
+from training import attention
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -106,8 +107,12 @@ def check_batches(args: "SFTConfig", model: "ModelConfig", data: DataArguments) 
         raise UserError("sorted_options needs packing by tokens; give --tokens_per_batch, or --sorted_options 0")
     if data.tokens_per_batch and args.packing:
         raise UserError("tokens_per_batch and packing are two ways to pack rows; leave packing out")
-    if data.tokens_per_batch and model.attn_implementation == "eager":
-        raise UserError("tokens_per_batch needs attn_implementation sdpa or flash_attention_2, not eager")
+    ways = (None, "sdpa", attention.NAME, attention.BY_ROW)
+    if data.tokens_per_batch and model.attn_implementation not in ways and "flash" not in str(model.attn_implementation):
+        raise UserError(
+            f"tokens_per_batch needs attn_implementation sdpa, flash_attention_2 or kernels-community/flash-attn2, not "
+            f"{model.attn_implementation}"
+        )
 
 
 def output_folder(args: "TrainingArguments") -> Path:

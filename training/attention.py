@@ -1,14 +1,18 @@
-"""Attention over packed rows: several in one sequence without padding, on any device and without another package.
+"""Attention over packed rows: several in one sequence without padding, without another package.
 
-TRL's `padding_free` collator puts the rows of a batch into one sequence and marks where each begins (`cu_seq_lens_q`).
-FlashAttention reads that; torch's own scaled_dot_product_attention does not, so here it is called for each row. All other
-layers see one long sequence without padding. A prefix that all rows share is in it only once (batches.py): every row attends
-to it.
-https://huggingface.co/docs/trl/sft_trainer, https://huggingface.co/docs/transformers/attention_interface
+TRL's `padding_free` collator puts the rows of a batch into one sequence and marks where each begins (`cu_seq_lens_q`). On a GPU
+torch's variable-length FlashAttention reads that (`varlen_attn`), in one call for all rows. Where it does not apply (on a CPU,
+in float32, on GPUs older than Ampere) scaled dot-product attention is computed row by row. All other layers see one long
+sequence without padding. On a CPU, a prefix that all rows share is in it only once (batches.py): every row attends to it.
+https://docs.pytorch.org/docs/stable/nn.attention.varlen.html, https://huggingface.co/docs/trl/sft_trainer,
+https://huggingface.co/docs/transformers/attention_interface
 """
 
-from functools import partial
+import inspect
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
+
+from common.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +20,16 @@ if TYPE_CHECKING:
 NAME = "sdpa_varlen"
 """Its value of a recipe's `attn_implementation`."""
 
+BY_ROW = "sdpa_by_row"
+"""The value that computes row by row on a GPU too, to compare or where `varlen_attn` fails."""
+
 QUERIES_AT_A_TIME = 256
+
+LARGEST_HEAD = 256
+"""Of FlashAttention's kernels; a head's size must also be a multiple of 8."""
+
+UNKNOWN_TERMS = {"softcap": "soft caps of its attention scores", "s_aux": "attention sinks"}
+"""What some models hand their attention, and neither way below computes -> what it is."""
 
 
 def sdpa_varlen(
@@ -28,25 +41,66 @@ def sdpa_varlen(
     dropout: float = 0.0,
     scaling: float | None = None,
     cu_seq_lens_q: "torch.Tensor | None" = None,
+    max_length_q: int | None = None,
     shared_prefix: int = 0,
+    sliding_window: int | None = None,
     **kwargs: Any,
 ) -> "tuple[torch.Tensor, None]":
     """Causal attention within each row.
 
     `query` is (1, heads, tokens, size), `key` and `value` have their own number of heads; `cu_seq_lens_q` holds the rows'
-    boundaries, from 0 to tokens. `shared_prefix` is the length of a prefix that all rows share, which then comes first as a row
-    of its own. The result is (1, tokens, heads, size). Raises ValueError for several rows without boundaries, and for a sliding
-    window that is shorter than a row.
+    boundaries, from 0 to tokens (int32), and `max_length_q` the longest row. `shared_prefix` is the length of a prefix that all
+    rows share, which then comes first as a row of its own. With `sliding_window` a token sees so many tokens, itself the last.
+    The result is (1, tokens, heads, size). Raises ValueError for several rows without boundaries, and
+    UserError for a model whose attention has terms that are not computed here.
     """
+    if shared_prefix or not runs_varlen(query, dropout):
+        return sdpa_by_row(
+            module,
+            query,
+            key,
+            value,
+            None,
+            dropout,
+            scaling,
+            cu_seq_lens_q,
+            max_length_q,
+            shared_prefix,
+            sliding_window,
+            **kwargs,
+        )
     import torch
 
-    if query.size(0) != 1:
-        raise ValueError(f"attn_implementation {NAME} needs padding_free: true")
+    check(query, kwargs)
+    tokens = query.size(2)
+    if cu_seq_lens_q is None:
+        cu_seq_lens_q, max_length_q = torch.tensor([0, tokens], dtype=torch.int32, device=query.device), tokens
+    # The longest row is known from the collator; to ask the GPU for it would wait for all that it has still to do.
+    longest = max_length_q or tokens
+    return attend_by_varlen(query, key, value, cu_seq_lens_q, longest, scaling, sliding_window), None
+
+
+def sdpa_by_row(
+    module: "torch.nn.Module",
+    query: "torch.Tensor",
+    key: "torch.Tensor",
+    value: "torch.Tensor",
+    attention_mask: "torch.Tensor | None",
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    cu_seq_lens_q: "torch.Tensor | None" = None,
+    max_length_q: int | None = None,
+    shared_prefix: int = 0,
+    sliding_window: int | None = None,
+    **kwargs: Any,
+) -> "tuple[torch.Tensor, None]":
+    """As `sdpa_varlen`, one call a row, on any device and in any data type."""
+    import torch
+
+    check(query, kwargs)
     lengths = [query.size(2)] if cu_seq_lens_q is None else cu_seq_lens_q.diff().tolist()
-    window = kwargs.get("sliding_window")
-    if window is not None and max(lengths) + shared_prefix > window:
-        raise ValueError(f"attn_implementation {NAME} has no sliding window; lower max_length to {window}, or use sdpa")
-    attend = partial(attend_on_cpu if query.device.type == "cpu" else partial(attend_on_gpu, dropout=dropout), scale=scaling)
+    on_device = attend_on_cpu if query.device.type == "cpu" else partial(attend_on_gpu, dropout=dropout)
+    attend = partial(on_device, scale=scaling, window=sliding_window)
     # split and not slices: the backward of a slice fills a tensor of the whole length with zeros.
     rows = list(zip(*(torch.split(tensor, lengths, dim=2) for tensor in (query, key, value)), strict=True))
     if shared_prefix:
@@ -56,22 +110,98 @@ def sdpa_varlen(
     return torch.cat([attend(*row) for row in rows], dim=2).transpose(1, 2), None
 
 
+def check(query: "torch.Tensor", terms: dict[str, Any]) -> None:
+    """Raises ValueError for padded rows, and UserError for terms of UNKNOWN_TERMS."""
+    if query.size(0) != 1:
+        raise ValueError(f"attn_implementation {NAME} needs padding_free: true")
+    for name, what in UNKNOWN_TERMS.items():
+        if terms.get(name) is not None:
+            raise UserError(
+                f"this model has {what}, which {NAME} does not compute; give --attn_implementation flash_attention_2 where "
+                "it does, or --tokens_per_batch 0 --attn_implementation eager"
+            )
+
+
+def runs_varlen(query: "torch.Tensor", dropout: float) -> bool:
+    """Whether torch's `varlen_attn` computes this: on CUDA GPUs from Ampere on, in 16 bits, without attention dropout."""
+    import torch
+
+    return (
+        query.device.type == "cuda"
+        and query.dtype in (torch.bfloat16, torch.float16)
+        and not dropout
+        and query.size(-1) <= LARGEST_HEAD
+        and query.size(-1) % 8 == 0
+        and _gpu_has_varlen(query.device.index)
+    )
+
+
+@cache
+def _gpu_has_varlen(device: int | None) -> bool:
+    import torch
+
+    return bool(torch.version.cuda and torch.cuda.get_device_capability(device) >= (8, 0) and "window_size" in varlen_options())
+
+
+@cache
+def varlen_options() -> frozenset[str]:
+    """Parameters of this torch's `varlen_attn`: none before 2.10, and only from 2.11 on a scale and a window."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return frozenset()
+    return frozenset(inspect.signature(varlen_attn).parameters)
+
+
+def attend_by_varlen(
+    query: "torch.Tensor",
+    key: "torch.Tensor",
+    value: "torch.Tensor",
+    boundaries: "torch.Tensor",
+    longest: int,
+    scale: float | None,
+    window: int | None,
+) -> "torch.Tensor":
+    """Causal attention of all rows in one call: (1, heads, tokens, size) -> (1, tokens, heads, size)."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    tokens_first = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    # Tokens seen before the query's own and after it; (-1, 0) is all before, which the kernel knows as causal.
+    seen = (-1, 0) if window is None or window >= longest else (window - 1, 0)
+    # Older versions take fewer heads of keys without being told.
+    grouped = {"enable_gqa": key.size(1) != query.size(1)} if "enable_gqa" in varlen_options() else {}
+    attended = varlen_attn(*tokens_first, boundaries, boundaries, longest, longest, scale=scale, window_size=seen, **grouped)
+    return attended[None]
+
+
 def attend_on_gpu(
-    query: "torch.Tensor", key: "torch.Tensor", value: "torch.Tensor", *, scale: float | None, dropout: float
+    query: "torch.Tensor",
+    key: "torch.Tensor",
+    value: "torch.Tensor",
+    *,
+    scale: float | None,
+    dropout: float,
+    window: int | None = None,
 ) -> "torch.Tensor":
     """Causal attention of one row, whose queries are its last tokens, by torch's own kernels."""
     import torch
     from torch.nn.functional import scaled_dot_product_attention
 
     asked, known = query.size(2), key.size(2)
-    seen = None if asked == known else torch.ones(asked, known, dtype=torch.bool, device=query.device).tril(known - asked)
+    seen = None
+    if asked != known or (window is not None and window < known):
+        seen = torch.ones(asked, known, dtype=torch.bool, device=query.device).tril(known - asked)
+        if window is not None:
+            seen = seen.triu(known - asked - window + 1)
     grouped = key.size(1) != query.size(1)
     return scaled_dot_product_attention(
         query, key, value, attn_mask=seen, dropout_p=dropout, is_causal=seen is None, scale=scale, enable_gqa=grouped
     )
 
 
-def attend_on_cpu(query: "torch.Tensor", key: "torch.Tensor", value: "torch.Tensor", *, scale: float | None) -> "torch.Tensor":
+def attend_on_cpu(
+    query: "torch.Tensor", key: "torch.Tensor", value: "torch.Tensor", *, scale: float | None, window: int | None = None
+) -> "torch.Tensor":
     """Causal attention of one row, whose queries are its last tokens, in blocks of queries; without dropout.
 
     torch's own kernel for CPUs takes twice as long on rows of a few hundred tokens, as it computes in float32 and does not
@@ -87,22 +217,37 @@ def attend_on_cpu(query: "torch.Tensor", key: "torch.Tensor", value: "torch.Tens
     for start in range(0, length, QUERIES_AT_A_TIME):
         stop = min(start + QUERIES_AT_A_TIME, length)
         known = before + stop
+        first = 0 if window is None else max(0, before + start - window + 1)
         asked = query[0, :, start:stop].reshape(key.size(1), groups * (stop - start), size)
-        scores = torch.bmm(asked, key[0, :, :known].transpose(1, 2)).float() * scale
-        hidden = torch.full((stop - start, known), float("-inf")).triu(before + start + 1)
-        weights = (scores.view(-1, groups, stop - start, known) + hidden).softmax(-1).to(value.dtype)
-        blocks.append(torch.bmm(weights.view_as(scores), value[0, :, :known]).view(1, heads, stop - start, size))
+        scores = torch.bmm(asked, key[0, :, first:known].transpose(1, 2)).float() * scale
+        none = torch.full((stop - start, known - first), float("-inf"))
+        hidden = none.triu(before + start - first + 1)
+        if window is not None:
+            hidden = hidden + none.tril(before + start - first - window)
+        weights = (scores.view(-1, groups, stop - start, known - first) + hidden).softmax(-1).to(value.dtype)
+        blocks.append(torch.bmm(weights.view_as(scores), value[0, :, first:known]).view(1, heads, stop - start, size))
     return torch.cat(blocks, dim=2)
 
 
 def shares_prefixes(model: Any) -> bool:
-    """Whether all layers of this model use the attention above, so that rows can share a prefix."""
+    """Whether rows of this model share a prefix: on a CPU, where all layers use the attention above.
+
+    On a GPU a shared prefix would need a mask, with which grouped heads fall back to the slowest of torch's kernels.
+    """
     kinds = getattr(model.config, "layer_types", None) or ["full_attention"]
-    return model.config._attn_implementation == NAME and set(kinds) == {"full_attention"}
+    full = model.config._attn_implementation in (NAME, BY_ROW) and set(kinds) == {"full_attention"}
+    return full and model.device.type == "cpu"
 
 
 def register() -> None:
-    """Registers `attn_implementation: sdpa_varlen` with transformers."""
+    """Registers `attn_implementation: sdpa_varlen` and `sdpa_by_row` with transformers.
+
+    torch no longer takes cuDNN's kernel for scaled dot-product attention: it makes a plan for every new shape, and here nearly
+    every row is one.
+    """
+    import torch
     from transformers import AttentionInterface
 
     AttentionInterface.register(NAME, sdpa_varlen)
+    AttentionInterface.register(BY_ROW, sdpa_by_row)
+    torch.backends.cuda.enable_cudnn_sdp(False)

@@ -99,7 +99,7 @@ def run(argv: list[str]) -> None:
     summary = summarise(script, args, model, data, plan, trainer, seconds) | {
         "tasks": task_counts(train),
         "train_rows": len(train) - left_out,
-        "validation_rows": len(validation if args.packing else trainer.eval_dataset) if validation else 0,
+        "validation_rows": len(validation) if validation and args.packing else trainer.validation_rows,
         "train_loss": train_loss,
         "validation_loss": validation_loss,
         "resumed_from_step": checkpoints.step_of(checkpoint) if checkpoint else None,

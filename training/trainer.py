@@ -53,6 +53,7 @@ class SafeTrainer(SFTTrainer):
     identity: Mapping[str, Any]
     """What a run that resumes from a checkpoint of this one must share; written into each checkpoint's mark."""
     epoch_rows: int
+    validation_rows: int = 0
     sampler: CurriculumSampler | None = None
     """The order of an epoch's batches; None for transformers' random one."""
 
@@ -215,7 +216,12 @@ def make_trainer(
     if not args.packing:
 
         def prepared(rows: "Dataset", count: int) -> "list[Dataset]":
-            rows = rows.map(end_with_turn, fn_kwargs={"end": tokenizer.eos_token_id}, desc="Ending rows at the end of the turn")
+            rows = rows.map(
+                end_with_turn,
+                fn_kwargs={"end": tokenizer.eos_token_id},
+                num_proc=args.dataset_num_proc,
+                desc="Ending rows at the end of the turn",
+            )
             return drop_long_rows(rows, count, max_length)
 
         trainer.train_dataset, *sorted_rows = prepared(trainer.train_dataset, len(train))
@@ -227,11 +233,15 @@ def make_trainer(
     if validation and not len(trainer.eval_dataset):
         raise UserError(f"every row held out for validation is longer than --max_length {max_length} tokens; raise it")
     trainer.epoch_rows = len(trainer.train_dataset)
+    trainer.validation_rows = len(trainer.eval_dataset) if validation else 0
     if plan.tokens_per_batch:
         share = attention.shares_prefixes(trainer.model)
         trainer.train_dataset = TokenBatches(trainer.train_dataset, plan.tokens_per_batch, args.seed, share, *sorted_rows)
         if data.sorted_options:
             trainer.sampler = CurriculumSampler(len(trainer.train_dataset), data.sorted_options, args.seed)
+        if validation:  # one batch is one sequence of several rows, as in training
+            trainer.eval_dataset = TokenBatches(trainer.eval_dataset, plan.tokens_per_batch, args.seed, share)
+            args.per_device_eval_batch_size = 1
         trainer.data_collator = PrefixCollator(trainer.data_collator)
         args.remove_unused_columns = False  # else transformers hands the collator no column that TRL does not know
     return trainer

@@ -158,3 +158,5 @@ def grouped_attention(
 
 
 AttentionInterface.register(ATTENTION, grouped_attention)
+# cuDNN's kernel makes a plan for every new shape, and here nearly every step has one of its own.
+torch.backends.cuda.enable_cudnn_sdp(False)
