@@ -235,13 +235,18 @@ def make_trainer(
     trainer.epoch_rows = len(trainer.train_dataset)
     trainer.validation_rows = len(trainer.eval_dataset) if validation else 0
     if plan.tokens_per_batch:
-        share = attention.shares_prefixes(trainer.model)
-        trainer.train_dataset = TokenBatches(trainer.train_dataset, plan.tokens_per_batch, args.seed, share, *sorted_rows)
-        if data.sorted_options:
-            trainer.sampler = CurriculumSampler(len(trainer.train_dataset), data.sorted_options, args.seed)
-        if validation:  # one batch is one sequence of several rows, as in training
-            trainer.eval_dataset = TokenBatches(trainer.eval_dataset, plan.tokens_per_batch, args.seed, share)
-            args.per_device_eval_batch_size = 1
-        trainer.data_collator = PrefixCollator(trainer.data_collator)
-        args.remove_unused_columns = False  # else transformers hands the collator no column that TRL does not know
+        pack(trainer, plan.tokens_per_batch, data.sorted_options, *sorted_rows)
     return trainer
+
+
+def pack(trainer: SafeTrainer, budget: int, sorted_options: float, *sorted_rows: "Dataset") -> None:
+    """Has the trainer take micro-batches of `budget` tokens, each a sequence of whole rows, in training and validation."""
+    args, share = trainer.args, attention.shares_prefixes(trainer.model)
+    if trainer.eval_dataset:
+        trainer.eval_dataset = TokenBatches(trainer.eval_dataset, budget, args.seed, share)
+        args.per_device_eval_batch_size = 1
+    trainer.train_dataset = TokenBatches(trainer.train_dataset, budget, args.seed, share, *sorted_rows)
+    if sorted_options:
+        trainer.sampler = CurriculumSampler(len(trainer.train_dataset), sorted_options, args.seed)
+    trainer.data_collator = PrefixCollator(trainer.data_collator)
+    args.remove_unused_columns = False  # else transformers hands the collator no column that TRL does not know

@@ -223,7 +223,9 @@ def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         loaded = load_tokenizer(model, args)
         plan = make_plan(args, model, data, sample_lengths(rows, loaded, args.seed), len(rows))
         trainer = make_trainer(args, model, loaded, rows, rows, data, plan)
-        yield Prepared(family, loaded, trainer, list(trainer.eval_dataset), plan.tokens_per_batch)
+        yield Prepared(
+            family, loaded, trainer, list(getattr(trainer.eval_dataset, "rows", trainer.eval_dataset)), plan.tokens_per_batch
+        )
 
 
 def prompt_ids(prepared: Prepared, number: int) -> list[int]:
