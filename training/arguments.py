@@ -61,16 +61,25 @@ Arguments = tuple["ScriptArguments", "SFTConfig", "ModelConfig", DataArguments]
 
 
 def parse_arguments(argv: list[str]) -> Arguments:
-    """Recipe and command line together. Raises UserError."""
+    """Recipe and command line of training/sft.py together. Raises UserError."""
+    from trl import ModelConfig, ScriptArguments, SFTConfig
+
+    script, args, model, data = parse(argv, (ScriptArguments, SFTConfig, ModelConfig, DataArguments))
+    use_float32_where_bfloat16_is_emulated(args, model)
+    check_batches(args, model, data)
+    return script, args, model, data
+
+
+def parse(argv: list[str], classes: tuple[Any, ...]) -> list[Any]:
+    """Recipe and command line together, an object of each class. Raises UserError."""
     import torch
     import yaml
-    from trl import ModelConfig, ScriptArguments, SFTConfig, TrlParser
+    from trl import TrlParser
 
     def refuse(message: str) -> NoReturn:
         raise UserError(message)
 
-    classes: Any = (ScriptArguments, SFTConfig, ModelConfig, DataArguments)
-    parser = TrlParser(classes, allow_abbrev=False)
+    parser = TrlParser(classes, allow_abbrev=False)  # type: ignore[arg-type]
     parser.set_defaults(use_cpu=not torch.accelerator.is_available())  # else bf16 is refused where there is no GPU
     if "--help-all" in argv:
         parser.print_help()
@@ -91,10 +100,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
         unknown = next((word for word in rest if word.startswith("--")), rest[0])
         close = difflib.get_close_matches(unknown, known, n=1)
         raise UserError(f"unknown field {unknown.lstrip('-')}" + (f"; did you mean {close[0].lstrip('-')}?" if close else ""))
-    script, args, model, data = parsed
-    use_float32_where_bfloat16_is_emulated(args, model)
-    check_batches(args, model, data)
-    return script, args, model, data
+    return list(parsed)
 
 
 def check_batches(args: "SFTConfig", model: "ModelConfig", data: DataArguments) -> None:
