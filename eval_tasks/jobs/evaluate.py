@@ -27,8 +27,8 @@
     hf jobs uv run eval_tasks/jobs/evaluate.py --code org/shop-code --code-revision v1 --repo-id org/results \\
         --model meta-llama/Meta-Llama-3-8B-Instruct --adapter org/adapter --data org/rows
 
-All other options are those of `python -m eval_tasks.run`; the backend is vLLM unless another is given. The results of the model
-that was evaluated last (the last adapter, where one is given) go to --repo-id, since the machine's disk is deleted with the job.
+All other options are those of `python -m eval_tasks.run`; the backend is vLLM unless another is given. The results of the
+model that was evaluated last (the last adapter, where one is given) go to --repo-id, since the machine's disk is deleted with it.
 --code and --code-revision are those of training/jobs/sft.py.
 """
 
@@ -94,7 +94,7 @@ def newest(results: Path) -> str:
     return str(max(folders, key=lambda path: path.stat().st_mtime)) if folders else str(results / "LAST_MODEL")
 
 
-def fail(sentence: str) -> str:
+def fail(sentence: str) -> None:
     print(f"error: {sentence}", file=sys.stderr)
     sys.exit(2)
 
@@ -122,9 +122,8 @@ def fetch(code: str, revision: str) -> Path:
             snapshot_download(code, revision=revision, local_dir=folder)
     except Exception as error:
         said = getattr(error, "stderr", None) or str(error) or type(error).__name__
-        fail(
-            f"the code {code} cannot be fetched at {revision} ({said.strip().splitlines()[0]}); check --code and --code-revision"
-        )
+        said = said.strip().splitlines()[0]
+        fail(f"the code {code} cannot be fetched at {revision} ({said}); check --code and --code-revision")
     if not (folder / "training" / "sft.py").is_file():
         fail(f"{code} at {revision} holds no training/sft.py; give this repository as --code")
     return folder

@@ -56,24 +56,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--machine", help="a file of training/accelerate without .yaml (default: by the number of GPUs)")
     parser.add_argument("--processes", type=int, metavar="N", help="(default: the number of GPUs)")
     parser.add_argument("--dry-run", action="store_true", help="fetch the code, print what would be started, and end")
-    parser.add_argument("training", nargs="*", metavar="-- OPTIONS", help="of training/sft.py")
-    arguments = parser.parse_args(argv)
-    repo = option(arguments.training, "hub_model_id") or fail(
-        "give --hub_model_id org/name after --: the disk goes with the job"
-    )
+    arguments, training = parser.parse_known_args(argv)
+    training = [word for word in training if word != "--"]  # which `hf jobs` hands on or not, by where it stands
+    if not (repo := option(training, "hub_model_id")):
+        fail("give --hub_model_id org/name, since the machine's disk is deleted with the job")
     if not os.environ.get("HF_TOKEN") and not arguments.dry_run:
         fail("there is no HF_TOKEN; start the job with --secrets HF_TOKEN")
     code = fetch(arguments.code, arguments.code_revision)
     gpus = number_of_gpus()
     machine = arguments.machine or ("cpu" if not gpus else "one_gpu" if gpus == 1 else "ddp")
-    command = launch(code, machine, arguments.processes or max(1, gpus), training, has_checkpoint(repo))
+    command = launch(code, machine, arguments.processes or max(1, gpus), training, has_checkpoint(str(repo)))
     print(json.dumps({"code": arguments.code, "code_revision": arguments.code_revision, "folder": str(code), "gpus": gpus}))
     print(shlex.join(command), flush=True)
     if not arguments.dry_run:
         sys.exit(subprocess.run(command, cwd=code, check=False).returncode)
 
 
-def fail(sentence: str) -> str:
+def fail(sentence: str) -> None:
     print(f"error: {sentence}", file=sys.stderr)
     sys.exit(2)
 
@@ -134,9 +133,8 @@ def fetch(code: str, revision: str) -> Path:
             snapshot_download(code, revision=revision, local_dir=folder)
     except Exception as error:
         said = getattr(error, "stderr", None) or str(error) or type(error).__name__
-        fail(
-            f"the code {code} cannot be fetched at {revision} ({said.strip().splitlines()[0]}); check --code and --code-revision"
-        )
+        said = said.strip().splitlines()[0]
+        fail(f"the code {code} cannot be fetched at {revision} ({said}); check --code and --code-revision")
     if not (folder / "training" / "sft.py").is_file():
         fail(f"{code} at {revision} holds no training/sft.py; give this repository as --code")
     return folder
