@@ -3,7 +3,7 @@
 The evaluation has an engine of its own for one greedy answer each (eval_tasks/backends), which is faster on a CPU.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def sample(
 ) -> Answers:
     """Answers of at most `limits` tokens by `engine`, transformers or vllm. Raises UserError where a model cannot be loaded."""
     if engine == "vllm":
-        return by_vllm(model, adapter, prompts, limits, how)
+        return load_vllm(model, adapter, how)(prompts, limits)
     return by_transformers(*load(model, adapter), prompts, limits, how)
 
 
@@ -117,7 +117,8 @@ def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         yield batch
 
 
-def by_vllm(model: str, adapter: Path | None, prompts: Sequence[Chat], limits: Sequence[int], how: Sampling) -> Answers:
+def load_vllm(model: str, adapter: Path | None, how: Sampling) -> Callable[[Sequence[Chat], Sequence[int]], Answers]:
+    """A function of prompts and limits that answers by vLLM. Raises UserError."""
     import os
 
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
@@ -138,24 +139,27 @@ def by_vllm(model: str, adapter: Path | None, prompts: Sequence[Chat], limits: S
         llm = vllm.LLM(model, gpu_memory_utilization=0.5 if cpu else 0.9, enforce_eager=cpu, seed=how.seed, **lora)
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(f"vLLM cannot load {model} ({first_line(error)}); its reason is above") from None
-    ids = encode(llm.get_tokenizer(), prompts)
     request = LoRARequest("adapter", 1, str(adapter)) if adapter else None
-    greedy = how.temperature <= 0
-    for start in range(0, len(ids), PROMPTS_AT_ONCE):
-        places = range(start, min(start + PROMPTS_AT_ONCE, len(ids)))
-        params = [
-            vllm.SamplingParams(
-                n=1 if greedy else how.count,
-                temperature=how.temperature,
-                top_p=how.top_p,
-                seed=how.seed + place,
-                max_tokens=limits[place],
-            )
-            for place in places
-        ]
-        outputs = llm.generate([tokens_input(ids[place]) for place in places], params, lora_request=request, use_tqdm=False)
-        for place, output in zip(places, outputs, strict=True):
-            yield place, [str(one.text) for one in output.outputs]
+
+    def answer(prompts: Sequence[Chat], limits: Sequence[int]) -> Answers:
+        ids = encode(llm.get_tokenizer(), prompts)
+        for start in range(0, len(ids), PROMPTS_AT_ONCE):
+            places = range(start, min(start + PROMPTS_AT_ONCE, len(ids)))
+            params = [
+                vllm.SamplingParams(
+                    n=how.count if how.temperature > 0 else 1,
+                    temperature=how.temperature,
+                    top_p=how.top_p,
+                    seed=how.seed + place,
+                    max_tokens=limits[place],
+                )
+                for place in places
+            ]
+            inputs = [tokens_input(ids[place]) for place in places]
+            for place, output in zip(places, llm.generate(inputs, params, lora_request=request, use_tqdm=False), strict=True):
+                yield place, [str(one.text) for one in output.outputs]
+
+    return answer
 
 
 def lora_rank(adapter: Path) -> int:

@@ -28,7 +28,7 @@
         --model meta-llama/Meta-Llama-3-8B-Instruct --adapter org/adapter --data org/rows
 
 All other options are those of `python -m eval_tasks.run`; the backend is vLLM unless another is given. The results of the
-model that was evaluated last (the last adapter, where one is given) go to --repo-id, since the machine's disk is deleted with it.
+model that was evaluated last (the last adapter, where one is given) go to --repo-id, since the disk is deleted with it.
 --code and --code-revision are those of training/jobs/sft.py.
 """
 

@@ -20,6 +20,8 @@ ROWS = 4
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import datasets  # noqa: F401  # here, since its log would keep the output that a single test captures
+
     return write_reward_rows(tmp_path_factory.mktemp("reward_rows") / "data", ROWS)
 
 
