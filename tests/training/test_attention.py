@@ -3,6 +3,7 @@
 Each way is tried: row by row as on a CPU, row by row as on a GPU, and torch's `varlen_attn` over stand-ins of CUDA's kernels.
 """
 
+import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from common.errors import UserError
+from tests.training.conftest import RECIPE
 from tests.training.flash_kernels import kernels_on_cpu
 from training import attention
 from training.attention import (
@@ -397,3 +399,36 @@ def test_a_model_with_a_sliding_window_learns_from_longer_rows_what_it_learns_fr
     model.config.sliding_window = 30
     wider = model(**collated(rows, padding_free=False)).loss
     assert not torch.isclose(wider, padded_loss, rtol=1e-6), "the window is shorter than a row"
+
+
+# A user's own FlashAttention
+
+
+@pytest.mark.parametrize("name", ["flash_attention_2", "kernels-community/flash-attn2", BY_ROW])
+def test_an_attention_that_is_named_is_taken_for_packed_rows(name: str) -> None:
+    from training.arguments import parse_arguments
+    from training.plan import make_plan
+
+    _, args, model, data = parse_arguments(["--config", str(RECIPE), "--output_dir", "out", "--attn_implementation", name])
+    assert data.tokens_per_batch
+    assert make_plan(args, model, data, [10, 20], 2).attn_implementation == name
+
+
+@pytest.mark.parametrize("name", ["flex_attention", "paged|sdpa"])
+def test_an_attention_that_would_let_rows_see_each_other_is_refused(name: str) -> None:
+    from training.arguments import parse_arguments
+
+    with pytest.raises(UserError, match="needs attn_implementation sdpa, flash_attention_2 or kernels-community/flash-attn2"):
+        parse_arguments(["--config", str(RECIPE), "--output_dir", "out", "--attn_implementation", name])
+
+
+def test_flash_attention_without_its_package_is_one_sentence(tiny_llama: Path, shop_rows: Path, tmp_path: Path) -> None:
+    from tests.training.runs import words
+    from tests.training.trainers import prepare_trainer
+
+    if importlib.util.find_spec("flash_attn") or importlib.util.find_spec("kernels"):
+        pytest.skip("a FlashAttention is installed here")
+    options = {"model_name_or_path": tiny_llama, "dataset_name": shop_rows, "output_dir": tmp_path, "report_to": "none"}
+    more = {"attn_implementation": "flash_attention_2", "bf16": "false", "dtype": "bfloat16"}
+    with pytest.raises(UserError, match=r"cannot start the training: .*[Ff]lash"):
+        prepare_trainer(["--config", str(RECIPE), *words(options | more)])
