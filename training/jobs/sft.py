@@ -79,7 +79,7 @@ def fail(sentence: str) -> None:
 
 def option(words: Sequence[str], name: str) -> str | None:
     """The value of an option on a command line, as `--name value` or `--name=value`."""
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for word, after in zip(words, [*words[1:], ""], strict=False):
         if word == f"--{name}":
             return after
         if word.startswith(f"--{name}="):
