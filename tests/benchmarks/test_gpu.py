@@ -194,7 +194,10 @@ def test_adapters_that_differ_are_measured(tmp_path: Path) -> None:
 
     for name, value in (("one", 3.0), ("same", 3.0), ("other", 4.0)):
         (tmp_path / name).mkdir()
-        save_file({"a": torch.full((4,), value)}, tmp_path / name / "adapter_model.safetensors")
+        save_file(
+            {"x.lora_A": torch.full((9,), 7.0), "x.lora_B": torch.full((4,), value)},
+            tmp_path / name / "adapter_model.safetensors",
+        )
     assert difference(tmp_path / "one", tmp_path / "same") == 0
     assert difference(tmp_path / "one", tmp_path / "other") == pytest.approx(1 / 3)
 
