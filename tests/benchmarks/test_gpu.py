@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks import gpu
-from benchmarks.gpu import Check, compare, difference, environment, main, reason
+from benchmarks import gpu, gpu_machine
+from benchmarks.gpu import Check, compare, difference, main
+from benchmarks.gpu_machine import environment, reason
 from benchmarks.gpu_models import MIX, invented_row, write_rows
 from benchmarks.gpu_table import MARKS, replaced_between, tables
 from benchmarks.gpu_table import main as table
@@ -222,7 +223,7 @@ def test_missing_packages_come_from_wheels(tmp_path: Path, monkeypatch: pytest.M
     code = "import shop_gpu_example; print(shop_gpu_example.VALUE)"
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert done.stdout == "7\n"
-    monkeypatch.setattr(gpu, "NEEDED", ("torch", "no_such_package"))
+    monkeypatch.setattr(gpu_machine, "NEEDED", ("torch", "no_such_package"))
     with pytest.raises(UserError, match="no_such_package are not installed here; run make setup, or give --wheels DIR"):
         environment(tmp_path, None)
 
