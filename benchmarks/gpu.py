@@ -225,7 +225,7 @@ def measure_launched(check: Check, model: str, data: str, cards: int) -> None:
 
 
 def difference(one: Path, other: Path) -> float:
-    """Of what two adapters learned, their matrices B, which begin as zeros: the norm of the difference over that of the first."""
+    """Of what two adapters learned (their matrices B, which begin as zeros): norm of the difference over norm of the first."""
     from safetensors.torch import load_file
 
     first, second = (load_file(folder / "adapter_model.safetensors") for folder in (one, other))
