@@ -165,8 +165,8 @@ def measure_training(check: Check, model: str, data: str, steps: int, cards: int
         same |= {"bf16": "false", "dtype": "float32"}
     packed = same | {"tokens_per_batch": 0, "packing": "true", "per_device_train_batch_size": max(1, batch // 2048)}
     ways: dict[str, tuple[str, int, bool, dict[str, Any]]] = {
-        "rows, cuDNN": (RECIPE, steps, True, same | {"attn_implementation": "sdpa_by_row"}),
-        "rows": (RECIPE, steps, False, same | {"attn_implementation": "sdpa_by_row"}),
+        "rows, cuDNN": (RECIPE, steps, True, same | {"attn_implementation": "varlen_by_row"}),
+        "rows": (RECIPE, steps, False, same | {"attn_implementation": "varlen_by_row"}),
         "varlen": (RECIPE, steps, False, same),
         "varlen, no checkpointing": (
             RECIPE,

@@ -137,32 +137,22 @@ def answers(engine: str, model: str, adapter: str | None, data: str, rows: int) 
 
 
 def by_transformers(model: str, adapter: str | None, rows: Sequence[dict[str, Any]]) -> tuple[list[str], float]:
-    """The evaluation's own engine, as eval_tasks/transformers_model.py loads it."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
+    """The answers of the evaluation's transformers backend."""
     from common.tasks import TASKS
-    from eval_tasks.backends.generation import BatchGenerator
-    from eval_tasks.backends.kv_buffers import ATTENTION
-    from eval_tasks.backends.prompts import Prompt
+    from eval_tasks.backends.prompts import Prompt, parse_options
+    from eval_tasks.transformers_model import TransformersBackend, load
 
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    base: Any = AutoModelForCausalLM.from_pretrained(model, dtype=torch.bfloat16, attn_implementation=ATTENTION)
-    base.eval().to("cuda" if torch.cuda.is_available() else "cpu")
-    if adapter:
-        from peft import PeftModel
-
-        PeftModel.from_pretrained(base, adapter).eval()
     texts = [row["prompt"][0]["content"] for row in rows]
     prompts = [
         Prompt((("user", text),), text, TASKS[row["task"]].max_new_tokens, f"shop:{row['task']}")
         for text, row in zip(texts, rows, strict=True)
     ]
-    ends = frozenset({tokenizer.eos_token_id})
-    generator = BatchGenerator(base, tokenizer, ends, base.config.max_position_embeddings)
-    list(generator.answers(prompts[:1]))
+    folder = Path(adapter) if adapter else None
+    options = parse_options(f"model_name={model},dtype=bfloat16", TransformersBackend.OPTIONS)
+    loaded = load(options, [folder] if folder else [])
+    list(loaded.answer(prompts[:1], folder, False))
     started = time.perf_counter()
-    found = dict(generator.answers(prompts))
+    found = dict(loaded.answer(prompts, folder, False))
     return [found[place] for place in range(len(prompts))], time.perf_counter() - started
 
 

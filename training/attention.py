@@ -12,24 +12,19 @@ import inspect
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from common.errors import UserError
-
 if TYPE_CHECKING:
     import torch
 
-NAME = "sdpa_varlen"
+NAME = "varlen"
 """Its value of a recipe's `attn_implementation`."""
 
-BY_ROW = "sdpa_by_row"
-"""The value that computes row by row on a GPU too, to compare or where `varlen_attn` fails."""
+BY_ROW = "varlen_by_row"
+"""The value that computes row by row on a GPU too, to compare or where torch's kernel fails."""
 
 QUERIES_AT_A_TIME = 256
 
 LARGEST_HEAD = 256
 """Of FlashAttention's kernels; a head's size must also be a multiple of 8."""
-
-UNKNOWN_TERMS = {"softcap": "soft caps of its attention scores", "s_aux": "attention sinks"}
-"""What some models hand their attention, and neither way below computes -> what it is."""
 
 
 def sdpa_varlen(
@@ -44,40 +39,32 @@ def sdpa_varlen(
     max_length_q: int | None = None,
     shared_prefix: int = 0,
     sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: "torch.Tensor | None" = None,
     **kwargs: Any,
 ) -> "tuple[torch.Tensor, None]":
     """Causal attention within each row.
 
-    `query` is (1, heads, tokens, size), `key` and `value` have their own number of heads; `cu_seq_lens_q` holds the rows'
-    boundaries, from 0 to tokens (int32), and `max_length_q` the longest row. `shared_prefix` is the length of a prefix that all
-    rows share, which then comes first as a row of its own. With `sliding_window` a token sees so many tokens, itself the last.
-    The result is (1, tokens, heads, size). Raises ValueError for several rows without boundaries, and
-    UserError for a model whose attention has terms that are not computed here.
+    `query` is (1, heads, tokens, size), `key` and `value` have their own number of heads, and `value` its own size;
+    `cu_seq_lens_q` (int32) holds the rows' boundaries, from 0 to tokens, `max_length_q` is the longest row. `shared_prefix` is
+    the length of a prefix that all rows share, which then comes first as a row of its own. A token sees `sliding_window`
+    tokens, itself included; `softcap` bounds the scores (Gemma-2); `s_aux` are the heads' attention sinks (gpt-oss). The result is
+    (1, tokens, heads, size of the values).
+    Raises ValueError for several rows without boundaries.
     """
-    if shared_prefix or not runs_varlen(query, dropout):
-        return sdpa_by_row(
-            module,
-            query,
-            key,
-            value,
-            None,
-            dropout,
-            scaling,
-            cu_seq_lens_q,
-            max_length_q,
-            shared_prefix,
-            sliding_window,
-            **kwargs,
-        )
     import torch
 
-    check(query, kwargs)
+    same_size = value.size(-1) == query.size(-1)
+    if shared_prefix or softcap is not None or s_aux is not None or not same_size or not runs_varlen(query, dropout):
+        boundaries: Any = {"cu_seq_lens_q": cu_seq_lens_q, "shared_prefix": shared_prefix, "sliding_window": sliding_window}
+        return sdpa_by_row(module, query, key, value, None, dropout, scaling, softcap=softcap, s_aux=s_aux, **boundaries)
+    if query.size(0) != 1:
+        raise ValueError(f"attn_implementation {NAME} needs padding_free: true")
     tokens = query.size(2)
     if cu_seq_lens_q is None:
         cu_seq_lens_q, max_length_q = torch.tensor([0, tokens], dtype=torch.int32, device=query.device), tokens
     # The longest row is known from the collator; to ask the GPU for it would wait for all that it has still to do.
-    longest = max_length_q or tokens
-    return attend_by_varlen(query, key, value, cu_seq_lens_q, longest, scaling, sliding_window), None
+    return attend_by_varlen(query, key, value, cu_seq_lens_q, max_length_q or tokens, scaling, sliding_window), None
 
 
 def sdpa_by_row(
@@ -92,15 +79,21 @@ def sdpa_by_row(
     max_length_q: int | None = None,
     shared_prefix: int = 0,
     sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: "torch.Tensor | None" = None,
     **kwargs: Any,
 ) -> "tuple[torch.Tensor, None]":
     """As `sdpa_varlen`, one call a row, on any device and in any data type."""
     import torch
 
-    check(query, kwargs)
+    if query.size(0) != 1:
+        raise ValueError(f"attn_implementation {NAME} needs padding_free: true")
     lengths = [query.size(2)] if cu_seq_lens_q is None else cu_seq_lens_q.diff().tolist()
-    on_device = attend_on_cpu if query.device.type == "cpu" else partial(attend_on_gpu, dropout=dropout)
-    attend = partial(on_device, scale=scaling, window=sliding_window)
+    if query.device.type == "cpu" or softcap is not None or s_aux is not None:
+        attend: Any = partial(attend_in_blocks, softcap=softcap, sinks=s_aux)
+    else:
+        attend = attend_by_torch
+    attend = partial(attend, scale=scaling, dropout=dropout, window=sliding_window)
     # split and not slices: the backward of a slice fills a tensor of the whole length with zeros.
     rows = list(zip(*(torch.split(tensor, lengths, dim=2) for tensor in (query, key, value)), strict=True))
     if shared_prefix:
@@ -108,18 +101,6 @@ def sdpa_by_row(
         known = prefix[1:]
         rows = [prefix, *((row[0], *(torch.cat(pair, dim=2) for pair in zip(known, row[1:], strict=True))) for row in rest)]
     return torch.cat([attend(*row) for row in rows], dim=2).transpose(1, 2), None
-
-
-def check(query: "torch.Tensor", terms: dict[str, Any]) -> None:
-    """Raises ValueError for padded rows, and UserError for terms of UNKNOWN_TERMS."""
-    if query.size(0) != 1:
-        raise ValueError(f"attn_implementation {NAME} needs padding_free: true")
-    for name, what in UNKNOWN_TERMS.items():
-        if terms.get(name) is not None:
-            raise UserError(
-                f"this model has {what}, which {NAME} does not compute; give --attn_implementation flash_attention_2 where "
-                "it does, or --tokens_per_batch 0 --attn_implementation eager"
-            )
 
 
 def runs_varlen(query: "torch.Tensor", dropout: float) -> bool:
@@ -174,24 +155,25 @@ def attend_by_varlen(
     return attended[None]
 
 
-def attend_on_gpu(
+def attend_by_torch(
     query: "torch.Tensor",
     key: "torch.Tensor",
     value: "torch.Tensor",
     *,
-    scale: float | None,
-    dropout: float,
+    scale: float | None = None,
+    dropout: float = 0.0,
     window: int | None = None,
 ) -> "torch.Tensor":
-    """Causal attention of one row, whose queries are its last tokens, by torch's own kernels."""
+    """Causal attention of one row, whose queries are its last tokens, by torch's own kernels, which are best on a GPU."""
     import torch
     from torch.nn.functional import scaled_dot_product_attention
 
     asked, known = query.size(2), key.size(2)
+    windowed = window is not None and window < known
     seen = None
-    if asked != known or (window is not None and window < known):
+    if asked != known or windowed:
         seen = torch.ones(asked, known, dtype=torch.bool, device=query.device).tril(known - asked)
-        if window is not None:
+        if windowed:
             seen = seen.triu(known - asked - window + 1)
     grouped = key.size(1) != query.size(1)
     return scaled_dot_product_attention(
@@ -199,15 +181,25 @@ def attend_on_gpu(
     )
 
 
-def attend_on_cpu(
-    query: "torch.Tensor", key: "torch.Tensor", value: "torch.Tensor", *, scale: float | None, window: int | None = None
+def attend_in_blocks(
+    query: "torch.Tensor",
+    key: "torch.Tensor",
+    value: "torch.Tensor",
+    *,
+    scale: float | None = None,
+    dropout: float = 0.0,
+    window: int | None = None,
+    softcap: float | None = None,
+    sinks: "torch.Tensor | None" = None,
 ) -> "torch.Tensor":
-    """Causal attention of one row, whose queries are its last tokens, in blocks of queries; without dropout.
+    """Causal attention of one row, whose queries are its last tokens, in blocks of queries.
 
     torch's own kernel for CPUs takes twice as long on rows of a few hundred tokens, as it computes in float32 and does not
-    skip what the causal mask hides. Here matrices are multiplied in the tensors' own type, and the softmax is in float32.
+    skip what the causal mask hides; no kernel of torch has soft-caps or sinks. Here matrices are multiplied in the tensors' own
+    type, and the softmax is in float32.
     """
     import torch
+    from torch.nn.functional import dropout as drop
 
     _, heads, length, size = query.shape
     groups = heads // key.size(1)
@@ -216,16 +208,23 @@ def attend_on_cpu(
     blocks = []
     for start in range(0, length, QUERIES_AT_A_TIME):
         stop = min(start + QUERIES_AT_A_TIME, length)
-        known = before + stop
-        first = 0 if window is None else max(0, before + start - window + 1)
+        first, known = max(0, before + start + 1 - (window or key.size(2))), before + stop
         asked = query[0, :, start:stop].reshape(key.size(1), groups * (stop - start), size)
         scores = torch.bmm(asked, key[0, :, first:known].transpose(1, 2)).float() * scale
-        none = torch.full((stop - start, known - first), float("-inf"))
-        hidden = none.triu(before + start - first + 1)
+        if softcap is not None:
+            scores = softcap * torch.tanh(scores / softcap)
+        hidden = torch.full((stop - start, known - first), float("-inf"), device=query.device)
+        later = hidden.triu(before + start - first + 1)
         if window is not None:
-            hidden = hidden + none.tril(before + start - first - window)
-        weights = (scores.view(-1, groups, stop - start, known - first) + hidden).softmax(-1).to(value.dtype)
-        blocks.append(torch.bmm(weights.view_as(scores), value[0, :, first:known]).view(1, heads, stop - start, size))
+            later = later + hidden.tril(before + start - first - window)
+        scores = scores.view(-1, groups, stop - start, known - first) + later
+        if sinks is not None:
+            scores = torch.cat([scores, sinks.float().view(-1, groups, 1, 1).expand(-1, -1, stop - start, 1)], dim=-1)
+        weights = scores.softmax(-1)[..., : known - first].to(value.dtype)
+        if dropout:
+            weights = drop(weights, dropout)
+        weights = weights.reshape(key.size(1), groups * (stop - start), known - first)
+        blocks.append(torch.bmm(weights, value[0, :, first:known]).view(1, heads, stop - start, value.size(-1)))
     return torch.cat(blocks, dim=2)
 
 
@@ -240,7 +239,7 @@ def shares_prefixes(model: Any) -> bool:
 
 
 def register() -> None:
-    """Registers `attn_implementation: sdpa_varlen` and `sdpa_by_row` with transformers.
+    """Registers `attn_implementation: varlen` and `varlen_by_row` with transformers.
 
     torch no longer takes cuDNN's kernel for scaled dot-product attention: it makes a plan for every new shape, and here nearly
     every row is one.

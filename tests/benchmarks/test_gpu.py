@@ -62,8 +62,8 @@ def test_every_step_runs_to_its_end(found: dict[str, Any]) -> None:
     assert list(found["training"]) == ways
     assert all(entry["tokens_per_second"] > 0 and entry["host_memory_bytes"] > 0 for entry in found["training"].values())
     assert [len(found["training"][name]["losses"]) for name in ways] == [3, 3, 3, 3, 3, 5]
-    assert found["training"]["rows"]["attention"] == "sdpa_by_row"
-    assert found["training"]["varlen"]["attention"] == "sdpa_varlen"
+    assert found["training"]["rows"]["attention"] == "varlen_by_row"
+    assert found["training"]["varlen"]["attention"] == "varlen"
     assert found["device"]["versions"].keys() >= {"torch", "transformers", "trl", "python"}
 
 
