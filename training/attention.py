@@ -48,9 +48,8 @@ def sdpa_varlen(
     `query` is (1, heads, tokens, size), `key` and `value` have their own number of heads, and `value` its own size;
     `cu_seq_lens_q` (int32) holds the rows' boundaries, from 0 to tokens, `max_length_q` is the longest row. `shared_prefix` is
     the length of a prefix that all rows share, which then comes first as a row of its own. A token sees `sliding_window`
-    tokens, itself included; `softcap` bounds the scores (Gemma-2); `s_aux` are the heads' attention sinks (gpt-oss). The result is
-    (1, tokens, heads, size of the values).
-    Raises ValueError for several rows without boundaries.
+    tokens, itself included; `softcap` bounds the scores (Gemma-2); `s_aux` are the heads' attention sinks (gpt-oss). The result
+    is (1, tokens, heads, size of the values). Raises ValueError for several rows without boundaries.
     """
     import torch
 
