@@ -160,6 +160,7 @@ def write_results(
     trainer: Any, script: Any, model: Any, data: RewardArguments, rows: "Dataset", seconds: float, loss: float
 ) -> None:
     """Writes adapter, summary, log and plot as training/sft.py does, and prints the rewards of the first and last steps."""
+    from training.adapters import public_name
     from training.mixture import dataset_fingerprint, task_counts
     from training.summary import hardware, peak_memory, versions, write_run
 
@@ -169,7 +170,7 @@ def write_results(
     summary = {
         "method": "GRPO",
         "base_model": model.model_name_or_path,
-        "adapter": data.adapter,
+        "adapter": public_name(data.adapter) if data.adapter else None,
         "dataset_name": name,
         "dataset_config": script.dataset_config or "default",
         "dataset_fingerprint": dataset_fingerprint(name, script.dataset_config, data.dataset_revision),

@@ -27,6 +27,7 @@ from common.errors import UserError, plain_errors
 from common.files import write_json, write_whole
 from common.scoring import score_answer
 from common.tasks import FAMILIES, TASKS
+from training.adapters import public_name
 from training.sampling import Sampling, sample
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     report = write_dataset(arguments.out, tables, best)
     show(report)
-    write_json(arguments.out / REPORT, settings | {"tasks": {name: asdict(entry) for name, entry in report.items()}})
+    shown = {name: public_name(settings[name]) for name in ("model", "adapter") if settings[name]}
+    write_json(arguments.out / REPORT, settings | shown | {"tasks": {name: asdict(entry) for name, entry in report.items()}})
     if not any(entry.kept for entry in report.values()):
         raise UserError("no row has an answer that is good enough; lower --min-score, give more --samples, or train first")
 

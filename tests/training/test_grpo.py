@@ -103,6 +103,7 @@ def test_it_goes_on_from_an_adapter(trained: Path, tiny_llama: Path, data: Path,
 
     run(words(tiny_llama, data, tmp_path / "more", tasks="answer_generation", adapter=trained, learning_rate=0.0))
     before, after = (load_file(folder / "adapter_model.safetensors") for folder in (trained, tmp_path / "more"))
+    assert json.loads((tmp_path / "more" / "training_summary.json").read_text())["adapter"] == trained.name
     assert before.keys() == after.keys()
     assert all((before[name] == after[name]).all() for name in before), "with a rate of 0 it is the same adapter"
 
