@@ -273,5 +273,5 @@ def test_flash_attention_without_its_package_is_one_sentence(tiny_llama: Path, s
         pytest.skip("a FlashAttention is installed here")
     options = {"model_name_or_path": tiny_llama, "dataset_name": shop_rows, "output_dir": tmp_path, "report_to": "none"}
     more = {"attn_implementation": "flash_attention_2", "bf16": "false", "dtype": "bfloat16"}
-    with pytest.raises(UserError, match=r"cannot start the training: .*[Ff]lash"):
+    with pytest.raises(UserError, match=r"^cannot .*[Ff]lash"):
         prepare_trainer(["--config", str(RECIPE), *words(options | more)])
