@@ -56,9 +56,8 @@ def train(recipe: str, model: str, data: str, steps: int, out: str, cudnn: bool,
     from transformers.trainer_utils import set_seed
 
     from training.arguments import parse_arguments
-    from training.batches import sample_lengths
     from training.mixture import choose_rows
-    from training.plan import make_plan
+    from training.plan import plan_run
     from training.tokenizer import load_tokenizer
     from training.trainer import make_trainer
 
@@ -67,8 +66,8 @@ def train(recipe: str, model: str, data: str, steps: int, out: str, cudnn: bool,
     set_seed(args.seed)
     rows, validation, _ = choose_rows(script, chosen, args.seed)
     tokenizer = load_tokenizer(base, args)
-    plan = make_plan(args, base, chosen, sample_lengths(rows, tokenizer, args.seed), len(rows))
-    trainer: Any = make_trainer(args, base, tokenizer, rows, validation, chosen, plan)
+    loaded, chosen, plan = plan_run(args, base, chosen, tokenizer, rows)
+    trainer: Any = make_trainer(args, base, loaded, tokenizer, rows, validation, chosen, plan)
     torch.backends.cuda.enable_cudnn_sdp(cudnn)  # which training/attention.py has switched off
     times: list[float] = []
     tokens: list[int] = []

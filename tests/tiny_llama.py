@@ -2,6 +2,7 @@
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,14 +27,10 @@ system user assistant yes no not sure 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15
 """
 
 
-def build_tiny_llama(folder: Path, seed: int = 0, heads: int = 4) -> Path:
-    """Writes the model into `folder` as an ordinary transformers folder; the same seed gives the same weights.
-
-    vLLM computes no attention on a CPU for the heads of 16 that four are; two are of 32.
-    """
-    import torch
+def build_tokenizer() -> Any:
+    """A byte-level BPE tokenizer of 400 tokens with the ChatML template."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -48,6 +45,18 @@ def build_tiny_llama(folder: Path, seed: int = 0, heads: int = 4) -> Path:
         tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>", model_max_length=2048
     )
     tokenizer.chat_template = CHATML
+    return tokenizer
+
+
+def build_tiny_llama(folder: Path, seed: int = 0, heads: int = 4) -> Path:
+    """Writes the model into `folder` as an ordinary transformers folder; the same seed gives the same weights.
+
+    vLLM computes no attention on a CPU for the heads of 16 that four are; two are of 32.
+    """
+    import torch
+    from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+
+    tokenizer = build_tokenizer()
     ids = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
 
     torch.manual_seed(seed)

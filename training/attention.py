@@ -21,6 +21,8 @@ NAME = "varlen"
 BY_ROW = "varlen_by_row"
 """The value that computes row by row on a GPU too, to compare or where torch's kernel fails."""
 
+NAMES = (NAME, BY_ROW)
+
 QUERIES_AT_A_TIME = 256
 
 LARGEST_HEAD = 256
@@ -225,16 +227,6 @@ def attend_in_blocks(
         weights = weights.reshape(key.size(1), groups * (stop - start), known - first)
         blocks.append(torch.bmm(weights, value[0, :, first:known]).view(1, heads, stop - start, value.size(-1)))
     return torch.cat(blocks, dim=2)
-
-
-def shares_prefixes(model: Any) -> bool:
-    """Whether rows of this model share a prefix: on a CPU, where all layers use the attention above.
-
-    On a GPU a shared prefix would need a mask, with which grouped heads fall back to the slowest of torch's kernels.
-    """
-    kinds = getattr(model.config, "layer_types", None) or ["full_attention"]
-    full = model.config._attn_implementation in (NAME, BY_ROW) and set(kinds) == {"full_attention"}
-    return full and model.device.type == "cpu"
 
 
 def register() -> None:

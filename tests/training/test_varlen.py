@@ -34,7 +34,6 @@ from training.attention import (
     runs_varlen,
     sdpa_by_row,
     sdpa_varlen,
-    shares_prefixes,
 )
 
 WAYS = ("blocks", "rows", "varlen_attn")
@@ -197,26 +196,6 @@ def test_a_model_learns_from_rows_without_padding_what_it_learns_from_padded_one
         torch.testing.assert_close(gradient, padded[name], atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("name", "kinds", "device", "shares"),
-    [
-        (NAME, None, "cpu", True),
-        (BY_ROW, None, "cpu", True),
-        (NAME, None, "cuda", False),
-        (NAME, ["full_attention", "full_attention"], "cpu", True),
-        (NAME, ["full_attention", "linear_attention"], "cpu", False),
-        (NAME, ["sliding_attention", "full_attention"], "cpu", False),
-        ("flash_attention_2", None, "cpu", False),
-        ("sdpa", None, "cpu", False),
-    ],
-)
-def test_a_prefix_is_shared_only_on_a_cpu_and_where_all_layers_attend_to_it(
-    name: str, kinds: list[str] | None, device: str, shares: bool
-) -> None:
-    config = SimpleNamespace(_attn_implementation=name, **({"layer_types": kinds} if kinds else {}))
-    assert shares_prefixes(SimpleNamespace(config=config, device=SimpleNamespace(type=device))) is shares
-
-
 @pytest.mark.parametrize("way", WAYS)
 def test_a_model_with_a_sliding_window_learns_from_longer_rows_what_it_learns_from_padded_ones(
     way: str, choose: Choose, tmp_path: Path
@@ -255,14 +234,6 @@ def test_an_attention_that_is_named_is_taken_for_packed_rows(name: str) -> None:
     _, args, model, data = parse_arguments(["--config", str(RECIPE), "--output_dir", "out", "--attn_implementation", name])
     assert data.tokens_per_batch
     assert make_plan(args, model, data, [10, 20], 2).attn_implementation == name
-
-
-@pytest.mark.parametrize("name", ["flex_attention", "paged|sdpa"])
-def test_an_attention_that_would_let_rows_see_each_other_is_refused(name: str) -> None:
-    from training.arguments import parse_arguments
-
-    with pytest.raises(UserError, match="needs attn_implementation sdpa, flash_attention_2 or kernels-community/flash-attn2"):
-        parse_arguments(["--config", str(RECIPE), "--output_dir", "out", "--attn_implementation", name])
 
 
 def test_flash_attention_without_its_package_is_one_sentence(tiny_llama: Path, shop_rows: Path, tmp_path: Path) -> None:
