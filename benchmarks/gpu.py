@@ -160,7 +160,7 @@ def measure(check: Check, arguments: argparse.Namespace, cards: int) -> None:
 
 def measure_training(check: Check, model: str, data: str, steps: int, cards: int) -> None:
     batch = 8192 if cards else 1024
-    same = {"rows_per_step": 0, "gradient_accumulation_steps": 1, "tokens_per_batch": batch}
+    same: dict[str, Any] = {"rows_per_step": 0, "gradient_accumulation_steps": 1, "tokens_per_batch": batch}
     if not cards:
         same |= {"bf16": "false", "dtype": "float32"}
     packed = same | {"tokens_per_batch": 0, "packing": "true", "per_device_train_batch_size": max(1, batch // 2048)}
@@ -179,7 +179,7 @@ def measure_training(check: Check, model: str, data: str, steps: int, cards: int
     }
     for name, (recipe, count, cudnn, options) in ways.items():
         out = str(check.work / "out")
-        settings = {"recipe": recipe, "model": model, "data": data, "steps": count, "out": out, "cudnn": cudnn}
+        settings: dict[str, Any] = {"recipe": recipe, "model": model, "data": data, "steps": count, "out": out, "cudnn": cudnn}
         if found := check.step(name, "train", **settings, options=options):
             check.found["training"][name] = found
         shutil.rmtree(out, ignore_errors=True)

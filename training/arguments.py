@@ -79,7 +79,7 @@ def parse(argv: list[str], classes: tuple[Any, ...]) -> list[Any]:
     def refuse(message: str) -> NoReturn:
         raise UserError(message)
 
-    parser = TrlParser(classes, allow_abbrev=False)  # type: ignore[arg-type]
+    parser = TrlParser(classes, allow_abbrev=False)
     parser.set_defaults(use_cpu=not torch.accelerator.is_available())  # else bf16 is refused where there is no GPU
     if "--help-all" in argv:
         parser.print_help()

@@ -147,12 +147,13 @@ def attend_by_varlen(
     """Causal attention of all rows in one call: (1, heads, tokens, size) -> (1, tokens, heads, size)."""
     from torch.nn.attention.varlen import varlen_attn
 
-    tokens_first = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    asked, keys, values = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
     # Tokens seen before the query's own and after it; (-1, 0) is all before, which the kernel knows as causal.
     seen = (-1, 0) if window is None or window >= longest else (window - 1, 0)
-    # Older versions take fewer heads of keys without being told.
-    grouped = {"enable_gqa": key.size(1) != query.size(1)} if "enable_gqa" in varlen_options() else {}
-    attended = varlen_attn(*tokens_first, boundaries, boundaries, longest, longest, scale=scale, window_size=seen, **grouped)
+    options: Any = {"scale": scale, "window_size": seen}
+    if "enable_gqa" in varlen_options():  # older versions take fewer heads of keys without being told
+        options["enable_gqa"] = key.size(1) != query.size(1)
+    attended: torch.Tensor = varlen_attn(asked, keys, values, boundaries, boundaries, longest, longest, **options)
     return attended[None]
 
 
@@ -170,11 +171,10 @@ def attend_by_torch(
     from torch.nn.functional import scaled_dot_product_attention
 
     asked, known = query.size(2), key.size(2)
-    windowed = window is not None and window < known
     seen = None
-    if asked != known or windowed:
+    if asked != known or (window is not None and window < known):
         seen = torch.ones(asked, known, dtype=torch.bool, device=query.device).tril(known - asked)
-        if windowed:
+        if window is not None:
             seen = seen.triu(known - asked - window + 1)
     grouped = key.size(1) != query.size(1)
     return scaled_dot_product_attention(

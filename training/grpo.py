@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `accelerate launch` puts only this file's folder there
 
@@ -145,7 +145,7 @@ def make_trainer(args: Any, model: Any, data: RewardArguments, tokenizer: Any, r
             args.model_init_kwargs = options | (args.model_init_kwargs or {})
         return GRPOTrainer(
             model=policy,
-            reward_funcs=score,
+            reward_funcs=cast("Any", score),
             args=args,
             train_dataset=rows,
             processing_class=tokenizer,
