@@ -153,8 +153,9 @@ def attend_by_varlen(
     options: Any = {"scale": scale, "window_size": seen}
     if "enable_gqa" in varlen_options():  # older versions take fewer heads of keys without being told
         options["enable_gqa"] = key.size(1) != query.size(1)
-    attended: torch.Tensor = varlen_attn(asked, keys, values, boundaries, boundaries, longest, longest, **options)
-    return attended[None]
+    attended: Any = varlen_attn(asked, keys, values, boundaries, boundaries, longest, longest, **options)
+    one_sequence: torch.Tensor = attended[None]
+    return one_sequence
 
 
 def attend_by_torch(
