@@ -25,6 +25,7 @@ BASE_MODEL ?= $(OUT)/base
 RECIPE ?= training/recipes/smollm2-135m-lora.yaml
 TRAIN_ARGS ?=
 SHOPBENCH_DATA ?=
+GPU_ARGS ?=
 
 # The demo needs no network once set up; a model id of the Hub does.
 OFFLINE ?= $(if $(filter $(OUT)/base,$(BASE_MODEL)),1,0)
@@ -46,7 +47,7 @@ define install
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-vllm lock demo test test-all lint format space publish clean
+.PHONY: help setup setup-vllm lock demo test test-all lint format space publish gpu-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -162,6 +163,11 @@ publish: setup ## put all of it on the Hub: make publish ORG=name [DRY_RUN=1] [P
 	$(BIN)/python -m release --run $(OUT) --org $(ORG) $(strip $(if $(REPO_PREFIX),--name $(REPO_PREFIX)) \
 		$(if $(filter-out $(OUT)/base,$(BASE_MODEL)),--base-model $(BASE_MODEL)) \
 		$(if $(filter-out 0,$(PRIVATE)),--private) $(if $(filter-out 0,$(DRY_RUN)),--dry-run))
+
+# Runs in .venv where it is set up, else in the image's own Python: make gpu-check PYTHON=python3 GPU_ARGS="--wheels DIR"
+gpu-check: ## prove training and evaluation on this machine's GPUs, in ten minutes (GPU_ARGS="--wheels DIR"), into gpu_check.json
+	$(if $(wildcard .venv/.ready),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu \
+		$(if $(wildcard .venv-vllm/.ready),--vllm-python $(VLLM_BIN)/python) $(GPU_ARGS)
 
 clean: ## remove .venv and all outputs
 	rm -rf .venv .venv-vllm outputs .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -60,15 +60,25 @@ Arguments = tuple["ScriptArguments", "SFTConfig", "ModelConfig", DataArguments]
 
 
 def parse_arguments(argv: list[str]) -> Arguments:
-    """Recipe and command line together. Raises UserError."""
+    """Recipe and command line of training/sft.py together. Raises UserError."""
+    from trl import ModelConfig, ScriptArguments, SFTConfig
+
+    script, args, model, data = parse(argv, (ScriptArguments, SFTConfig, ModelConfig, DataArguments))
+    use_float32_where_bfloat16_is_emulated(args, model)
+    check_batches(args, data)
+    check_precision(args, model)
+    return script, args, model, data
+
+
+def parse(argv: list[str], classes: tuple[Any, ...]) -> list[Any]:
+    """Recipe and command line together, an object of each class. Raises UserError."""
     import torch
     import yaml
-    from trl import ModelConfig, ScriptArguments, SFTConfig, TrlParser
+    from trl import TrlParser
 
     def refuse(message: str) -> NoReturn:
         raise UserError(message)
 
-    classes: Any = (ScriptArguments, SFTConfig, ModelConfig, DataArguments)
     parser = TrlParser(classes, allow_abbrev=False)
     parser.set_defaults(use_cpu=not torch.accelerator.is_available())  # else bf16 is refused where there is no GPU
     if "--help-all" in argv:
@@ -90,13 +100,10 @@ def parse_arguments(argv: list[str]) -> Arguments:
         unknown = next((word for word in rest if word.startswith("--")), rest[0])
         close = difflib.get_close_matches(unknown, known, n=1)
         raise UserError(f"unknown field {unknown.lstrip('-')}" + (f"; did you mean {close[0].lstrip('-')}?" if close else ""))
-    script, args, model, data = parsed
-    use_float32_where_bfloat16_is_emulated(args, model)
-    check_batches(args, model, data)
-    return script, args, model, data
+    return list(parsed)
 
 
-def check_batches(args: "SFTConfig", model: "ModelConfig", data: DataArguments) -> None:
+def check_batches(args: "SFTConfig", data: DataArguments) -> None:
     """Raises UserError for options of batches that contradict each other."""
     if data.tokens_per_batch < 0:
         raise UserError(f"tokens_per_batch must be 0 or more, not {data.tokens_per_batch}; 0 disables packing by tokens")
@@ -106,8 +113,12 @@ def check_batches(args: "SFTConfig", model: "ModelConfig", data: DataArguments) 
         raise UserError("sorted_options needs packing by tokens; give --tokens_per_batch, or --sorted_options 0")
     if data.tokens_per_batch and args.packing:
         raise UserError("tokens_per_batch and packing are two ways to pack rows; leave packing out")
-    if data.tokens_per_batch and model.attn_implementation == "eager":
-        raise UserError("tokens_per_batch needs attn_implementation sdpa or flash_attention_2, not eager")
+
+
+def check_precision(args: "SFTConfig", model: "ModelConfig") -> None:
+    """Raises UserError for float16 on a CPU, which has no training in it: neither autocast nor a gradient scaler."""
+    if args.use_cpu and (args.fp16 or model.dtype == "float16"):
+        raise UserError("a CPU does not train in float16; give --fp16 false --dtype float32, or --bf16 true --dtype bfloat16")
 
 
 def output_folder(args: "TrainingArguments") -> Path:

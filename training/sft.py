@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `accelerate laun
 from common.errors import UserError, plain_errors
 from training.arguments import output_folder, parse_arguments
 from training.mixture import choose_rows, content_key, print_composition, task_counts
+from training.processes import ends_all_processes, watch_others
 from training.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def main() -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__)
         return
-    with plain_errors():
+    with plain_errors(), ends_all_processes():
         run(sys.argv[1:])
 
 
@@ -48,6 +49,7 @@ def run(argv: list[str]) -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)  # TRL's own use of names that transformers renamed
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # on a CPU, about GPU kernels that nobody asked for
     script, args, model, data = parse_arguments(argv)
+    watch_others()
     if args.hub_token:
         os.environ["HF_TOKEN"] = args.hub_token
     output = output_folder(args)
@@ -59,26 +61,28 @@ def run(argv: list[str]) -> None:
     from transformers.trainer_utils import set_seed
 
     from training import checkpoints
-    from training.batches import sample_lengths
     from training.hub_push import create_repo
-    from training.plan import make_plan, print_plan
+    from training.plan import plan_run, print_plan
     from training.summary import summarise, usable_cores
+    from training.template_check import with_template_options
     from training.trainer import make_trainer
 
     first = args.process_index == 0
     torch.set_num_threads(data.cpu_threads or max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
     set_seed(args.seed)
-    with args.main_process_first(desc="fetching what is on the Hub"):
+    with args.main_process_first(local=False, desc="fetching a checkpoint"):  # nodes may share the output folder
         checkpoint = checkpoints.resolve(args.resume_from_checkpoint, output, args.hub_token)
+    with args.main_process_first(desc="fetching what is on the Hub"):
         tokenizer = load_tokenizer(model, args)
         train, validation, available = choose_rows(script, data, args.seed)
-    plan = make_plan(args, model, data, sample_lengths(train, tokenizer, args.seed), len(train))
+    train, validation = with_template_options(tokenizer, train, validation, args.seed)
     pushing, args.push_to_hub = args.push_to_hub, False  # transformers' own pushes include training_args.bin, a pickle
     repo = create_repo(args, model.model_name_or_path or "") if pushing and first else None
+    base, data, plan = plan_run(args, model, data, tokenizer, train)
     if first:
         print_composition(train, available, len(validation) if validation else 0)
         print_plan(plan)
-    trainer = make_trainer(args, model, tokenizer, train, validation, data, plan)
+    trainer = make_trainer(args, model, base, tokenizer, train, validation, data, plan)
     left_out = 0 if args.packing else len(train) - trainer.epoch_rows
     if left_out and first:
         print(f"{left_out:,} rows are left out: they are longer than --max_length {args.max_length} tokens")
@@ -99,7 +103,7 @@ def run(argv: list[str]) -> None:
     summary = summarise(script, args, model, data, plan, trainer, seconds) | {
         "tasks": task_counts(train),
         "train_rows": len(train) - left_out,
-        "validation_rows": len(validation if args.packing else trainer.eval_dataset) if validation else 0,
+        "validation_rows": len(validation) if validation and args.packing else trainer.validation_rows,
         "train_loss": train_loss,
         "validation_loss": validation_loss,
         "resumed_from_step": checkpoints.step_of(checkpoint) if checkpoint else None,
@@ -119,7 +123,6 @@ def check_writable(folder: Path) -> None:
 
 def train_until_done(trainer: "SafeTrainer", checkpoint: Path | None, repo: str | None) -> float:
     """Trains, pushing to `repo` meanwhile, and returns the mean loss; exits if a signal stopped the training."""
-    import torch
     from transformers.trainer_callback import ProgressCallback
 
     from training.callbacks import LossBar, StopOnSignal
@@ -137,8 +140,6 @@ def train_until_done(trainer: "SafeTrainer", checkpoint: Path | None, repo: str 
         trainer.add_callback(push)
     try:
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    except torch.OutOfMemoryError:
-        raise UserError("out of memory; lower --tokens_per_batch, --per_device_train_batch_size or --max_length") from None
     finally:
         stop.restore()
         bar.close()

@@ -145,9 +145,11 @@ def grouped_attention(
         raise NotImplementedError(f"{ATTENTION} attention has no {', '.join(unknown)}")
     rows, heads, queries, size = query.shape
     scale = size**-0.5 if scaling is None else scaling
-    if query.device.type != "cpu":
+    if queries > 1 and query.device.type != "cpu":
+        # With fewer heads of keys and a mask torch has its slowest kernel only; with copies of them, a fast one.
+        keys, values = (tensor.repeat_interleave(heads // key.size(1), dim=1) for tensor in (key, value))
         attended = torch.nn.functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=attention_mask.to(query.dtype), scale=scale, enable_gqa=key.size(1) != heads
+            query, keys, values, attn_mask=attention_mask.to(query.dtype), scale=scale
         )
         return attended.transpose(1, 2).contiguous(), None
     if queries == 1:
@@ -169,3 +171,5 @@ def grouped_attention(
 
 
 AttentionInterface.register(ATTENTION, grouped_attention)
+# cuDNN's kernel makes a plan for every new shape, and here nearly every step has one of its own.
+torch.backends.cuda.enable_cudnn_sdp(False)

@@ -102,6 +102,22 @@ def test_a_4_bit_recipe_differs_from_its_16_bit_one_in_the_base_only(name: str) 
     assert {key for key in lora if lora[key] != qlora[key]} == {"output_dir"}
 
 
+LARGE_GPU = [path for path in LARGE if path.stem.endswith("-80gb")]
+
+
+@pytest.mark.parametrize("path", LARGE_GPU, ids=stems(LARGE_GPU))
+def test_a_recipe_for_80_gb_differs_from_the_one_for_24_gb_in_what_memory_allows_only(path: Path) -> None:
+    small, large = settings(path.with_name(path.name.replace("-80gb", ""))), settings(path)
+    assert small.keys() == large.keys()
+    assert {key for key in small if small[key] != large[key]} == {"output_dir", "gradient_checkpointing", "tokens_per_batch"}
+    assert (large["gradient_checkpointing"], large["tokens_per_batch"]) == (False, 4096)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=stems(RECIPES))
+def test_ddp_does_not_look_for_unused_parameters(path: Path) -> None:
+    assert settings(path)["ddp_find_unused_parameters"] is False
+
+
 def test_a_4_bit_base_is_stored_and_computed_in_bfloat16() -> None:
     import torch
     from trl import get_quantization_config

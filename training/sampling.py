@@ -1,0 +1,178 @@
+"""Sampled answers of a model to prompts, by transformers or by vLLM: several to each prompt.
+
+The evaluation has an engine of its own for one greedy answer each (eval_tasks/backends), which is faster on a CPU.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError, first_line
+
+Chat = Sequence[dict[str, str]]
+"""Messages with role and content, the last of them the user's."""
+
+TOKENS_AT_ONCE = {"cpu": 4 * 1024, "cuda": 64 * 1024}
+"""Tokens of prompts and answers that transformers computes together."""
+
+PROMPTS_AT_ONCE = 1024
+"""Prompts that vLLM is given together; what it has answered is kept before the next ones."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How answers are drawn: `count` to each prompt. A temperature of 0 is greedy, and then there is one."""
+
+    count: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+Answers = Iterator[tuple[int, list[str]]]
+"""(place of the prompt, its answers) as they come."""
+
+
+def sample(
+    engine: str, model: str, adapter: Path | None, prompts: Sequence[Chat], limits: Sequence[int], how: Sampling
+) -> Answers:
+    """Answers of at most `limits` tokens by `engine`, transformers or vllm. Raises UserError where a model cannot be loaded."""
+    if engine == "vllm":
+        return load_vllm(model, adapter, how)(prompts, limits)
+    return by_transformers(*load(model, adapter), prompts, limits, how)
+
+
+def load(name: str, adapter: Path | None) -> tuple[Any, Any]:
+    """A base model with its adapter, on the GPU if there is one, and the tokenizer. Raises UserError."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        model: Any = AutoModelForCausalLM.from_pretrained(name, dtype="auto")
+        if adapter:
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, str(adapter))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"cannot load the model {adapter or name}: {first_line(error)}; check --model and --adapter") from None
+    if tokenizer.chat_template is None:
+        raise UserError(f"the model {name} has no chat template; take its instruct version")
+    return model.eval().to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
+
+
+def encode(tokenizer: Any, prompts: Sequence[Chat]) -> list[list[int]]:
+    """The prompts' tokens by the chat template, up to where the answer begins."""
+    if not prompts:
+        return []
+    chats = [list(prompt) for prompt in prompts]
+    ids: list[list[int]] = tokenizer.apply_chat_template(chats, add_generation_prompt=True, tokenize=True, return_dict=True)[
+        "input_ids"
+    ]
+    return ids
+
+
+def by_transformers(model: Any, tokenizer: Any, prompts: Sequence[Chat], limits: Sequence[int], how: Sampling) -> Answers:
+    import torch
+
+    ids = encode(tokenizer, prompts)
+    budget = TOKENS_AT_ONCE.get(model.device.type, TOKENS_AT_ONCE["cuda"])
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    options: dict[str, Any] = {"do_sample": False}
+    if how.temperature > 0:
+        drawing = {"do_sample": True, "temperature": how.temperature, "top_p": how.top_p, "top_k": 0}
+        options = drawing | {"num_return_sequences": how.count}
+    for places in batches([len(row) + limit for row, limit in zip(ids, limits, strict=True)], budget // max(1, how.count)):
+        longest, room = max(len(ids[place]) for place in places), max(limits[place] for place in places)
+        tokens = torch.full((len(places), longest), pad)
+        mask = torch.zeros_like(tokens)
+        for number, place in enumerate(places):
+            tokens[number, longest - len(ids[place]) :] = torch.tensor(ids[place])
+            mask[number, longest - len(ids[place]) :] = 1
+        torch.manual_seed(how.seed + places[0])
+        with torch.inference_mode():
+            said = model.generate(
+                input_ids=tokens.to(model.device),
+                attention_mask=mask.to(model.device),
+                max_new_tokens=room,
+                pad_token_id=pad,
+                **options,
+            )[:, longest:]
+        each = len(said) // len(places)
+        for number, place in enumerate(places):
+            own = said[number * each : (number + 1) * each, : limits[place]]
+            yield place, [str(text) for text in tokenizer.batch_decode(own, skip_special_tokens=True)]
+
+
+def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Places from long to short, in batches of at most `budget` tokens with padding, or one."""
+    batch: list[int] = []
+    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
+        if batch and (len(batch) + 1) * lengths[batch[0]] > budget:
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
+
+
+def load_vllm(model: str, adapter: Path | None, how: Sampling) -> Callable[[Sequence[Chat], Sequence[int]], Answers]:
+    """A function of prompts and limits that answers by vLLM. Raises UserError."""
+    import os
+
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    try:
+        import vllm
+        from vllm.inputs import tokens_input
+        from vllm.lora.request import LoRARequest
+        from vllm.platforms import current_platform
+    except ImportError as error:
+        raise UserError(
+            f"vLLM cannot be imported here ({first_line(error)}); run make setup-vllm, and this with .venv-vllm/bin/python, or "
+            "give --engine transformers"
+        ) from None
+    cpu = current_platform.is_cpu()
+    lora = {"enable_lora": True, "max_lora_rank": lora_rank(adapter)} if adapter else {}
+    try:
+        llm = vllm.LLM(model, gpu_memory_utilization=0.5 if cpu else 0.9, enforce_eager=cpu, seed=how.seed, **lora)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"vLLM cannot load {model} ({first_line(error)}); its reason is above") from None
+    request = LoRARequest("adapter", 1, str(adapter)) if adapter else None
+
+    def answer(prompts: Sequence[Chat], limits: Sequence[int]) -> Answers:
+        ids = encode(llm.get_tokenizer(), prompts)
+        for start in range(0, len(ids), PROMPTS_AT_ONCE):
+            places = range(start, min(start + PROMPTS_AT_ONCE, len(ids)))
+            params = [
+                vllm.SamplingParams(
+                    n=how.count if how.temperature > 0 else 1,
+                    temperature=how.temperature,
+                    top_p=how.top_p,
+                    seed=how.seed + place,
+                    max_tokens=limits[place],
+                )
+                for place in places
+            ]
+            inputs = [tokens_input(ids[place]) for place in places]
+            for place, output in zip(places, llm.generate(inputs, params, lora_request=request, use_tqdm=False), strict=True):
+                yield place, [str(one.text) for one in output.outputs]
+
+    return answer
+
+
+def lora_rank(adapter: Path) -> int:
+    """The rank limit for vLLM, which knows some only, that holds an adapter's rank. Raises UserError."""
+    from typing import get_args
+
+    from vllm.config.lora import MaxLoRARanks
+
+    from common.files import read_object
+
+    config = read_object(adapter / "adapter_config.json", "give the folder of a LoRA adapter as --adapter")
+    rank = max([int(config.get("r", 8)), *map(int, (config.get("rank_pattern") or {}).values())])
+    fitting = [limit for limit in sorted(get_args(MaxLoRARanks)) if limit >= rank]
+    if not fitting:
+        raise UserError(f"the adapter {adapter} has rank {rank}, which vLLM does not take; merge it with training.merge")
+    return int(fitting[0])
