@@ -158,14 +158,13 @@ def prepare(data: str, base: str, rows: int, seed: int, out: str, *more: str) ->
 
 
 def train_by_recipe(data: str, base: str, rows: int, seed: int) -> dict[str, Any]:
-    from training.batches import sample_lengths
-    from training.plan import make_plan
+    from training.plan import plan_run
     from training.trainer import make_trainer
 
     with tempfile.TemporaryDirectory() as out:
         args, model, chosen, tokenizer, train, held_out = prepare(data, base, rows, seed, out)
-        plan = make_plan(args, model, chosen, sample_lengths(train, tokenizer, args.seed), len(train))
-        trainer: Any = make_trainer(args, model, tokenizer, train, None, chosen, plan)
+        base_model, chosen, plan = plan_run(args, model, chosen, tokenizer, train)
+        trainer: Any = make_trainer(args, model, base_model, tokenizer, train, None, chosen, plan)
         seconds = timed(trainer)
         trainer.model.set_attn_implementation("sdpa")  # the held-out rows come one by one
         lengths = sum(len(row["input_ids"]) for row in tokenised(train, tokenizer))

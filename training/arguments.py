@@ -92,11 +92,12 @@ def parse_arguments(argv: list[str]) -> Arguments:
         raise UserError(f"unknown field {unknown.lstrip('-')}" + (f"; did you mean {close[0].lstrip('-')}?" if close else ""))
     script, args, model, data = parsed
     use_float32_where_bfloat16_is_emulated(args, model)
-    check_batches(args, model, data)
+    check_batches(args, data)
+    check_precision(args, model)
     return script, args, model, data
 
 
-def check_batches(args: "SFTConfig", model: "ModelConfig", data: DataArguments) -> None:
+def check_batches(args: "SFTConfig", data: DataArguments) -> None:
     """Raises UserError for options of batches that contradict each other."""
     if data.tokens_per_batch < 0:
         raise UserError(f"tokens_per_batch must be 0 or more, not {data.tokens_per_batch}; 0 disables packing by tokens")
@@ -106,8 +107,12 @@ def check_batches(args: "SFTConfig", model: "ModelConfig", data: DataArguments) 
         raise UserError("sorted_options needs packing by tokens; give --tokens_per_batch, or --sorted_options 0")
     if data.tokens_per_batch and args.packing:
         raise UserError("tokens_per_batch and packing are two ways to pack rows; leave packing out")
-    if data.tokens_per_batch and model.attn_implementation == "eager":
-        raise UserError("tokens_per_batch needs attn_implementation sdpa or flash_attention_2, not eager")
+
+
+def check_precision(args: "SFTConfig", model: "ModelConfig") -> None:
+    """Raises UserError for float16 on a CPU, which has no training in it: neither autocast nor a gradient scaler."""
+    if args.use_cpu and (args.fp16 or model.dtype == "float16"):
+        raise UserError("a CPU does not train in float16; give --fp16 false --dtype float32, or --bf16 true --dtype bfloat16")
 
 
 def output_folder(args: "TrainingArguments") -> Path:

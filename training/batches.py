@@ -25,7 +25,7 @@ MIN_SHARED_PREFIX = 16
 """Tokens; a shorter prefix is not worth the copies of it that each row's attention makes."""
 
 LENGTH_SAMPLE = 1000
-"""Rows whose length is measured for the training plan."""
+"""Rows whose tokens are looked at for the training plan."""
 
 
 def pack_rows(lengths: Sequence[int], budget: int, seed: int) -> list[list[int]]:
@@ -46,12 +46,13 @@ def mean_rows_per_batch(lengths: Sequence[int], budget: int) -> float:
     return len(lengths) / len(pack_rows(lengths, budget, seed=0))
 
 
-def sample_lengths(rows: "Dataset", tokenizer: Any, seed: int) -> list[int]:
-    """Tokens of at most LENGTH_SAMPLE rows, chosen by a seeded draw."""
+def sample_tokens(rows: "Dataset", tokenizer: Any, seed: int) -> list[list[int]]:
+    """Token ids of at most LENGTH_SAMPLE rows, chosen by a seeded draw."""
     chosen = sorted(range(len(rows)), key=lambda row: draw(seed, row))[:LENGTH_SAMPLE]
     sample = rows[chosen]
     chats = [prompt + completion for prompt, completion in zip(sample["prompt"], sample["completion"], strict=True)]
-    return [len(tokens) for tokens in tokenizer.apply_chat_template(chats, tokenize=True, return_dict=True)["input_ids"]]
+    tokens: list[list[int]] = tokenizer.apply_chat_template(chats, tokenize=True, return_dict=True)["input_ids"]
+    return tokens
 
 
 class TokenBatches(TorchDataset[dict[str, Any]]):

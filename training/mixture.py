@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from common.dataset import load_dataset, read_manifest
 from common.errors import UserError
+from training.rows import as_chats
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -41,11 +42,7 @@ def choose_rows(
 
 def load_rows(name: str, config: str | None, split: str, revision: str | None, tasks: str | None) -> "Dataset":
     """The split's rows of the comma-separated tasks (None: all), with all their columns. Raises UserError."""
-    rows: Dataset = load_dataset(name, config, split, revision)
-    if missing := {"prompt", "completion"} - set(rows.column_names):
-        raise UserError(
-            f"the dataset {name} has no column {' or '.join(sorted(missing))}; its rows must be prompt-completion rows"
-        )
+    rows = as_chats(load_dataset(name, config, split, revision), name)
     if tasks:
         rows = select_tasks(rows, [task.strip() for task in tasks.split(",") if task.strip()])
     if not len(rows):

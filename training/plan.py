@@ -2,17 +2,20 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from common.errors import UserError
 from training import attention
-from training.batches import mean_rows_per_batch
+from training.arguments import DataArguments
+from training.base_model import load_base
+from training.batches import mean_rows_per_batch, sample_tokens
+from training.model_check import check_model
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from trl import ModelConfig, SFTConfig
-
-    from training.arguments import DataArguments
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class TrainingPlan:
     """Expected from the rows' lengths, as is `tokens_per_step`."""
     tokens_per_step: int
     asked: Mapping[str, int]
+    shares_prefix: bool = False
+    """Whether a prefix that all rows of a micro-batch share is in it once."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -42,8 +47,52 @@ class TrainingPlan:
         return self.rows_per_batch * self.gradient_accumulation_steps * self.world_size
 
 
+def plan_run(
+    args: "SFTConfig", model: "ModelConfig", data: DataArguments, tokenizer: Any, train: "Dataset"
+) -> tuple[Any, DataArguments, TrainingPlan]:
+    """The base model, what became of the options of packing on it, and the plan. Raises UserError."""
+    base = load_base(args, model)
+    sample = sample_tokens(train, tokenizer, args.seed)
+    lengths = [len(tokens) for tokens in sample]
+    packing = bool(data.tokens_per_batch or args.padding_free or (args.packing and args.packing_strategy != "wrapped"))
+    attn = _attention(model, data.tokens_per_batch)
+    outcome = check_model(
+        base, args, packing, attn if attn == attention.NAME else None, sample, args.max_length or max(lengths)
+    )
+    notes = []
+    if packing and not outcome.packs:
+        data, note = without_packing(args, data, lengths, outcome.reason)
+        notes.append(note)
+    return base, data, make_plan(args, model, data, lengths, len(train), outcome.shares_prefix, notes)
+
+
+def without_packing(args: "SFTConfig", data: DataArguments, lengths: Sequence[int], reason: str) -> tuple[DataArguments, str]:
+    """The same steps of padded rows, and a sentence about it. Raises UserError where a curriculum needs packing."""
+    if data.sorted_options:
+        raise UserError(f"sorted_options needs packing, but with this model {reason}; give --sorted_options 0")
+    size = args.per_device_train_batch_size
+    held = _expected_rows(args, lengths, data.tokens_per_batch, size)
+    longest = min(max(lengths), args.max_length or max(lengths))
+    room = data.tokens_per_batch or size * (args.max_length if args.packing and args.max_length else longest)
+    option = "tokens_per_batch" if data.tokens_per_batch else "packing" if args.packing else "padding_free"
+    rows = data.rows_per_step or max(1, round(held * args.gradient_accumulation_steps * args.world_size))
+    args.packing = args.padding_free = False
+    args.per_device_train_batch_size = max(1, room // longest)
+    note = (
+        f"{option} is off: with this model {reason}; rows are padded instead, at most {args.per_device_train_batch_size} to "
+        "a micro-batch, which is slower"
+    )
+    return replace(data, tokens_per_batch=0, rows_per_step=rows), note
+
+
 def make_plan(
-    args: "SFTConfig", model: "ModelConfig", data: "DataArguments", lengths: Sequence[int], rows: int
+    args: "SFTConfig",
+    model: "ModelConfig",
+    data: DataArguments,
+    lengths: Sequence[int],
+    rows: int,
+    shares_prefix: bool = False,
+    notes: Sequence[str] = (),
 ) -> TrainingPlan:
     """The plan for an epoch of `rows` rows. `lengths` are the tokens of some of them.
 
@@ -55,7 +104,7 @@ def make_plan(
     asked = {"tokens_per_batch": tokens, "per_device_train_batch_size": size}
     asked |= {"gradient_accumulation_steps": steps, "rows_per_step": data.rows_per_step}
     why = f"rows_per_step {data.rows_per_step} on {world} process{'es' * (world > 1)} is {share:.3g} rows each"
-    notes = []
+    notes = [*notes]
     if tokens:
         size = 1
         if share > 0:
@@ -68,12 +117,14 @@ def make_plan(
                 )
             steps = max(1, round(data.rows_per_step / (mean_rows_per_batch(lengths, tokens) * world)))
     elif share > 0:
-        steps = math.ceil(data.rows_per_step / (size * world))
-        size = max(1, round(data.rows_per_step / (steps * world)))
+        held = _expected_rows(args, lengths, tokens, 1)  # rows of a sequence: TRL's packing fills it with several
+        steps = math.ceil(data.rows_per_step / (size * held * world))
+        size = max(1, round(data.rows_per_step / (steps * held * world)))
         if size != args.per_device_train_batch_size:
             before = args.per_device_train_batch_size
             notes.append(
                 f"per_device_train_batch_size {before} becomes {size}: {why}, shared out evenly to {steps} micro-batches"
+                + (f" of packed sequences of about {held:.3g} rows" if held > 1 else "")
             )
     per_batch = _expected_rows(args, lengths, tokens, size)
     expected = min(float(rows), per_batch * steps * world)
@@ -93,6 +144,7 @@ def make_plan(
         rows_per_step=round(expected, 1),
         tokens_per_step=round(expected * fmean(lengths)),
         asked=asked,
+        shares_prefix=shares_prefix,
         notes=tuple(notes),
     )
 
@@ -107,9 +159,10 @@ def _expected_rows(args: "SFTConfig", lengths: Sequence[int], tokens: int, size:
 
 
 def _attention(model: "ModelConfig", tokens: int) -> str | None:
-    """torch's own attention is the one of attention.py where rows are packed by tokens."""
-    by_default = tokens and model.attn_implementation in (None, "sdpa")
-    return attention.NAME if by_default else model.attn_implementation
+    """torch's own attention is the one of attention.py where rows are packed by tokens; any other stays as asked for."""
+    if model.attn_implementation in (None, "sdpa", attention.NAME):
+        return attention.NAME if tokens else model.attn_implementation if model.attn_implementation != attention.NAME else None
+    return model.attn_implementation
 
 
 def apply_plan(plan: TrainingPlan, args: "SFTConfig", model: "ModelConfig") -> None:

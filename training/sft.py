@@ -59,10 +59,10 @@ def run(argv: list[str]) -> None:
     from transformers.trainer_utils import set_seed
 
     from training import checkpoints
-    from training.batches import sample_lengths
     from training.hub_push import create_repo
-    from training.plan import make_plan, print_plan
+    from training.plan import plan_run, print_plan
     from training.summary import summarise, usable_cores
+    from training.template_check import with_template_options
     from training.trainer import make_trainer
 
     first = args.process_index == 0
@@ -72,13 +72,14 @@ def run(argv: list[str]) -> None:
         checkpoint = checkpoints.resolve(args.resume_from_checkpoint, output, args.hub_token)
         tokenizer = load_tokenizer(model, args)
         train, validation, available = choose_rows(script, data, args.seed)
-    plan = make_plan(args, model, data, sample_lengths(train, tokenizer, args.seed), len(train))
+    train, validation = with_template_options(tokenizer, train, validation, args.seed)
     pushing, args.push_to_hub = args.push_to_hub, False  # transformers' own pushes include training_args.bin, a pickle
     repo = create_repo(args, model.model_name_or_path or "") if pushing and first else None
+    base, data, plan = plan_run(args, model, data, tokenizer, train)
     if first:
         print_composition(train, available, len(validation) if validation else 0)
         print_plan(plan)
-    trainer = make_trainer(args, model, tokenizer, train, validation, data, plan)
+    trainer = make_trainer(args, model, base, tokenizer, train, validation, data, plan)
     left_out = 0 if args.packing else len(train) - trainer.epoch_rows
     if left_out and first:
         print(f"{left_out:,} rows are left out: they are longer than --max_length {args.max_length} tokens")

@@ -3,20 +3,22 @@
 import logging
 import shutil
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
+from jinja2 import TemplateError
 from safetensors import SafetensorError
-from trl import SFTTrainer, get_peft_config, get_quantization_config
+from trl import SFTTrainer, get_peft_config
 
 from common.errors import UserError, first_line
-from training import attention, patches
+from training import patches
 from training.arguments import DataArguments, output_folder
 from training.batches import PrefixCollator, TokenBatches
 from training.callbacks import any_process
 from training.checkpoints import last_whole, mark_complete, rotate
 from training.curriculum import CurriculumSampler, with_sorted_options
 from training.plan import TrainingPlan, apply_plan
+from training.template_check import hint_at_end_of_turn, template_error
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -168,6 +170,7 @@ def drop_long_rows(rows: "Dataset", count: int, limit: int | None) -> "list[Data
 def make_trainer(
     args: "SFTConfig",
     model: "ModelConfig",
+    base: Any,
     tokenizer: "PreTrainedTokenizerBase",
     train: "Dataset",
     validation: "Dataset | None",
@@ -177,37 +180,31 @@ def make_trainer(
     """The trainer over tokenised rows: prompt, completion and end-of-turn token, the last two supervised."""
     from datasets import concatenate_datasets
 
-    # It warns that padding-free batches need FlashAttention, which is not so here, and that one row a batch is few.
+    # It warns that one row a batch is few, and of prompts that begin no row, which template_check.py has looked at.
     logging.getLogger("trl.trainer.sft_trainer").setLevel(logging.ERROR)
-    attention.register()
     apply_plan(plan, args, model)
     if torch.device(args.device).type == "cpu":
         patches.score_supervised_positions_only()
-    args.model_init_kwargs = {
-        "revision": model.model_revision,
-        "attn_implementation": model.attn_implementation,
-        "dtype": model.dtype,
-        **cast("dict[str, Any]", args.model_init_kwargs or {}),
-    }
     max_length = args.max_length
     if not args.packing:
         args.max_length = None  # a row that is too long is left out below; TRL would cut its completion off
-    columns = ["prompt", "completion"]
+    columns = [name for name in ("prompt", "completion", "chat_template_kwargs") if name in train.column_names]
     versions = train.select_columns(columns)
     if data.sorted_options:
         versions = concatenate_datasets([versions, versions.map(with_sorted_options, desc="Sorting options")])
     try:
         trainer = SafeTrainer(
-            model=model.model_name_or_path or "",
+            model=base,
             args=args,
             train_dataset=versions,
             eval_dataset=validation.select_columns(columns) if validation else None,
             processing_class=tokenizer,
-            quantization_config=get_quantization_config(model),
             peft_config=get_peft_config(model),
         )
-    except (OSError, SafetensorError, ValueError, ImportError) as error:
-        raise UserError(f"cannot start the training: {first_line(error)}") from None
+    except (OSError, SafetensorError, ValueError, ImportError, TemplateError) as error:
+        refused = isinstance(error, TemplateError)
+        raise (template_error(error) if refused else UserError(f"cannot start the training: {first_line(error)}")) from None
+    hint_at_end_of_turn(tokenizer, trainer.train_dataset)
     if args.bf16 or args.fp16:
         patches.compute_adapters_in_half(trainer.model)
     if model.load_in_4bit:
@@ -226,10 +223,11 @@ def make_trainer(
         raise UserError(f"every row is longer than --max_length {max_length} tokens; raise it")
     if validation and not len(trainer.eval_dataset):
         raise UserError(f"every row held out for validation is longer than --max_length {max_length} tokens; raise it")
-    trainer.epoch_rows = len(trainer.train_dataset)
+    trainer.epoch_rows = len(train) if args.packing else len(trainer.train_dataset)
     if plan.tokens_per_batch:
-        share = attention.shares_prefixes(trainer.model)
-        trainer.train_dataset = TokenBatches(trainer.train_dataset, plan.tokens_per_batch, args.seed, share, *sorted_rows)
+        trainer.train_dataset = TokenBatches(
+            trainer.train_dataset, plan.tokens_per_batch, args.seed, plan.shares_prefix, *sorted_rows
+        )
         if data.sorted_options:
             trainer.sampler = CurriculumSampler(len(trainer.train_dataset), data.sorted_options, args.seed)
         trainer.data_collator = PrefixCollator(trainer.data_collator)

@@ -129,10 +129,6 @@ def test_a_recipe_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     ("words", "sentence"),
     [
         (["--packing", "true"], "tokens_per_batch and packing are two ways to pack rows; leave packing out"),
-        (
-            ["--attn_implementation", "eager"],
-            "tokens_per_batch needs attn_implementation sdpa or flash_attention_2, not eager",
-        ),
         (["--tokens_per_batch", "-1"], "tokens_per_batch must be 0 or more, not -1; 0 disables packing by tokens"),
         (["--sorted_options", "2"], "sorted_options must be between 0 and 1, not 2.0"),
     ],

@@ -1,5 +1,6 @@
 """training/attention.py: packed rows attend as each would alone, in the function and in a whole model."""
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from training.attention import NAME, QUERIES_AT_A_TIME, attend_on_cpu, attend_on_gpu, register, sdpa_varlen, shares_prefixes
+from training.attention import NAME, QUERIES_AT_A_TIME, attend_by_torch, attend_in_blocks, register, sdpa_varlen
 from training.batches import PrefixCollator, TokenBatches
 
 ROWS = [
@@ -104,9 +105,10 @@ def test_a_gpu_attends_as_a_cpu_does(asked: int, known: int, heads: tuple[int, i
 
     query, key, value = drawn([known], heads)
     query = query[:, :, -asked:]
-    on_gpu = attend_on_gpu(query, key, value, scale=None, dropout=0.0)
-    assert on_gpu.shape == (1, heads[0], asked, 8)
-    torch.testing.assert_close(on_gpu, attend_on_cpu(query, key, value, scale=None), atol=1e-5, rtol=1e-5)
+    for window in (None, 1, 7, 30, 400):
+        on_gpu = attend_by_torch(query, key, value, window=window)
+        assert on_gpu.shape == (1, heads[0], asked, 8)
+        torch.testing.assert_close(on_gpu, attend_in_blocks(query, key, value, window=window), atol=1e-5, rtol=1e-5)
 
 
 def test_the_scaling_is_the_one_asked_for() -> None:
@@ -144,18 +146,54 @@ def test_several_rows_that_do_not_lie_behind_one_another_are_refused() -> None:
         sdpa_varlen(torch.nn.Module(), query, query, query, None)
 
 
-def test_a_sliding_window_that_is_shorter_than_a_row_is_refused() -> None:
+@pytest.mark.parametrize("window", [1, 5, QUERIES_AT_A_TIME - 3, 600])
+def test_a_token_sees_as_many_tokens_as_the_window_holds_itself_included(window: int) -> None:
     import torch
 
-    tensors = drawn([6, 3], (2, 2))
-    boundaries = ends([6, 3])
-    expected = row_by_row(*tensors, [6, 3])
-    attended, _ = sdpa_varlen(torch.nn.Module(), *tensors, None, cu_seq_lens_q=boundaries, sliding_window=6)
-    torch.testing.assert_close(attended, expected, atol=1e-5, rtol=1e-5)
-    with pytest.raises(ValueError, match="has no sliding window; lower max_length to 5, or use sdpa"):
-        sdpa_varlen(torch.nn.Module(), *tensors, None, cu_seq_lens_q=boundaries, sliding_window=5)
-    with pytest.raises(ValueError, match="has no sliding window; lower max_length to 8, or use sdpa"):
-        sdpa_varlen(torch.nn.Module(), *tensors, None, cu_seq_lens_q=boundaries, shared_prefix=6, sliding_window=8)
+    lengths = [6, QUERIES_AT_A_TIME + 40, 3]
+    query, key, value = drawn(lengths, (4, 2))
+    expected = []
+    for row in zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True):
+        length = row[0].size(2)
+        seen = torch.ones(length, length, dtype=torch.bool).tril().triu(1 - window)
+        keys, values = (tensor.repeat_interleave(2, dim=1) for tensor in row[1:])
+        expected.append(torch.nn.functional.scaled_dot_product_attention(row[0], keys, values, attn_mask=seen))
+    attended, _ = sdpa_varlen(torch.nn.Module(), query, key, value, None, cu_seq_lens_q=ends(lengths), sliding_window=window)
+    assert_same_with_gradients(attended, torch.cat(expected, dim=2).transpose(1, 2), (query, key, value))
+
+
+@pytest.mark.parametrize(("family", "option"), [("gemma2", {"softcap": 0.05}), ("gpt_oss", {"s_aux": [1.0, -2.0, 0.5, 3.0]})])
+def test_soft_caps_and_sinks_are_those_of_the_family_that_has_them(family: str, option: dict[str, Any]) -> None:
+    import torch
+
+    length = QUERIES_AT_A_TIME + 9
+    query, key, value = drawn([length], (4, 2))
+    eager = importlib.import_module(f"transformers.models.{family}.modeling_{family}").eager_attention_forward
+    module: Any = SimpleNamespace(num_key_value_groups=2, training=False, sinks=torch.tensor(option.get("s_aux", [0.0])))
+    options = {name: torch.tensor(value) if name == "s_aux" else value for name, value in option.items()}
+    mask = torch.full((1, 1, length, length), float("-inf")).triu(1)
+    expected, _ = eager(module, query, key, value, mask, scaling=0.7, **options)
+    attended, _ = sdpa_varlen(torch.nn.Module(), query, key, value, None, scaling=0.7, **options)
+    assert_same_with_gradients(attended, expected, (query, key, value))
+
+
+def test_values_may_have_another_size_than_keys() -> None:
+    import torch
+
+    query, key, _ = drawn([7, 5], (4, 2))
+    value = drawn([7, 5], (4, 2), size=3)[2]
+    attended, _ = sdpa_varlen(torch.nn.Module(), query, key, value, None, cu_seq_lens_q=ends([7, 5]))
+    torch.testing.assert_close(attended, row_by_row(query, key, value, [7, 5]), atol=1e-5, rtol=1e-5)
+
+
+def test_dropout_of_a_model_s_attention_is_kept() -> None:
+    import torch
+
+    tensors = drawn([40], (4, 2))
+    torch.manual_seed(0)
+    dropped, _ = sdpa_varlen(torch.nn.Module(), *tensors, None, dropout=0.5)
+    whole, _ = sdpa_varlen(torch.nn.Module(), *tensors, None)
+    assert not torch.allclose(dropped, whole)
 
 
 # In a whole model
@@ -237,22 +275,6 @@ def test_a_model_learns_from_a_shared_prefix_what_it_learns_from_rows_that_each_
         torch.testing.assert_close(gradient, expected[name], atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("attention", "kinds", "shares"),
-    [
-        (NAME, None, True),
-        (NAME, ["full_attention", "full_attention"], True),
-        (NAME, ["full_attention", "linear_attention"], False),
-        (NAME, ["sliding_attention", "full_attention"], False),
-        ("flash_attention_2", None, False),
-        ("sdpa", None, False),
-    ],
-)
-def test_a_prefix_is_shared_only_where_all_layers_attend_to_it(attention: str, kinds: list[str] | None, shares: bool) -> None:
-    config = SimpleNamespace(_attn_implementation=attention, **({"layer_types": kinds} if kinds else {}))
-    assert shares_prefixes(SimpleNamespace(config=config)) is shares
-
-
 def test_rows_do_not_see_each_other(tiny_llama: Path, examples: list[dict[str, list[int]]]) -> None:
     import torch
 
@@ -283,22 +305,3 @@ def test_a_row_has_the_logits_that_it_has_alone_wherever_it_lies(
 def test_a_model_is_refused_padded_rows(tiny_llama: Path, examples: list[dict[str, list[int]]]) -> None:
     with pytest.raises(ValueError, match="needs padding_free: true"):
         load(tiny_llama, NAME)(**collated(examples, padding_free=False))
-
-
-def test_a_model_with_a_sliding_window_trains_on_rows_within_it_only(tmp_path: Path) -> None:
-    import torch
-    from transformers import MistralConfig, MistralForCausalLM
-
-    register()
-    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "vocab_size": 32}
-    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
-    torch.manual_seed(0)
-    MistralForCausalLM(MistralConfig(**sizes, **heads, sliding_window=8)).save_pretrained(tmp_path)
-    rows = [{"input_ids": list(range(1, length + 1))} for length in (8, 4)]
-    model = MistralForCausalLM.from_pretrained(tmp_path, attn_implementation=NAME)
-    padded = MistralForCausalLM.from_pretrained(tmp_path, attn_implementation="sdpa")
-    with torch.no_grad():
-        loss = model(**collated(rows, padding_free=True)).loss
-        torch.testing.assert_close(loss, padded(**collated(rows, padding_free=False)).loss)
-        with pytest.raises(ValueError, match="lower max_length to 8, or use sdpa"):
-            model(**collated([{"input_ids": list(range(9))}], padding_free=True))

@@ -16,7 +16,7 @@ from training.batches import (
     TokenBatches,
     mean_rows_per_batch,
     pack_rows,
-    sample_lengths,
+    sample_tokens,
     shared_prefix,
 )
 
@@ -69,14 +69,14 @@ def test_rows_in_a_batch_are_told_on_average() -> None:
     assert mean_rows_per_batch([200] * 7, 100) == 1
 
 
-def test_sampled_lengths_are_those_that_the_rows_have_when_tokenised(tiny_llama: Path) -> None:
+def test_sampled_rows_are_as_long_as_they_are_when_tokenised(tiny_llama: Path) -> None:
     from datasets import Dataset
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
     rows = [make_row(task, number) for task in ("also_buy", "answer_generation") for number in range(5)]
     expected = [len(tokenizer.apply_chat_template(row["prompt"] + row["completion"])["input_ids"]) for row in rows]
-    assert sorted(sample_lengths(Dataset.from_list(rows), tokenizer, seed=0)) == sorted(expected)
+    assert sorted(map(len, sample_tokens(Dataset.from_list(rows), tokenizer, seed=0))) == sorted(expected)
 
 
 def test_of_many_rows_only_some_are_measured_and_those_are_drawn_by_the_seed() -> None:
@@ -85,15 +85,15 @@ def test_of_many_rows_only_some_are_measured_and_those_are_drawn_by_the_seed() -
     class Words:
         """Takes every chat for the number in its prompt."""
 
-        def apply_chat_template(self, chats: list[str], **options: Any) -> dict[str, list[range]]:
-            return {"input_ids": [range(int(chat)) for chat in chats]}
+        def apply_chat_template(self, chats: list[str], **options: Any) -> dict[str, list[list[int]]]:
+            return {"input_ids": [[int(chat)] for chat in chats]}
 
     count = LENGTH_SAMPLE + 200
     rows = Dataset.from_dict({"prompt": [str(number) for number in range(count)], "completion": [""] * count})
-    measured = sample_lengths(rows, Words(), seed=0)
-    assert len(set(measured)) == LENGTH_SAMPLE
-    assert measured == sample_lengths(rows, Words(), seed=0)
-    assert set(measured) != set(sample_lengths(rows, Words(), seed=1))
+    measured = sample_tokens(rows, Words(), seed=0)
+    assert len({number for (number,) in measured}) == LENGTH_SAMPLE
+    assert measured == sample_tokens(rows, Words(), seed=0)
+    assert measured != sample_tokens(rows, Words(), seed=1)
 
 
 @settings(deadline=None)  # the first example waits for imports

@@ -12,8 +12,7 @@ import pytest
 from tests.tiny_llama import TEXT
 from tests.training.conftest import ROOT
 from training.arguments import parse_arguments
-from training.batches import sample_lengths
-from training.plan import make_plan
+from training.plan import plan_run
 from training.tokenizer import load_tokenizer
 
 LLAMA_3 = (
@@ -221,8 +220,8 @@ def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", home / "cache")
         rows = datasets.Dataset.from_list(chats)
         loaded = load_tokenizer(model, args)
-        plan = make_plan(args, model, data, sample_lengths(rows, loaded, args.seed), len(rows))
-        trainer = make_trainer(args, model, loaded, rows, rows, data, plan)
+        base, data, plan = plan_run(args, model, data, loaded, rows)
+        trainer = make_trainer(args, model, base, loaded, rows, rows, data, plan)
         yield Prepared(family, loaded, trainer, list(trainer.eval_dataset), plan.tokens_per_batch)
 
 

@@ -306,12 +306,12 @@ ROW = json.dumps({"prompt": "a", "completion": "b"}) + "\n"
         (
             "rows.jsonl",
             '{"text": "a"}\n',
-            "the dataset {place} has no column completion or prompt; its rows must be prompt-completion rows",
+            "the dataset {place} has no column completion or prompt; its rows must have prompt and completion",
         ),
         (
             "rows.jsonl",
             '{"prompt": "a"}\n',
-            "the dataset {place} has no column completion; its rows must be prompt-completion rows",
+            "the dataset {place} has no column completion; its rows must have prompt and completion",
         ),
         ("train.parquet", "PAR1", "--dataset_name {place} cannot be loaded: Parquet file size is 4 bytes"),
         ("rows.jsonl", '{"prompt": ', "--dataset_name {place} cannot be loaded: "),
@@ -325,7 +325,10 @@ def test_what_cannot_be_loaded_is_told_in_one_sentence(file: str, text: str, sen
     said = str(refused.value)
     assert said.startswith(sentence.format(place=place))
     assert said.endswith(
-        ("; check the name, the config and the split, or run: hf auth login", "; its rows must be prompt-completion rows")
+        (
+            "; check the name, the config and the split, or run: hf auth login",
+            "; its rows must have prompt and completion",
+        )
     )
     assert "\n" not in said
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.training.conftest import make_row
 from training import attention
 from training.arguments import DataArguments, parse_arguments
-from training.batches import mean_rows_per_batch, sample_lengths
+from training.batches import mean_rows_per_batch, sample_tokens
 from training.plan import TrainingPlan, apply_plan, make_plan, print_plan
 
 LENGTHS = [100] * 400
@@ -35,6 +35,7 @@ def plan(
         gradient_accumulation_steps=accumulation,
         world_size=processes,
         packing=packing,
+        padding_free=False,
         packing_strategy="bfd",
         max_length=max_length,
         bf16=True,
@@ -172,7 +173,7 @@ def test_with_batches_by_tokens_accumulation_follows_from_the_rows_that_go_into_
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
-    lengths = sample_lengths(Dataset.from_list([make_row("also_buy", 3)] * 40), tokenizer, seed=0)
+    lengths = [len(row) for row in sample_tokens(Dataset.from_list([make_row("also_buy", 3)] * 40), tokenizer, seed=0)]
     (length,) = set(lengths)
     made = plan(lengths, 40, processes, tokens_per_batch=4 * length + 1, rows_per_step=32)
     assert mean_rows_per_batch(lengths, made.tokens_per_batch) == 4

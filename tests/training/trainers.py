@@ -8,12 +8,13 @@ from training.tokenizer import load_tokenizer
 
 
 def prepare_trainer(argv: list[str]) -> Any:
-    from training.batches import sample_lengths
-    from training.plan import make_plan
+    from training.plan import plan_run
+    from training.template_check import with_template_options
     from training.trainer import make_trainer
 
     script, args, model, data = parse_arguments(argv)
     train, validation, _ = choose_rows(script, data, args.seed)
     tokenizer = load_tokenizer(model, args)
-    plan = make_plan(args, model, data, sample_lengths(train, tokenizer, args.seed), len(train))
-    return make_trainer(args, model, tokenizer, train, validation, data, plan)
+    train, validation = with_template_options(tokenizer, train, validation, args.seed)
+    base, data, plan = plan_run(args, model, data, tokenizer, train)
+    return make_trainer(args, model, base, tokenizer, train, validation, data, plan)
