@@ -185,7 +185,16 @@ def copy_for_hub(folder: Path, out: Path) -> None:
 
 
 def fetch(repo: str, revision: str, output: Path, token: str | None) -> Path:
-    """The checkpoint in a repository's revision, as a folder in `output`; fetched once. Raises UserError."""
+    """The checkpoint in a repository's revision, as a folder in `output`; fetched once, by one process. Raises UserError."""
+    from filelock import FileLock
+
+    output.mkdir(parents=True, exist_ok=True)
+    with FileLock(output / ".fetching.lock"):
+        return fetch_alone(repo, revision, output, token)
+
+
+def fetch_alone(repo: str, revision: str, output: Path, token: str | None) -> Path:
+    """`fetch` where no other process on this machine is at it."""
     from httpx import HTTPError
     from huggingface_hub import snapshot_download
 

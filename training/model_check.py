@@ -44,20 +44,17 @@ def check_model(
 ) -> PackingOutcome:
     """Measures both before the model is wrapped, and switches it to the attention of packed rows if that is right.
 
-    `packing` is whether rows are to be packed, `asked` with which attention, None for the model's own; `sample` are token ids of
-    real rows, and `longest` is the length of the longest one. All processes return the outcome of the first. Raises UserError
-    where the loss is wrong.
+    `packing` is whether rows are to be packed, `asked` with which attention, None for the model's own; `sample` are token ids
+    of real rows, and `longest` is the length of the longest one. All processes return the outcome of the first. Raises
+    UserError where the loss is wrong.
     """
     import torch
 
     first, sharded = args.process_index == 0, is_sharded(model)
     loss, outcome = "", PackingOutcome(packs=False)
     if first or sharded:  # with FSDP only the first process may hold the weights, with ZeRO-3 each holds a part
-        if (
-            args.world_size > 1
-            and args.distributed_state is not None
-            and args.distributed_state.distributed_type == "MULTI_GPU"
-        ):
+        state = args.distributed_state
+        if state is not None and state.distributed_type == "MULTI_GPU" and model.device != args.device:
             model.to(args.device)  # where the trainer moves it next
         rows = row_tokens(model, sample, longest)
         with gathered(model), as_it_was(model):

@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `accelerate laun
 from common.errors import UserError, plain_errors
 from training.arguments import output_folder, parse_arguments
 from training.mixture import choose_rows, content_key, print_composition, task_counts
+from training.processes import ends_all_processes, watch_others
 from training.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def main() -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__)
         return
-    with plain_errors():
+    with plain_errors(), ends_all_processes():
         run(sys.argv[1:])
 
 
@@ -48,6 +49,7 @@ def run(argv: list[str]) -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)  # TRL's own use of names that transformers renamed
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # on a CPU, about GPU kernels that nobody asked for
     script, args, model, data = parse_arguments(argv)
+    watch_others()
     if args.hub_token:
         os.environ["HF_TOKEN"] = args.hub_token
     output = output_folder(args)
@@ -68,8 +70,9 @@ def run(argv: list[str]) -> None:
     first = args.process_index == 0
     torch.set_num_threads(data.cpu_threads or max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
     set_seed(args.seed)
-    with args.main_process_first(desc="fetching what is on the Hub"):
+    with args.main_process_first(local=False, desc="fetching a checkpoint"):  # nodes may share the output folder
         checkpoint = checkpoints.resolve(args.resume_from_checkpoint, output, args.hub_token)
+    with args.main_process_first(desc="fetching what is on the Hub"):
         tokenizer = load_tokenizer(model, args)
         train, validation, available = choose_rows(script, data, args.seed)
     train, validation = with_template_options(tokenizer, train, validation, args.seed)
@@ -120,7 +123,6 @@ def check_writable(folder: Path) -> None:
 
 def train_until_done(trainer: "SafeTrainer", checkpoint: Path | None, repo: str | None) -> float:
     """Trains, pushing to `repo` meanwhile, and returns the mean loss; exits if a signal stopped the training."""
-    import torch
     from transformers.trainer_callback import ProgressCallback
 
     from training.callbacks import LossBar, StopOnSignal
@@ -138,8 +140,6 @@ def train_until_done(trainer: "SafeTrainer", checkpoint: Path | None, repo: str 
         trainer.add_callback(push)
     try:
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    except torch.OutOfMemoryError:
-        raise UserError("out of memory; lower --tokens_per_batch, --per_device_train_batch_size or --max_length") from None
     finally:
         stop.restore()
         bar.close()

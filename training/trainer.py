@@ -76,7 +76,14 @@ class SafeTrainer(SFTTrainer):
             rows = len(inputs["cu_seq_lens_q"]) - 2
             spared = torch.tensor(inputs.get("shared_prefix", 0) * (rows - 1), device=self.args.device)
             self._total_train_tokens += int(self.accelerator.gather_for_metrics(spared).sum())
-        return super().compute_loss(model, inputs, *options, **more)  # type: ignore[no-untyped-call]
+
+        def forward(**inputs: Any) -> Any:
+            outputs = model(**inputs)
+            if outputs.get("log_probs") is not None:  # FSDP2 hands them out in bfloat16, in which their sum has three digits
+                outputs.log_probs = outputs.log_probs.float()
+            return outputs
+
+        return super().compute_loss(forward, inputs, *options, **more)  # type: ignore[no-untyped-call]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return super()._get_train_sampler(train_dataset) if self.sampler is None else self.sampler

@@ -180,3 +180,43 @@ def impatient() -> None:
     from common import retry
 
     retry.FIRST_WAIT = 0.01
+
+
+def fail_in_micro_batch(number: int, kind: str, rank: int) -> None:
+    """One process of several fails: with a UserError or out of memory."""
+    import torch
+    from trl import SFTTrainer
+
+    from common.errors import UserError
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise UserError("it is the user's turn") if kind == "user" else torch.OutOfMemoryError("CUDA out of memory")
+
+    if rank == int(os.environ["RANK"]):
+        before(SFTTrainer, "training_step", number, fail)
+
+
+def shard_on_cpu() -> None:
+    """accelerate shards with FSDP on GPUs only: here processes on a CPU look to it like processes with a GPU each.
+
+    In the first micro-batch it prints how many weights are sharded, of how many.
+    """
+    from accelerate import PartialState
+    from accelerate.utils import DistributedType
+    from torch.distributed.tensor import DTensor
+    from trl import SFTTrainer
+
+    prepare = PartialState.__init__
+
+    def replacement(self: Any, *args: Any, **kwargs: Any) -> None:
+        prepare(self, *args, **kwargs)
+        if self.distributed_type == DistributedType.MULTI_CPU:
+            self.distributed_type = DistributedType.MULTI_GPU
+
+    PartialState.__init__ = replacement  # type: ignore[method-assign]
+
+    def count(trainer: Any, model: Any, *args: Any, **kwargs: Any) -> None:
+        weights = [isinstance(weight, DTensor) for weight in model.parameters()]
+        print(f"{sum(weights)} of {len(weights)} weights are sharded")
+
+    before(SFTTrainer, "training_step", 1, count)

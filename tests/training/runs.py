@@ -254,17 +254,20 @@ class Runs:
         assert ended.code == 0, ended.stderr
         return ended
 
-    def pair(self, folder: Path, *words: object, faults: Sequence[Fault] = ()) -> tuple[FinishedRun, FinishedRun]:
-        """Two processes as a launcher starts them, over gloo; the first one writes and prints."""
+    def pair(
+        self, folder: Path, *words: object, faults: Sequence[Fault] = (), nodes: int = 1, env: dict[str, str] | None = None
+    ) -> tuple[FinishedRun, FinishedRun]:
+        """Two processes as a launcher starts them, over gloo, on one machine or as on two; the first one writes and prints."""
         with socket.socket() as kept:
             # Bound until both have ended, so that meanwhile the port is given to nobody else; torch, which sets this too, may
             # listen at it.
             kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             kept.bind(("127.0.0.1", 0))
             port = kept.getsockname()[1]
-            env = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-            ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
-            first, second = (self.start(folder, *words, faults=faults, env=env | rank) for rank in ranks)
+            shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": str(2 // nodes)} | (env or {})
+            shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+            ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank if nodes == 1 else 0)} for rank in range(2)]
+            first, second = (self.start(folder, *words, faults=faults, env=shared | rank) for rank in ranks)
             return first.wait(), second.wait()
 
     def close(self) -> None:

@@ -4,7 +4,9 @@ Two processes sum the gradients of a step in another order than one, so that los
 float32; a run of two that was resumed is bit for bit one that was not interrupted.
 """
 
+import importlib.util
 import os
+import re
 import signal
 import subprocess
 import time
@@ -144,3 +146,106 @@ def test_sigterm_to_the_launcher_of_two_processes_saves_and_a_resumed_run_goes_o
     resumed = both(pair, tmp_path, *MODES["padded"], "--max_steps", step + 2, *LAST)
     assert (resumed.summary["steps"], resumed.summary["resumed_from_step"]) == (step + 2, step)
     assert sorted(resumed.log) == [*range(1, step + 3)]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize(("kind", "said"), [("user", "it is the user's turn"), ("memory", "out of memory; lower ")])
+def test_a_failure_of_one_process_ends_both_with_one_sentence(
+    pair: Pair, kind: str, said: str, rank: int, tmp_path: Path
+) -> None:
+    started = time.monotonic()
+    ended = pair(tmp_path, *MODES["padded"], faults=[("fail_in_micro_batch", 3, kind, rank)])
+    assert [one.code for one in ended] == [2, 2]
+    assert ended[rank].error.startswith(f"error: {said}")
+    assert "error" not in ended[1 - rank].stderr.lower()
+    assert time.monotonic() - started < 60
+
+
+def test_a_mistake_that_both_processes_find_is_said_once(pair: Pair, tmp_path: Path) -> None:
+    ended = pair(tmp_path, *MODES["padded"], "--resume_from_checkpoint", tmp_path / "none")
+    assert [one.code for one in ended] == [2, 2]
+    assert sum(one.stderr.count("there is no whole checkpoint") for one in ended) == 1
+
+
+def test_two_nodes_with_one_output_folder_fetch_a_checkpoint_once(pair: Pair, hub: Hub, tmp_path: Path) -> None:
+    pushing = ["--push_to_hub", "--hub_model_id", "org/nodes", "--hub_strategy", "checkpoint"]
+    first, second = pair(tmp_path / "pushed", *MODES["padded"], *pushing, "--max_steps", 2, faults=[("wait_for_pushes",)])
+    assert (first.code, second.code) == (0, 0), first.stderr + second.stderr
+    resumed = pair(tmp_path / "fresh", *MODES["padded"], "--max_steps", 3, "--resume_from_checkpoint", "org/nodes", nodes=2)
+    assert [one.code for one in resumed] == [0, 0], resumed[0].stderr + resumed[1].stderr
+    assert resumed[0].summary["resumed_from_step"] == 2
+    assert not list((tmp_path / "fresh").glob(".fetched-*"))
+
+
+FSDP2 = {
+    **{"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP"},
+    **{"FSDP_RESHARD_AFTER_FORWARD": "true", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true", "FSDP_OFFLOAD_PARAMS": "false"},
+    **{"FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT", "FSDP_ACTIVATION_CHECKPOINTING": "false"},
+}
+"""What `accelerate launch --config_file training/accelerate/fsdp2.yaml` sets; a test compares them."""
+EVALUATED = ("--validation_samples", 3, "--eval_strategy", "steps", "--eval_steps", 2)
+
+
+def test_the_tests_shard_as_the_accelerate_file_does() -> None:
+    import yaml
+
+    options = yaml.safe_load((ROOT / "training" / "accelerate" / "fsdp2.yaml").read_text())["fsdp_config"]
+    assert {name.upper(): str(value).lower() for name, value in options.items()} == {
+        name: value.lower() for name, value in FSDP2.items() if name.startswith("FSDP")
+    }
+
+
+def test_fsdp2_trains_saves_and_resumes_as_ddp_does(pair: Pair, tmp_path: Path) -> None:
+    options = [*MODES["tokens"], *NO_DROPOUT, *EVALUATED]
+    ddp = both(pair, tmp_path / "ddp", *options)
+    sharding = [("shard_on_cpu",)]
+    first, second = pair(tmp_path / "fsdp", *options, faults=sharding, env=FSDP2)
+    assert (first.code, second.code) == (0, 0), first.stderr + second.stderr
+    sharded = re.search(r"(\d+) of (\d+) weights are sharded", first.stdout)
+    assert sharded is not None
+    assert sharded[1] == sharded[2]
+    close(first, ddp)
+    assert [log["eval_loss"] for log in first.log.values() if "eval_loss" in log] == pytest.approx(
+        [log["eval_loss"] for log in ddp.log.values() if "eval_loss" in log], rel=RELATIVE
+    )
+    stopped = [*sharding, ("signal_in_micro_batch", 3, "SIGTERM")]
+    first, second = pair(tmp_path / "resumed", *options, faults=stopped, env=FSDP2)
+    assert (first.code, second.code) == (143, 143), first.stderr + second.stderr
+    first, second = pair(tmp_path / "resumed", *options, *LAST, faults=sharding, env=FSDP2)
+    assert (first.code, second.code) == (0, 0), first.stderr + second.stderr
+    assert first.summary["resumed_from_step"] is not None
+    close(first, ddp)
+
+
+def test_the_validation_loss_of_fsdp2_in_bfloat16_is_a_float32_number(pair: Pair, tmp_path: Path) -> None:
+    options = [*MODES["tokens"], *NO_DROPOUT, *EVALUATED, "--bf16", "true", "--dtype", "bfloat16", "--max_steps", 2]
+    ddp = both(pair, tmp_path / "ddp", *options)
+    first, second = pair(tmp_path / "fsdp", *options, faults=[("shard_on_cpu",)], env=FSDP2)
+    assert (first.code, second.code) == (0, 0), first.stderr + second.stderr
+    loss, expected = (one.log[2]["eval_loss"] for one in (first, ddp))
+    assert loss == pytest.approx(expected, rel=1e-3)
+    assert loss != float(torch.tensor(loss).bfloat16()), "rounded to three digits"
+
+
+ZERO3 = {
+    **{"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3", "DS_ACCELERATOR": "cpu"},
+    **{"ACCELERATE_DEEPSPEED_ZERO3_INIT": "true", "ACCELERATE_DEEPSPEED_ZERO3_SAVE_16BIT_MODEL": "true"},
+    **{"ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE": "none", "ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE": "none"},
+    **{"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "auto", "ACCELERATE_GRADIENT_CLIPPING": "auto"},
+}
+"""What `accelerate launch --config_file training/accelerate/zero3.yaml` sets, on DeepSpeed's CPU accelerator."""
+
+
+def test_zero3_trains_saves_and_resumes_as_ddp_does(pair: Pair, tmp_path: Path) -> None:
+    if importlib.util.find_spec("deepspeed") is None:
+        pytest.skip("DeepSpeed is not installed")
+    options = [*MODES["tokens"], *NO_DROPOUT, *EVALUATED]
+    ddp = both(pair, tmp_path / "ddp", *options)
+    first, second = pair(tmp_path / "zero", *options, env=ZERO3)
+    assert (first.code, second.code) == (0, 0), first.stderr + second.stderr
+    close(first, ddp)
+    first, second = pair(tmp_path / "resumed", *options, faults=[("signal_in_micro_batch", 3, "SIGTERM")], env=ZERO3)
+    assert (first.code, second.code) == (143, 143), first.stderr + second.stderr
+    first, second = pair(tmp_path / "resumed", *options, *LAST, env=ZERO3)
+    assert (first.code, second.code) == (0, 0), first.stderr + second.stderr
+    close(first, ddp)
