@@ -25,7 +25,7 @@ def template_options(tokenizer: Any, rows: "Dataset", seed: int) -> dict[str, An
     """
     sample = rows.select(sorted(range(len(rows)), key=lambda row: draw(seed, row))[:SAMPLE])
     options: list[dict[str, Any]] = [{}]
-    if "enable_thinking" in str(tokenizer.chat_template) and OPTIONS not in rows.column_names:
+    if knows_thinking(tokenizer) and OPTIONS not in rows.column_names:
         options.append(WITHOUT_THINKING)
     tried = [(option, [parting(tokenizer, row, option) for row in sample]) for option in options]
     option, partings = min(tried, key=lambda one: sum(parted is not None for parted in one[1]))
@@ -59,21 +59,34 @@ def with_template_options(
 
 
 def parting(tokenizer: Any, row: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Where the prompt as it is asked parts from the trained row: the rest of the one and the other's next tokens, or None."""
+    """Where a prompt as it is asked parts from the trained row: the rest of the one and the other's next tokens, or None.
+
+    TRL takes the prompt with the row's own options; the evaluation asks without thinking where the template can.
+    """
     options = {**(row.get(OPTIONS) or {}), **options}
+    evaluated = {**options, **(WITHOUT_THINKING if knows_thinking(tokenizer) else {})}
     try:
-        asked, trained = (
-            tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True, add_generation_prompt=generation, **options)[
+        trained, *prompts = (
+            tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True, add_generation_prompt=generation, **given)[
                 "input_ids"
             ]
-            for turns, generation in ((row["prompt"], True), (row["prompt"] + row["completion"], False))
+            for turns, generation, given in (
+                (row["prompt"] + row["completion"], False, options),
+                (row["prompt"], True, options),
+                (row["prompt"], True, evaluated),
+            )
         )
     except Exception as error:  # a template raises what it likes
         raise template_error(error) from None
-    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(asked, trained, strict=False)))
-    if common == len(asked):
-        return None
-    return tokenizer.decode(asked[common:]), tokenizer.decode(trained[common : common + 4])
+    for asked in prompts:
+        common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(asked, trained, strict=False)))
+        if common < len(asked):
+            return tokenizer.decode(asked[common:]), tokenizer.decode(trained[common : common + 4])
+    return None
+
+
+def knows_thinking(tokenizer: Any) -> bool:
+    return "enable_thinking" in str(tokenizer.chat_template)
 
 
 def template_error(error: Exception) -> UserError:
