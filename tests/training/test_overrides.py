@@ -12,7 +12,7 @@ from training.trainer import SafeTrainer
 READ = {
     (trl.SFTTrainer, "compute_loss"): (
         "ca448211ff653fe6",
-        "it calls the model by keywords, sums outputs.log_probs, and adds the batch's tokens to _total_train_tokens in training",
+        "it calls the model by keywords, sums outputs.log_probs, and adds to _total_train_tokens in training",
     ),
     (transformers.Trainer, "_get_train_sampler"): ("1580d7493244e637", "it returns the sampler of the training rows' order"),
     (transformers.Trainer, "_run_epoch"): (
@@ -30,7 +30,7 @@ READ = {
     ),
     (transformers.Trainer, "_get_grad_norm"): (
         "913ba6f52f074d10",
-        "it is called before the optimizer's step with this step's gradients",
+        "it is called before each optimizer step",
     ),
 }
 """Hash of each method's source as it was read, and what SafeTrainer relies on."""
@@ -41,8 +41,8 @@ def test_an_overridden_method_is_the_one_that_was_read(owner: type, name: str) -
     known, relied_on = READ[owner, name]
     found = hashlib.sha256(inspect.getsource(vars(owner)[name]).encode()).hexdigest()[:16]
     assert found == known, (
-        f"{owner.__name__}.{name} has changed: read it again beside SafeTrainer.{name} in training/trainer.py, which relies on this: "
-        f"{relied_on}. If that still holds, write {found} here"
+        f"{owner.__name__}.{name} has changed: read it again beside SafeTrainer.{name} in training/trainer.py, which relies on "
+        f"this: {relied_on}. If that still holds, write {found} here"
     )
 
 

@@ -66,20 +66,21 @@ def test_a_hybrid_model_is_trained_without_thinking_and_it_is_said(capsys: pytes
 
 
 def test_rows_whose_completion_joins_the_prompt_s_last_token_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    joining = tokenizer(CHATML.replace("assistant\\n", "assistant:1"))
-    joining.chat_template = CHATML.replace("message['role'] + '\\n'", "message['role'] + ' '").replace(
-        "assistant\\n", "assistant "
-    )
-    words = ["yes", "no", "2"]
-    plain = [joining.encode("assistant ") == joining.encode(f"assistant {word}")[:-1] for word in words]
-    if all(plain):
-        pytest.skip("this tokenizer joins nothing there")
-    try:
-        template_options(joining, rows(*words), seed=0)
-    except UserError as error:
-        assert "where the trained row has" in str(error)
-    else:
-        assert "completions should not begin with white space" in capsys.readouterr().err
+    class Joining:
+        """A token for each letter, but one for a space and what follows it."""
+
+        chat_template = "a prompt ends in a space"
+
+        def apply_chat_template(self, turns: list[dict[str, str]], *, add_generation_prompt: bool, **_: Any) -> Any:
+            text = "".join(turn["content"] + " " for turn in turns)
+            return {"input_ids": [ord(letter) for letter in text.replace("  ", "_")]}
+
+        def decode(self, ids: list[int]) -> str:
+            return "".join(map(chr, ids))
+
+    assert template_options(Joining(), rows("2", " 3", "4"), seed=0) == {}
+    said = capsys.readouterr().err
+    assert "of 3 rows, 1 do not begin with their prompt, whose end ' ' became one token with what follows, '_3 '" in said
 
 
 def test_a_template_without_system_messages_says_so_in_one_sentence(runs: Runs, tmp_path: Path) -> None:
