@@ -221,8 +221,6 @@ def make_trainer(
     hint_at_end_of_turn(tokenizer, trainer.train_dataset)
     if args.bf16 or args.fp16:
         patches.compute_adapters_in_half(trainer.model)
-    if model.load_in_4bit:
-        patches.keep_gradients_of_4bit_weights(trainer.model)
     if not args.packing:
 
         def prepared(rows: "Dataset", count: int) -> "list[Dataset]":
