@@ -75,12 +75,10 @@ def attend_by_torch(
     from torch.nn.functional import scaled_dot_product_attention
 
     asked, known = query.size(2), key.size(2)
-    windowed = window is not None and window < known
     seen = None
-    if asked != known or windowed:
+    if asked != known or (window or known) < known:
         seen = torch.ones(asked, known, dtype=torch.bool, device=query.device).tril(known - asked)
-        if windowed:
-            seen = seen.triu(known - asked - window + 1)
+        seen = seen.triu(known - asked - (window or known) + 1)
     grouped = key.size(1) != query.size(1)
     return scaled_dot_product_attention(
         query, key, value, attn_mask=seen, dropout_p=dropout, is_causal=seen is None, scale=scale, enable_gqa=grouped

@@ -174,7 +174,7 @@ def padded(model: Any, rows: Sequence[Sequence[int]]) -> "dict[str, torch.Tensor
     import torch
 
     width = max(map(len, rows))
-    ids = torch.tensor([[*row, *row[:1] * (width - len(row))] for row in rows], device=model.device)
+    ids = torch.tensor([[*row, *[row[0]] * (width - len(row))] for row in rows], device=model.device)
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=model.device)
     return {"input_ids": ids, "attention_mask": mask}
 
