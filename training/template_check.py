@@ -5,6 +5,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError, first_line
+from common.thinking import template_arguments
 from training.mixture import draw
 from training.rows import say
 
@@ -15,7 +16,6 @@ SAMPLE = 100
 """Rows that are checked."""
 OPTIONS = "chat_template_kwargs"
 """TRL's column of a row's options for the chat template."""
-WITHOUT_THINKING = {"enable_thinking": False}
 
 
 def template_options(tokenizer: Any, rows: "Dataset", seed: int) -> dict[str, Any]:
@@ -25,8 +25,9 @@ def template_options(tokenizer: Any, rows: "Dataset", seed: int) -> dict[str, An
     """
     sample = rows.select(sorted(range(len(rows)), key=lambda row: draw(seed, row))[:SAMPLE])
     options: list[dict[str, Any]] = [{}]
-    if knows_thinking(tokenizer) and OPTIONS not in rows.column_names:
-        options.append(WITHOUT_THINKING)
+    without_thinking = template_arguments(str(tokenizer.chat_template))
+    if without_thinking and OPTIONS not in rows.column_names:
+        options.append(without_thinking)
     tried = [(option, [parting(tokenizer, row, option) for row in sample]) for option in options]
     option, partings = min(tried, key=lambda one: sum(parted is not None for parted in one[1]))
     parted = [found for found in partings if found]
@@ -64,7 +65,7 @@ def parting(tokenizer: Any, row: Mapping[str, Any], options: Mapping[str, Any]) 
     TRL takes the prompt with the row's own options; the evaluation asks without thinking where the template can.
     """
     options = {**(row.get(OPTIONS) or {}), **options}
-    evaluated = {**options, **(WITHOUT_THINKING if knows_thinking(tokenizer) else {})}
+    evaluated = template_arguments(str(tokenizer.chat_template), options)
     try:
         trained, *prompts = (
             tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True, add_generation_prompt=generation, **given)[
@@ -83,10 +84,6 @@ def parting(tokenizer: Any, row: Mapping[str, Any], options: Mapping[str, Any]) 
         if common < len(asked):
             return tokenizer.decode(asked[common:]), tokenizer.decode(trained[common : common + 4])
     return None
-
-
-def knows_thinking(tokenizer: Any) -> bool:
-    return "enable_thinking" in str(tokenizer.chat_template)
 
 
 def template_error(error: Exception) -> UserError:
