@@ -66,7 +66,7 @@ def test_a_dataset_without_one_row_to_train_on_is_refused() -> None:
 def test_only_the_first_process_says_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("RANK", "1")
     chats([{"prompt": "How many?", "completion": "2"}])
-    assert capsys.readouterr().err == ""
+    assert "a user's turn" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_a_prompt_that_does_not_begin_the_trained_row_stops_the_run() -> None:
     with pytest.raises(UserError) as refused:
         template_options(tokenizer(THINKS), rows("2", "3"), seed=0)
     said = str(refused.value)
-    assert said.startswith("the chat template's prompt ends in '<think>\\n' where the trained row has '2<|im_end|>")
+    assert said.startswith("the chat template's prompt ends in '<think>\\n' where the trained row has '")
     assert said.endswith("give --chat_template_path with a template that writes both alike, or take another model")
 
 
