@@ -19,7 +19,7 @@ def load_base(args: "SFTConfig", model: "ModelConfig") -> Any:
     from trl import get_quantization_config
     from trl.trainer.utils import create_model_from_path
 
-    from training import attention
+    from training import attention, patches
 
     attention.register()
     options: dict[str, Any] = {
@@ -35,15 +35,18 @@ def load_base(args: "SFTConfig", model: "ModelConfig") -> Any:
     args.model_init_kwargs = None  # TRL warns that it does not load the model itself
     try:
         try:
-            return create_model_from_path(model.model_name_or_path or "", **options)
+            base = create_model_from_path(model.model_name_or_path or "", **options)
         except ValueError as error:
             if "does not support an attention implementation" not in str(error):
                 raise
             say(f"{model.model_name_or_path} has no attention {model.attn_implementation}; its own is taken")
             model.attn_implementation = None
-            return create_model_from_path(model.model_name_or_path or "", **options | {"attn_implementation": None})
+            base = create_model_from_path(model.model_name_or_path or "", **options | {"attn_implementation": None})
     except (OSError, SafetensorError, ValueError, ImportError) as error:
         raise UserError(f"cannot load the model {model.model_name_or_path}: {first_line(error)}") from None
+    if model.load_in_4bit:
+        patches.keep_gradients_of_4bit_weights(base)
+    return base
 
 
 def check_weights(name: str) -> None:

@@ -19,7 +19,6 @@ def as_chats(rows: "Dataset", name: str) -> "Dataset":
     Of `messages` (or ShareGPT's `conversations`) the last assistant turn is the completion. Raises UserError.
     """
     from datasets import Value
-    from trl.data_utils import maybe_convert_to_chatml
 
     columns = set(rows.column_names)
     turns = next((column for column in ("messages", "conversations") if column in columns), None)
@@ -33,7 +32,7 @@ def as_chats(rows: "Dataset", name: str) -> "Dataset":
         say(f"of the {turns} in {name}, each row's last assistant turn is the completion, and all before it the prompt")
 
         def change(row: dict[str, Any]) -> dict[str, Any]:
-            return split_turns(maybe_convert_to_chatml(row)["messages"])
+            return split_turns([as_turn(turn) for turn in row[turns] or []])
 
     else:
         missing = sorted({"prompt", "completion"} - columns)
@@ -59,7 +58,14 @@ def wrap_strings(row: dict[str, Any]) -> dict[str, Any]:
     return wrapped | {"left_out": f"they have no {empty}" if empty else ""}
 
 
-def split_turns(turns: list[dict[str, Any]] | None) -> dict[str, Any]:
+def as_turn(turn: dict[str, Any]) -> dict[str, Any]:
+    """A turn with `role` and `content`, also of ShareGPT's `from` and `value`."""
+    if "from" not in turn:
+        return turn
+    return {"role": {"human": "user", "gpt": "assistant"}.get(turn["from"], turn["from"]), "content": turn.get("value")}
+
+
+def split_turns(turns: list[dict[str, Any]]) -> dict[str, Any]:
     """The turns before the last one as the prompt, and that one, which must be the assistant's, as the completion."""
     *before, last = turns or [{}]
     reason = ""

@@ -15,6 +15,7 @@ training_log.jsonl and loss.png. SIGTERM and Ctrl-C end a run after a last check
 """
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -86,6 +87,8 @@ def run(argv: list[str]) -> None:
     left_out = 0 if args.packing else len(train) - trainer.epoch_rows
     if left_out and first:
         print(f"{left_out:,} rows are left out: they are longer than --max_length {args.max_length} tokens")
+    if first and data.rows_per_step and not math.isclose(trainer.rows_per_step, plan.rows_per_step, rel_tol=0.1):
+        print(f"rows_per_step {data.rows_per_step} becomes {trainer.rows_per_step:.1f}, by the rows that are left")
     trainer.identity = {
         "seed": args.seed,
         "rows": content_key(train),

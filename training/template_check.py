@@ -5,6 +5,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError, first_line
+from common.thinking import template_arguments
 from training.mixture import draw
 from training.rows import say
 
@@ -15,7 +16,6 @@ SAMPLE = 100
 """Rows that are checked."""
 OPTIONS = "chat_template_kwargs"
 """TRL's column of a row's options for the chat template."""
-WITHOUT_THINKING = {"enable_thinking": False}
 
 
 def template_options(tokenizer: Any, rows: "Dataset", seed: int) -> dict[str, Any]:
@@ -25,8 +25,9 @@ def template_options(tokenizer: Any, rows: "Dataset", seed: int) -> dict[str, An
     """
     sample = rows.select(sorted(range(len(rows)), key=lambda row: draw(seed, row))[:SAMPLE])
     options: list[dict[str, Any]] = [{}]
-    if "enable_thinking" in str(tokenizer.chat_template) and OPTIONS not in rows.column_names:
-        options.append(WITHOUT_THINKING)
+    without_thinking = template_arguments(str(tokenizer.chat_template))
+    if without_thinking and OPTIONS not in rows.column_names:
+        options.append(without_thinking)
     tried = [(option, [parting(tokenizer, row, option) for row in sample]) for option in options]
     option, partings = min(tried, key=lambda one: sum(parted is not None for parted in one[1]))
     parted = [found for found in partings if found]
@@ -59,21 +60,30 @@ def with_template_options(
 
 
 def parting(tokenizer: Any, row: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Where the prompt as it is asked parts from the trained row: the rest of the one and the other's next tokens, or None."""
+    """Where a prompt as it is asked parts from the trained row: the rest of the one and the other's next tokens, or None.
+
+    TRL takes the prompt with the row's own options; the evaluation asks without thinking where the template can.
+    """
     options = {**(row.get(OPTIONS) or {}), **options}
+    evaluated = template_arguments(str(tokenizer.chat_template), options)
     try:
-        asked, trained = (
-            tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True, add_generation_prompt=generation, **options)[
+        trained, *prompts = (
+            tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True, add_generation_prompt=generation, **given)[
                 "input_ids"
             ]
-            for turns, generation in ((row["prompt"], True), (row["prompt"] + row["completion"], False))
+            for turns, generation, given in (
+                (row["prompt"] + row["completion"], False, options),
+                (row["prompt"], True, options),
+                (row["prompt"], True, evaluated),
+            )
         )
     except Exception as error:  # a template raises what it likes
         raise template_error(error) from None
-    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(asked, trained, strict=False)))
-    if common == len(asked):
-        return None
-    return tokenizer.decode(asked[common:]), tokenizer.decode(trained[common : common + 4])
+    for asked in prompts:
+        common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(asked, trained, strict=False)))
+        if common < len(asked):
+            return tokenizer.decode(asked[common:]), tokenizer.decode(trained[common : common + 4])
+    return None
 
 
 def template_error(error: Exception) -> UserError:

@@ -18,6 +18,7 @@ from training.callbacks import any_process
 from training.checkpoints import last_whole, mark_complete, rotate
 from training.curriculum import CurriculumSampler, with_sorted_options
 from training.plan import TrainingPlan, apply_plan
+from training.rows import say
 from training.template_check import hint_at_end_of_turn, template_error
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class SafeTrainer(SFTTrainer):
 
     It overrides `compute_loss` and five private methods of transformers' Trainer, which may change with any release:
     `_get_train_sampler`, `_run_epoch`, `_load_optimizer_and_scheduler`, `_save_checkpoint`, `_get_grad_norm`. It also adds to
-    TRL's private `_total_train_tokens`.
+    TRL's private `_total_train_tokens`. tests/training/test_overrides.py fails when one of them changes.
     """
 
     # Typed by transformers as optional, or for other kinds of models.
@@ -99,15 +100,21 @@ class SafeTrainer(SFTTrainer):
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is None or not hasattr(self.lr_scheduler, "base_lrs"):
+        if checkpoint is None:
+            return
+        if not hasattr(self.lr_scheduler, "base_lrs"):  # reduce_lr_on_plateau
+            if (rate := self._get_learning_rate()) != self.args.learning_rate:
+                say(f"the learning rate goes on at {rate:.1e}, where {self.args.lr_scheduler_type} had brought it")
             return
         # Both states hold the learning rate of the earlier run; the one given now counts.
         before = self.lr_scheduler.base_lrs
         self.lr_scheduler.base_lrs = [self.args.learning_rate] * len(before)
-        for group, rate in zip(self.optimizer.param_groups, before, strict=True):
+        shares: Any = getattr(self.lr_scheduler, "lr_lambdas", None)
+        for number, (group, rate) in enumerate(zip(self.optimizer.param_groups, before, strict=True)):
             if rate not in (0, self.args.learning_rate):
                 group["initial_lr"] = self.args.learning_rate
-                group["lr"] *= self.args.learning_rate / rate
+                share = shares[number](self.lr_scheduler.last_epoch) if shares else group["lr"] / rate
+                group["lr"] = self.args.learning_rate * share
         self.lr_scheduler._last_lr = [group["lr"] for group in self.optimizer.param_groups]  # what is logged
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -215,8 +222,6 @@ def make_trainer(
     hint_at_end_of_turn(tokenizer, trainer.train_dataset)
     if args.bf16 or args.fp16:
         patches.compute_adapters_in_half(trainer.model)
-    if model.load_in_4bit:
-        patches.keep_gradients_of_4bit_weights(trainer.model)
     if not args.packing:
 
         def prepared(rows: "Dataset", count: int) -> "list[Dataset]":

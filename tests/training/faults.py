@@ -197,14 +197,9 @@ def fail_in_micro_batch(number: int, kind: str, rank: int) -> None:
 
 
 def shard_on_cpu() -> None:
-    """accelerate shards with FSDP on GPUs only: here processes on a CPU look to it like processes with a GPU each.
-
-    In the first micro-batch it prints how many weights are sharded, of how many.
-    """
+    """accelerate shards with FSDP on GPUs only: here processes on a CPU look to it like processes with a GPU each."""
     from accelerate import PartialState
     from accelerate.utils import DistributedType
-    from torch.distributed.tensor import DTensor
-    from trl import SFTTrainer
 
     prepare = PartialState.__init__
 
@@ -214,9 +209,16 @@ def shard_on_cpu() -> None:
             self.distributed_type = DistributedType.MULTI_GPU
 
     PartialState.__init__ = replacement  # type: ignore[method-assign]
+    count_sharded()
+
+
+def count_sharded() -> None:
+    """Prints in the first micro-batch how many weights FSDP2 or ZeRO-3 has sharded, of how many."""
+    from torch.distributed.tensor import DTensor
+    from trl import SFTTrainer
 
     def count(trainer: Any, model: Any, *args: Any, **kwargs: Any) -> None:
-        weights = [isinstance(weight, DTensor) for weight in model.parameters()]
+        weights = [isinstance(weight, DTensor) or hasattr(weight, "ds_tensor") for weight in model.parameters()]
         print(f"{sum(weights)} of {len(weights)} weights are sharded")
 
     before(SFTTrainer, "training_step", 1, count)

@@ -135,3 +135,10 @@ def test_a_recipe_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 )
 def test_options_that_contradict_packing_by_tokens_are_refused(words: list[str], sentence: str) -> None:
     assert refused("--tokens_per_batch", 512, *words) == sentence
+
+
+@pytest.mark.parametrize("words", [["--fp16", "true", "--bf16", "false"], ["--dtype", "float16"]])
+def test_float16_on_a_cpu_is_refused_with_what_to_give(words: list[str]) -> None:
+    assert refused("--use_cpu", "true", *words) == (
+        "a CPU does not train in float16; give --fp16 false --dtype float32, or --bf16 true --dtype bfloat16"
+    )

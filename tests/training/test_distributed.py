@@ -186,6 +186,13 @@ FSDP2 = {
 EVALUATED = ("--validation_samples", 3, "--eval_strategy", "steps", "--eval_steps", 2)
 
 
+def assert_sharded(run: FinishedRun) -> None:
+    """All weights were: those of the base and those of the adapter."""
+    sharded = re.search(r"(\d+) of (\d+) weights are sharded", run.stdout)
+    assert sharded is not None
+    assert sharded[1] == sharded[2] == str(2 + 1 + 2 * (2 + 7 + 2 * 7))
+
+
 def test_the_tests_shard_as_the_accelerate_file_does() -> None:
     import yaml
 
@@ -201,9 +208,7 @@ def test_fsdp2_trains_saves_and_resumes_as_ddp_does(pair: Pair, tmp_path: Path) 
     sharding = [("shard_on_cpu",)]
     first, second = pair(tmp_path / "fsdp", *options, faults=sharding, env=FSDP2)
     assert (first.code, second.code) == (0, 0), first.stderr + second.stderr
-    sharded = re.search(r"(\d+) of (\d+) weights are sharded", first.stdout)
-    assert sharded is not None
-    assert sharded[1] == sharded[2]
+    assert_sharded(first)
     close(first, ddp)
     assert [log["eval_loss"] for log in first.log.values() if "eval_loss" in log] == pytest.approx(
         [log["eval_loss"] for log in ddp.log.values() if "eval_loss" in log], rel=RELATIVE
@@ -241,8 +246,9 @@ def test_zero3_trains_saves_and_resumes_as_ddp_does(pair: Pair, tmp_path: Path) 
         pytest.skip("DeepSpeed is not installed")
     options = [*MODES["tokens"], *NO_DROPOUT, *EVALUATED]
     ddp = both(pair, tmp_path / "ddp", *options)
-    first, second = pair(tmp_path / "zero", *options, env=ZERO3)
+    first, second = pair(tmp_path / "zero", *options, faults=[("count_sharded",)], env=ZERO3)
     assert (first.code, second.code) == (0, 0), first.stderr + second.stderr
+    assert_sharded(first)
     close(first, ddp)
     first, second = pair(tmp_path / "resumed", *options, faults=[("signal_in_micro_batch", 3, "SIGTERM")], env=ZERO3)
     assert (first.code, second.code) == (143, 143), first.stderr + second.stderr

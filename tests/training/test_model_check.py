@@ -1,4 +1,4 @@
-"""training/model_check.py: on tiny models of 58 architectures, packing is right or turned off."""
+"""training/model_check.py: on tiny models of 60 architectures, packing is right or turned off."""
 
 import copy
 from pathlib import Path
@@ -9,11 +9,12 @@ import pytest
 
 from common.errors import UserError
 from tests.tiny_architectures import ARCHITECTURES, QUICK, build_architecture, tiny_model
-from tests.training.runs import Runs
+from tests.training.runs import ROOT, Runs
 from training.attention import NAME, register
 from training.model_check import PackingOutcome, check_model, row_tokens
 
 ALONE: Any = SimpleNamespace(process_index=0, world_size=1, distributed_state=None)
+README = ROOT / "training" / "README.md"
 ROWS = [[*range(3, 40)], [*range(60, 20, -1)], [*range(30, 90)]]
 PACKED = {"llama", "qwen3", "gemma2", "gemma3_text", "mistral with a window of 8", "gpt2", "gpt_oss", "deepseek_v3"}
 """Of QUICK, those that pack rows and share prefixes."""
@@ -87,6 +88,24 @@ def test_the_outcome_is_measured_not_listed() -> None:
     assert found["stablelm"].reason.startswith("packed rows would see each other (states 1.")
     assert found["falcon"].reason == "attention is not one that can be replaced"
     assert "causal_conv1d" in found["lfm2"].reason
+
+
+@pytest.mark.slow
+def test_the_readme_lists_each_architecture_as_it_was_measured() -> None:
+    def way(name: str) -> str:
+        try:
+            found = outcome(name)
+        except UserError:
+            return "refused: TRL's loss is not the model's"
+        assert found.packs == found.shares_prefix
+        return "packed, a shared prefix computed once" if found.packs else "padded: right, but slower"
+
+    measured: dict[str, list[str]] = {}
+    for name in sorted(name for name in ARCHITECTURES if " " not in name):
+        measured.setdefault(way(name), []).append(f"`{name}`")
+    expected = {f"| {outcome} | {', '.join(names)} |" for outcome, names in measured.items()}
+    missing = expected - set(README.read_text().splitlines())
+    assert not missing, "\n".join(sorted(missing))
 
 
 @pytest.mark.parametrize("name", ["llama", "stablelm", "gpt_oss"])

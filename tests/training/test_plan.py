@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.errors import UserError
 from tests.training.conftest import make_row
 from training import attention
 from training.arguments import DataArguments, parse_arguments
 from training.batches import mean_rows_per_batch, sample_tokens
-from training.plan import TrainingPlan, apply_plan, make_plan, print_plan
+from training.plan import TrainingPlan, apply_plan, make_plan, print_plan, without_packing
 
 LENGTHS = [100] * 400
 EPOCH = 100_000
@@ -222,3 +223,42 @@ def test_the_plan_is_printed_with_what_was_asked_and_what_is_used(capsys: pytest
     assert attention.NAME in printed
     assert "bfloat16" in printed
     assert "rows_per_step 128 on 8 processes is 16 rows each" in " ".join(printed.split())
+
+
+def test_rows_per_step_counts_rows_where_trl_packs_them_into_sequences() -> None:
+    made = plan(packing=True, max_length=1000, rows_per_step=160, batch=8)
+    assert (made.rows_per_batch, made.gradient_accumulation_steps) == (8, 2), "ten rows to a sequence"
+    assert (made.rows_per_step, made.notes) == (160, ())
+    made = plan(packing=True, max_length=1000, rows_per_step=40, batch=8)
+    assert (made.rows_per_batch, made.gradient_accumulation_steps, made.rows_per_step) == (4, 1, 40)
+    assert "of packed sequences of about 10 rows" in made.notes[0]
+    made = plan(packing=True, max_length=1000, rows_per_step=4, batch=8)
+    assert made.rows_per_step == 10
+    assert any(note.startswith("rows_per_step 4 becomes about 10") for note in made.notes)
+
+
+@pytest.mark.parametrize("processes", [1, 4])
+def test_without_packing_a_step_keeps_its_rows_and_a_micro_batch_its_memory(processes: int) -> None:
+    args: Any = SimpleNamespace(
+        per_device_train_batch_size=8,
+        gradient_accumulation_steps=2,
+        world_size=processes,
+        packing=False,
+        padding_free=False,
+        max_length=400,
+    )
+    lengths = [100] * 300 + [200]
+    data, note = without_packing(args, DataArguments(tokens_per_batch=1000), lengths, "packed rows would see each other")
+    assert data.tokens_per_batch == 0
+    assert args.per_device_train_batch_size == 5, "of the longest rows in a thousand tokens"
+    assert data.rows_per_step == pytest.approx(10 * 2 * processes, abs=processes)
+    assert note.startswith("tokens_per_batch is off: with this model packed rows would see each other; rows are padded instead")
+    data, _ = without_packing(args, DataArguments(tokens_per_batch=1000, rows_per_step=64), lengths, "")
+    assert data.rows_per_step == 64
+    args.packing, args.per_device_train_batch_size = True, 3
+    data, note = without_packing(args, DataArguments(), lengths, "")
+    assert (args.packing, args.per_device_train_batch_size) == (False, 6)
+    assert data.rows_per_step == pytest.approx(3 * 4 * 2 * processes, rel=0.1)
+    assert note.startswith("packing is off")
+    with pytest.raises(UserError, match="give --sorted_options 0"):
+        without_packing(args, DataArguments(tokens_per_batch=1000, sorted_options=0.3), lengths, "")

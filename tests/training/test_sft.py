@@ -493,6 +493,10 @@ MISTAKES: dict[str, Case] = {
         lambda base, rows, tmp: ["--model_name_or_path", tmp, "--dataset_name", rows],
         "cannot load the model",
     ),
+    "GGUF weights": (
+        lambda base, rows, tmp: ["--model_name_or_path", write(tmp / "model.gguf", "GGUF").parent, "--dataset_name", rows],
+        "holds GGUF weights, which are made for inference",
+    ),
     "unknown option": (
         lambda base, rows, tmp: ["--model_name_or_path", base, "--lerning_rate", "1"],
         "unknown field lerning_rate; did you mean learning_rate?",

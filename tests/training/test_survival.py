@@ -307,6 +307,24 @@ def test_a_lower_learning_rate_counts_when_a_run_is_resumed(
     assert resumed.log[8]["loss"] != before[8]["loss"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "arguments", "said"),
+    [("cosine_with_min_lr", '{"min_lr": 0.0005}', ""), ("reduce_lr_on_plateau", "{}", "the learning rate goes on at 1.0e-02")],
+)
+def test_a_new_learning_rate_counts_for_any_schedule_or_it_is_said_that_it_does_not(
+    runs: Runs, kind: str, arguments: str, said: str, tmp_path: Path
+) -> None:
+    schedule = ["--lr_scheduler_type", kind, "--lr_scheduler_kwargs", arguments, "--max_steps", 4, "--validation_samples", 3]
+    options = [*PADDED, *schedule, "--eval_strategy", "steps", "--eval_steps", 1]
+    runs(tmp_path / "resumed", *options, faults=[("signal_in_micro_batch", 3, "SIGTERM")])
+    resumed = runs.done(tmp_path / "resumed", *options, *LAST, "--learning_rate", 0.001)
+    assert said in resumed.stderr
+    if not said:
+        whole = runs.done(tmp_path / "whole", *options, "--learning_rate", 0.001)
+        rates = [{step: log["learning_rate"] for step, log in one.log.items() if step > 2} for one in (resumed, whole)]
+        assert rates[0] == pytest.approx(rates[1])
+
+
 # A full disk
 
 
