@@ -108,7 +108,9 @@ def make_row(task: Task, recipe_row: dict[str, Any], licences: Mapping[str, str]
     return _row(task, recipe_row, licences, cleaned, render_prompt(template, cleaned.fields), cleaned.answer)
 
 
-def make_word_rows(task: Task, recipe_row: dict[str, Any], licences: dict[str, str], seed: int) -> list[DatasetRow] | Rejected:
+def make_word_rows(
+    task: Task, recipe_row: dict[str, Any], licences: Mapping[str, str], seed: int
+) -> list[DatasetRow] | Rejected:
     """The same in words: one row of a choice; of a list one for each of up to MOST_ITEMS items, with the labels by turns.
 
     Where the recipe has harder items to turn down (`hard`) than those listed, they come first.
@@ -186,7 +188,7 @@ def _drawn_items(task: Task, cleaned: CleanedFields, hard: Sequence[str], draw: 
 def _row(
     task: Task,
     recipe_row: dict[str, Any],
-    licences: dict[str, str],
+    licences: Mapping[str, str],
     cleaned: CleanedFields,
     prompt: str,
     answer: Any,

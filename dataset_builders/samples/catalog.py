@@ -124,6 +124,7 @@ class Product:
             seed, text = _pick(seed, getattr(self.kit, kind) if kind != "other" else (other,))
             if text:
                 tail.append(f"for {capitals(text)}" if kind == "uses" else capitals(text))
+        words: tuple[str, ...]
         match crc32(self.brand.encode()) % 4:
             case 0:
                 words, joint = (self.brand, shown["line"], shown["shared"], capitals(name)), ", "
@@ -141,7 +142,7 @@ class Product:
         seed, form = _pick(seed, _ACCESSORY_TITLES)
         seed, feature = _pick(seed, self.kit.features)
         words = {"brand": self.brand, "accessory": capitals(self.accessory), "name": capitals(name), "line": self.line}
-        return form.format(feature=capitals(feature), shared=capitals(self.shared), **words)
+        return str(form.format(feature=capitals(feature), shared=capitals(self.shared), **words))
 
     @property
     def attributes(self) -> tuple[tuple[str, str], ...]:
