@@ -327,7 +327,7 @@ def test_what_cannot_be_loaded_is_told_in_one_sentence(file: str, text: str, sen
     assert said.endswith(
         (
             "; check the name, the config and the split, or run: hf auth login",
-            "; its rows must have prompt and completion",
+            "; its rows must have prompt and completion (strings or lists of turns), or messages",
         )
     )
     assert "\n" not in said
