@@ -17,8 +17,10 @@ VLLM_BIN := .venv-vllm/bin
 # What the demo runs on. `make demo BASE_MODEL=org/name` takes any model of the Hub or a folder.
 OUT ?= outputs/demo
 SCALE ?= 0.01
-# Rows to train and test on, so few that two cores are done in minutes: also_buy has the longest prompts by far.
-SIZE ?= review_rating=400+40,query_product_ranking=320+40,also_buy=60+40,answer_generation=130+40
+# Rows to train and test on, so few that two cores are done in minutes, and the share of them in words: those are short, where a list of
+# also_buy has the longest prompt by far.
+SIZE ?= review_rating=400+40,query_product_ranking=1000+40,also_buy=500+40,answer_generation=130+40
+WORD_ROWS ?= 0.8
 SEED ?= 0
 TASKS ?= review_rating,query_product_ranking,also_buy,answer_generation
 BASE_MODEL ?= $(OUT)/base
@@ -108,7 +110,8 @@ demo: setup ## from sample corpora to dataset, adapter, scores, card and Space, 
 	$(call say,1/8 Sample corpora in the five raw formats)
 	$(BIN)/python -m dataset_builders.sample_corpora --out $(OUT)/raw --scale $(SCALE) --seed $(SEED)
 	$(call say,2/8 Dataset)
-	$(BIN)/python -m dataset_builders.build --raw $(OUT)/raw --out $(OUT)/dataset --tasks $(TASKS) --size "$(SIZE)" --seed $(SEED)
+	$(BIN)/python -m dataset_builders.build --raw $(OUT)/raw --out $(OUT)/dataset --tasks $(TASKS) --size "$(SIZE)" \
+		--word-rows $(WORD_ROWS) --seed $(SEED)
 ifeq ($(BASE_MODEL),$(OUT)/base)
 	$(call say,3/8 Base model)
 	$(BIN)/python -m training.embedded_model --out $(BASE_MODEL)
@@ -119,7 +122,7 @@ endif
 	$(DEMO_ENV) $(BIN)/python -m training.merge --adapter $(OUT)/adapter --out $(OUT)/merged
 	$(call say,5/8 Evaluation of the base model and of the tuned one)
 	rm -rf $(OUT)/results
-	$(DEMO_ENV) $(BIN)/python -m eval_tasks.run --model $(BASE_MODEL) --adapter $(OUT)/adapter --names base,tuned \
+	$(DEMO_ENV) $(BIN)/python -m eval_tasks.run --model $(BASE_MODEL) --adapter $(OUT)/adapter --names base,tuned --answers both \
 		--baseline random --baseline majority --baseline tfidf --baseline minilm --out $(OUT)/results
 	$(call say,6/8 Model card)
 	$(BIN)/python -m model_card.build --adapter $(OUT)/adapter --data $(OUT)/dataset \
@@ -128,7 +131,8 @@ endif
 	$(call say,7/8 Space)
 	$(BIN)/python -m space.publish --data $(OUT)/dataset --results $(OUT)/results --out $(OUT)/space --dry-run
 	$(call say,8/8 What came of it)
-	$(BIN)/python -m eval_tasks.report --results $(OUT)/results/base --results $(OUT)/results/tuned --names base,tuned
+	$(BIN)/python -m eval_tasks.report --results $(OUT)/results/base --results $(OUT)/results/tuned --results $(OUT)/results/tuned_scored \
+		--names base,tuned,tuned_scored
 	@printf 'dataset  %s\nadapter  %s\nmerged   %s\nresults  %s\nreport   %s\ncard     %s\nSpace    %s   (make space serves it)\n' \
 		$(OUT)/dataset $(OUT)/adapter $(OUT)/merged $(OUT)/results $(OUT)/results/report/report.html $(OUT)/adapter/README.md $(OUT)/space
 

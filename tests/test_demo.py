@@ -39,7 +39,7 @@ def test_the_demo_ends_with_one_table_and_the_places_of_what_it_made(
     said = demo(out, tiny_llama)
     assert all((out / stage).is_file() for stage in STAGES)
     scores = json.loads((out / "results" / "report" / "scores.json").read_text(encoding="utf-8"))
-    assert {"base", "tuned", "random", "majority", "tfidf", "minilm"} == set(scores["names"])
+    assert {"base", "tuned", "base_scored", "tuned_scored", "random", "majority", "tfidf", "minilm"} == set(scores["names"])
     assert (out / "results" / "report" / "report.html").stat().st_size > 10_000
     configs = json.loads((out / "dataset" / "manifest.json").read_text(encoding="utf-8"))["configs"]
     closing = said[said.index("What came of it") :]
