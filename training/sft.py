@@ -58,7 +58,7 @@ def run(argv: list[str]) -> None:
     import torch
     from transformers.trainer_utils import set_seed
 
-    from training import checkpoints
+    from training import checkpoints, curves
     from training.batches import sample_lengths
     from training.hub_push import create_repo
     from training.plan import make_plan, print_plan
@@ -75,6 +75,7 @@ def run(argv: list[str]) -> None:
     plan = make_plan(args, model, data, sample_lengths(train, tokenizer, args.seed), len(train))
     pushing, args.push_to_hub = args.push_to_hub, False  # transformers' own pushes include training_args.bin, a pickle
     repo = create_repo(args, model.model_name_or_path or "") if pushing and first else None
+    curves.keep_private(args)
     if first:
         print_composition(train, available, len(validation) if validation else 0)
         print_plan(plan)
@@ -102,6 +103,7 @@ def run(argv: list[str]) -> None:
         "validation_rows": len(validation if args.packing else trainer.eval_dataset) if validation else 0,
         "train_loss": train_loss,
         "validation_loss": validation_loss,
+        "trackio_space_id": curves.space_of(args),
         "resumed_from_step": checkpoints.step_of(checkpoint) if checkpoint else None,
     }
     deliver(trainer, summary, repo)
