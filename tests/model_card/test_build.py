@@ -437,7 +437,7 @@ def test_push_is_one_commit_over_the_trainers_card(hub, options):
     done = run(options | {"--repo-id": repo_id}, "--push")
     assert done.returncode == 0, done.stderr
     files = hub.files(repo_id)
-    assert set(files) == {"README.md", "scores.png", "adapter_config.json"}
+    assert set(files) == {"README.md", "notebook.ipynb", "scores.png", "adapter_config.json"}
     assert files["README.md"] == options["--out"].read_bytes()
     assert files["adapter_config.json"] == b"trainer"
     assert len(hub.commits(repo_id)) == before + 1
