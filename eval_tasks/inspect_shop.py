@@ -183,6 +183,19 @@ def model_options(pairs: Sequence[str], model: str) -> dict[str, Any]:
     return ({"do_sample": False} if model.startswith("hf/") else {}) | given
 
 
+def evaluate(asked: Task, model: str, options: dict[str, Any], logs: str) -> Any:
+    """The log of a run of the task; inspect-ai's own file of it is in the folder `logs`. Raises UserError."""
+    import inspect_ai
+    from inspect_ai.model import ModelInfo, set_model_info
+
+    # For a model that it does not know, inspect-ai would look the context's length up by loading the model again, from the Hub.
+    set_model_info(model, ModelInfo())
+    (log,) = inspect_ai.eval(asked, model=model, model_args=options, log_dir=logs, display="none")
+    if log.status != "success":
+        raise UserError(f"the evaluation ended early ({log.error.message if log.error else log.status}); its log is in {logs}")
+    return log
+
+
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m eval_tasks.inspect_shop", description="Evaluates a model by inspect-ai and prints the scores by task."
@@ -199,18 +212,13 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     with plain_errors():
-        from inspect_ai import eval as evaluate
         from rich.console import Console
         from rich.table import Table
 
         options = model_options(arguments.options, arguments.model)
         rows = arguments.data or ""
         asked = shop(rows, arguments.tasks) if arguments.suite == "shop" else shopbench(rows)
-        (log,) = evaluate(asked, model=arguments.model, model_args=options, log_dir=arguments.out, display="none")
-        if log.status != "success":
-            raise UserError(
-                f"the evaluation ended early ({log.error.message if log.error else log.status}); see {arguments.out}"
-            )
+        log = evaluate(asked, arguments.model, options, arguments.out)
         table = Table("task", "score", "unparsable")
         for name, found in scores_of(log).items():
             table.add_row(name, f"{found['score']:.4f}", f"{found['unparsable']:.1%}")

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import inspect_ai
 import pytest
-from inspect_ai import eval as evaluate
 from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
 from common.tasks import TASKS
-from eval_tasks.inspect_shop import main, model_options, scores_of, shop, shopbench
+from eval_tasks.inspect_shop import evaluate, main, model_options, scores_of, shop, shopbench
 from eval_tasks.suites.shopbench_rows import read_rows
 from eval_tasks.suites.shopbench_scoring import score
 from tests.eval_tasks.rows import dataset_row, write_dataset
@@ -21,7 +21,7 @@ def answered(task: Any, outputs: list[str], folder: Path) -> Any:
     for output in said:
         output.usage = ModelUsage()  # else tokens are counted with a vocabulary from the network
     model = get_model("mockllm/model", custom_outputs=said)
-    (log,) = evaluate(task, model=model, log_dir=str(folder), display="none", max_connections=1, max_samples=1)
+    (log,) = inspect_ai.eval(task, model=model, log_dir=str(folder), display="none", max_connections=1, max_samples=1)
     assert log.status == "success", log.error
     return log
 
@@ -33,14 +33,8 @@ def test_lighteval_and_inspect_ai_give_the_same_scores_in_float32(shop_run: Path
         for name, found in json.loads(results.read_text())["results"].items()
         if name.removeprefix("shop:").removesuffix("|0") in TASKS
     }
-    (log,) = evaluate(
-        shop(str(shop_run.parent / "dataset")),
-        model="hf/local",
-        model_args=model_options([f"model_path={model}"], "hf/local"),
-        log_dir=str(tmp_path),
-        display="none",
-    )
-    assert log.status == "success", log.error
+    options = model_options([f"model_path={model}"], "hf/local")
+    log = evaluate(shop(str(shop_run.parent / "dataset")), "hf/local", options, str(tmp_path))
     found = scores_of(log)
     assert len(expected) == 4
     assert set(found) == {*expected, "all"}
