@@ -10,16 +10,12 @@ from typing import Any
 
 from common.tasks import TASKS, Task, render_prompt
 from model_card.inputs import CardInputs
-from model_card.quick_start import EXAMPLES, GENERATE, LOAD, PROMPT, loading
+from model_card.quick_start import EXAMPLES, GENERATE, LOAD, PROMPT, transformers_words
 
 NOTEBOOK = "notebook.ipynb"
 MOST_TASKS = 3
 RANKING = "query_product_ranking"
 COLAB = "https://colab.research.google.com/#fileId=https://huggingface.co/{repo_id}/blob/main/" + NOTEBOOK
-
-ASK = "def ask(prompt, max_new_tokens):\n" + indent(
-    GENERATE.format(max_new_tokens="max_new_tokens", show="return ", end=""), " " * 4
-)
 
 SORT = """\
 import re
@@ -41,14 +37,15 @@ def has_notebook(inputs: CardInputs) -> bool:
 def notebook(inputs: CardInputs) -> str:
     """The notebook as JSON (https://nbformat.readthedocs.io, version 4.5), without outputs."""
     tasks = shown_tasks([task for task in inputs.measured if task.name in EXAMPLES])
+    words = transformers_words(inputs) | {"max_new_tokens": "max_new_tokens", "show": "return ", "end": ""}
     cells = [
         _text(
             f"# {inputs.title}\n\nThe adapter [{inputs.repo_id}](https://huggingface.co/{inputs.repo_id}) on its base model."
         ),
         _code("%pip install --quiet transformers peft accelerate torch"),
-        _code(LOAD.format_map(loading(inputs))),
+        _code(LOAD.format_map(words)),
         _text("Answers are decoded greedily, as in the scores on the model's card."),
-        _code(ASK),
+        _code("def ask(prompt, max_new_tokens):\n" + indent(GENERATE.format_map(words), " " * 4)),
     ]
     for task in tasks:
         cells.append(_text(f"## {task.title}"))
