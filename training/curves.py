@@ -28,7 +28,7 @@ def keep_private(args: "SFTConfig") -> None:
 
 def space_of(args: "SFTConfig") -> str | None:
     """The Space that the curves of a finished run went to, with its owner; None where they stayed here."""
-    if TRACKIO not in args.report_to:
+    if TRACKIO not in (args.report_to or ()):
         return None
     from trackio.context_vars import current_space_id
 
