@@ -16,12 +16,14 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `inspect` script does not look into the checkout
 
 from inspect_ai import Task, task
+from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import GenerateConfig
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, grouped, mean, metric, scorer
@@ -48,15 +50,34 @@ SCORED_AS = "metric"
 @task
 def shop(dataset: str = "", tasks: str = "") -> Task:
     """The test rows of a built dataset. `tasks`: some of them, by their names or their families'."""
-    with plain_errors():
-        return _task("shop", shop_samples(_source("shop", dataset), tasks), shop_score())
+    with for_inspect():
+        return shop_task(dataset, tasks)
 
 
 @task
 def shopbench(data: str = "") -> Task:
     """The rows of ShopBench."""
-    with plain_errors():
-        return _task("shopbench", shopbench_samples(_source("shopbench", data)), shopbench_score())
+    with for_inspect():
+        return shopbench_task(data)
+
+
+@contextmanager
+def for_inspect() -> Iterator[None]:
+    """A user's mistake as the error that inspect-ai's command prints without a traceback."""
+    try:
+        yield
+    except UserError as error:
+        raise PrerequisiteError(str(error)) from None
+
+
+def shop_task(dataset: str = "", tasks: str = "") -> Task:
+    """`shop`. Raises UserError."""
+    return _task("shop", shop_samples(_source("shop", dataset), tasks), shop_score())
+
+
+def shopbench_task(data: str = "") -> Task:
+    """`shopbench`. Raises UserError."""
+    return _task("shopbench", shopbench_samples(_source("shopbench", data)), shopbench_score())
 
 
 def _source(suite: str, given: str) -> str:
@@ -217,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         options = model_options(arguments.options, arguments.model)
         rows = arguments.data or ""
-        asked = shop(rows, arguments.tasks) if arguments.suite == "shop" else shopbench(rows)
+        asked = shop_task(rows, arguments.tasks) if arguments.suite == "shop" else shopbench_task(rows)
         log = evaluate(asked, arguments.model, options, arguments.out)
         table = Table("task", "score", "unparsable")
         for name, found in scores_of(log).items():

@@ -99,3 +99,10 @@ def test_a_mistake_is_told_in_one_sentence(
         main(["--model", "mockllm/model", *(data if word == "DATA" else word for word in arguments)])
     assert stopped.value.code == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_inspect_ais_own_command_is_told_a_mistake_as_its_own_errors() -> None:
+    from inspect_ai._util.error import PrerequisiteError
+
+    with pytest.raises(PrerequisiteError, match="is no file or folder here"):
+        shop("nowhere/there/is")
