@@ -9,6 +9,7 @@ from typing import Any
 
 from common.dataset import SPLITS, data_pattern, languages
 from common.tasks import FAMILIES, TASKS
+from dataset_builders.benchmark import in_benchmark
 from dataset_builders.rows import LABEL_COLUMNS, TEXT_COLUMNS
 
 REFERENCES = {
@@ -78,6 +79,18 @@ BIBTEX = {
 _HUB_LICENCES = {"Apache-2.0": "apache-2.0", "CC-BY-4.0": "cc-by-4.0", "CC-BY-NC-4.0": "cc-by-nc-4.0"}
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B")
 _CATEGORIES = {"multiple_choice": "text-classification", "ranking": "text-ranking", "retrieval": "text-retrieval"}
+_TASK_IDS = {
+    "review_rating": ("sentiment-scoring",),
+    "query_relation": ("semantic-similarity-classification",),
+    "query_product_relation": ("semantic-similarity-classification",),
+    "product_relation": ("multi-input-text-classification",),
+    "answerability": ("multi-input-text-classification",),
+    "also_buy": ("document-retrieval",),
+    "next_query": ("document-retrieval",),
+    "answer_generation": ("closed-domain-qa",),
+}
+"""Task -> subtasks of https://github.com/huggingface/huggingface.js/blob/main/packages/tasks/src/pipelines.ts."""
+
 _ON_THE_HUB = {
     "amazon_reviews_2023": "McAuley-Lab/Amazon-Reviews-2023",
     "merrec": "mercari-us/merrec",
@@ -157,6 +170,7 @@ def card_text(manifest: dict[str, Any], facts: Mapping[str, TaskFacts], images: 
         title=title,
         synthetic=manifest["synthetic"],
         tasks=[TASKS[name] for name in built],
+        benchmark=[name for name in built if in_benchmark(TASKS[name]) and manifest["configs"][name]["test"]],
         counts=manifest["configs"],
         facts=facts,
         licences={config: _licences([facts[name] for name in names]) for config, names in configs.items()},
@@ -188,7 +202,6 @@ def _metadata(
     built = configs["default"]
     rows = sum(manifest["configs"]["default"][split] for split in SPLITS)
     families = {TASKS[name].family for name in built}
-    hub_sources = [_ON_THE_HUB[name] for name in sorted(manifest["sources"]) if name in _ON_THE_HUB]
     return {
         "pretty_name": title,
         "language": languages(manifest["locales"]),
@@ -198,9 +211,11 @@ def _metadata(
             *(category for family, category in _CATEGORIES.items() if family in families),
             *(["question-answering"] if any("questions" in TASKS[name].tables for name in built) else []),
         ],
+        "task_ids": list(dict.fromkeys(found for name in built for found in _TASK_IDS.get(name, ()))) or ["language-modeling"],
         "annotations_creators": _creators(manifest, built),
+        "language_creators": _creators(manifest, built),
         "size_categories": [_SIZES[min(max(len(str(rows)) - 3, 0), len(_SIZES) - 1)]],
-        **({"source_datasets": hub_sources} if hub_sources else {}),
+        **({"source_datasets": found} if (found := _source_datasets(manifest)) else {}),
         "tags": ["e-commerce", "instruction-tuning", "trl", "sft", *(["synthetic"] if manifest["synthetic"] else [])],
         "configs": [
             {
@@ -223,6 +238,14 @@ def _metadata(
             for config, names in configs.items()
         ],
     }
+
+
+def _source_datasets(manifest: dict[str, Any]) -> list[str]:
+    """Ids of corpora that their authors have on the Hub, `extended|other-NAME` of others; a shop's own rows are `original`."""
+    if manifest["synthetic"]:
+        return ["original"]
+    others = {name: f"extended|other-{name.replace('_', '-')}" for name in REFERENCES}
+    return list(dict.fromkeys((others | _ON_THE_HUB).get(name, "original") for name in sorted(manifest["sources"])))
 
 
 def _creators(manifest: dict[str, Any], built: Sequence[str]) -> list[str]:

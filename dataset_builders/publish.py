@@ -16,16 +16,20 @@ from common.errors import UserError, plain_errors
 from common.files import folder_files
 from common.publishing import Destination, Upload
 from common.tasks import TASKS
+from dataset_builders.benchmark import EVAL_YAML, eval_yaml
 from dataset_builders.dataset_files import CHECKSUMS, check_checksums
 from dataset_builders.plots import AGREEMENT_IMAGES, IMAGES
 
 CARD = "README.md"
 PICTURES = [*IMAGES.values(), AGREEMENT_IMAGES]
-STALE = [*(data_pattern(task, split) for task in TASKS for split in SPLITS), *PICTURES]
+STALE = [*(data_pattern(task, split) for task in TASKS for split in SPLITS), *PICTURES, EVAL_YAML]
 """Names that only a build gives; what an earlier publish left under them goes, other files stay."""
 
 PLACEHOLDER = "org/name"
 """Stands for the dataset's name on a card that was built before it had one."""
+
+NAMED_IN_LINKS = ((f"https://huggingface.co/datasets/{PLACEHOLDER}/viewer/", -1), (f"inspect eval hf/{PLACEHOLDER}/", 1))
+"""Beginnings of addresses with it, and how many of them there are; -1 is all."""
 
 AGAIN = "build it again with python -m dataset_builders.build"
 
@@ -135,16 +139,31 @@ def print_configs(configs: Mapping[str, Mapping[str, int]]) -> None:
 
 
 def assemble(folder: Path, destination: Destination, dataset: CheckedDataset) -> Upload:
-    """The dataset's files as links, and its card with the repository's name."""
+    """The dataset's files as links, its card with the repository's name, and what makes it a benchmark."""
     for path in set(dataset.files) - {CARD}:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).symlink_to((dataset.folder / path).resolve())
-    # The first mention only: further down, the text of a product may read so too.
     card = (dataset.folder / CARD).read_text(encoding="utf-8")
-    card = card.replace(f'load_dataset("{PLACEHOLDER}"', f'load_dataset("{destination.repo_id}"', 1)
+    # The first mention only: further down, the text of a product may read so too.
+    for before, times in ((f'load_dataset("{PLACEHOLDER}"', 1), (f"hf://datasets/{PLACEHOLDER}/", 1), *NAMED_IN_LINKS):
+        card = card.replace(before, before.replace(PLACEHOLDER, str(destination.repo_id)), times)
     (folder / CARD).write_bytes(card.encode())
     tasks = len(dataset.configs.keys() & TASKS.keys())
-    return Upload(folder, "dataset", f"Publish {dataset.rows:,} rows of {tasks} tasks", dataset.files, stale_patterns=STALE)
+    files = list(dataset.files)
+    if benchmark := eval_yaml(
+        benchmark_name(card, destination), {name: rows.get("test", 0) for name, rows in dataset.configs.items()}
+    ):
+        (folder / EVAL_YAML).write_bytes(benchmark.encode())
+        files.append(EVAL_YAML)
+    return Upload(folder, "dataset", f"Publish {dataset.rows:,} rows of {tasks} tasks", files, stale_patterns=STALE)
+
+
+def benchmark_name(card: str, destination: Destination) -> str:
+    """The dataset's title, or its repository's name where its card has none."""
+    import yaml
+
+    title = yaml.safe_load(card.split("---\n", 2)[1]).get("pretty_name")
+    return str(title or str(destination.repo_id).split("/")[-1])
 
 
 def main(argv: Sequence[str] | None = None) -> None:

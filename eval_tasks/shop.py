@@ -32,11 +32,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` 
 from common.answers import decode_answer, row_pattern
 from common.dataset import data_file, read_manifest, split_revision
 from common.errors import UserError, plain_errors
-from common.scoring import MetricUnavailableError, rouge_l, score_answer
-from common.tasks import FAMILIES, TASKS, Task
+from common.scoring import score_answer
+from common.tasks import TASKS, Task
 from common.words import row_task
 from eval_tasks.backends.cache_key import data_version, folder_stamp, named_after, weights_stamp
 from eval_tasks.suites.lighteval_tasks import form_metrics, left_out, parsed_answer, rows_source, runnable, sample_metric
+from eval_tasks.suites.shop_rows import chosen_tasks, unavailable
 from eval_tasks.suites.suite import SUITES
 
 SUITE = SUITES["shop"]
@@ -131,27 +132,6 @@ def task_table(dataset: str, revision: str | None = None, only: str = "") -> lis
             table.remove(config)
             left_out(config.name, reason)
     return runnable(SUITE, table, dataset)
-
-
-def unavailable(task: Task) -> str | None:
-    """Why no answer to the task can be scored here: a package that is missing. None: they can."""
-    try:
-        if task.metric == "rougel":
-            rouge_l("a", "b")
-    except MetricUnavailableError as error:
-        return str(error)
-    return None
-
-
-def chosen_tasks(only: str) -> list[str]:
-    """Names of the tasks that a list of tasks and families means, in the order of their declaration; all where it is empty."""
-    wanted = [name for part in only.split(",") if (name := part.strip())]
-    if unknown := [name for name in wanted if name not in TASKS and name not in FAMILIES]:
-        raise UserError(
-            f"SHOP_TASKS={only}: {unknown[0]!r} is no task and no family; families are {', '.join(FAMILIES)}, "
-            f"tasks are {', '.join(TASKS)}"
-        )
-    return [name for name, task in TASKS.items() if not wanted or name in wanted or task.family in wanted]
 
 
 with plain_errors():

@@ -17,29 +17,18 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from lighteval.tasks.lighteval_task import LightevalTaskConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
-from common.dataset import load_dataset
-from common.errors import UserError, plain_errors
+from common.errors import plain_errors
 from eval_tasks.suites.lighteval_tasks import declared_table, left_out, rows_source, shopbench_task
-from eval_tasks.suites.shopbench_rows import ShopBenchRow, parse_rows, read_rows
+from eval_tasks.suites.shopbench_rows import GENERATION_SIZES, ShopBenchRow, load_rows
 from eval_tasks.suites.shopbench_scoring import why_unscored
 from eval_tasks.suites.suite import SUITES
 
 SUITE = SUITES["shopbench"]
-
-GENERATION_SIZES = {
-    "multiple-choice": 8,  # only the first character is read
-    "ranking": 24,
-    "retrieval": 24,
-    "named_entity_recognition": 64,
-    "generation": 100,
-}
-"""task_type -> tokens to generate. There are no stop sequences: the official scorer reads all that a model says."""
 
 
 def task_table(source: str) -> list[LightevalTaskConfig]:
@@ -60,22 +49,6 @@ def why_not(name: str, rows: Sequence[ShopBenchRow]) -> str | None:
     if not re.fullmatch(r"[\w.-]+", name):
         return "lighteval takes letters, digits, _, . and - in a task's name only"
     return why_unscored(rows)
-
-
-def load_rows(source: str) -> list[ShopBenchRow]:
-    """Rows of a ShopBench file, or of a dataset folder or Hub dataset with its columns."""
-    rows = read_rows(Path(source)) if Path(source).is_file() else parse_rows(_dataset_records(source), source)
-    if not all(row.prompt for row in rows):
-        raise UserError(f'SHOPBENCH_DATA={source}: a row has no "input_field", so there is nothing to ask')
-    return rows
-
-
-def _dataset_records(source: str) -> list[tuple[str, dict[str, Any]]]:
-    splits = load_dataset(source, option="SHOPBENCH_DATA")
-    if len(splits) > 1 and "test" not in splits:
-        raise UserError(f"SHOPBENCH_DATA={source} has the splits {', '.join(splits)}; it needs one, or one called test")
-    split = splits["test"] if "test" in splits else next(iter(splits.values()))
-    return [(f"row {number}", row) for number, row in enumerate(split, start=1)]
 
 
 with plain_errors():

@@ -21,13 +21,17 @@ from eval_tasks.reporting.model_index import contradicted, over_former
 from eval_tasks.reporting.table import print_report
 from model_card.card import PLOT, render
 from model_card.inputs import SHOP, CardInputs, read_inputs
+from model_card.notebook import NOTEBOOK, has_notebook, notebook
 
 CARD = "README.md"
 IMAGE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)|<img src=\"([^\"]+)\"")
 
 
 def write(inputs: CardInputs, out: Path) -> bool:
-    """Writes the card and, if matplotlib is installed, the plot beside it; both or neither. Returns whether there is a plot."""
+    """Writes the card and beside it the notebook, if both models are on the Hub, and the plot, if matplotlib is installed.
+
+    All or nothing. Returns whether there is a plot.
+    """
     from model_card.plot import draw
 
     with_plot = importlib.util.find_spec("matplotlib") is not None
@@ -39,8 +43,13 @@ def write(inputs: CardInputs, out: Path) -> bool:
             card.write_text(text, encoding="utf-8")
             if with_plot:
                 draw(inputs.shop.report, card.with_name(PLOT))
+            if has_notebook(inputs):
+                card.with_name(NOTEBOOK).write_text(notebook(inputs), encoding="utf-8")
             check(card)
-            check_nothing_private(card.parent, [card.name], inputs.places)
+            texts = [card.name, *([NOTEBOOK] if has_notebook(inputs) else [])]
+            check_nothing_private(card.parent, texts, inputs.places)
+            if has_notebook(inputs):
+                card.with_name(NOTEBOOK).replace(out.with_name(NOTEBOOK))
             if with_plot:  # first: a card never shows a plot that is missing
                 card.with_name(PLOT).replace(out.with_name(PLOT))
             card.replace(out)
@@ -65,10 +74,12 @@ def check(card: Path) -> None:
 
 
 def assemble(folder: Path, destination: Destination, card: Path, with_plot: bool, inputs: CardInputs) -> Upload:
-    """The card and its plot; scores of others in the model-index of the repository's former card stay."""
+    """The card, its plot and the notebook; scores of others in the model-index of the repository's former card stay."""
     shutil.copyfile(card, folder / CARD)
     if with_plot:
         shutil.copyfile(card.with_name(PLOT), folder / PLOT)
+    if has_notebook(inputs):
+        shutil.copyfile(card.with_name(NOTEBOOK), folder / NOTEBOOK)
     readme = partial(card_over_head, card.read_text(encoding="utf-8"), inputs)
     return Upload(folder, "model", "Model card from measured results", folder_files(folder), {CARD: readme})
 

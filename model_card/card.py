@@ -18,8 +18,10 @@ from model_card.conclusions import conclusions, headline
 from model_card.consistency import decoding, inconsistencies
 from model_card.evaluations import BASELINES, SuiteComparison
 from model_card.inputs import SHOP, CardInputs
+from model_card.notebook import COLAB, has_notebook
 from model_card.plot import SHOWN_WIDTH
 from model_card.quick_start import ADAPTER_FOLDER, BASE_FOLDER, quick_start
+from training import curves
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
@@ -83,6 +85,8 @@ def render(inputs: CardInputs, with_plot: bool) -> str:
         rows=overall.rows if overall else None,
         inconsistencies=inconsistencies(inputs),
         start=quick_start(inputs),
+        colab=COLAB.format(repo_id=inputs.repo_id) if has_notebook(inputs) else None,
+        curves=inputs.adapter.curves,
         conclusions=conclusions(report),
         plot=PLOT if with_plot else None,
         plot_width=SHOWN_WIDTH,
@@ -129,7 +133,11 @@ def card_data(inputs: CardInputs) -> "ModelCardData":
         base_model=inputs.base.hub_id,
         base_model_relation="adapter" if inputs.base.hub_id else None,
         datasets=[inputs.dataset_id] if inputs.dataset_id else None,
-        tags=["lora", "e-commerce", "shopping", *dict.fromkeys(task.family.replace("_", "-") for task in inputs.measured)],
+        tags=[
+            *("lora", "e-commerce", "shopping"),
+            *dict.fromkeys(task.family.replace("_", "-") for task in inputs.measured),
+            *curves.tags(inputs.adapter.curves),
+        ],
         model_name=inputs.title,
         eval_results=eval_results(inputs),
         co2_eq_emissions=_emissions(inputs),

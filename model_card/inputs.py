@@ -38,6 +38,12 @@ class TrainedAdapter:
         """LoRA settings; the adapter's own configuration wins over the training summary."""
         return {**self.section("lora"), **self.config}
 
+    @property
+    def curves(self) -> str | None:
+        """The Space with the training curves, where the run made one."""
+        name = self.summary.get("trackio_space_id")
+        return name if isinstance(name, str) and as_hub_id(name) and "/" in name else None
+
     def section(self, name: str) -> dict[str, Any]:
         """A nested object of the summary; {} if missing."""
         value = self.summary.get(name)

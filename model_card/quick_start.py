@@ -1,8 +1,9 @@
 """The quick start: three programs with the same prompt, each of which runs as printed.
 
-All decode greedily, without the penalties of the base's generation config, as the evaluation does, and in the dtype of the
-base's own weights, which vLLM would otherwise change (float32 becomes bfloat16). All use the adapter's own tokenizer, chat
-template and end token where it has them; a hybrid reasoning model is asked not to reason, as in the evaluation.
+notebook.py is made of the parts of the first one. All decode greedily, without the penalties of the base's generation config,
+as the evaluation does, and in the dtype of the base's own weights, which vLLM would otherwise change (float32 becomes
+bfloat16). All use the adapter's own tokenizer, chat template and end token where it has them; a hybrid reasoning model is asked
+not to reason, as in the evaluation.
 """
 
 from collections.abc import Mapping
@@ -45,7 +46,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 }
 """Fields of an invented row; the first of these tasks that was measured is shown."""
 
-TRANSFORMERS = '''\
+LOAD = """\
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -54,10 +55,13 @@ adapter = "{adapter}"
 
 tokenizer = AutoTokenizer.from_pretrained({tokenizer})
 model = AutoModelForCausalLM.from_pretrained(base, dtype="{dtype}", device_map="auto")
-model = PeftModel.from_pretrained(model, adapter).eval()
+model = PeftModel.from_pretrained(model, adapter).eval()"""
 
+PROMPT = '''\
 prompt = """\\
-{prompt}"""
+{prompt}"""'''
+
+GENERATE = """\
 inputs = tokenizer.apply_chat_template(
     [{{"role": "user", "content": prompt}}],
     add_generation_prompt=True,
@@ -73,7 +77,9 @@ output = model.generate(
     tokenizer=tokenizer,
 )
 answer = output[0, inputs["input_ids"].shape[1] :]
-print(tokenizer.decode(answer, skip_special_tokens=True))'''
+{show}tokenizer.decode(answer, skip_special_tokens=True){end}"""
+
+TRANSFORMERS = f"{LOAD}\n\n{PROMPT}\n{GENERATE}"
 
 VLLM = '''\
 from transformers import AutoTokenizer
@@ -138,25 +144,33 @@ def quick_start(inputs: CardInputs) -> QuickStart:
     task = TASKS[names[0] if names else "review_rating"]
     config, own = inputs.adapter.config, inputs.adapter.template is not None
     arguments = template_arguments(inputs.adapter.template)
-    given = "".join(f"\n    {name}={value!r}," for name, value in arguments.items())
-    adapter = inputs.repo_id or ADAPTER_FOLDER
     rank, obstacles = max_lora_rank(config), vllm_obstacles(config)
-    words = {
-        "base": inputs.base.hub_id or BASE_FOLDER,
-        "adapter": adapter,
-        "tokenizer": "adapter" if own else "base",
-        "serve_tokenizer": f"--tokenizer {adapter} " if own else "",
-        "arguments": given,
-        "deep_arguments": given.replace("\n", "\n    "),
+    words = transformers_words(inputs)
+    words |= {
+        "serve_tokenizer": f"--tokenizer {words['adapter']} " if own else "",
+        "deep_arguments": words["arguments"].replace("\n", "\n    "),
         "extra_body": f'\n    extra_body={{"chat_template_kwargs": {arguments!r}}},' if arguments else "",
         "name": inputs.title,
-        "dtype": inputs.base.dtype or "auto",
+        "show": "print(",
+        "end": ")",
         "prompt": render_prompt(task.templates[0], EXAMPLES[task.name]),
         "max_new_tokens": task.max_new_tokens,
         "max_lora_rank": rank,
     }
     vllm, serve, client = (None if obstacles else text.format_map(words) for text in (VLLM, SERVE, CLIENT))
     return QuickStart(TRANSFORMERS.format_map(words), vllm, serve, client, obstacles)
+
+
+def transformers_words(inputs: CardInputs) -> dict[str, Any]:
+    """What LOAD and GENERATE name: the models, the tokenizer, the type of the weights, and arguments of the chat template."""
+    arguments = template_arguments(inputs.adapter.template)
+    return {
+        "base": inputs.base.hub_id or BASE_FOLDER,
+        "adapter": inputs.repo_id or ADAPTER_FOLDER,
+        "tokenizer": "base" if inputs.adapter.template is None else "adapter",
+        "dtype": inputs.base.dtype or "auto",
+        "arguments": "".join(f"\n    {name}={value!r}," for name, value in arguments.items()),
+    }
 
 
 def max_lora_rank(config: Mapping[str, Any]) -> int | None:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -67,8 +68,14 @@ def assemble(
         if destination.repo_id:
             readme = tree / "README.md"
             named = readme.read_text(encoding="utf-8").replace('Client("org/name")', f'Client("{destination.repo_id}")')
+            named = named.replace("https://org-name.hf.space", space_address(destination.repo_id))
             readme.write_text(named, encoding="utf-8")
     return Upload(folder, "space", "Publish the demo", every_file(folder), stale_patterns=("*.py", "evaluation.*"))
+
+
+def space_address(repo_id: str) -> str:
+    """Where a Space's app is served: https://huggingface.co/docs/hub/spaces-embed."""
+    return f"https://{re.sub(r'[^a-z0-9]+', '-', repo_id.lower()).strip('-')}.hf.space"
 
 
 def _sources() -> dict[str, Path]:

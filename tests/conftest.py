@@ -25,6 +25,7 @@ SLOW = {
     "compared_builds",  # whole builds, one after another
     "crowd",  # two hundred visitors
     "demo",  # make demo
+    "inspect_cli",  # the console script of inspect-ai
     "evaluation",  # this project's commands over lighteval
     "full_evaluation",
     "launch",  # accelerate launch

@@ -23,6 +23,13 @@ text-classification token-classification table-question-answering question-answe
 summarization feature-extraction text-generation fill-mask sentence-similarity table-to-text multiple-choice text-ranking
 text-retrieval other
 """
+SUBTASKS = """
+acceptability-classification entity-linking-classification fact-checking intent-classification language-identification
+multi-class-classification multi-label-classification multi-input-text-classification natural-language-inference
+semantic-similarity-classification sentiment-classification topic-classification semantic-similarity-scoring sentiment-scoring
+sentiment-analysis hate-speech-detection text-scoring extractive-qa open-domain-qa closed-domain-qa dialogue-modeling
+dialogue-generation conversational language-modeling multiple-choice-qa document-retrieval utterance-retrieval
+"""
 """Those for text, of https://github.com/huggingface/huggingface.js/blob/main/packages/tasks/src/pipelines.ts."""
 
 SIZES = "n<1K 1K<n<10K 10K<n<100K 100K<n<1M 1M<n<10M 10M<n<100M 100M<n<1B 1B<n<10B 10B<n<100B 100B<n<1T n>1T"
@@ -73,7 +80,9 @@ def _of_model(metadata: dict[str, Any]) -> Iterator[str]:
 def _of_dataset(metadata: dict[str, Any]) -> Iterator[str]:
     yield from _unknown(metadata, "task_categories", TASKS)
     yield from _unknown(metadata, "size_categories", SIZES)
+    yield from _unknown(metadata, "task_ids", SUBTASKS)
     yield from _unknown(metadata, "annotations_creators", ANNOTATORS)
+    yield from _unknown(metadata, "language_creators", ANNOTATORS)
     names = [config.get("config_name") for config in _listed(metadata, "configs")]
     if len(set(names)) < len(names) or not all(names):
         yield '"configs" must have names, each once'

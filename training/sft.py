@@ -61,7 +61,7 @@ def run(argv: list[str]) -> None:
     import torch
     from transformers.trainer_utils import set_seed
 
-    from training import checkpoints
+    from training import checkpoints, curves
     from training.hub_push import create_repo
     from training.plan import plan_run, print_plan
     from training.summary import summarise, usable_cores
@@ -80,6 +80,7 @@ def run(argv: list[str]) -> None:
     pushing, args.push_to_hub = args.push_to_hub, False  # transformers' own pushes include training_args.bin, a pickle
     repo = create_repo(args, model.model_name_or_path or "") if pushing and first else None
     base, data, plan = plan_run(args, model, data, tokenizer, train)
+    curves.keep_private(args)
     if first:
         print_composition(train, available, len(validation) if validation else 0)
         print_plan(plan)
@@ -109,6 +110,7 @@ def run(argv: list[str]) -> None:
         "validation_rows": len(validation) if validation and args.packing else trainer.validation_rows,
         "train_loss": train_loss,
         "validation_loss": validation_loss,
+        "trackio_space_id": curves.space_of(args),
         "resumed_from_step": checkpoints.step_of(checkpoint) if checkpoint else None,
     }
     deliver(trainer, summary, repo)

@@ -1,7 +1,8 @@
 """Scores in a model's repository, in the two forms that the Hub reads.
 
 `.eval_results/*.yaml` appear on the model's page and in the leaderboard of a dataset that is registered as a benchmark
-(https://huggingface.co/docs/hub/eval-results); `model-index` in README.md is the older form.
+(https://huggingface.co/docs/hub/eval-results), so they hold the tasks of its `eval.yaml`; `model-index` in README.md is the
+older form and holds all.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from common.dataset import Manifest
 from common.errors import UserError
 from common.tasks import TASKS
+from dataset_builders.benchmark import in_benchmark
 from eval_tasks.backends.cache_key import data_version
 from eval_tasks.reporting.hub_dataset import LightevalRun
 from eval_tasks.reporting.model_index import eval_result, with_results
@@ -63,7 +65,12 @@ def check_rows(scores: Mapping[str, Score], data: Manifest) -> None:
 
 
 def write_entries(folder: Path, scores: DatasetScores, source: str) -> None:
-    """Writes `.eval_results/*.yaml` into the folder. `source`: the address of the answers."""
+    """Writes `.eval_results/*.yaml` into the folder, of the tasks that the dataset's eval.yaml has.
+
+    `source`: the address of the answers. Without such a task there is no file.
+    """
+    if not any(in_benchmark(TASKS[name]) for name in scores.tasks):
+        return
     file = folder / ".eval_results" / f"{scores.dataset.replace('/', '--')}.yaml"
     file.parent.mkdir(parents=True)
     file.write_text(_entries_yaml(scores, source), encoding="utf-8")
@@ -85,6 +92,7 @@ def _entries_yaml(scores: DatasetScores, source: str) -> str:
             notes=f"{score.metric} of {score.rows or 'all'} test rows, {score.few_shots} examples in the prompt",
         )
         for name, score in scores.tasks.items()
+        if in_benchmark(TASKS[name])
     ]
     return str(yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, allow_unicode=True))
 

@@ -8,10 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from common.answers import whole_characters
+from common.dataset import load_dataset
 from common.errors import UserError
 from eval_tasks.metrics.shopbench import TASK_TYPES, is_truth, wanted_truth
 from eval_tasks.metrics.shopbench_parsers import PARSERS
 from eval_tasks.suites.files import kind, read_records
+
+GENERATION_SIZES = {
+    "multiple-choice": 8,  # only the first character is read
+    "ranking": 24,
+    "retrieval": 24,
+    "named_entity_recognition": 64,
+    "generation": 100,
+}
+"""task_type -> tokens to generate. There are no stop sequences: the official scorer reads all that a model says."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,22 @@ def row_of(text: str) -> ShopBenchRow:
 def read_rows(path: Path) -> list[ShopBenchRow]:
     """Rows of a ShopBench file, JSON lines or one JSON array. Raises UserError naming the row that is wrong."""
     return parse_rows(read_records(path), str(path))
+
+
+def load_rows(source: str) -> list[ShopBenchRow]:
+    """Rows of a ShopBench file, or of a dataset folder or Hub dataset with its columns."""
+    rows = read_rows(Path(source)) if Path(source).is_file() else parse_rows(_dataset_records(source), source)
+    if not all(row.prompt for row in rows):
+        raise UserError(f'SHOPBENCH_DATA={source}: a row has no "input_field", so there is nothing to ask')
+    return rows
+
+
+def _dataset_records(source: str) -> list[tuple[str, dict[str, Any]]]:
+    splits = load_dataset(source, option="SHOPBENCH_DATA")
+    if len(splits) > 1 and "test" not in splits:
+        raise UserError(f"SHOPBENCH_DATA={source} has the splits {', '.join(splits)}; it needs one, or one called test")
+    split = splits["test"] if "test" in splits else next(iter(splits.values()))
+    return [(f"row {number}", row) for number, row in enumerate(split, start=1)]
 
 
 def read_outputs(path: Path) -> list[str]:

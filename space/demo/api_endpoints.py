@@ -1,13 +1,17 @@
-"""The page's API endpoints: one for each task, and one for raw prompts."""
+"""The page's API endpoints: one for each task, and one for raw prompts. An MCP client sees each of them as a tool.
+
+Gradio takes a tool's name and descriptions from the function's name and docstring
+(https://www.gradio.app/guides/building-mcp-server-with-gradio).
+"""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from keyword import iskeyword
 from typing import Any
 
 import gradio as gr
 
-from common.tasks import Task
+from common.tasks import TASKS, Task
 
 from .backend import BackendError
 from .comparison import ModelComparison
@@ -15,11 +19,17 @@ from .inputs import InputError, InputField, build_prompt, input_fields, wordings
 
 ApiFunction = Callable[..., dict[str, Any]]
 
+RESULT = (
+    "the prompt that was sent, and for base and tuned model the text, read_as (the parsed answer: a label, the numbers of "
+    "list items from 1, or a text; null where it cannot be parsed) and the chances of each label"
+)
+
 
 def raw_endpoint(comparison: ModelComparison) -> ApiFunction:
     """/answer: takes a raw prompt, such as a dataset row has."""
     parameters = [("task", str, inspect.Parameter.empty), ("prompt", str, inspect.Parameter.empty)]
-    return _endpoint(comparison.answer, parameters, comparison.answer.__doc__ or "")
+    described = {"task": f"one of {', '.join(TASKS)}", "prompt": "the whole prompt, as a row of the dataset has it"}
+    return _endpoint(comparison.answer, "answer", parameters, "Answers a raw prompt of a task.", described)
 
 
 def task_endpoint(task: Task, comparison: ModelComparison) -> ApiFunction:
@@ -46,14 +56,18 @@ def task_endpoint(task: Task, comparison: ModelComparison) -> ApiFunction:
     names = {field: field.name + "_" * iskeyword(field.name) for field in fields}
     last = "wording" + "_" * ("wording" in names.values())
     parameters = [(name, list[str] if field.is_list else str, default(field)) for field, name in names.items()]
-    listed = "; ".join(f"{name}: {', '.join(filter(None, (field.label, field.item_count)))}" for field, name in names.items())
-    about = task.about or task.action or task.title
-    doc = f"{about} Inputs: {listed}; {last}: which of the task's prompts is sent, from 1."
-    return _endpoint(answer, [*parameters, (last, int, 1)], doc)
+    described = {name: ", ".join(filter(None, (field.label, field.item_count))) for field, name in names.items()}
+    described[last] = "which of the task's prompts is sent, from 1"
+    return _endpoint(answer, task.name, [*parameters, (last, int, 1)], task.about or task.action or task.title, described)
 
 
-def _endpoint(function: ApiFunction, parameters: list[tuple[str, Any, Any]], doc: str) -> ApiFunction:
-    """The function with errors as Gradio's, and with the signature and text that Gradio documents it by."""
+def _endpoint(
+    function: ApiFunction, name: str, parameters: list[tuple[str, Any, Any]], about: str, described: Mapping[str, str]
+) -> ApiFunction:
+    """The function with errors as Gradio's, and with the name, signature and docstring that Gradio documents it by.
+
+    `described`: parameter -> what it is.
+    """
 
     def answer(*given: Any) -> dict[str, Any]:
         try:
@@ -65,5 +79,7 @@ def _endpoint(function: ApiFunction, parameters: list[tuple[str, Any, Any]], doc
     signature = [inspect.Parameter(name, kind, annotation=of, default=default) for name, of, default in parameters]
     answer.__annotations__ = {name: of for name, of, _ in parameters} | {"return": dict[str, Any]}
     answer.__signature__ = inspect.Signature(signature, return_annotation=dict[str, Any])  # type: ignore[attr-defined]
-    answer.__doc__ = doc
+    answer.__name__ = name
+    lines = "\n".join(f"    {parameter}: {text}" for parameter, text in described.items())
+    answer.__doc__ = f"{about}\n\nArgs:\n{lines}\n\nReturns:\n    {RESULT}"
     return answer

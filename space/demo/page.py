@@ -22,7 +22,7 @@ from .dataset_pages import DatasetReader
 from .examples import ExampleRows, read_examples
 from .html import status_line
 from .request_limits import RequestSizeLimit
-from .settings import SettingsError, make_backend, read_settings
+from .settings import SettingsError, make_backend, mcp_server, read_settings
 from .task_tab import EVENT_OPTIONS, task_tab
 
 FIRST_TABS = (
@@ -112,7 +112,7 @@ def theme() -> gr.themes.Base:
 def main() -> None:
     settings = read_settings()
     try:
-        backend = make_backend(settings)
+        backend, mcp = make_backend(settings), mcp_server()
     except SettingsError as error:
         raise SystemExit(f"error: {error}") from None
     dataset = DatasetReader(settings.dataset) if settings.dataset else None
@@ -123,7 +123,7 @@ def main() -> None:
         footer_links=["api"],
         run_history=False,
         enable_monitoring=False,
-        mcp_server=False,
+        mcp_server=mcp,
         max_file_size=1,  # byte, the minimum: the page takes no files
         state_session_capacity=100,  # Gradio stores some 400 kB for each visitor
         ssr_mode=False,

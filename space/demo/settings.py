@@ -59,6 +59,19 @@ def make_backend(settings: SpaceSettings, environ: Mapping[str, str] = os.enviro
     return LocalBackend(settings.base_model, settings.adapter)
 
 
+def mcp_server(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the page is an MCP server, too: as MCP_SERVER says, else on the Hub (SPACE_ID), where the package is there.
+
+    Raises SettingsError.
+    """
+    asked, installed = environ.get("MCP_SERVER", "").strip().lower(), find_spec("mcp") is not None
+    if asked not in ("", "true", "false"):
+        raise SettingsError(f"MCP_SERVER is {asked!r}; it has to be true or false")
+    if asked == "true" and not installed:
+        raise SettingsError('MCP_SERVER=true needs the package mcp, which is not here; run pip install "gradio[mcp]"')
+    return asked == "true" or (not asked and installed and "SPACE_ID" in environ)
+
+
 def read_endpoint_settings(environ: Mapping[str, str]) -> EndpointSettings:
     """ENDPOINT_URL, ENDPOINT_BASE_MODEL, and the optional ENDPOINT_TUNED_MODEL and ENDPOINT_API_KEY. Raises SettingsError."""
     url, base = (environ.get(f"ENDPOINT_{name}", "").strip() for name in ("URL", "BASE_MODEL"))

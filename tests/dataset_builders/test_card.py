@@ -140,7 +140,8 @@ def test_metadata_states_licences_languages_and_size() -> None:
     ],
 )
 def test_who_made_what_rows_ask_for_is_told(changes: dict[str, Any], creators: list[str]) -> None:
-    assert render(**changes)[0]["annotations_creators"] == creators
+    metadata = render(**changes)[0]
+    assert (metadata["annotations_creators"], metadata["language_creators"]) == (creators, creators)
 
 
 def test_rows_in_words_are_counted_where_there_are_some() -> None:
@@ -150,9 +151,11 @@ def test_rows_in_words_are_counted_where_there_are_some() -> None:
 
 
 def test_corpora_that_are_on_the_hub_are_named_there() -> None:
-    assert "source_datasets" not in render()[0]
+    assert "source_datasets" not in render(sources={})[0]
+    assert render()[0]["source_datasets"] == ["extended|other-amazonqa", "extended|other-esci"]
+    assert render(synthetic=True)[0]["source_datasets"] == ["original"]
     sources = {name: {"licence": "CC-BY-4.0", "read": 1, "used": 1} for name in ("merrec", "ecinstruct", "own")}
-    assert render(sources=sources)[0]["source_datasets"] == ["NingLab/ECInstruct", "mercari-us/merrec"]
+    assert render(sources=sources)[0]["source_datasets"] == ["NingLab/ECInstruct", "mercari-us/merrec", "original"]
 
 
 @pytest.mark.parametrize("changes", [{}, {"synthetic": True}, {"locales": ["us"]}, {"sources": {}}])

@@ -116,6 +116,7 @@ def test_a_published_dataset_loads_elsewhere_as_it_is_here(hub: Hub, dataset: Pa
     assert hub.commits("org/rows", "dataset") == ["Publish 48 rows of 2 tasks"]
     assert set(hub.files("org/rows", "dataset")) == {
         *BESIDE,
+        "eval.yaml",
         *(data_file(task, split) for task in ("review_rating", "also_buy") for split in ("train", "test")),
     }
     assert b'load_dataset("org/rows", "review_rating")' in hub.files("org/rows", "dataset")["README.md"]
@@ -163,6 +164,7 @@ def test_a_changed_dataset_replaces_the_old_one_and_leaves_what_others_put_there
     publish(write_dataset(tmp_path / "dataset", train=30, tasks=("review_rating",)), "org/changed")
     assert set(hub.files("org/changed", "dataset")) == {
         *BESIDE,
+        "eval.yaml",
         theirs,
         data_file("review_rating", "train"),
         data_file("review_rating", "test"),
@@ -181,7 +183,7 @@ def test_a_branch_is_published_beside_main(hub: Hub, dataset: Path) -> None:
 def test_a_dry_run_lists_the_dataset(hub: Hub, dataset: Path) -> None:
     before = len(hub.requests)
     done = publish(dataset, "org/dry", "--dry-run")
-    assert "would upload 8 files, " in done.stdout
+    assert "would upload 9 files, " in done.stdout
     assert f"to {hub.endpoint}/datasets/org/dry (branch main):" in done.stdout
     assert len(hub.requests) == before
 
@@ -203,8 +205,9 @@ def test_two_publishers_at_once_leave_one_of_the_two_datasets_whole(hub: Hub, tm
             publisher.join()
     assert len(hub.commits("org/race", "dataset")) == 2
     published = hub.files("org/race", "dataset")
-    local = [{path: (folder / path).read_bytes() for path in published if path != "README.md"} for folder in folders]
-    del published["README.md"]
+    for written in ("README.md", "eval.yaml"):
+        del published[written]
+    local = [{path: (folder / path).read_bytes() for path in published} for folder in folders]
     assert published in local
 
 

@@ -6,6 +6,7 @@ import runpy
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
@@ -15,8 +16,9 @@ import pytest
 from huggingface_hub import constants
 
 from common.commits import commit_folder
+from common.publishing import Destination
 from dataset_builders.dataset_files import write_checksums
-from dataset_builders.publish import read_dataset
+from dataset_builders.publish import assemble, read_dataset
 from tests import raw
 from tests.hub import ALICE, Hub
 
@@ -205,9 +207,10 @@ def publish(folder: Path, repo_id: str, hub: Hub) -> BaseProcess:
 
 
 def published(folder: Path, repo_id: str) -> Files:
-    """What the Hub holds once the folder is published; the card there says how it is loaded from there."""
-    found = {path: content for path, content in files(folder).items() if not path.startswith("rejects/")}
-    return found | {"README.md": found["README.md"].replace(b'"org/name"', f'"{repo_id}"'.encode(), 1)}
+    """What the Hub holds once the folder is published: its files, the card with the repository's name, and eval.yaml."""
+    with tempfile.TemporaryDirectory() as scratch:
+        upload = assemble(Path(scratch), Destination(repo_id, dry_run=True), read_dataset(folder))
+        return {path: (upload.folder / path).read_bytes() for path in upload.files}
 
 
 @pytest.mark.parametrize("served", [False, True], ids=["before", "after"])

@@ -279,7 +279,7 @@ def test_scores_are_read_from_the_model_by_both_of_the_hubs_forms(hub: Hub, shop
     index = [vars(result) for result in ModelCard.load("org/scored").data.eval_results or ()]
     scores = read_run(shop_run).scores
     assert {entry["task_id"]: entry["value"] for entry in entries} == {
-        task.removeprefix("shop:"): round(score.value, 4) for task, score in scores.items()
+        "answerability": round(scores["shop:answerability"].value, 4)  # eval.yaml has no other of these tasks
     }
     commit, time = hub.head(rows, "dataset"), run_time(shop_run)
     for entry in entries:

@@ -370,7 +370,7 @@ def test_a_card_that_fails_its_check_leaves_the_old_one(options, monkeypatch, ca
         build(options)
     assert "gone.png, which is not beside it" in capsys.readouterr().err
     assert options["--out"].read_text(encoding="utf-8") == old
-    assert sorted(path.name for path in options["--out"].parent.iterdir()) == ["README.md", "scores.png"]
+    assert sorted(path.name for path in options["--out"].parent.iterdir()) == ["README.md", "notebook.ipynb", "scores.png"]
 
 
 BAD = {
@@ -437,7 +437,7 @@ def test_push_is_one_commit_over_the_trainers_card(hub, options):
     done = run(options | {"--repo-id": repo_id}, "--push")
     assert done.returncode == 0, done.stderr
     files = hub.files(repo_id)
-    assert set(files) == {"README.md", "scores.png", "adapter_config.json"}
+    assert set(files) == {"README.md", "notebook.ipynb", "scores.png", "adapter_config.json"}
     assert files["README.md"] == options["--out"].read_bytes()
     assert files["adapter_config.json"] == b"trainer"
     assert len(hub.commits(repo_id)) == before + 1
@@ -450,7 +450,7 @@ def test_push_is_one_commit_over_the_trainers_card(hub, options):
 def test_a_dry_run_commits_nothing(hub, options):
     done = run(options | {"--repo-id": "org/card-dry"}, "--push", "--dry-run")
     assert done.returncode == 0, done.stderr
-    assert "would upload 2 files" in done.stdout
+    assert "would upload 3 files" in done.stdout
     assert not hub.exists("org/card-dry")
 
 

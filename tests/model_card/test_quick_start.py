@@ -15,6 +15,7 @@ import pytest
 
 from common.tasks import TASKS, render_prompt
 from model_card.build import main
+from model_card.notebook import SORT
 from model_card.quick_start import EXAMPLES, RANKS, max_lora_rank, vllm_obstacles
 from tests.model_card.files import TUNED, write_adapter, write_base_model, write_data, write_json, write_results
 from tests.tiny_llama import build_tiny_llama
@@ -32,6 +33,10 @@ class Card(NamedTuple):
 
     text: str
     home: Path
+
+    @property
+    def notebooks(self) -> list[Path]:
+        return list(self.home.parent.glob("*.ipynb"))
 
     def blocks(self, language: str) -> list[str]:
         return re.findall(rf"```{language}\n(.*?)\n```", self.text, re.DOTALL)
@@ -153,6 +158,48 @@ def test_programs_ask_with_the_adapters_own_tokenizer_and_without_reasoning(
     assert (f"--tokenizer {ADAPTER} " in text) == (tokenizer == "adapter")
     for program in programs:
         compile(program, "quick start", "exec")
+
+
+def code_cells(card: Card) -> list[str]:
+    (found,) = card.notebooks
+    return ["".join(cell["source"]) for cell in json.loads(found.read_text())["cells"] if cell["cell_type"] == "code"]
+
+
+def test_the_notebook_asks_three_tasks_and_ranks_a_list_as_the_card_does(card: Card, from_transformers: str) -> None:
+    install, *cells = code_cells(card)
+    assert install.startswith("%pip install ")
+    said = card.run("\n".join(cells), Path(sys.executable))
+    names = [name for name in EXAMPLES if name in TUNED][:3]
+    assert len(names) == 3
+    expected = []
+    for name in names:
+        prompt = render_prompt(TASKS[name].templates[0], EXAMPLES[name])
+        expected.append(greedy(card.home / BASE, card.home / ADAPTER, prompt, TASKS[name].max_new_tokens))
+    assert from_transformers in said
+    for answer in expected:
+        assert answer in said
+    assert "the answer is no order of the products" in said or "1 " in said
+
+
+def test_the_notebook_begins_as_the_card_does_and_is_the_same_each_time(card: Card) -> None:
+    program = card.blocks("python")[0]
+    cells = code_cells(card)
+    assert program.startswith(cells[1])
+    assert "do_sample=False" in cells[2]
+    (found,) = card.notebooks
+    document = json.loads(found.read_text())
+    assert (document["nbformat"], document["nbformat_minor"]) == (4, 5)
+    assert len({cell["id"] for cell in document["cells"]}) == len(document["cells"])
+    assert not [cell for cell in document["cells"] if cell.get("outputs")]
+    assert f"(https://colab.research.google.com/#fileId=https://huggingface.co/{ADAPTER}/blob/main/notebook.ipynb)" in card.text
+
+
+def test_a_ranking_is_shown_as_an_order_of_the_products(capsys: pytest.CaptureFixture[str]) -> None:
+    products = EXAMPLES["query_product_ranking"]["products"]
+    exec(SORT.format(products=products), {"answer": "5,2,4,3,1"})
+    assert capsys.readouterr().out.splitlines()[0] == f"1 {products[4]}"
+    exec(SORT.format(products=products), {"answer": "5,5,5,5,5"})
+    assert "the answer is no order of the products: 5,5,5,5,5" in capsys.readouterr().out
 
 
 class TestWithVllm:

@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from huggingface_hub import metadata_load
 
-from space.publish import EVALUATION, FILES
+from space.publish import EVALUATION, FILES, space_address
 from tests.space.conftest import REPO, run_publish, write_rows
 
 
@@ -51,10 +52,28 @@ def test_the_header_and_the_requirements_name_the_gradio_that_is_tested(tree: Pa
     assert header["sdk"] == "gradio"
     assert str(header["sdk_version"]) == version
     required = [line.split("#")[0].strip() for line in (tree / "requirements.txt").read_text().splitlines()]
-    assert f"gradio=={version}" in required
+    assert f"gradio[mcp]=={version}" in required
     assert (tree / header["app_file"]).is_file()
     assert header["license"] == "apache-2.0"
     assert not {"models", "datasets"} & set(header)
+
+
+def test_the_torch_that_is_asked_for_is_one_of_zero_gpus() -> None:
+    """ZeroGPU builds with no other: https://huggingface.co/docs/hub/spaces-zerogpu, list of 4 September 2026."""
+    versions = ["2.8.0", "2.9.1", "2.10.0", "2.11.0", "2.12.1", "2.13.0"]
+    readme = " ".join((REPO / "space" / "README.md").read_text(encoding="utf-8").split())
+    assert f"which are {', '.join(versions[:-1])} and {versions[-1]}" in readme
+    (asked,) = re.findall(r"^torch==(\S+)", (REPO / "space" / "requirements.txt").read_text(), re.MULTILINE)
+    assert asked == versions[-1]
+    assert f"`torch=={versions[-2]}`" in readme
+
+
+@pytest.mark.parametrize(
+    ("repo_id", "address"),
+    [("org/shop-demo", "https://org-shop-demo.hf.space"), ("My_Org/Shop.demo_2", "https://my-org-shop-demo-2.hf.space")],
+)
+def test_the_address_of_a_space_is_a_host_name(repo_id: str, address: str) -> None:
+    assert space_address(repo_id) == address
 
 
 def test_examples_come_from_the_test_rows_of_a_dataset_and_the_own_ones_fill_in(tmp_path: Path) -> None:

@@ -24,8 +24,9 @@ def pushing(repo: str, strategy: str = "checkpoint") -> list[object]:
 
 @pytest.fixture(scope="module")
 def pushed(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    """A run that pushed each of its four checkpoints to org/pushed, and then its adapter."""
-    return runs.done(tmp_path_factory.mktemp("pushed") / "out", *pushing("org/pushed"), faults=[WAITED_FOR])
+    """A run that pushed each of its four checkpoints to org/pushed, and then its adapter; its curves are in a folder."""
+    options = [*pushing("org/pushed"), "--report_to", "trackio"]
+    return runs.done(tmp_path_factory.mktemp("pushed") / "out", *options, faults=[WAITED_FOR])
 
 
 def commit_of(hub: Hub, repo: str, title: str) -> str:
@@ -86,6 +87,13 @@ def test_a_checkpoint_on_the_hub_names_no_path_of_the_machine(pushed: FinishedRu
         if path.startswith("last-checkpoint/") and not path.endswith("adapter_config.json"):  # PEFT's, with the base's folder
             assert str(pushed.folder.parent).encode() not in content, path
             assert b"/tmp/" not in content, path
+
+
+def test_a_push_makes_no_space_of_the_curves(pushed: FinishedRun, hub: Hub) -> None:
+    """transformers would: a public one, whose name is the project's with -static- behind it."""
+    assert list((pushed.folder / "trackio").glob("*.db"))
+    assert pushed.summary["trackio_space_id"] is None
+    assert not [path for _, path, _ in hub.requests if "-static-" in path or "/buckets/" in path]
 
 
 @pytest.mark.parametrize("step", [2, 4, 6, None])

@@ -4,7 +4,7 @@ import pytest
 
 from space.demo.local_backend import LocalBackend
 from space.demo.remote_backend import EndpointSettings, RemoteBackend
-from space.demo.settings import SettingsError, SpaceSettings, make_backend, read_endpoint_settings
+from space.demo.settings import SettingsError, SpaceSettings, make_backend, mcp_server, read_endpoint_settings
 
 SETTINGS = SpaceSettings("no/base", "no/adapter")
 ADDRESS = {"ENDPOINT_URL": "http://127.0.0.1:9/v1", "ENDPOINT_BASE_MODEL": "base"}
@@ -46,3 +46,22 @@ def test_a_key_is_in_nothing_that_is_printed() -> None:
 def test_settings_that_name_no_backend_are_told_in_a_sentence(environ: dict[str, str], sentence: str) -> None:
     with pytest.raises(SettingsError, match=sentence):
         make_backend(SETTINGS, environ)
+
+
+@pytest.mark.parametrize(
+    ("environ", "asked"),
+    [
+        ({}, False),
+        ({"SPACE_ID": "org/demo"}, True),
+        ({"SPACE_ID": "org/demo", "MCP_SERVER": "false"}, False),
+        ({"MCP_SERVER": "True"}, True),
+    ],
+)
+def test_the_page_is_an_mcp_server_on_the_hub_unless_it_is_told_otherwise(environ: dict[str, str], asked: bool) -> None:
+    pytest.importorskip("mcp")
+    assert mcp_server(environ) is asked
+
+
+def test_another_value_of_mcp_server_is_refused() -> None:
+    with pytest.raises(SettingsError, match="has to be true or false"):
+        mcp_server({"MCP_SERVER": "yes"})
