@@ -78,17 +78,20 @@ def write_validation_folder(dataset: Path, out: Path, seed: int) -> None:
             for split in ("train", "test"):
                 if rows := getattr(part, split):
                     write_split(folder, name, split, rows)
-        (folder / "README.md").write_text(_card(built), encoding="utf-8")
-        write_json(folder / MANIFEST, {"configs": config_facts(built)})
+        facts = config_facts(built)
+        (folder / "README.md").write_text(_card(built, facts), encoding="utf-8")
+        write_json(folder / MANIFEST, {"configs": facts})
 
 
-def _card(built: Mapping[str, Split]) -> str:
-    """What `load_dataset` needs to find the splits of every config."""
+def _card(built: Mapping[str, Split], facts: Mapping[str, Any]) -> str:
+    """What `load_dataset` needs: every config's files, and fingerprints, so that it takes no other rows of its cache."""
     configs = []
     for config, names in config_tasks(list(built)).items():
         splits = {split: [name for name in names if getattr(built[name], split)] for split in ("train", "test")}
         files = [
             {"split": split, "path": [data_pattern(name, split) for name in found]} for split, found in splits.items() if found
         ]
-        configs.append({"config_name": config, "data_files": files, **({"default": True} if config == "default" else {})})
+        default = {"default": True} if config == "default" else {}
+        told = f"fingerprint {facts[config]['fingerprint']}"
+        configs.append({"config_name": config, "data_files": files, **default, "description": told})
     return f"---\nconfigs: {json.dumps(configs)}\n---\n# Rows to train on and rows held out of them\n"  # JSON is YAML

@@ -195,7 +195,9 @@ def write_dataset(out: Path, tables: "Mapping[str, pa.Table]", best: Mapping[str
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, lambda unfinished, new=new: pq.write_table(new, unfinished))  # type: ignore[misc]
         counts[task] = len(kept)
-    write_whole(out / "README.md", lambda unfinished: unfinished.write_text(card(list(counts)), encoding="utf-8"))
+    write_whole(
+        out / "README.md", lambda unfinished: unfinished.write_text(card(list(counts), digest.hexdigest()), encoding="utf-8")
+    )
     default = {"train": sum(counts.values()), "fingerprint": digest.hexdigest()}
     configs = {"default": default} | {task: {"train": count} for task, count in counts.items()}
     write_json(out / MANIFEST, {"configs": configs})
@@ -213,8 +215,11 @@ def report_of(chosen: Sequence[Chosen]) -> TaskReport:
     )
 
 
-def card(tasks: Sequence[str]) -> str:
-    """What `load_dataset` needs to find each config's files: all tasks, each family's, and each task's."""
+def card(tasks: Sequence[str], fingerprint: str) -> str:
+    """What `load_dataset` needs to find each config's files: all tasks, each family's, and each task's.
+
+    With the fingerprint it takes no other rows of its cache.
+    """
     names: dict[str, list[str]] = defaultdict(list)
     names["default"] = list(tasks)
     for family in FAMILIES:
@@ -222,7 +227,11 @@ def card(tasks: Sequence[str]) -> str:
             names[family] = members
     names |= {task: [task] for task in tasks}
     configs = [
-        {"config_name": name, "data_files": [{"split": "train", "path": [data_file(task, "train") for task in members]}]}
+        {
+            "config_name": name,
+            "description": f"fingerprint {fingerprint}",
+            "data_files": [{"split": "train", "path": [data_file(task, "train") for task in members]}],
+        }
         | ({"default": True} if name == "default" else {})
         for name, members in names.items()
     ]
