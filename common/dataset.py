@@ -70,8 +70,13 @@ class Manifest:
     revision: str | None
     configs: dict[str, ConfigInfo]
     sources: dict[str, SourceInfo]
-    languages: list[str]
+    locales: tuple[str, ...]
     synthetic: bool
+
+    @property
+    def languages(self) -> list[str]:
+        """ISO 639 codes. Raises UserError for a locale of none."""
+        return languages(self.locales) if self.locales else ["en"]
 
 
 def read_manifest(name: str, revision: str | None = None, option: str = "--data") -> Manifest:
@@ -95,7 +100,7 @@ def parse_manifest(manifest: dict[str, Any], hub_id: str | None = None, revision
             for name, entry in _dicts(manifest.get("configs")).items()
         },
         _sources(manifest),
-        languages(map(str, locales)) if isinstance(locales, list) and locales else ["en"],
+        tuple(map(str, locales)) if isinstance(locales, list) else (),
         manifest.get("synthetic") is True,
     )
 

@@ -81,10 +81,12 @@ def test_a_manifest_is_read_as_far_as_it_goes() -> None:
         revision=None,
         configs={"default": ConfigInfo(3, None, None)},
         sources={"esci": SourceInfo("Apache-2.0", 9, 4, 5), "merrec": SourceInfo("CC-BY-NC-4.0", None, None, 0)},
-        languages=["en", "ja"],
+        locales=("us", "jp"),
         synthetic=True,
     )
-    assert parse_manifest({}) == Manifest(None, None, {}, {}, ["en"], False)
+    assert manifest.languages == ["en", "ja"]
+    assert parse_manifest({}) == Manifest(None, None, {}, {}, (), False)
+    assert parse_manifest({}).languages == ["en"]
 
 
 @pytest.mark.parametrize(
