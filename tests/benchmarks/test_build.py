@@ -43,7 +43,7 @@ def test_a_query_with_four_products_is_usable_to_neither_way(staged: Path, tmp_p
     four = usable[usable["query"] == query].drop_duplicates("label")["product_id"]
     kept = judgments[(judgments["query"].str.lower() != query) | judgments["product_id"].isin(four)]
     kept.to_parquet(tmp_path / "judgments.parquet")
-    shutil.copy(staged / "products.parquet", tmp_path)
+    shutil.copytree(staged / "products.parquet", tmp_path / "products.parquet")
     assert agreement(tmp_path, 0, MEMORY)["usable queries"] == usable["query"].nunique() - 1
 
 
