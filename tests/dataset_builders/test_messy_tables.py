@@ -500,7 +500,9 @@ def test_of_several_judgments_of_a_pair_the_majority_counts_and_a_tie_is_dropped
     for n, row in enumerate(judgments()):
         others = ("irrelevant", "irrelevant", "complement") if n % 2 else ("exact", "irrelevant")
         votes += [{**row, "label": label} for label in others]
-    manifest = build(write(tmp_path / "shop", judgments=votes, products=products()), "--tasks", "query_product_relation")
+    manifest = build(
+        write(tmp_path / "shop", judgments=votes, products=products()), "--tasks", "query_product_relation", "--word-rows", "0"
+    )
     rows = rows_of(tmp_path / "out", "query_product_relation")
     assert len(rows) == 20
     assert {option_of(row).partition(" ")[2] for row in rows} == {RELEVANCE["irrelevant"]}
