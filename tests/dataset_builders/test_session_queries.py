@@ -80,7 +80,8 @@ def report(folder: Path) -> dict[str, Any]:
 
 
 def built(run_build: Build, sessions: Path, out: Path, *options: object) -> dict[str, Any]:
-    assert run_build("--raw", sessions, "--tasks", "next_query", "--size", SIZE, "--out", out, *options) == 0
+    numbered = ("--word-rows", "0")
+    assert run_build("--raw", sessions, "--tasks", "next_query", "--size", SIZE, "--out", out, *numbered, *options) == 0
     found: dict[str, Any] = json.loads((out / "manifest.json").read_text())
     return found
 
