@@ -1,6 +1,6 @@
 """The answers to a batch of rows: each row gets an answer or a reason."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,21 +45,38 @@ class Answerer:
         return [found[each] for each in prompts]
 
 
+@dataclass(frozen=True)
+class RowQuestion:
+    """What a row makes: its fields and prompts, or none and the reason."""
+
+    form: RowForm
+    fields: dict[str, Any]
+    prompts: tuple[Any, ...]
+    error: str = ""
+
+    def read(self, said: Sequence[Any]) -> dict[str, Any]:
+        """The columns of the row's answer, by what was said to each of its prompts."""
+        if self.error:
+            return {"error": self.error}
+        refused = next((each for each in said if isinstance(each, RefusedAnswer | RefusedLikelihoods)), None)
+        if refused is not None:
+            return {"error": refused.reason if refused.reason.startswith(TOO_LONG) else f"{REFUSED}: {refused.reason}"}
+        return self.form.read_likelihoods(self.fields, said) if self.form.scored else self.form.read_text(self.fields, said[0])
+
+
+def row_question(form: RowForm, values: Mapping[str, Any], error: str = "") -> RowQuestion:
+    """`error`: why the row could not be read, if it could not."""
+    if error:
+        return RowQuestion(form, {}, (), error)
+    try:
+        fields = form.fields(values)
+        return RowQuestion(form, fields, tuple(form.prompts(fields)))
+    except CannotAskError as reason:
+        return RowQuestion(form, {}, (), str(reason))
+
+
 def answered(rows: Sequence[InputRow], form: RowForm, answerer: Answerer) -> list[dict[str, Any]]:
     """The columns of each row's answer; `error` says why a row has none."""
-    asked: list[tuple[dict[str, Any], list[Any]] | str] = []
-    for row in rows:
-        try:
-            fields = form.fields(row.values) if not row.error else {}
-            asked.append(row.error or (fields, list(form.prompts(fields))))
-        except CannotAskError as reason:
-            asked.append(str(reason))
-    said = iter(answerer.ask([prompt for each in asked if not isinstance(each, str) for prompt in each[1]]))
-    return [{"error": each} if isinstance(each, str) else _read(form, each[0], [next(said) for _ in each[1]]) for each in asked]
-
-
-def _read(form: RowForm, fields: dict[str, Any], said: Sequence[Any]) -> dict[str, Any]:
-    refused = next((each for each in said if isinstance(each, RefusedAnswer | RefusedLikelihoods)), None)
-    if refused is not None:
-        return {"error": refused.reason if refused.reason.startswith(TOO_LONG) else f"{REFUSED}: {refused.reason}"}
-    return form.read_likelihoods(fields, said) if form.scored else form.read_text(fields, said[0])
+    questions = [row_question(form, row.values, row.error) for row in rows]
+    said = iter(answerer.ask([prompt for each in questions for prompt in each.prompts]))
+    return [each.read([next(said) for _ in each.prompts]) for each in questions]

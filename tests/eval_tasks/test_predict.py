@@ -198,7 +198,7 @@ def test_a_row_is_asked_as_the_evaluation_asks_it(name: str) -> None:
         specific={"answer": "1", "pattern": getattr(prompt, "pattern", "")},
         task_name=f"shop:{name}|0",
         generation_size=task.max_new_tokens,
-        stop_sequences=("\n",),
+        stop_sequences=["\n"],
     )
     assert prompt == prompt_of(doc)
     scored = row_form(name, True, list(values), {})

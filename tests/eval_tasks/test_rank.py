@@ -20,6 +20,7 @@ PRODUCTS = ["steel bottle", "[2 pack] cup\nblue", "garden hose", "red shoes", "w
 
 def read(path: Path) -> list[dict[str, Any]]:
     table = duckdb.sql(f"SELECT * FROM '{path}'")
+    assert table is not None
     return [dict(zip(table.columns, row, strict=True)) for row in table.fetchall()]
 
 
