@@ -49,7 +49,7 @@ def test_products_are_ranked_by_the_likelihoods_of_the_labels(server: ChatServer
         ]
         return completion("exact", likeliest={"exact": exact, "irrelevant": -2.0, "sub": -9.0, "comp": -9.0})
 
-    server.answer = answer  # type: ignore[assignment]
+    server.answer = answer
     ranked = shop.rank("garden hose", list(fits))
     assert [(each.product, each.place) for each in ranked] == [("bottle", 2), ("hose", 0), ("cup", 1)]
     assert sorted((each.score for each in ranked), reverse=True) == [each.score for each in ranked]

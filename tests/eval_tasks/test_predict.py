@@ -239,3 +239,30 @@ def test_a_prompt_that_does_not_fit_has_a_reason(tiny_llama: Path, tmp_path: Pat
     first, second = answers(tmp_path / "out")
     assert first["answer"] in "12345", "constrained, so that it can be read"
     assert second["error"].startswith("the prompt is too long for the model")
+
+
+def test_reviewed_rows_are_a_table_that_a_dataset_is_built_of(tiny_llama: Path, tmp_path: Path) -> None:
+    """The loop closes: people fill in the labels of the least certain rows, and the build takes them as ratings."""
+    texts = [f"The {thing} number {number} broke on day {number}." for number in range(6) for thing in ("cup", "lamp", "tent")]
+    rows = [
+        {"review_id": str(number), "product_id": f"p{number}", "category": "Kitchen", "text": text}
+        for number, text in enumerate(texts)
+    ]
+    source = lines(tmp_path / "in.jsonl", rows)
+    arguments = ("--task", "review_rating", "--input", source, "--map", "review=text", "--model", tiny_llama)
+    review = ("--answers", "scored", "--sample-for-review", 12, "--out", tmp_path / "out")
+    assert run_command("eval_tasks.predict", *arguments, *review) == 0
+    labelled = [json.loads(line) for line in (tmp_path / "out" / "review.jsonl").read_text().splitlines()]
+    assert len(labelled) == 12
+    tables = tmp_path / "tables"
+    tables.mkdir()
+    lines(tables / "review.jsonl", [{**row, "label": str(1 + place % 5)} for place, row in enumerate(labelled)])
+    columns = "{review_id: review_id, product_id: product_id, category: category, text: text, rating: label}"
+    (tmp_path / "map.yaml").write_text(f"locale: us\ntables:\n  reviews:\n    - file: review.jsonl\n      columns: {columns}\n")
+    build = ("--tables", tables, "--map", tmp_path / "map.yaml", "--tasks", "review_rating", "--out", tmp_path / "dataset")
+    assert run_command("dataset_builders.build", *build) == 0
+    built = [
+        row for path in (tmp_path / "dataset").glob("data/review_rating/*.parquet") for row in pq.read_table(path).to_pylist()
+    ]
+    assert {row["answer"] for row in built} <= {json.dumps(str(rating)) for rating in range(1, 6)}
+    assert len(built) == 12
