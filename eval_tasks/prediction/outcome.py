@@ -71,7 +71,7 @@ def print_outcome(outcome: Outcome, title: str) -> None:
     table.add_section()
     add("answered", outcome.answers)
     add("unreadable", outcome.unreadable)
-    add("could not be asked", outcome.rows - outcome.answers - outcome.unreadable)
+    add("without an answer", outcome.rows - outcome.answers - outcome.unreadable)
     for reason, count in outcome.errors.most_common():
         if reason not in (UNREADABLE, UNFINISHED):
             add(f"  {reason}", count)
@@ -83,7 +83,7 @@ def draw_outcome(outcome: Outcome, path: Path, title: str) -> None:
     from matplotlib.figure import Figure
 
     counts = dict(outcome.labels.most_common(20)) or {"answered": outcome.answers}
-    counts |= {"unreadable": outcome.unreadable, "not asked": outcome.rows - outcome.answers - outcome.unreadable}
+    counts |= {"unreadable": outcome.unreadable, "without an answer": outcome.rows - outcome.answers - outcome.unreadable}
     scored = any(outcome.confidence)
     figure = Figure(figsize=(9 if scored else 5, 0.8 + 0.3 * max(len(counts), 6)), layout="constrained")
     axes = figure.subplots(1, 2 if scored else 1, squeeze=False)[0]

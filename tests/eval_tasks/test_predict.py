@@ -85,7 +85,7 @@ def test_each_row_has_an_answer_or_a_reason(
     assert json.loads(found[8]["extra"]) == {"a": [1]}
     assert found[8]["review"] == "word " * 5000, "the input stays as it is"
     assert max(len(prompt) for prompt in server.prompts()) < 2000, "the prompt is cut as in training"
-    assert "could not be asked" in capsys.readouterr().out
+    assert "without an answer" in capsys.readouterr().out
     assert (tmp_path / "out" / "answers.png").stat().st_size > 1000
 
 
@@ -266,3 +266,32 @@ def test_reviewed_rows_are_a_table_that_a_dataset_is_built_of(tiny_llama: Path, 
     ]
     assert {row["answer"] for row in built} <= {json.dumps(str(rating)) for rating in range(1, 6)}
     assert len(built) == 12
+
+
+def test_an_adapter_answers_what_the_evaluation_would_have(tiny_llama: Path, tmp_path: Path) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from eval_tasks.backends.answer_store import AnswerStore
+    from eval_tasks.backends.lighteval_model import answer_prompts
+    from eval_tasks.backends.prompts import parse_options
+    from eval_tasks.transformers_model import TransformersBackend, load
+
+    torch.manual_seed(0)
+    model = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(tiny_llama),
+        LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False),
+    )
+    model.save_pretrained(tmp_path / "adapter")
+    products = [{"product": f"{thing} {number}"} for number in range(4) for thing in ("cup", "lamp", "tent")]
+    source = lines(tmp_path / "in.jsonl", products)
+    arguments = ("--task", "query_generation", "--input", source, "--model", tiny_llama, "--adapter", tmp_path / "adapter")
+    assert run_command("eval_tasks.predict", *arguments, "--out", tmp_path / "out") == 0
+    loaded = load(parse_options(f"model_name={tiny_llama}", TransformersBackend.OPTIONS), [tmp_path / "adapter"])
+    form = row_form("query_generation", False, ["product"], {})
+    prompts: list[Any] = [form.prompts(form.fields(row))[0] for row in products]
+    store = AnswerStore(tmp_path / "store" / "answers.sqlite")
+    expected = answer_prompts(loaded, prompts, tmp_path / "adapter", True, store)
+    assert [row["text"] for row in answers(tmp_path / "out")] == expected
+    assert expected != answer_prompts(loaded, prompts, None, True, store)
