@@ -240,8 +240,8 @@ def row_form(task_name: str, scored: bool, columns: Sequence[str], mapped: Mappi
             return RowForm(
                 task, scored, template, {name: found[name] for name in sorted(found) if name in needed | {"options"}}
             )
-    lacking: list[set[str]] = [needed - set(found) for _, needed in possible]
-    missing = sorted(min(lacking, key=len))
+    least: set[str] = min([needed - set(found) for _, needed in possible], key=len)
+    missing = sorted(least)
     raise UserError(
         f"--input has no column {', '.join(missing)}, which {task.name} asks for; there are {', '.join(columns) or 'none'}. "
         f"Give --map {missing[0]}=COLUMN; python -m eval_tasks.predict --describe {task.name} shows a row"

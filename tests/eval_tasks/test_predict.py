@@ -283,7 +283,7 @@ def test_an_adapter_answers_what_the_evaluation_would_have(tiny_llama: Path, tmp
         AutoModelForCausalLM.from_pretrained(tiny_llama),
         LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False),
     )
-    model.save_pretrained(tmp_path / "adapter")
+    model.save_pretrained(str(tmp_path / "adapter"))
     products = [{"product": f"{thing} {number}"} for number in range(4) for thing in ("cup", "lamp", "tent")]
     source = lines(tmp_path / "in.jsonl", products)
     arguments = ("--task", "query_generation", "--input", source, "--model", tiny_llama, "--adapter", tmp_path / "adapter")
