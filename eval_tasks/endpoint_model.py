@@ -13,6 +13,8 @@ with exponential back-off and Retry-After). Of the request itself:
     template.KEY=VALUE              an argument of the chat template, in chat_template_kwargs
     extra.KEY=VALUE                 any other field, as JSON or text; null leaves it out
 
+`skip_failures=true` goes on without a prompt whose request fails for good; by default the run ends, and is resumed later.
+
 `constrained=true` sends a prompt's pattern as vLLM's `structured_outputs`. A prompt that the server refuses for its content or
 length has an empty answer, which counts as unparsable; a budget spent on reasoning counts as `unfinished`. Answers are cached
 by URL, name and fields, since the weights behind them cannot be seen: after a change of weights, give another `cache_dir`.
@@ -41,7 +43,7 @@ from common.thinking import argument_value
 from eval_tasks.backends import lighteval_model
 from eval_tasks.backends.chat_format import given_arguments
 from eval_tasks.backends.endpoint import Reply, answers, scores
-from eval_tasks.backends.prompts import Likelihoods, LoadedModel, Prompt, ScoredPrompt, int_option
+from eval_tasks.backends.prompts import Likelihoods, LoadedModel, Prompt, ScoredPrompt, bool_option, int_option
 
 EXTRA = "extra."
 """Prefix of model options that are fields of every request."""
@@ -52,12 +54,13 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedMod
     if adapters:
         raise UserError("an endpoint serves adapters under their own names: give the adapter's name there as model_name")
     endpoint, fields = from_options(options, os.environ), request_fields(options)
+    skip = bool_option(options, "skip_failures")
 
     def answer(prompts: Sequence[Prompt], adapter: Path | None, constrained: bool) -> Iterator[tuple[int, str]]:
-        return as_they_come(answers(endpoint, prompts, constrained, fields))
+        return as_they_come(answers(endpoint, prompts, constrained, fields, skip))
 
     def score(prompts: Sequence[ScoredPrompt], adapter: Path | None) -> Iterator[tuple[int, Likelihoods]]:
-        return as_they_come(scores(endpoint, prompts, fields))
+        return as_they_come(scores(endpoint, prompts, fields, skip))
 
     own = [json.dumps(fields, sort_keys=True)] if fields else []
     return LoadedModel(("endpoint", endpoint.url, endpoint.model, *own), answer, score=score)
@@ -118,6 +121,6 @@ def from_options(options: Mapping[str, str], environment: Mapping[str, str]) -> 
 class EndpointBackend(lighteval_model.Backend):
     OPTIONS: ClassVar[Mapping[str, str]] = {
         **{"base_url": "", "concurrency": "64", "timeout": "120", "retries": "8"},
-        **{"max_completion_tokens": "", "temperature": "0", "reasoning_effort": "", EXTRA: ""},
+        **{"skip_failures": "false", "max_completion_tokens": "", "temperature": "0", "reasoning_effort": "", EXTRA: ""},
     }
     load = staticmethod(load)

@@ -14,7 +14,7 @@ from common.chat import Completion, Endpoint, RequestRefused, TransientError, co
 from common.errors import UserError
 from common.retry import backoff
 from common.thinking import OPEN, without_thoughts
-from eval_tasks.backends.prompts import Likelihoods, Prompt, RefusedAnswer, ScoredPrompt
+from eval_tasks.backends.prompts import Likelihoods, Prompt, RefusedAnswer, RefusedLikelihoods, ScoredPrompt
 
 CONSTRAINT_NEEDS = "constrained=true needs a server with vLLM's structured_outputs"
 
@@ -31,45 +31,77 @@ WRITE_INSTEAD = "let the model write its answers (--answers written), or serve i
 TOP_LOGPROBS = 20
 """Alternatives of a token that OpenAI's interface gives at most."""
 
+MOST_FAILURES = 100
+"""Failures in a row that end a run which goes on without the prompts that fail: the server is not well."""
+
 Reply = TypeVar("Reply")
 
 
 def answers(
-    endpoint: Endpoint, prompts: Sequence[Prompt], constrained: bool, fields: Mapping[str, Any] | None = None
+    endpoint: Endpoint,
+    prompts: Sequence[Prompt],
+    constrained: bool,
+    fields: Mapping[str, Any] | None = None,
+    skip: bool = False,
 ) -> AsyncIterator[tuple[int, str]]:
-    """(place, text or RefusedAnswer) of each prompt; see `in_flight`.
+    """(place, text or RefusedAnswer) of each prompt; see `in_flight`. `skip`: a RefusedAnswer also stands for a failure.
 
     `fields` go over those of every request; None leaves a field out. Reasoning comes in a think block before the answer.
     """
     return in_flight(
-        endpoint, len(prompts), lambda client, place: answer(client, endpoint, prompts[place], constrained, fields or {})
+        endpoint,
+        len(prompts),
+        lambda client, place: answer(client, endpoint, prompts[place], constrained, fields or {}),
+        RefusedAnswer if skip else None,
     )
 
 
 def scores(
-    endpoint: Endpoint, prompts: Sequence[ScoredPrompt], fields: Mapping[str, Any] | None = None
+    endpoint: Endpoint, prompts: Sequence[ScoredPrompt], fields: Mapping[str, Any] | None = None, skip: bool = False
 ) -> AsyncIterator[tuple[int, Likelihoods]]:
-    """(place, Likelihoods) of each prompt; see `in_flight`, `score` and `answers`."""
-    return in_flight(endpoint, len(prompts), lambda client, place: score(client, endpoint, prompts[place], fields or {}))
+    """(place, Likelihoods) of each prompt; see `in_flight`, `score` and `answers`. `skip`: RefusedLikelihoods for a failure."""
+    return in_flight(
+        endpoint,
+        len(prompts),
+        lambda client, place: score(client, endpoint, prompts[place], fields or {}),
+        RefusedLikelihoods if skip else None,
+    )
 
 
 async def in_flight(
-    endpoint: Endpoint, count: int, ask: Callable[[Any, int], Awaitable[Reply]]
+    endpoint: Endpoint,
+    count: int,
+    ask: Callable[[Any, int], Awaitable[Reply]],
+    failed: Callable[[str], Reply] | None = None,
 ) -> AsyncIterator[tuple[int, Reply]]:
     """(place, reply) of each of `count` requests as they arrive, with at most `concurrency` of them in flight.
 
-    `ask(client, place)` makes one. Raises UserError for a permanent failure, after the replies in flight have been yielded.
+    `ask(client, place)` makes one. Raises UserError for a permanent failure, after the replies in flight have been yielded;
+    where `failed` makes a reply of a failure's sentence, only after MOST_FAILURES in a row.
     """
+    in_a_row = 0
     places = iter(range(count))
     replies: asyncio.Queue[tuple[int, Reply] | None] = asyncio.Queue()
     failures: list[UserError] = []
+
+    async def reply_to(client: Any, place: int) -> Reply:
+        nonlocal in_a_row
+        try:
+            reply = await ask(client, place)
+        except UserError as error:
+            in_a_row += 1
+            if failed is None or in_a_row >= MOST_FAILURES:
+                raise
+            return failed(str(error))
+        in_a_row = 0
+        return reply
 
     async def work(client: Any) -> None:
         try:
             for place in places:
                 if failures:
                     break
-                replies.put_nowait((place, await ask(client, place)))
+                replies.put_nowait((place, await reply_to(client, place)))
         except UserError as error:
             failures.append(error)
         finally:

@@ -79,6 +79,17 @@ class RefusedAnswer(str):
         return refused
 
 
+class RefusedLikelihoods(tuple[float, ...]):
+    """No likelihoods, of a prompt that a server refuses. `reason` says why."""
+
+    reason: str
+
+    def __new__(cls, reason: str) -> "RefusedLikelihoods":
+        refused = super().__new__(cls)
+        refused.reason = reason
+        return refused
+
+
 def _cannot_score(prompts: Sequence[ScoredPrompt], adapter: Path | None) -> Iterator[tuple[int, Likelihoods]]:
     raise UserError("this backend gives no likelihoods, so it cannot score answers; let it write them (--answers written)")
 

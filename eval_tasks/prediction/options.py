@@ -1,0 +1,64 @@
+"""What `predict` and `rank` share: the options that name the input and the model, and the model that they load."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from common.errors import UserError
+from eval_tasks.prediction.asking import Answerer
+from eval_tasks.run import BACKENDS
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--input", metavar="INPUT", help="Parquet, CSV or JSON lines: a file, a folder or a dataset's Hub id")
+    parser.add_argument("--input-revision", metavar="REVISION", help="branch, tag or commit of an input on the Hub")
+    parser.add_argument(
+        "--map", action="append", default=[], metavar="FIELD=COLUMN", help="a field's column, called otherwise; repeat"
+    )
+    parser.add_argument("--model", metavar="BASE", help="folder or Hub id, or an endpoint's name of the model")
+    parser.add_argument("--revision", help="branch, tag or commit of a base on the Hub")
+    parser.add_argument("--adapter", metavar="ADAPTER", help="folder, Hub id or id@revision")
+    parser.add_argument("--backend", choices=list(BACKENDS), default="transformers", help="(default: %(default)s)")
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE", help="of the backend, such as base_url=http://…/v1"
+    )
+    parser.add_argument(
+        "--template-option", action="append", default=[], metavar="KEY=VALUE", help="an argument of the chat template"
+    )
+
+
+def required(arguments: argparse.Namespace, *names: str) -> None:
+    """Raises UserError where one is not given."""
+    if missing := [f"--{name}" for name in names if not getattr(arguments, name)]:
+        raise UserError(f"give {' and '.join(missing)}")
+
+
+def mapped_columns(pairs: Sequence[str]) -> dict[str, str]:
+    """Field -> column of `FIELD=COLUMN,FIELD=COLUMN` texts. Raises UserError."""
+    found: dict[str, str] = {}
+    for pair in (pair for text in pairs for pair in text.split(",")):
+        name, equals, column = (part.strip() for part in pair.partition("="))
+        if not (name and equals and column) or name in found:
+            raise UserError(f"--map {pair!r}: write FIELD=COLUMN, each field once, such as query=search_term")
+        found[name] = column
+    return found
+
+
+def load_model(arguments: argparse.Namespace, constrained: bool) -> tuple[Answerer, list[str]]:
+    """The model, and what its answers depend on. Raises UserError."""
+    from eval_tasks.backends.lighteval_model import adapter_identity, local_folder
+    from eval_tasks.backends.prompts import parse_options
+
+    backend = getattr(import_module(f"eval_tasks.{arguments.backend}_model"), BACKENDS[arguments.backend])
+    given = [f"model_name={arguments.model}", *arguments.option]
+    given += [f"template.{option}" for option in arguments.template_option]
+    given += [f"revision={arguments.revision}"] if arguments.revision else []
+    options: Mapping[str, str] = parse_options(",".join(given), backend.OPTIONS)
+    if arguments.backend == "endpoint":
+        options = {**options, "skip_failures": "true"}
+        if arguments.adapter:
+            raise UserError("an endpoint serves adapters under their own names: give the adapter's name there as --model")
+    adapter: Path | None = local_folder(arguments.adapter, "--adapter") if arguments.adapter else None
+    loaded = backend.load(options, [adapter] if adapter else [])
+    return Answerer(loaded, adapter, constrained), [*loaded.identity, adapter_identity(adapter)]

@@ -1,0 +1,141 @@
+"""Answers on disk as Parquet parts, each whole, in the order of the rows: what is there is not asked again."""
+
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common.answers import whole_characters
+from common.errors import UserError
+from common.files import read_object, write_json, write_whole
+from eval_tasks.prediction.asking import REFUSED, Answerer, answered
+from eval_tasks.prediction.input_rows import InputRow, InputTable, as_type, shard_of
+from eval_tasks.prediction.questions import RowForm
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SETTINGS = "prediction.json"
+FEWEST, MOST = 64, 4096
+"""Rows of a part."""
+SECONDS = 30.0
+"""Parts grow until one takes about so long: so much is lost at most, or twice that, when a run is killed."""
+NUMBER = "row"
+"""The column with a row's number in the input, from 1."""
+
+
+@dataclass(frozen=True)
+class AnswerParts:
+    """The parts in a folder. A column of the input keeps its name, unless the answers have it too, or it is `reserved`."""
+
+    folder: Path
+    input_columns: Mapping[str, "pa.DataType"]
+    answer_columns: Mapping[str, "pa.DataType"]
+    reserved: tuple[str, ...] = ()
+
+    def files(self) -> list[Path]:
+        return sorted(self.folder.glob("part-*.parquet"))
+
+    def rows(self) -> int:
+        """Rows that have been written."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            return sum(pq.read_metadata(path).num_rows for path in self.files())
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"a part in {self.folder} cannot be read ({error}); give another --out") from None
+
+    def kept_name(self, name: str) -> str:
+        return f"input_{name}" if name.lower() in {*self.answer_columns, NUMBER, *self.reserved} else name
+
+    def write(self, number: int, rows: Sequence[InputRow], answers: Sequence[Mapping[str, Any]]) -> None:
+        """Writes part `number`, atomically."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        columns = {NUMBER: pa.array([row.number for row in rows], pa.int64())}
+        for name, kind in self.input_columns.items():
+            columns[self.kept_name(name)] = pa.array([as_type(row.values.get(name), kind) for row in rows], kind)
+        for name, kind in self.answer_columns.items():
+            values = [answer.get(name) for answer in answers]
+            whole = [whole_characters(value) if isinstance(value, str) else value for value in values]
+            columns[name] = pa.array(whole, kind)
+        path = self.folder / f"part-{number:06d}.parquet"
+        write_whole(path, lambda unfinished: pq.write_table(pa.table(columns), unfinished, compression="zstd"))
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[list[dict[str, Any]]]:
+        """The rows of all parts, some at a time."""
+        import pyarrow.parquet as pq
+
+        for path in self.files():
+            yield pq.read_table(path, columns=None if columns is None else list(columns)).to_pylist()
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Makes the folder, and keeps other runs out of it. Raises UserError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be made or opened ({error.strerror}); give another --out") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another run is writing to {folder}; wait for it, or give another --out") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def resume(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Says what the folder's answers are made of, or refuses those that are made of something else. Raises UserError."""
+    path = folder / SETTINGS
+    if path.is_file():
+        earlier = read_object(path, "give another --out")
+        if differing := [name for name in settings if earlier.get(name) != settings[name]]:
+            raise UserError(f"{folder} holds the answers of another run (another {', '.join(differing)}); give another --out")
+    elif any(folder.iterdir()):
+        raise UserError(f"{folder} holds something else; give an empty or a new folder as --out")
+    else:
+        write_json(path, dict(settings))
+
+
+def answer_rows(
+    table: InputTable, form: RowForm, answerer: Answerer, parts: AnswerParts, shard: tuple[int, int] = (1, 1)
+) -> None:
+    """Writes the parts that are missing. Raises UserError, also where nothing at all could be answered."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    done, number, size = parts.rows(), len(parts.files()), FEWEST
+    rows = islice(shard_of(table.read(), *shard), done, None)
+    total = -(-(table.rows - shard[0] + 1) // shard[1]) if table.rows else None
+    if done:
+        print(f"{done:,} rows are answered already", file=sys.stderr)
+    shown = (TextColumn("Rows"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+    with Progress(*shown, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("", total=total, completed=done, rate="")
+        while batch := list(islice(rows, size)):
+            start = time.monotonic()
+            answers = answered(batch, form, answerer)
+            failed = [str(answer["error"]) for answer in answers if str(answer.get("error") or "").startswith(REFUSED)]
+            if not number and failed and not any(answer.get("answer") for answer in answers):
+                raise UserError(failed[0])
+            parts.write(number, batch, answers)
+            number, seconds = number + 1, time.monotonic() - start
+            progress.update(bar, advance=len(batch), rate=f"{len(batch) / max(seconds, 1e-9):,.1f} rows/s")
+            size = next_size(len(batch), seconds)
+
+
+def next_size(rows: int, seconds: float) -> int:
+    """Rows of the next part, by how long the last one took: at most twice as many."""
+    return max(FEWEST, min(MOST, 2 * rows, int(rows * SECONDS / max(seconds, 1e-9))))

@@ -1,0 +1,110 @@
+"""`rank` with the tiny model: what is scored, in which order, and how well by judgments."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from common.scoring import ndcg
+from common.tasks import GAINS, TASKS
+from common.words import expected_gain
+from eval_tasks.backends.answer_store import AnswerStore
+from eval_tasks.backends.lighteval_model import score_prompts
+from eval_tasks.prediction.questions import row_form
+from tests.command import run_command
+
+PRODUCTS = ["steel bottle", "[2 pack] cup\nblue", "garden hose", "red shoes", "wireless mouse", "cotton shirt"]
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    table = duckdb.sql(f"SELECT * FROM '{path}'")
+    assert table is not None
+    return [dict(zip(table.columns, row, strict=True)) for row in table.fetchall()]
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def loaded(tiny_llama: Path) -> Any:
+    from eval_tasks.backends.prompts import parse_options
+    from eval_tasks.transformers_model import TransformersBackend, load
+
+    return load(parse_options(f"model_name={tiny_llama}", TransformersBackend.OPTIONS))
+
+
+def test_pairs_are_ranked_by_their_expected_gain(
+    tiny_llama: Path, loaded: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = ["E", "irrelevant", "S", "I", "?", "C"]
+    pairs = [
+        {"query": query, "product": product, "label": label, "rank": place}
+        for place, (product, label) in enumerate(zip(PRODUCTS, labels, strict=True))
+        for query in ("bottle", "shoes")
+    ]
+    pairs.append({"query": "bottle", "product": "", "label": "E", "rank": 9})
+    source, out = write(tmp_path / "pairs.jsonl", pairs), tmp_path / "ranked.parquet"
+    arguments = ("--input", source, "--model", tiny_llama, "--judgments", "label", "--out", out)
+    assert run_command("eval_tasks.rank", *arguments) == 0
+    ranked = read(out)
+    assert not out.with_name("ranked.parquet.parts").exists()
+    form = row_form("query_product_relation", True, ["query", "product"], {})
+    prompts = [prompt for pair in pairs[:-1] for prompt in form.prompts(form.fields(pair))]
+    likelihoods = score_prompts(loaded, prompts, None, AnswerStore(tmp_path / "store" / "answers.sqlite"))  # type: ignore[arg-type]
+    ranking = TASKS["query_product_ranking"].words
+    assert ranking
+    gains = {
+        (pair["query"], pair["product"]): expected_gain(ranking, each)
+        for pair, each in zip(pairs[:-1], likelihoods, strict=True)
+    }
+    expected, found = [], []
+    for query in ("bottle", "shoes"):
+        own = [row for row in ranked if row["query"] == query and row["error"] is None]
+        assert [row["rank"] for row in own] == list(range(1, 7))
+        assert [row["score"] for row in own] == pytest.approx(sorted((gains[query, each] for each in PRODUCTS), reverse=True))
+        assert all(row["score"] == pytest.approx(gains[query, row["product"]]) for row in own)
+        judged = [row for row in own if row["label"] != "?"]
+        weights = {"E": 1.0, "S": 0.1, "C": 0.01, "I": 0.0, **GAINS}
+        expected.append(ndcg(range(1, 6), [weights[row["label"]] for row in judged]))
+        found += own
+    [failed] = [row for row in ranked if row["error"]]
+    assert failed["rank"] is None
+    assert failed["input_rank"] == 9
+    assert f"NDCG over 2 queries: {sum(expected) / 2:.4f}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_a_list_of_any_length_is_ranked_and_cut_to_the_best(ending: str, tiny_llama: Path, tmp_path: Path) -> None:
+    rows = [{"id": 1, "query": "bottle", "candidates": PRODUCTS}, {"id": 2, "query": "cup", "candidates": []}]
+    source, out = write(tmp_path / "lists.jsonl", rows), tmp_path / f"ranked.{ending}"
+    assert run_command("eval_tasks.rank", "--input", source, "--model", tiny_llama, "--top", 2, "--out", out) == 0
+    ranked = read(out)
+    assert [(row["id"], row["rank"]) for row in ranked] == [(1, 1), (1, 2), (2, None)]
+    assert ranked[2]["error"] == "candidates is missing or empty"
+    assert ranked[0]["score"] >= ranked[1]["score"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--out", "ranked.txt"], "ends in .parquet"),
+        (["--out", "ranked.csv", "--top", "0"], "keeps nothing"),
+        (["--out", "ranked.csv", "--map", "product=title", "--judgments", "labl"], "Did you mean label?"),
+        (["--out", "ranked.csv", "--map", "candidates=nothing"], "has no column 'nothing'"),
+        (["--out", "ranked.csv", "--map", "product=titel"], "Did you mean title?"),
+        (["--out", "ranked.csv"], "has no column product"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    arguments: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = write(tmp_path / "pairs.jsonl", [{"query": "bottle", "title": "cup", "label": "E"}])
+    assert run_command("eval_tasks.rank", "--input", source, "--model", "none", *arguments) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("error:") == 1
