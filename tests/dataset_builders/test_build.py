@@ -551,7 +551,9 @@ def test_a_dataset_built_again_in_the_same_place_loads_its_new_rows(
 def test_explain_says_what_each_task_needs_and_writes_nothing(
     tmp_path: Path, run_build: Build, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    from rich.console import Console
+
+    monkeypatch.setattr(Console, "_environ", {"COLUMNS": "200"})  # a library may have bound another environment than this one
     folder = raw.write_tables(tmp_path / "shop", {"reviews": raw.own_shop()["reviews"]}, "csv")
     before = sorted(tmp_path.rglob("*"))
     assert run_build("--tables", folder, "--explain") == 0
