@@ -12,6 +12,8 @@ from typing import Any
 from common.dataset import MANIFEST, data_pattern, read_split
 from common.errors import UserError
 from common.files import replaced, write_json
+from common.tasks import TASKS
+from common.words import row_task
 from dataset_builders.card import config_tasks
 from dataset_builders.contamination import EvaluationSet, contaminated
 from dataset_builders.dataset_files import config_facts, write_split
@@ -35,9 +37,12 @@ def hold_out(train: Rows, seed: int, share: float = VALIDATION_SHARE) -> tuple[R
     """Rows to train on and rows held out, as the builder parts train and test.
 
     A group is on one side in all tasks, and no row to train on is left whose texts stand in a held-out one or share 13 words
-    in a row with it.
+    in a row with it. As of test rows, those held out are the ones of a task's own form, and none in words.
     """
-    held = {name: [row for row in rows if _is_held(row["group"], seed, share)] for name, rows in train.items()}
+    held = {
+        name: [row for row in rows if _is_held(row["group"], seed, share) and not _in_words(row)]
+        for name, rows in train.items()
+    }
     kept = [row for rows in train.values() for row in rows if not _is_held(row["group"], seed, share)]
     items = EvaluationSet("validation", [_texts(row) for rows in held.values() for row in rows])
     hits = contaminated([template_row(row).content() for row in kept], [items])
@@ -46,6 +51,11 @@ def hold_out(train: Rows, seed: int, share: float = VALIDATION_SHARE) -> tuple[R
         if not hit:
             clean[row["task"]].append(row)
     return clean, {name: rows for name, rows in held.items() if rows}
+
+
+def _in_words(row: dict[str, Any]) -> bool:
+    task = TASKS[row["task"]]
+    return row_task(task, json.loads(row["answer"])) is not task
 
 
 def _is_held(group: str, seed: int, share: float) -> bool:

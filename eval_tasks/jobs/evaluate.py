@@ -15,6 +15,8 @@
 #     "jinja2>=3.1,<4",
 #     "matplotlib>=3.10,<4",
 #     "rich>=14,<16",
+#     "orjson>=3.11,<4",
+#     "duckdb==2.0.*",
 # ]
 #
 # [tool.hf-jobs]

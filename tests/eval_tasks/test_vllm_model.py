@@ -26,8 +26,8 @@ ROWS = 6
 SHORT = 64
 """Tokens of a context into which none of the prompts fits."""
 
-ELSEWHERE = {"peft"}
-"""What only the transformers backend imports."""
+ELSEWHERE = {"peft", "mteb"}
+"""What only the transformers backend and the reranking model of MTEB import."""
 
 
 class Models(NamedTuple):
@@ -56,7 +56,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 
 def run(models: Models, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [str(BIN / str(arguments[0])), *map(str, arguments[1:])]
-    env = environment(models.folder / "home") | {"SHOP_DATASET": str(models.dataset)}
+    env = environment(models.folder / "home") | {"SHOP_DATASET": str(models.dataset), "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-5000:]
     return done
