@@ -18,7 +18,7 @@ VLLM_BIN := .venv-vllm/bin
 OUT ?= outputs/demo
 SCALE ?= 0.02
 # Rows to train and test on, so few that two cores are done in minutes. Four of five of a list's rows are in words, which are short.
-SIZE ?= review_rating=400+40,query_product_ranking=1200+40,also_buy=500+40,answer_generation=130+40
+SIZE ?= review_rating=300+40,query_product_ranking=720+40,also_buy=320+40,answer_generation=130+40
 SEED ?= 0
 TASKS ?= review_rating,query_product_ranking,also_buy,answer_generation
 BASE_MODEL ?= $(OUT)/base
