@@ -101,9 +101,12 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedMod
         yield from generate(llm, prompts, form(adapter), loras[adapter] if adapter else None, constrained)
 
     def score(prompts: Sequence[ScoredPrompt], adapter: Path | None) -> Iterator[tuple[int, Likelihoods]]:
-        if adapter and adapter not in loras:
-            loras[adapter] = load_adapter(llm, adapter, len(loras) + 1)
-        yield from likelihoods(llm, prompts, form(adapter), loras[adapter] if adapter else None)
+        if adapter:  # vLLM 0.32 gives no log-probabilities of a prompt's tokens with LoRA: its engine ends
+            raise UserError(
+                "vLLM cannot score answers with an adapter; give the folder of python -m training.merge as the model, "
+                "or the backend transformers"
+            )
+        yield from likelihoods(llm, prompts, form(None))
 
     def cut(prompts: Sequence[Prompt], adapter: Path | None) -> list[int]:
         return tokens_cut(prompts, form(adapter), config.max_model_len)
@@ -220,7 +223,7 @@ def generate(llm: Any, prompts: Sequence[Prompt], form: ChatFormat, lora: Any, c
         engine.abort_request(list(waiting))
 
 
-def likelihoods(llm: Any, prompts: Sequence[ScoredPrompt], form: ChatFormat, lora: Any) -> Iterator[tuple[int, Likelihoods]]:
+def likelihoods(llm: Any, prompts: Sequence[ScoredPrompt], form: ChatFormat) -> Iterator[tuple[int, Likelihoods]]:
     """(place, Likelihoods) of each prompt, by vLLM's log-probabilities of the tokens that it reads. Raises UserError.
 
     The tokens are those of the transformers backend. Where the turn's end is scored, each token that may end it is read.
@@ -245,7 +248,7 @@ def likelihoods(llm: Any, prompts: Sequence[ScoredPrompt], form: ChatFormat, lor
         for place, text in enumerate(placed.texts):
             for end in [(token,) for token in ends] if text.ended else [()]:
                 name = str(next(llm.request_counter))
-                engine.add_request(name, tokens_input([*text.ids, *end]), sampling, lora_request=lora)
+                engine.add_request(name, tokens_input([*text.ids, *end]), sampling)
                 waiting[name] = place
         while waiting:
             for output in engine.step():
