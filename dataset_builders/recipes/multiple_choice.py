@@ -198,8 +198,8 @@ def product_relation(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
         product_id=ibis.ifelse(forth, pairs.low, pairs.high), other_product_id=ibis.ifelse(forth, pairs.high, pairs.low)
     ).pipe(materialize)
     clear = pairs.filter(pairs.relation == pairs.most).drop("most")
-    relations = clear.group_by("source").agg(relations=clear.relation.nunique())
-    telling = clear.semi_join(relations.filter(relations.relations > 1), "source").pipe(materialize)
+    relations = clear.group_by("source").agg(relations=clear.relation.nunique()).pipe(materialize)  # a row a source
+    telling = clear.semi_join(relations.filter(relations.relations > 1), "source")
     products = titles(tables)
     known = titled_links(telling, products, "look")
     known = known.filter(known.own_look != known.other_look).pipe(materialize)
