@@ -17,16 +17,14 @@ from typing import Any
 
 from common.errors import UserError, first_line, plain_errors
 from common.scoring import MetricUnavailableError
+from common.tasks import RELEVANCE_IN_WORDS
 from dataset_builders.recipes.multiple_choice import RELEVANCE
 from eval_tasks.baselines.encoders import ranker, words_of
 from eval_tasks.baselines.template_rows import TemplateRow
 
 LABELS = tuple(RELEVANCE)
 RANKERS = ("tfidf", "bm25", "minilm")
-PROMPT = (
-    "How well does the product match the query: exact, substitute, complement or irrelevant?\n"
-    "Query: {query}\nProduct: {product}\nAnswer: "
-)
+PROMPT = RELEVANCE_IN_WORDS[0]
 
 
 @dataclass(frozen=True)
