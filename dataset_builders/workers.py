@@ -66,13 +66,28 @@ def _run(pool: ProcessPoolExecutor, most: int, function: Callable[[Any], Any], t
         yield from map(function, first)
         return
     for task in chain(first, tasks):
-        waiting.add(pool.submit(function, task))
+        with _ctrl_c_waits():
+            waiting.add(pool.submit(function, task))
         while len(waiting) >= most:
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
     while waiting:
         done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
         yield from (future.result() for future in done)
+
+
+@contextmanager
+def _ctrl_c_waits() -> Iterator[None]:
+    """Ctrl-C is answered after the block, and never by a process that is spawned in it: one that still imports would end in a
+    traceback."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_worker() -> None:

@@ -68,6 +68,24 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_ctrl_c_while_processes_start_is_answered_by_the_build_alone(tmp_path: Path, large: Path) -> None:
+    command = [sys.executable, "-m", "dataset_builders.build", "--raw", large, "--out", tmp_path / "out", "--workers", "4"]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not (readers := _readers(psutil.Process(running.pid))):
+        assert running.poll() is None
+        time.sleep(0.01)
+    os.killpg(running.pid, signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "Traceback" not in said
+    assert psutil.wait_procs(readers, timeout=30)[1] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def _readers(build: psutil.Process) -> list[psutil.Process]:
+    return [process for process in build.children() if "spawn_main" in " ".join(process.cmdline())]
+
+
 @pytest.mark.parametrize("killed", ["everything by Ctrl-C", "a worker", "the build"])
 def test_a_build_that_ends_while_it_reads_leaves_nothing(tmp_path: Path, large: Path, killed: str) -> None:
     command = [sys.executable, "-m", "dataset_builders.build", "--raw", large, "--out", tmp_path / "out", "--workers", "2"]
@@ -77,7 +95,7 @@ def test_a_build_that_ends_while_it_reads_leaves_nothing(tmp_path: Path, large: 
         assert running.poll() is None
         time.sleep(0.01)
     processes = build.children(recursive=True)
-    readers = [process for process in processes if "spawn_main" in " ".join(process.cmdline())]
+    readers = _readers(build)
     assert len(readers) == 2
     if killed == "a worker":
         readers[0].kill()
