@@ -10,7 +10,7 @@ from functools import partial
 from itertools import chain, islice
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 from typing import Any
 
 from common.errors import UserError
@@ -78,16 +78,22 @@ def _run(pool: ProcessPoolExecutor, most: int, function: Callable[[Any], Any], t
 
 @contextmanager
 def _ctrl_c_waits() -> Iterator[None]:
-    """Ctrl-C is answered after the block, and never by a process that is spawned in it: one that still imports would end in a
-    traceback."""
-    if not hasattr(signal, "pthread_sigmask"):
+    """Ctrl-C is answered after the block, and never by a process that is spawned in it: one that still imports, or that is told
+    only half of what to do, would end in a traceback."""
+    if current_thread() is not main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    came: list[int] = []
+    # A spawned process inherits the mask; in this one another thread, which has none, may take the signal.
+    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+    if came:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _start_worker() -> None:
