@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from common.dataset import data_file
-from common.tasks import TASKS, render_prompt
+from common.prompts import render_prompt
+from common.tasks import TASKS
 
 SHAPES: dict[str, dict[str, int]] = {
     "8b": {

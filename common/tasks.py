@@ -1,14 +1,11 @@
 """The twelve tasks: how each is asked, and in which family's form it is answered. Building, training, evaluation and demo start here.
 
-Only the standard library is imported, so that the Space can take this file along. How an answer is read is in `answers.py`, how it is
-scored in `scoring.py`.
+Only the standard library is imported, so that the Space can take this file along. How a prompt is rendered and read back is in
+`prompts.py`, how an answer is read in `answers.py`, how it is scored in `scoring.py`.
 """
 
-import re
-import string
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 Family = Literal["multiple_choice", "ranking", "retrieval", "generation"]
 
@@ -53,7 +50,7 @@ RELEVANCE_IN_WORDS = (
 
 @dataclass(frozen=True)
 class Task:
-    """One task. `templates` are format strings over the fields that its recipe yields (see `render_prompt`).
+    """One task. `templates` are format strings over the fields that its recipe yields (see `prompts.render_prompt`).
 
     `title` names it in tables and cards, `action` and `about` on the Space's page, where the title stands in for an empty action.
     `words` is its other form, for answers that are scored; a choice without it has labels that are words already.
@@ -350,53 +347,3 @@ TASKS: dict[str, Task] = {
         ),
     )
 }
-
-
-class _PromptFormatter(string.Formatter):
-    """`{products:1}` numbers a list from 1, `{options:0}` from 0, `{snippets:-}` makes bullets, `{actions}` plain lines.
-
-    Values are inserted as they are and never read again, so braces in product text cannot break a template.
-    """
-
-    def format_field(self, value: Any, format_spec: str) -> str:
-        if not isinstance(value, list | tuple):
-            return str(value)
-        if format_spec.isdecimal():
-            return "\n".join(f"{number}. {item}" for number, item in enumerate(value, int(format_spec)))
-        return "\n".join(f"{format_spec} {item}".strip() for item in value)
-
-
-def render_prompt(template: str, fields: dict[str, Any]) -> str:
-    """The prompt's text. Raises KeyError if `fields` lacks one that the template names."""
-    return _PromptFormatter().vformat(template, (), fields)
-
-
-def template_fields(template: str) -> set[str]:
-    """Names of the fields that a template asks for."""
-    return {name for _, name, _, _ in string.Formatter().parse(template) if name}
-
-
-def read_fields(task: Task, prompt: str) -> dict[str, str | tuple[str, ...]]:
-    """What a prompt's template was filled with: `render_prompt` backwards. Empty where no template of the task fits, be it one
-    of those in words."""
-    for pattern, lists in map(_template_pattern, (*task.templates, *(task.words.templates if task.words else ()))):
-        if match := pattern.fullmatch(prompt):
-            return {
-                name: tuple(mark.sub("", line) for line in value.split("\n")) if (mark := lists.get(name)) else value
-                for name, value in match.groupdict().items()
-            }
-    return {}
-
-
-@lru_cache
-def _template_pattern(template: str) -> tuple[re.Pattern[str], dict[str, re.Pattern[str]]]:
-    """The template as an expression, and what stands before each item of its lists."""
-    parts, lists = [], {}
-    for literal, name, spec, _ in string.Formatter().parse(template):
-        parts.append(re.escape(literal))
-        if name:
-            group = f"(?P<{name}>.+?)"
-            parts.append(f"(?P={name})" if group in parts else group)
-            if spec or name == "actions":
-                lists[name] = re.compile(r"^\d+\. " if (spec or "").isdecimal() else f"^{re.escape(spec)} " if spec else "^")
-    return re.compile("".join(parts), re.DOTALL), lists

@@ -10,7 +10,8 @@ from math import exp
 from typing import Any
 
 from common.answers import render_completion
-from common.tasks import Task, WordForm, render_prompt
+from common.prompts import render_prompt
+from common.tasks import Task, WordForm
 
 Fields = Mapping[str, Any]
 """What a row's template was filled with: texts, and sequences of texts."""

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.answers import gold, parse_completion, render_completion
-from common.tasks import Task, render_prompt
+from common.prompts import render_prompt
+from common.tasks import Task
 from common.words import in_words, labelled_items, row_task, word_of_label
 from dataset_builders.privacy import mask
 from dataset_builders.records import Rejected

@@ -28,8 +28,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` 
 from common.answers import decode_answer, parse_completion
 from common.dataset import read_split
 from common.errors import plain_errors
+from common.prompts import read_fields
 from common.scoring import score_answer
-from common.tasks import TASKS, Task, read_fields
+from common.tasks import TASKS, Task
 from common.words import in_words, is_scored, scored_completion, word_candidates, word_prompts
 from eval_tasks.backends.cache_key import data_version, named_after, weights_stamp
 from eval_tasks.suites.lighteval_tasks import SuiteMetric, rows_source, runnable, write_folder

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from common.tasks import read_fields
+from common.prompts import read_fields
 from eval_tasks.backends.cache_key import data_version
 from model_card import markdown
 from model_card.evaluations import ModelResults, SuiteComparison

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from textwrap import indent
 from typing import Any
 
-from common.tasks import TASKS, Task, render_prompt
+from common.prompts import render_prompt
+from common.tasks import TASKS, Task
 from model_card.inputs import CardInputs
 from model_card.quick_start import EXAMPLES, GENERATE, LOAD, PROMPT, transformers_words
 

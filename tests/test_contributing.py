@@ -127,7 +127,12 @@ def space(repository_copy: Path, dataset: Path, tmp_path_factory: pytest.TempPat
 
 
 def test_its_own_test_and_those_of_all_tasks_pass(repository_copy: Path) -> None:
-    files = ("common/test_tasks.py", "dataset_builders/test_recipes.py", "dataset_builders/test_recipes_multiple_choice.py")
+    files = (
+        "common/test_tasks.py",
+        "common/test_prompts.py",
+        "dataset_builders/test_recipes.py",
+        "dataset_builders/test_recipes_multiple_choice.py",
+    )
     chosen = f"{TASK} or three_stars or recipe or sizes"
     run(repository_copy, "-m", "pytest", "-q", "-m", "not slow", "-k", chosen, *(f"tests/{name}" for name in files))
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from common.tasks import TASKS, read_fields
+from common.prompts import read_fields
+from common.tasks import TASKS
 from common.words import row_task
 from dataset_builders.labelling.votes import Vote, chance_agreement
 from dataset_builders.rows import DatasetRow

@@ -18,7 +18,8 @@ from lighteval.tasks.requests import Doc
 
 from common.answers import numbered_items, rotated_items
 from common.errors import UserError
-from common.tasks import TASKS, Task, read_fields
+from common.prompts import read_fields
+from common.tasks import TASKS, Task
 from common.words import Fields, is_scored, probabilities, scored_completion, word_candidates, word_prompts
 from eval_tasks.backends.prompts import Likelihoods, Prompt, ScoredPrompt
 from eval_tasks.suites.shopbench_rows import row_of

@@ -5,7 +5,8 @@ https://arxiv.org/abs/2310.13243. The prompts are those of query_generation.
 
 from collections.abc import Sequence
 
-from common.tasks import TASKS, render_prompt
+from common.prompts import render_prompt
+from common.tasks import TASKS
 from eval_tasks.backends.prompts import Likelihoods, Prompt, ScoredPrompt
 from eval_tasks.baselines.encoders import by_weight
 from eval_tasks.baselines.template_rows import TemplateRow

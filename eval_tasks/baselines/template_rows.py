@@ -5,7 +5,8 @@ from typing import Any
 
 from common.answers import decode_answer, render_completion
 from common.errors import UserError
-from common.tasks import TASKS, Task, Value, read_fields
+from common.prompts import read_fields
+from common.tasks import TASKS, Task, Value
 from common.words import numbered_form, row_task
 from dataset_builders.rows import NOT_CONTENT
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from common.answers import answer_pattern, parse_completion, selection_pattern
 from common.errors import UserError
-from common.tasks import RANKED, TASKS, Task, render_prompt, template_fields
+from common.prompts import render_prompt, template_fields
+from common.tasks import RANKED, TASKS, Task
 from common.thinking import without_thoughts
 from common.words import (
     best_first,

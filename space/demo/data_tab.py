@@ -5,7 +5,8 @@ from typing import Any
 
 import gradio as gr
 
-from common.tasks import TASKS, read_fields
+from common.prompts import read_fields
+from common.tasks import TASKS
 
 from .dataset_pages import DatasetError, DatasetReader, RowPage
 from .examples import ExampleRows

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from unicodedata import category
 
-from common.tasks import RANKED, Task, read_fields, render_prompt, template_fields
+from common.prompts import read_fields, render_prompt, template_fields
+from common.tasks import RANKED, Task
 
 MAX_CHARS = 2000
 """Of a text, and of one item of a list."""

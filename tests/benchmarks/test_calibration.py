@@ -9,7 +9,8 @@ import pytest
 from benchmarks import calibration
 from benchmarks.calibration import CalibrationScore, SplitRows, alike, parse_baselines, slices
 from common.errors import UserError
-from common.tasks import TASKS, render_prompt
+from common.prompts import render_prompt
+from common.tasks import TASKS
 from dataset_builders.recipes.multiple_choice import RELEVANCE
 from eval_tasks.baselines.template_rows import TemplateRow, template_row
 from tests.benchmarks.conftest import Benchmark

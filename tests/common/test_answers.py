@@ -23,7 +23,8 @@ from common.answers import (
     selection_pattern,
     whole_characters,
 )
-from common.tasks import GAINS, TASKS, Task, render_prompt, template_fields
+from common.prompts import render_prompt, template_fields
+from common.tasks import GAINS, TASKS, Task
 
 every_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 LONGEST_LIST = 15

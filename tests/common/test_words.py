@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.answers import gold, parse_completion, row_pattern
+from common.prompts import read_fields, render_prompt, template_fields
 from common.scoring import score_completion
-from common.tasks import GAINS, TASKS, Task, read_fields, render_prompt, template_fields
+from common.tasks import GAINS, TASKS, Task
 from common.words import (
     best_first,
     expected_gain,

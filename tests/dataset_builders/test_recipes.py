@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from common.tasks import GAINS, TASKS, template_fields
+from common.prompts import template_fields
+from common.tasks import GAINS, TASKS
 from dataset_builders.recipes import multiple_choice, recipes
 from dataset_builders.tables import LABELS
 from tests import raw

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from common.answers import parse_completion
-from common.tasks import TASKS, read_fields, template_fields
+from common.prompts import read_fields, template_fields
+from common.tasks import TASKS
 from common.words import row_task
 from dataset_builders.records import Rejected
 from dataset_builders.rows import DatasetRow, make_row, make_word_rows

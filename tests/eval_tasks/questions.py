@@ -5,7 +5,8 @@ import json
 from typing import Any
 
 from common.answers import gold, render_completion
-from common.tasks import TASKS, render_prompt, template_fields
+from common.prompts import render_prompt, template_fields
+from common.tasks import TASKS
 
 TITLES = ("steel kettle", "garden hose", "wool blanket", "desk lamp", "bread knife", "yoga mat")
 FIELDS: dict[str, Any] = {

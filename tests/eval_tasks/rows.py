@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from common.answers import gold, render_completion
-from common.tasks import TASKS, Task, render_prompt, template_fields
+from common.prompts import render_prompt, template_fields
+from common.tasks import TASKS, Task
 from tests.small_dataset import write_small_dataset
 
 GENERIC_FIELDS = {

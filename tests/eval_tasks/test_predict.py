@@ -11,7 +11,8 @@ import pytest
 from lighteval.tasks.requests import Doc
 
 from common import retry
-from common.tasks import TASKS, render_prompt
+from common.prompts import render_prompt
+from common.tasks import TASKS
 from eval_tasks.backends.scored_rows import prompt_of, scored_rows
 from eval_tasks.prediction import parts
 from eval_tasks.prediction.questions import EXAMPLES, described, row_form, wordings

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from common.dataset import read_manifest
-from common.tasks import TASKS, render_prompt
+from common.prompts import render_prompt
+from common.tasks import TASKS
 from eval_tasks.backends.cache_key import data_version
 from model_card.consistency import inconsistencies
 from model_card.evaluations import read_comparisons

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
-from common.tasks import TASKS, render_prompt
+from common.prompts import render_prompt
+from common.tasks import TASKS
 from model_card.build import main
 from model_card.notebook import SORT
 from model_card.quick_start import EXAMPLES, RANKS, max_lora_rank, vllm_obstacles

@@ -119,7 +119,8 @@ def process_of(page: Served) -> Any:
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A built dataset's folder: product titles that try to be more than text, and reviews on several pages."""
-    from common.tasks import TASKS, render_prompt
+    from common.prompts import render_prompt
+    from common.tasks import TASKS
 
     folder = tmp_path_factory.mktemp("dataset")
     ranking, rating = TASKS["query_product_ranking"], TASKS["review_rating"]

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.answers import listed_numbers
-from common.tasks import TASKS, read_fields, render_prompt
+from common.prompts import read_fields, render_prompt
+from common.tasks import TASKS
 from training.curriculum import CurriculumSampler, sort_options, with_sorted_options
 
 OPTIONS = st.lists(st.text("ab. 1", min_size=1, max_size=6), min_size=2, max_size=5, unique=True)

@@ -14,7 +14,8 @@ from lighteval.tasks.requests import Doc
 
 from common.answers import numbered_items, rotated_items
 from common.errors import UserError
-from common.tasks import TASKS, render_prompt
+from common.prompts import render_prompt
+from common.tasks import TASKS
 from eval_tasks.backends.lighteval_model import Backend
 from eval_tasks.backends.prompts import Likelihoods, LoadedModel, ScoredPrompt
 from eval_tasks.backends.scored_rows import PRIOR_ROWS, scored_rows

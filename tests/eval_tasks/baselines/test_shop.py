@@ -9,8 +9,9 @@ import pytest
 
 from common.answers import gold, parse_completion
 from common.errors import UserError
+from common.prompts import read_fields, render_prompt, template_fields
 from common.scoring import ndcg, score_completion
-from common.tasks import TASKS, read_fields, render_prompt, template_fields
+from common.tasks import TASKS
 from eval_tasks.baselines.encoders import Encoder, bm25, minilm, ranker, similarity, tfidf
 from eval_tasks.baselines.shop import (
     BASELINES,

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from common.answers import gold, parse_completion, render_completion
-from common.tasks import FAMILIES, TASKS, render_prompt
+from common.prompts import render_prompt
+from common.tasks import FAMILIES, TASKS
 from space.demo.answer_view import AnswerLine, answer_lines, gold_lines, grade, offered_labels, parse_partial, unparsable_reason
 from space.demo.examples import read_examples
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.tasks import TASKS, Task, template_fields
+from common.prompts import template_fields
+from common.tasks import TASKS, Task
 from space.demo.examples import read_examples
 from space.demo.inputs import MAX_CHARS, MAX_ITEMS, InputError, build_prompt, fill_form, input_fields
 

@@ -1,0 +1,61 @@
+"""Prompts: a template filled with a row's fields, and a prompt read back into the fields that it was filled with.
+
+Only the standard library is imported, so that the Space can take this file along.
+"""
+
+import re
+import string
+from functools import lru_cache
+from typing import Any
+
+from common.tasks import Task
+
+
+class _PromptFormatter(string.Formatter):
+    """`{products:1}` numbers a list from 1, `{options:0}` from 0, `{snippets:-}` makes bullets, `{actions}` plain lines.
+
+    Values are inserted as they are and never read again, so braces in product text cannot break a template.
+    """
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if not isinstance(value, list | tuple):
+            return str(value)
+        if format_spec.isdecimal():
+            return "\n".join(f"{number}. {item}" for number, item in enumerate(value, int(format_spec)))
+        return "\n".join(f"{format_spec} {item}".strip() for item in value)
+
+
+def render_prompt(template: str, fields: dict[str, Any]) -> str:
+    """The prompt's text. Raises KeyError if `fields` lacks one that the template names."""
+    return _PromptFormatter().vformat(template, (), fields)
+
+
+def template_fields(template: str) -> set[str]:
+    """Names of the fields that a template asks for."""
+    return {name for _, name, _, _ in string.Formatter().parse(template) if name}
+
+
+def read_fields(task: Task, prompt: str) -> dict[str, str | tuple[str, ...]]:
+    """What a prompt's template was filled with: `render_prompt` backwards. Empty where no template of the task fits, be it one
+    of those in words."""
+    for pattern, lists in map(_template_pattern, (*task.templates, *(task.words.templates if task.words else ()))):
+        if match := pattern.fullmatch(prompt):
+            return {
+                name: tuple(mark.sub("", line) for line in value.split("\n")) if (mark := lists.get(name)) else value
+                for name, value in match.groupdict().items()
+            }
+    return {}
+
+
+@lru_cache
+def _template_pattern(template: str) -> tuple[re.Pattern[str], dict[str, re.Pattern[str]]]:
+    """The template as an expression, and what stands before each item of its lists."""
+    parts, lists = [], {}
+    for literal, name, spec, _ in string.Formatter().parse(template):
+        parts.append(re.escape(literal))
+        if name:
+            group = f"(?P<{name}>.+?)"
+            parts.append(f"(?P={name})" if group in parts else group)
+            if spec or name == "actions":
+                lists[name] = re.compile(r"^\d+\. " if (spec or "").isdecimal() else f"^{re.escape(spec)} " if spec else "^")
+    return re.compile("".join(parts), re.DOTALL), lists
