@@ -45,7 +45,7 @@ def json_items(text: str) -> Iterator[Any]:
         found = []
         yield value
     if listed and not text.rstrip().endswith("]"):
-        yield BrokenJson(True)
+        yield BrokenJson(number > 0)
     for value in found:
         yield from _rows(value)
 

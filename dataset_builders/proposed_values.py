@@ -102,8 +102,8 @@ def _refined_questions(file: ProposedFile) -> ProposedFile:
     snippets = columns.get("snippets")
     if isinstance(snippets, str) and (texts := file.profile.texts(snippets)) and not _are_lists(file.profile.values(snippets)):
         split = next((mark for mark in ("||", "|", ";") if sum(mark in text for text in texts) > len(texts) / 2), None)
-        made = {"column": snippets, "split": split} if split else {"list": [snippets]}
-        file = file.with_column("snippets", made, f"whether {split} stands between snippets" if split else "")
+        cut = {"column": snippets, "split": split} if split else {"list": [snippets]}
+        file = file.with_column("snippets", cut, f"whether {split} stands between snippets" if split else "")
     if answer and (none := sorted(text for text in file.profile.texts(answer) if _NO_ANSWER.fullmatch(text))):
         words = sorted({normal(text) for text in none})
         file = replace(file, entry={**file.entry, "null_words": words}).with_note("null_words", "read as no answer")

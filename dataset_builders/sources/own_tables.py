@@ -142,7 +142,7 @@ def _check_columns(name: str, table: Table, names: list[str]) -> None:
     if twice:
         raise UserError(f"{name} has the column {twice[0]} twice. Rename one of them, or take it out.")
     optional = {column.name for column in table.columns if not column.required or column.default is not None} | {"locale"}
-    other_case = next((key for key in names if key not in known and key.strip().lower() in optional), None)
+    other_case = next((key for key in names if key not in known and key.strip().lower() in optional & known), None)
     if other_case:  # it would be taken for absent without a word
         raise UserError(f"{name} has the column {other_case}. Name it {other_case.strip().lower()}.")
     absent = [column.name for column in table.columns if column.name not in names and column.name not in optional]
