@@ -28,6 +28,8 @@ MOST_REASONS = 3
 _CONVERTIBLE = re.compile(r"is none of|is not a whole number|is not true or false|is not 1 to 5|is not a list of texts")
 """Reasons of rows whose values a map can convert."""
 
+_OTHER_ENCODING = re.compile(r"^row is not [A-Z0-9_-]+$")
+
 
 @dataclass(frozen=True)
 class KeyMatch:
@@ -94,6 +96,8 @@ def _advice(counts: TableCounts) -> str:
     reasons = [reason for reason, _ in counts.reasons.most_common(MOST_REASONS)]
     if any(reason.endswith(UNMAPPED) for reason in reasons):
         return "; name these values under `values:` in the map"
+    if any(_OTHER_ENCODING.search(reason) for reason in reasons):
+        return "; give --encoding, such as cp1252 or shift_jis, or save the file in UTF-8"
     return f"; a map can say what the values mean ({PROPOSE})" if convertible(reasons) else ""
 
 

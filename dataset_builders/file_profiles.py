@@ -10,7 +10,7 @@ from typing import Any
 
 from common.errors import UserError
 from dataset_builders.mapped_files import file_columns, kind_of
-from dataset_builders.raw_files import TextFormat, format_of, partition_values, text_format
+from dataset_builders.raw_files import TextFormat, format_of, is_copy, partition_values, text_format
 from dataset_builders.record_reading import plain_read_errors, readable
 from dataset_builders.records import Rejected, csv_rows, json_records, parquet_rows
 from dataset_builders.sources import own_tables
@@ -23,7 +23,6 @@ SAMPLED = 20_000
 
 _DIGITS = re.compile(r"\d+")
 _PARTITION = re.compile(r"([^=/]+=)[^/]*(?=/)")
-_BACKUP = re.compile(r"(^|[^a-z])(bak|backup|old|archive|copy|tmp)([^a-z]|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def profile_files(folder: Path, encoding: str | None = None) -> tuple[list[FileP
         if format_of(path) is None:
             refused.append(f"{name} is no CSV, TSV, JSON or Parquet file")
             continue
-        if _BACKUP.search(name):
+        if is_copy(path, folder):
             refused.append(f"{name} looks like a backup; name it in the map if it is none")
             continue
         try:

@@ -69,11 +69,11 @@ def print_proposal(proposed: ProposedMap, refused: list[str], arguments: argpars
     for name, made in proposed.derived.items():
         console.print(f"derived: {name} from {made['from']}")
     for note in proposed.notes:
-        console.print(f"note: {note}")
+        console.print(f"note: {note}", soft_wrap=True)
     for name in proposed.left:
-        console.print(f"not used: {name}, which looks like none of the tables")
+        console.print(f"not used: {name}", soft_wrap=True)
     for told in refused:
-        console.print(f"not read: {told}")
+        console.print(f"not read: {told}", soft_wrap=True)
     tables = {file.table for file in proposed.files}
     if {"also_buy", "also_view"} & set(proposed.derived):
         tables.add("co_purchases")

@@ -4,22 +4,26 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from common.errors import UserError
 from dataset_builders.mapping import MAPPED_TABLES, ColumnMap, FileMap, ShopMap, near
-from dataset_builders.raw_files import TextFormat, format_of, is_parquet, partition_values, snapshot_date, text_format
+from dataset_builders.raw_files import (
+    TextFormat,
+    format_of,
+    is_copy,
+    is_parquet,
+    partition_values,
+    snapshot_date,
+    text_format,
+)
 from dataset_builders.record_reading import RawFile, plain_read_errors, readable
-from dataset_builders.records import Placed, Rejected, csv_header, json_records
+from dataset_builders.records import Placed, Rejected
 from dataset_builders.sources import mapped_tables, own_tables
 from dataset_builders.sources.mapped_tables import MappedFile, MappedTable
-from dataset_builders.sources.own_tables import OwnFile
-from dataset_builders.staging import GUESSED, input_files
-
-SAMPLED_RECORDS = 10_000
-"""Records of a JSON file among which a column is looked for, since JSON has no header."""
+from dataset_builders.sources.own_tables import SAMPLED_RECORDS, OwnFile
+from dataset_builders.staging import input_files
 
 
 def find_mapped(
@@ -34,7 +38,7 @@ def find_mapped(
     names = {path: readable(path.relative_to(folder)) for path in paths}
     wanted: dict[Path, list[FileMap]] = {}
     for entry in shop.files:
-        matching = [path for path in paths if fnmatchcase(names[path], entry.pattern)]
+        matching = [path for path in paths if _matches(path, folder, entry.pattern)]
         if not matching:
             told = near(entry.pattern, names.values()) if paths else f"{folder} is empty."
             raise UserError(f"{shop.path}, line {entry.line}: {folder} has no file {entry.pattern}. {told}")
@@ -47,6 +51,12 @@ def find_mapped(
             entries = [_with_snippets(entry) if derives_snippets else entry for entry in wanted[path]]
             claimed.append(_raw_file(path, folder, shop, entries, encoding, locale))
     return claimed, [path for path in paths if path not in wanted]
+
+
+def _matches(path: Path, folder: Path, pattern: str) -> bool:
+    """Whether a map's pattern means the file; a copy such as `events_old.csv` must be named, or a pattern of copies."""
+    name = readable(path.relative_to(folder))
+    return name == pattern or (fnmatchcase(name, pattern) and (not is_copy(path, folder) or is_copy(folder / pattern, folder)))
 
 
 def _with_snippets(entry: FileMap) -> FileMap:
@@ -90,7 +100,7 @@ def _raw_file(path: Path, folder: Path, shop: ShopMap, entries: list[FileMap], e
         partial(mapped_tables.canonical, file=file),
         tuple(dict.fromkeys(named)),
         snapshot_date(path, folder),
-        GUESSED if form is not None and form.guessed else "",
+        form.note if form else "",
     )
 
 
@@ -106,9 +116,8 @@ def file_columns(path: Path, name: Path, kind: str, form: TextFormat | None) -> 
     if kind == "parquet":
         return own_tables.parquet_columns(path, name)
     if kind == "csv":
-        return csv_header(path, form or text_format(path))
-    records = (record for _, record in islice(json_records(path), SAMPLED_RECORDS) if not isinstance(record, Rejected))
-    return list(dict.fromkeys(key for record in records for key in record))
+        return own_tables.header_of(path, name, form or text_format(path))
+    return own_tables.json_keys(path)
 
 
 def _check_names(shop: ShopMap, entry: FileMap, name: str, kind: str, columns: Iterable[str]) -> None:

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
-from dataset_builders.file_profiles import FileProfile
+from dataset_builders.file_profiles import FileProfile, overlap
 from dataset_builders.presets import PresetEntry
 from dataset_builders.proposed import ProposedFile, ProposedMap
 from dataset_builders.proposed_ids import with_one_id
@@ -77,6 +78,12 @@ NEEDED = {
     "baskets": ("basket_id", "product_id"),
     "products": ("product_id", "title"),
 }
+KEYS = {"products": "product_id", "reviews": "review_id", "questions": "question_id"}
+"""Of tables in which a row has a key of its own."""
+
+MOST_SHARED = 0.5
+"""Share of the keys of one file that another may have before they are called copies."""
+
 OF_LANGUAGE = ("locale", "language", "lang")
 LOCALES = (*OF_LANGUAGE, "market", "country")
 OF_PRODUCTS = frozenset(
@@ -84,8 +91,11 @@ OF_PRODUCTS = frozenset(
     | {"product_id", "product_name", "product_title", "product_type", "item_id", "item_name", "article_number", "body_html"}
 )
 """Columns of which products have at least one."""
-STATUS = ("status", "state", "review_status")
+STATUS = ("status", "state", "review_status", "order_status", "financial_status")
 APPROVED = ("approved", "published", "active", "ok", "live", "enabled")
+_UNDONE = re.compile(r"cancel|refund|void|fail|return|declin|reject|abandon|pending")
+"""Of the states of orders, those in which nothing was bought for good."""
+
 _OF_PERSONS = re.compile(r"e_?mail|phone|first_?name|last_?name|surname|address|birth")
 
 
@@ -97,12 +107,42 @@ def propose(profiles: Sequence[FileProfile], presets: Sequence[PresetEntry], loc
         proposed = by_presets(profile, presets) or by_names(profile, locales)
         found += proposed
         if not proposed:
-            left.append(profile.pattern)
+            left.append(f"{profile.pattern}, which {why_no_table(profile)}")
+    if "reviews" not in {file.table for file in found}:
+        bare = [file for file in found if file.table == "questions" and "snippets" not in file.entry["columns"]]
+        found = [file for file in found if file not in bare]
+        left += [f"{file.profile.pattern}, which has no snippets, and no reviews are there to cut them from" for file in bare]
     found, twice = without_double_orders(found)
+    twice += possible_copies(found)
     found.sort(key=lambda file: list(NEEDED)[::-1].index(file.table))
     found, notes = with_one_id(found)
     found = [refined(file, {other.table for other in found}) for file in found]
     return ProposedMap(tuple(found), derived(found), locales[0], tuple(left), (*twice, *notes))
+
+
+def possible_copies(files: Sequence[ProposedFile]) -> list[str]:
+    """Notes on files of the same table that share keys: one may be a copy, or an older export, of the other."""
+    notes = []
+    for one, other in combinations(files, 2):
+        key = KEYS.get(one.table)
+        if one.table != other.table or key is None or not one.column(key) or not other.column(key):
+            continue
+        share = overlap(*(file.profile.texts(file.column(key)[0]) for file in (other, one)))
+        if share > MOST_SHARED:
+            names = f"{one.profile.pattern} and {other.profile.pattern}"
+            notes.append(f"{names} are both {one.table} and share {share:.0%} of {key}: take one out if it is a copy")
+    return notes
+
+
+def why_no_table(profile: FileProfile) -> str:
+    """What a file lacks for the table that its name means, or of which it lacks a single column."""
+    plain = {plain_name(name): name for name in reversed(profile.columns)}
+    for table, names in NAMES.items():
+        lacks = [name for name in NEEDED[table] if name not in _named_columns(names, plain)]
+        if table.rstrip("s").removeprefix("co_") in profile.pattern.lower() and lacks:
+            tried = "; ".join(f"{name} (tried {', '.join(names[name])})" for name in lacks)
+            return f"is named like {table}, but no column is called like its {tried}"
+    return "looks like none of the tables"
 
 
 def without_double_orders(files: Sequence[ProposedFile]) -> tuple[list[ProposedFile], list[str]]:
@@ -187,6 +227,8 @@ def by_names(profile: FileProfile, locales: Sequence[str]) -> list[ProposedFile]
         locale = plain[named]
         if guess := locale_guess(profile.values(locale), locales, named in OF_LANGUAGE):
             file = file.with_column("locale", {"column": locale, **guess.keys} if guess.keys else locale, guess.unsure)
+        elif named in OF_LANGUAGE and (words := sorted(profile.texts(locale))[:5]):
+            file = file.with_column("locale", locale, f"which locales {', '.join(words)} are; write values: {{{words[0]}: us}}")
     return [_with_status(file, plain)]
 
 
@@ -206,8 +248,14 @@ def _named_columns(names: Mapping[str, Sequence[str]], plain: Mapping[str, str])
 
 
 def _with_status(file: ProposedFile, plain: Mapping[str, str]) -> ProposedFile:
-    """Only approved reviews and questions, where a column says which are."""
+    """Only approved reviews and questions, and orders that were not undone, where a column says which are."""
     status = next((plain[name] for name in STATUS if name in plain), None)
+    if file.table == "baskets" and status is not None:
+        undone = sorted(text for text in {text.lower() for text in file.profile.texts(status)} if _UNDONE.search(text))
+        told = f"leaves out {', '.join(undone)}"
+        return (
+            replace(file, entry={**file.entry, "where": {status: {"not": undone}}}).with_note("where", told) if undone else file
+        )
     if file.table not in ("reviews", "questions", "products") or status is None:
         return file
     values = {text.lower() for text in file.profile.texts(status)}

@@ -2,15 +2,21 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from dataset_builders.file_profiles import FileProfile
+from dataset_builders.mapping import normal
 from dataset_builders.proposed import ProposedFile
 from dataset_builders.proposed_ids import PERSON
 from dataset_builders.sources.mapped_tables import looked_up
 from dataset_builders.value_guesses import ValueGuess, action_guess, is_position, label_guess, rating_guess
 from dataset_builders.values import as_text
 
+_NO_ANSWER = re.compile(
+    r"(no|not|without) (an )?answers?( yet| found| available)?|not answered|unanswer(ed|able)|-+", re.IGNORECASE
+)
+_QUANTITY = re.compile(r"quantity|qty", re.IGNORECASE)
 _DATE = re.compile(r"date|time|created", re.IGNORECASE)
 
 
@@ -32,6 +38,10 @@ def refined(file: ProposedFile, tables: set[str]) -> ProposedFile:
         file = _refined_events(file)
     elif file.table == "questions":
         file = _refined_questions(file)
+    elif file.table == "baskets":
+        for name in filter(_QUANTITY.search, file.profile.columns):
+            if any(text.startswith("-") for text in file.profile.texts(name)):
+                file = file.with_note("basket_id", f"returns, with a {name} below 0, count as purchases; take their rows out")
     return file
 
 
@@ -89,6 +99,14 @@ def _refined_questions(file: ProposedFile) -> ProposedFile:
     answer = next(iter(file.column("answers")), None)
     if isinstance(columns.get("answers"), str) and not _are_lists(file.profile.values(columns["answers"])):
         file = file.with_column("answers", {"list": [columns["answers"]]})
+    snippets = columns.get("snippets")
+    if isinstance(snippets, str) and (texts := file.profile.texts(snippets)) and not _are_lists(file.profile.values(snippets)):
+        split = next((mark for mark in ("||", "|", ";") if sum(mark in text for text in texts) > len(texts) / 2), None)
+        cut = {"column": snippets, "split": split} if split else {"list": [snippets]}
+        file = file.with_column("snippets", cut, f"whether {split} stands between snippets" if split else "")
+    if answer and (none := sorted(text for text in file.profile.texts(answer) if _NO_ANSWER.fullmatch(text))):
+        words = sorted({normal(text) for text in none})
+        file = replace(file, entry={**file.entry, "null_words": words}).with_note("null_words", "read as no answer")
     if "answerable" not in columns and answer:
         made = {"column": answer, "values": {"present": "yes", "missing": "no"}}
         file = file.with_column("answerable", made, "whether a question without an answer is one that reviews do not answer")

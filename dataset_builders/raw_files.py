@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal, TextIO, cast
+from typing import IO, Any, Literal, TextIO, cast
 
 from common.errors import UserError
 
@@ -22,6 +22,8 @@ FORMATS: dict[str, Format] = {
     ".parquet": "parquet",
     ".csv": "csv",
     ".tsv": "csv",
+    ".tab": "csv",
+    ".txt": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "json",
@@ -37,10 +39,14 @@ DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
 """What reading a compressed file raises where it is cut short or damaged."""
 
 _GZIP, _BZIP2, _XZ, _ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
+_WEB_PAGE = "is a web page, as a download that failed leaves it; download the table again"
 _NOT_TABLES = {
     b"PK\x03\x04": "is a zip archive or an Excel workbook; unpack it, or save the sheet as CSV in UTF-8",
     b"\xd0\xcf\x11\xe0": "is an old Excel workbook; save the sheet as CSV in UTF-8",
     b"%PDF": "is a PDF; export the table as CSV",
+    b"<!DOCTYP": _WEB_PAGE,
+    b"<!doctyp": _WEB_PAGE,
+    b"<html": _WEB_PAGE,
 }
 _BOMS = (  # UTF-32's first, since its little-endian mark begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -50,16 +56,30 @@ _BOMS = (  # UTF-32's first, since its little-endian mark begins with that of UT
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
-_DATE = re.compile(r"(?<!\d)(\d{4})[-_]?(\d{2})[-_]?(\d{2})(?!\d)")
+_HIGH = re.compile(rb"[\x80-\xff]+")
+_SEPARATOR = re.compile(r"\ufeff?sep=(.)\r?\n?", re.IGNORECASE)
+_BACKUP = re.compile(r"(^|[^a-z])(bak|backup|old|archive|copy|tmp)([^a-z]|$)", re.IGNORECASE)
+_NUMBERED_COPY = re.compile(r" \(\d+\)(?=\.)")
+_DATE = re.compile(r"(?<!\d)((?:19|20)\d{2})[-_]?(\d{2})[-_]?(\d{2})(?!\d)")
 _PARTITION = re.compile(r"([^=/]+)=([^/]*)")
 
 
 @dataclass(frozen=True)
 class TextFormat:
-    """How a text file is read. `guessed` says that its bytes are not UTF-8 and the encoding is a guess."""
+    """How a text file is read. `guessed` says that not all of its bytes are UTF-8: it is read as cp1252, or as UTF-8 without
+    the rows that are not."""
 
     encoding: str
     guessed: bool = False
+
+    @property
+    def note(self) -> str:
+        """What a reader should know, or nothing."""
+        if not self.guessed:
+            return ""
+        if self.encoding == "cp1252":
+            return "is not UTF-8 and was read as cp1252; give --encoding if letters look wrong"
+        return "is not all UTF-8, and rows that are not are rejected; give --encoding, such as shift_jis, gb18030 or cp1251"
 
 
 def stem_and_ending(path: Path) -> tuple[str, str]:
@@ -104,7 +124,7 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
                 yield cast(IO[bytes], file)
         elif beginning.startswith(_BZIP2):
             with bz2.open(raw, "rb") as file:
-                yield file
+                yield io.BufferedReader(_Decompressed(file))
         elif beginning.startswith(_XZ):
             with lzma.open(raw, "rb") as file:
                 yield file
@@ -112,21 +132,42 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
             import pyarrow as pa
 
             with pa.CompressedInputStream(raw, "zstd") as stream:
-                yield io.BufferedReader(stream)
+                yield io.BufferedReader(_Decompressed(stream))
         else:
             yield raw
+
+
+class _Decompressed(io.RawIOBase):
+    """What a decompressor yields; damage, which some tell as an OSError without a number, is one of DAMAGED."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            found = self.stream.read(len(buffer))
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise zlib.error(str(error)) from error
+        buffer[: len(found)] = found
+        return len(found)
 
 
 def text_format(path: Path, encoding: str | None = None) -> TextFormat:
     """The encoding of a text file: the one given, the one of its byte order mark, UTF-8, or what its bytes look like.
 
     A file with bytes that are not UTF-8 is taken for Windows' cp1252 only if none of its other bytes are UTF-8 sequences beyond
-    ASCII: in a mixed file, rows that are not UTF-8 are rejected one by one. Raises UserError for an encoding that Python does
-    not know.
+    ASCII, and if its letters beyond ASCII stand between others, as in Western Europe: in a mixed file, and in one in another
+    script, rows that are not UTF-8 are rejected one by one. Raises UserError for an encoding that Python does not know.
     """
     if encoding:
         try:
-            return TextFormat(codecs.lookup(encoding).name)
+            name = codecs.lookup(encoding).name
+            return TextFormat("utf-8-sig" if name == "utf-8" else name)
         except LookupError:
             raise UserError(f"Unknown --encoding {encoding}; give one such as utf-8, utf-16, cp1252 or iso-8859-2.") from None
     with open_bytes(path) as file:
@@ -146,12 +187,21 @@ def text_format(path: Path, encoding: str | None = None) -> TextFormat:
                 except UnicodeDecodeError:
                     invalid = True
             if invalid and others:
-                return TextFormat("utf-8")
+                return TextFormat("utf-8", guessed=True)
             try:
                 chunk = file.read(2**20)
             except DAMAGED:  # its reader rejects the rest
                 break
-    return TextFormat("cp1252", guessed=True) if invalid else TextFormat("utf-8")
+    if not invalid:
+        return TextFormat("utf-8")
+    return TextFormat("cp1252" if _looks_western(beginning) else "utf-8", guessed=True)
+
+
+def _looks_western(beginning: bytes) -> bool:
+    """False where most bytes beyond ASCII follow each other, as in Cyrillic, Greek or Chinese encodings."""
+    runs = [len(run) for run in _HIGH.findall(beginning)]
+    together = sum(run for run in runs if run > 1)
+    return together < 8 or together <= sum(runs) / 2
 
 
 def _first_bytes(file: IO[bytes]) -> bytes:
@@ -162,8 +212,9 @@ def _first_bytes(file: IO[bytes]) -> bytes:
 
 
 def _utf16_without_mark(beginning: bytes) -> str | None:
-    """Text in a Latin script has a NUL for every other byte in UTF-16."""
-    even, odd = beginning[0::2], beginning[1::2]
+    """The first line, which names columns or keys, has a NUL for every other byte in UTF-16."""
+    line = beginning[: beginning.find(b"\n") + 1] or beginning
+    even, odd = line[0::2], line[1::2]
     if len(odd) < 8:
         return None
     if odd.count(0) > 0.6 * len(odd) and even.count(0) < 0.1 * len(even):
@@ -179,15 +230,39 @@ def open_text(path: Path, form: TextFormat) -> Iterator[TextIO]:
         yield text
 
 
+def wide_encoding(path: Path) -> str | None:
+    """UTF-16 or UTF-32 where the file's first bytes say so."""
+    with open_bytes(path) as file:
+        beginning = _first_bytes(file)
+    marked = next((name for mark, name in _BOMS if beginning.startswith(mark) and name != "utf-8-sig"), None)
+    return marked or _utf16_without_mark(beginning)
+
+
 def delimiter_of(path: Path, form: TextFormat) -> str:
-    """The delimiter with which the first lines have the most fields, the same number in each; a comma where none fits."""
+    """The delimiter with which the first lines have the most fields, the same number in each; where none fits, that of the
+    header. Excel writes it into a first line of its own, `sep=;`."""
     with open_text(path, form) as file:
         try:
             head = file.read(SNIFFED_BYTES)
         except DAMAGED:
             return DELIMITERS[0]
-    found = {delimiter: _fields(head, delimiter) for delimiter in DELIMITERS}
-    return max(DELIMITERS, key=lambda delimiter: found[delimiter])
+    if told := _SEPARATOR.match(head):
+        return told[1]
+    header = head.lstrip("\r\n").split("\n", 1)[0]
+    return max(DELIMITERS, key=lambda delimiter: (_fields(head, delimiter), header.count(delimiter)))
+
+
+def is_separator_line(line: str) -> bool:
+    """Whether the line only names the delimiter, for Excel."""
+    return _SEPARATOR.fullmatch(line) is not None
+
+
+def is_copy(path: Path, folder: Path) -> bool:
+    """Whether a file below `folder` looks like a copy: `old/part.csv`, `part - Copy.csv`, `part (1).csv` beside `part.csv`."""
+    # A partition's value, as in `brand=Old Navy/`, says nothing of copies.
+    name = "/".join(part for part in path.relative_to(folder).parts if "=" not in part)
+    original = _NUMBERED_COPY.sub("", path.name)
+    return _BACKUP.search(name) is not None or (original != path.name and path.with_name(original).exists())
 
 
 def _fields(head: str, delimiter: str) -> int:

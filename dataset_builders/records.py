@@ -9,14 +9,24 @@ names. Whatever a reader cannot yield is a Rejected with that many records, so t
 import csv
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TextIO
+from typing import IO, Any
 
-from dataset_builders.raw_files import DAMAGED, TextFormat, delimiter_of, open_bytes, open_text, text_format
-from dataset_builders.spans import BOM, WHOLE, Span, is_json_list
+from dataset_builders.csv_lines import ReplayedLines, escaped_row, swallows_rows
+from dataset_builders.json_items import BrokenJson, json_items
+from dataset_builders.raw_files import (
+    DAMAGED,
+    TextFormat,
+    delimiter_of,
+    format_of,
+    open_bytes,
+    open_text,
+    text_format,
+)
+from dataset_builders.spans import BOM, WHOLE, Span, is_json_document
 
 MAX_LINE_BYTES = 32 * 2**20
 """A longer line is skipped without being held in memory."""
@@ -47,9 +57,21 @@ def json_lines(path: Path, span: Span = WHOLE) -> Iterator[Placed]:
         try:
             record = orjson.loads(line.removeprefix(BOM))
         except orjson.JSONDecodeError:
-            yield number, Rejected("line is not UTF-8") if _is_not_utf8(line) else Rejected("line is not JSON")
-            continue
+            record = _json_of_python(line)
+            if isinstance(record, Rejected):
+                yield number, record
+                continue
         yield number, record if isinstance(record, dict) else Rejected("line is not a JSON object")
+
+
+def _json_of_python(line: bytes) -> Any:
+    """The line with what Python writes beyond JSON, such as NaN, and with a comma behind it; else a Rejected."""
+    try:
+        return json.loads(line.decode("utf-8-sig").rstrip().removesuffix(","))
+    except UnicodeDecodeError:
+        return Rejected("line is not UTF-8")
+    except (ValueError, RecursionError):
+        return Rejected("line is not JSON")
 
 
 def json_document(path: Path) -> Any:
@@ -66,78 +88,69 @@ def json_document(path: Path) -> Any:
 
 
 def json_records(path: Path, span: Span = WHOLE) -> Iterator[Placed]:
-    """The objects of a JSON list, or JSON lines where the file does not begin with one."""
+    """The objects of JSON lines, of a JSON list, or of JSON documents one behind the other."""
     for number, value in json_values(path, span):
         yield number, value if isinstance(value, dict | Rejected) else Rejected("item is not a JSON object")
 
 
 def json_values(path: Path, span: Span = WHOLE) -> Iterator[tuple[int, Any]]:
-    """All items of a JSON list, whatever they are, or JSON lines."""
-    if not is_json_list(path):
+    """All items of a JSON list or of JSON documents, whatever they are, or JSON lines.
+
+    A byte that is not UTF-8 becomes a lone surrogate, which no table admits.
+    """
+    if not is_json_document(path):
         yield from json_lines(path, span)
         return
-    found = json_document(path)
-    if isinstance(found, Rejected):
-        yield 1, found
+    try:
+        with open_bytes(path) as file:
+            text = file.read().decode("utf-8-sig", errors="surrogateescape")
+    except DAMAGED:
+        yield 1, Rejected("compressed file is damaged")
         return
-    yield from enumerate(found, 1)
+    for number, item in enumerate(json_items(text), 1):
+        if isinstance(item, BrokenJson):
+            yield number, Rejected("what follows is not JSON: it is lost" if item.rest else "file is not JSON")
+        else:
+            yield number, item
 
 
 def csv_rows(path: Path, form: TextFormat | None = None) -> Iterator[Placed]:
     """One record a row, all values text; the first row names the columns.
 
     A quote that is opened and never closed, or closed in a later row by chance, would swallow the rows between. Such a row is
-    rejected and reading goes on with the line behind it. Blank lines are no records.
+    rejected and reading goes on with the line behind it. Blank lines are no records. Empty fields beyond the header's are
+    left out.
     """
     form = form or text_format(path)
     delimiter = delimiter_of(path, form)
+    strange = _SURROGATES if form.encoding.startswith("utf-8") else _REPLACED
     with open_text(path, form) as file:
-        lines = _ReplayedLines(file)
-        names: list[str] | None = None
+        lines = ReplayedLines(file)
+        names, header = None, None
         for number, row in _csv_records(lines, delimiter):
             if names is None:
                 if isinstance(row, Rejected):
                     yield number, row
                     return
-                names = [name.strip() for name in row]
+                names, header = [name.strip() for name in row], row
             elif isinstance(row, Rejected):
                 yield number, row
-            elif len(row) != len(names):
+            elif len(row) != len(names) and (len(row) < len(names) or any(row[len(names) :])):
                 yield number, Rejected("row has another number of fields than the header")
-            elif any(not value.isascii() and _has_surrogate(value) for value in row):
-                yield number, Rejected("row is not UTF-8")
+            elif row == header:
+                yield number, Rejected("row repeats the header")
+            elif any(not value.isascii() and strange.search(value) for value in row):
+                yield number, Rejected(f"row is not {form.encoding.removesuffix('-sig').upper()}")
             else:
-                yield number, dict(zip(names, row, strict=True))
+                yield number, dict(zip(names, row, strict=False))
 
 
-class _ReplayedLines:
-    """The lines of a file, of which those of the current record can be read again."""
-
-    def __init__(self, file: TextIO) -> None:
-        self.file, self.replayed, self.taken, self.number = file, list[str](), list[str](), 0
-
-    def __iter__(self) -> "_ReplayedLines":
-        return self
-
-    def __next__(self) -> str:
-        line = self.replayed.pop() if self.replayed else next(self.file)
-        self.number += 1
-        self.taken.append(line)
-        return line
-
-    def begin(self) -> int:
-        """Begins a record; the number of the line that comes next."""
-        self.taken = []
-        return self.number + 1
-
-    def rewind(self) -> None:
-        """Puts all lines of the current record but its first back."""
-        self.number -= len(self.taken) - 1
-        self.replayed.extend(reversed(self.taken[1:]))
-        self.taken = self.taken[:1]
+_SURROGATES = re.compile(r"[\ud800-\udfff]")
+_REPLACED = re.compile(r"[\ud800-\udfff\ufffd]")
+"""What stands for bytes that are not of the encoding: see open_text."""
 
 
-def _csv_records(lines: _ReplayedLines, delimiter: str) -> Iterator[tuple[int, list[str] | Rejected]]:
+def _csv_records(lines: ReplayedLines, delimiter: str) -> Iterator[tuple[int, list[str] | Rejected]]:
     csv.field_size_limit(MAX_LINE_BYTES)
     width = 0
     while True:
@@ -151,6 +164,9 @@ def _csv_records(lines: _ReplayedLines, delimiter: str) -> Iterator[tuple[int, l
             yield number, _cut_off(error)
             return
         except csv.Error as error:
+            if width and (escaped := escaped_row(lines, width, delimiter)):
+                yield number, escaped
+                continue
             unclosed = "unexpected end of data" in str(error) or len(lines.taken) > 1
             lines.rewind()
             yield number, Rejected("row has a quote that is not closed" if unclosed else f"row is not CSV: {error}")
@@ -158,23 +174,15 @@ def _csv_records(lines: _ReplayedLines, delimiter: str) -> Iterator[tuple[int, l
         if not row:
             continue
         width = width or len(row)
-        if _swallowed(lines.taken, width, delimiter):
+        swallowed = swallows_rows(lines.taken, width, delimiter)
+        if (swallowed or len(row) != width) and (escaped := escaped_row(lines, width, delimiter)):
+            yield number, escaped
+            continue
+        if swallowed:
             lines.rewind()
             yield number, Rejected("row has a quote that is not closed")
             continue
         yield number, row
-
-
-def _swallowed(taken: Sequence[str], width: int, delimiter: str) -> bool:
-    """Whether a record over several lines holds whole rows of the file in one of its fields."""
-    inner = taken[1:-1]
-    if not inner or width < 3:
-        return False
-    whole = 0
-    for line in inner:
-        with suppress(csv.Error):
-            whole += len(next(csv.reader([line], delimiter=delimiter, strict=True), [])) == width
-    return whole > len(inner) / 2
 
 
 def parquet_rows(path: Path, columns: Sequence[str] | None = None, span: Span = WHOLE) -> Iterator[Placed]:
@@ -213,17 +221,17 @@ def _batch_rows(batch: Any) -> list[Record]:
         return [Rejected("row holds a value that cannot be read")]
 
 
-def csv_header(path: Path, form: TextFormat) -> list[str]:
-    """Names of a CSV file's columns, in order; empty where it has no first row."""
+def csv_header(path: Path, form: TextFormat) -> list[str] | Rejected:
+    """Names of a CSV file's columns, in order; empty where it has no first row, a Rejected where that cannot be read."""
     with open_text(path, form) as file:
-        for _, row in _csv_records(_ReplayedLines(file), delimiter_of(path, form)):
-            return [] if isinstance(row, Rejected) else [name.strip() for name in row]
+        for _, row in _csv_records(ReplayedLines(file), delimiter_of(path, form)):
+            return row if isinstance(row, Rejected) else [name.strip() for name in row]
     return []
 
 
 def column_names(path: Path) -> frozenset[str]:
     """Columns of a CSV or Parquet file; empty where it is not one."""
-    if path.suffix == ".parquet":
+    if format_of(path) == "parquet":
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -231,7 +239,8 @@ def column_names(path: Path) -> frozenset[str]:
             return frozenset(pq.read_schema(path).names)
         except (pa.ArrowException, OSError, UnicodeDecodeError):  # the last for a column's name
             return frozenset()
-    return frozenset(csv_header(path, text_format(path)))
+    header = csv_header(path, text_format(path))
+    return frozenset() if isinstance(header, Rejected) else frozenset(header)
 
 
 def _lines(path: Path, span: Span) -> Iterator[tuple[int, bytes | Rejected]]:
@@ -265,15 +274,3 @@ def _bounded_lines(file: IO[bytes], number: int, left: float) -> Iterator[tuple[
             if rest.endswith(b"\n"):
                 break
         yield number, Rejected(f"line is longer than {MAX_LINE_BYTES // 2**20} MiB")
-
-
-def _is_not_utf8(line: bytes) -> bool:
-    try:
-        line.decode()
-    except UnicodeDecodeError:
-        return True
-    return False
-
-
-def _has_surrogate(value: str) -> bool:
-    return any("\ud800" <= char <= "\udfff" for char in value)

@@ -1,9 +1,10 @@
 """Parts of raw files that can be read alone, so that a large file is read by several processes."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataset_builders.raw_files import is_compressed, open_bytes
+from dataset_builders.raw_files import DAMAGED, is_compressed, open_bytes
 
 BOM = b"\xef\xbb\xbf"
 
@@ -28,6 +29,11 @@ SPAN_BYTES = 16 * 2**20
 
 BLOCK = 2**20
 """Bytes that are held in memory while lines are counted."""
+
+LONGEST_FIRST_LINE = 32 * 2**20
+"""Bytes of a first line that is looked at."""
+
+_SEVERAL = re.compile(rb"\}\s*,?\s*\{")
 
 COMPRESSION = 6
 """About how many times as large as a compressed file its text is."""
@@ -81,10 +87,32 @@ def parquet_spans(path: Path) -> list[Span]:
 
 
 def json_spans(path: Path) -> list[Span]:
-    """The parts of a file that `json_records` reads: a list is one."""
-    return whole_span(path) if is_json_list(path) else line_spans(path)
+    """The parts of a file that `json_records` reads: a list or other documents are one."""
+    return whole_span(path) if is_json_document(path) else line_spans(path)
 
 
-def is_json_list(path: Path) -> bool:
-    with open_bytes(path) as file:
-        return file.read(4096).removeprefix(BOM).lstrip().startswith(b"[")
+def is_json_document(path: Path) -> bool:
+    """Whether the first line begins a list, or a document over several lines, or holds several, or all of the file is in it."""
+    try:
+        with open_bytes(path) as file:
+            line = b""
+            while not line.strip() and (read := file.readline(LONGEST_FIRST_LINE)):
+                line = read.removeprefix(BOM)
+            line = line.strip()
+            if line.startswith(b"[") or line == b"{":
+                return True
+            if len(line) >= LONGEST_FIRST_LINE or not line.startswith(b"{"):
+                return False
+            return (_SEVERAL.search(line) is not None and not _is_json(line)) or not file.read(2**16).strip()
+    except DAMAGED:
+        return False
+
+
+def _is_json(line: bytes) -> bool:
+    import orjson
+
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return True

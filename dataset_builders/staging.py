@@ -1,6 +1,7 @@
 """Raw files in, canonical tables as Parquet out, with every record that yields none counted by its reason."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -17,7 +18,8 @@ from dataset_builders.sources import corpus_modules, own_tables
 from dataset_builders.tables import TABLES
 from dataset_builders.workers import Run
 
-GUESSED = "is not UTF-8 and was read as cp1252; give --encoding if letters look wrong"
+_FOR_PEOPLE = re.compile(r".*\.md|(readme|licen[cs]e|notice|changelog|requirements|checksums?)\b.*\.txt", re.IGNORECASE)
+"""Files that are no input."""
 
 
 def find_corpora(folder: Path, commercial_only: bool) -> tuple[list[RawFile], list[Path]]:
@@ -67,7 +69,6 @@ def find_tables(folder: Path, encoding: str | None = None, locale: str = "us") -
             file = own_tables.open_file(path, folder, table, encoding, locale)
             floats = own_tables.whole_float_ids(file)
         opened.append(file)
-        guessed = file.form is not None and file.form.guessed
         claimed.append(
             RawFile(
                 path,
@@ -78,7 +79,7 @@ def find_tables(folder: Path, encoding: str | None = None, locale: str = "us") -
                 partial(own_tables.canonical, file=file, floats=floats),
                 (table.name,),
                 snapshot_date(path, folder),
-                GUESSED if guessed else "",
+                file.form.note if file.form else "",
             )
         )
     if not claimed:
@@ -122,7 +123,7 @@ def input_files(folder: Path) -> list[Path]:
         paths = (Path(parent, name) for name in names)
         found += [path for path in paths if path.is_file() and not _is_hidden(path.relative_to(folder))]
     found.sort()
-    return [path for path in found if path.name != SAMPLE_MARKER and path.suffix.lower() not in (".md", ".txt")]
+    return [path for path in found if path.name != SAMPLE_MARKER and not _FOR_PEOPLE.fullmatch(path.name)]
 
 
 def _is_hidden(path: Path) -> bool:

@@ -42,6 +42,9 @@ EVENT_WORDS = (
 """Action of the first pattern that an event's name has; none for the first of all."""
 
 _RATING_TEXT = re.compile(r"\s*(\d+(?:[.,]\d+)?)\s*(?:/|out of|of|stars?|★).*", re.IGNORECASE)
+_FULL_STAR = re.compile("[★⭐]")
+_STARS = re.compile(r"(?=.*[★⭐])[★⭐☆\ufe0f]+")
+_BEST = re.compile(r"(?:/|of)\s*(\d+)", re.IGNORECASE)
 _CODE = re.compile(r"[a-z]{2}([-_][a-z]{2})?")
 
 
@@ -81,9 +84,14 @@ def rating_guess(values: Sequence[Any]) -> ValueGuess:
     texts = [as_text(value).strip() for value in values]
     if texts and all(text.lower() in ("true", "false") for text in texts):
         return ValueGuess({"values": {"true": "5", "false": "1"}}, "whether true is the best rating")
+    stars = {text: len(_FULL_STAR.findall(text)) for text in sorted(set(texts)) if _STARS.fullmatch(text)}
+    if stars and len(stars) == len(set(texts)) and max(stars.values()) <= 5:
+        return ValueGuess({"values": {text: str(count) for text, count in stars.items()}})
     pattern: dict[str, Any] = {}
+    best: list[float] = []
     if texts and sum(bool(_RATING_TEXT.fullmatch(text)) for text in texts) > len(texts) / 2:
         pattern = {"pattern": "(\\d+(?:[.,]\\d+)?)"}
+        best = [float(match[1]) for text in texts if (match := _BEST.search(text))]
         texts = [match[1] for text in texts if (match := _RATING_TEXT.fullmatch(text))]
     try:
         numbers = [float(text.replace(",", ".")) for text in texts]
@@ -91,16 +99,22 @@ def rating_guess(values: Sequence[Any]) -> ValueGuess:
         return ValueGuess(pattern, f"how {next(iter(texts))} becomes 1 to 5")
     if not numbers:
         return ValueGuess(pattern)
+    scale, unsure = _scale_of([*numbers, *best], any("," in text for text in texts))
+    return ValueGuess({**pattern, **({"scale": [f"{end:g}" for end in scale]} if scale else {})}, unsure)
+
+
+def _scale_of(numbers: Sequence[float], decimal_commas: bool) -> tuple[tuple[float, float] | None, str]:
+    """The ends of the scale, or None where it is that of the table, and what is unsure."""
     low, high = min(numbers), max(numbers)
-    if high > 5:
-        top = 10 if high <= 10 else 100 if high <= 100 else round(high)
-        return ValueGuess(
-            {**pattern, "scale": [str(int(low >= 1)), str(top)]}, f"whether {int(low >= 1)} to {top} is the scale"
-        )
+    if high > 5 or low < 0 or (low < 1 and high <= 4):
+        top = high if high <= 5 else 10 if high <= 10 else 100 if high <= 100 else round(high)
+        bottom = low if low < 0 else int(low >= 1)
+        return ((bottom, top) if bottom < top else None), f"whether {bottom:g} to {top:g} is the scale"
     if any(not number.is_integer() for number in numbers):
-        ends = ["1", "5"] if low >= 1 else ["0", "5"]
-        return ValueGuess({**pattern, "scale": ends}, "halves are rounded up")
-    return ValueGuess(pattern)
+        return (int(low >= 1), 5), "halves are rounded up"
+    if decimal_commas:  # which a scale reads
+        return (int(low >= 1), 5), ""
+    return None, "" if low >= 1 else "whether 0 is a rating or says that there is none; its rows are left out"
 
 
 def action_guess(profile: FileProfile, column: str, product: str | None, query: str | None) -> ValueGuess:

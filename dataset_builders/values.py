@@ -6,10 +6,17 @@ import json
 import re
 from contextlib import suppress
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
-NULL_WORDS = frozenset({"nan", "none", "null", "n/a", "#n/a", "<na>", "nat", "\\n", "undefined"})
-"""What pandas, Spark, MySQL, spreadsheets and JavaScript write for a value that is missing, in lower case."""
+NULL_WORDS = frozenset(
+    {"nan", "none", "null", "n/a", "#n/a", "<na>", "nat", "\\n", "undefined"}
+    | {"(null)", "<null>", "[null]", "#name?", "#ref!", "#value!"}
+)
+"""What pandas, Spark, MySQL, Oracle, spreadsheets and JavaScript write for a value that is missing, in lower case."""
+
+NULL_OF_R = "NA"
+"""Counts in capitals only."""
 
 TRUE = frozenset({"true", "t", "yes", "y", "1", "1.0", "on"})
 FALSE = frozenset({"false", "f", "no", "n", "0", "0.0", "off"})
@@ -25,7 +32,8 @@ LABELS = {
 
 _WHOLE = re.compile(r"[+-]?\d+")
 _WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0*")
-_SCIENTIFIC = re.compile(r"\d(\.\d+)?[eE]\+?\d{1,3}")
+_SCIENTIFIC = re.compile(r"\d([.,]\d+)?[eE]\+?\d{1,3}")
+_TEXT_OF_EXCEL = re.compile(r'="([^"]*)"')
 _NUMPY_LIST = re.compile(r"""(['"])\s+(['"])""")
 _MICROSECOND = 1_000_000
 LONGEST_NUMBER = 50
@@ -36,20 +44,27 @@ def is_missing(value: Any) -> bool:
     """Whether a value says that there is none: null, NaN, blank text, or a null word."""
     if value is None or value != value:  # noqa: PLR0124 - only NaN is not itself
         return True
-    return isinstance(value, str) and (not value.strip() or value.strip().lower() in NULL_WORDS)
+    if not isinstance(value, str):
+        return False
+    text = value.strip()
+    return not text or text == NULL_OF_R or text.lower() in NULL_WORDS
 
 
 def as_identifier(value: Any) -> str:
     """An id as text, as it is: leading zeros and a trailing `.0` stay, since they can be part of it.
 
-    Only a number from a column of floats is an id that lost its type: 12.0 is 12.
+    Only a number from a column of floats is an id that lost its type: 12.0 is 12. Excel is told of a text by `="012"`.
     """
+    if isinstance(value, Decimal) and value == value.to_integral_value():
+        return str(int(value))
     if isinstance(value, float):
         if not value.is_integer() or abs(value) >= 2**53:
             raise ValueError("is a rounded number; export ids as text")
         return str(int(value))
     text = as_text(value)
-    if _SCIENTIFIC.fullmatch(text) and ("." in text or "+" in text):
+    if match := _TEXT_OF_EXCEL.fullmatch(text):
+        text = match[1]
+    if _SCIENTIFIC.fullmatch(text) and not {".", ",", "+"}.isdisjoint(text):
         raise ValueError("is in scientific notation, so its digits are lost; export ids as text")
     return text
 
@@ -70,12 +85,15 @@ def as_integer(value: Any, times: bool = False) -> int:
         return _microseconds(value)
     if isinstance(value, float) and value.is_integer():
         return int(value)
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+        return int(value)
     text = value.strip() if isinstance(value, str) and len(value) < LONGEST_NUMBER else ""
     if match := _WHOLE.fullmatch(text) or _WHOLE_FLOAT.fullmatch(text):
         return int(match[1] if match.re is _WHOLE_FLOAT else match[0])
     if times:
         with suppress(ValueError):
             return _microseconds(datetime.fromisoformat(text.removesuffix(" UTC")))
+        raise ValueError("is neither a whole number nor a time such as 2024-05-01 10:00:00")
     raise ValueError("is not a whole number")
 
 

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from dataset_builders.records import Rejected
+from dataset_builders.values import is_missing
 
 TableRows = list[tuple[str, dict[str, Any] | Rejected]]
 """(canonical table, row) pairs; a row has every column of its table but `source`, `record` and `snapshot`.
@@ -60,5 +61,5 @@ def identifier(value: Any) -> str | None:
 
 
 def optional_text(value: Any) -> str | None:
-    """The value where it is text that says something, else None."""
-    return value if isinstance(value, str) and value.strip() else None
+    """The value where it is text that says something, and no null word, else None."""
+    return value if isinstance(value, str) and not is_missing(value) else None

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dataset_builders.raw_files import stem_and_ending
 from dataset_builders.records import Placed, Rejected, json_lines
 from dataset_builders.sources import TableRows, missing
 from dataset_builders.spans import WHOLE, Span, line_spans
@@ -17,7 +18,7 @@ LICENCE = "none stated"
 
 
 def claims(path: Path) -> bool:
-    return "-qar" in path.name and path.name.removesuffix(".gz").endswith(".jsonl")
+    return "-qar" in path.name and stem_and_ending(path)[1] == ".jsonl"
 
 
 spans = line_spans
@@ -32,6 +33,8 @@ def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:
     if rejected:
         return rejected
     answers = record.get("answers")
+    if answers is None and record.get("is_answerable") == 0:
+        answers = []
     if not isinstance(answers, list):
         return Rejected("answers is not a list")
     snippets = record.get("review_snippets")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from dataset_builders.raw_files import stem_and_ending
 from dataset_builders.records import Placed, Rejected, json_records
 from dataset_builders.sources import TableRows, missing
 from dataset_builders.spans import WHOLE, Span, json_spans
@@ -35,7 +36,8 @@ _SENTIMENTS = {"very positive": 5, "very negative": 1, "positive": 4, "negative"
 
 
 def claims(path: Path) -> bool:
-    return path.suffix == ".json" and ("ecinstruct" in (path.parent.name, path.stem.lower()) or path.stem in _TASKS)
+    stem, ending = stem_and_ending(path)
+    return ending == ".json" and ("ecinstruct" in (path.parent.name, stem.lower()) or stem in _TASKS)
 
 
 spans = json_spans
@@ -53,7 +55,7 @@ def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:
         return Rejected("split is for evaluation")
     if record.get("setting") not in (None, *SETTINGS):
         return Rejected("setting repeats another one's rows")
-    task = str(record.get("task") or path.stem)
+    task = str(record.get("task") or stem_and_ending(path)[0])
     if task not in _TASKS:
         return Rejected(f"task {task} has no canonical table" if _NAME.fullmatch(task) else "task is not a task's name")
     try:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dataset_builders.raw_files import format_of, stem_and_ending
 from dataset_builders.records import Placed, Record, Rejected, column_names, csv_rows, json_document, parquet_rows
 from dataset_builders.sources import HELD_OUT, TableRows, missing, optional_text
 from dataset_builders.spans import WHOLE, Span, parquet_spans, whole_span
@@ -28,7 +29,7 @@ def claims(path: Path) -> bool:
         return "judgments" in path.name
     if path.name.startswith("shopping_queries_dataset_") and path.suffix == ".parquet":
         return True  # even where its columns cannot be read, so that half a download is told as such
-    return path.suffix in (".parquet", ".csv") and bool({"esci_label", "product_title"} & column_names(path))
+    return stem_and_ending(path)[1] in (".parquet", ".csv") and bool({"esci_label", "product_title"} & column_names(path))
 
 
 def spans(path: Path) -> list[Span]:
@@ -38,7 +39,7 @@ def spans(path: Path) -> list[Span]:
 def read(path: Path, span: Span = WHOLE) -> Iterator[Placed]:
     if path.suffix == ".json":
         return _judgment_list(path)
-    return csv_rows(path) if path.suffix == ".csv" else parquet_rows(path, (*_JUDGMENT, _SPLIT, *_PRODUCT), span)
+    return csv_rows(path) if format_of(path) == "csv" else parquet_rows(path, (*_JUDGMENT, _SPLIT, *_PRODUCT), span)
 
 
 def _judgment_list(path: Path) -> Iterator[Placed]:

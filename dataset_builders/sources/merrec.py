@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dataset_builders.raw_files import format_of, stem_and_ending
 from dataset_builders.records import Placed, Rejected, column_names, csv_rows, parquet_rows
 from dataset_builders.sources import TableRows, identifier, missing, optional_text
 from dataset_builders.spans import WHOLE, Span, parquet_spans, whole_span
@@ -29,15 +30,15 @@ _CATEGORIES = ("c2_name", "c1_name", "c0_name")  # from narrow to broad
 
 
 def claims(path: Path) -> bool:
-    return path.suffix in (".parquet", ".csv") and {"sequence_id", "event_id", "stime"} <= column_names(path)
+    return stem_and_ending(path)[1] in (".parquet", ".csv") and {"sequence_id", "event_id", "stime"} <= column_names(path)
 
 
 def spans(path: Path) -> list[Span]:
-    return whole_span(path) if path.suffix == ".csv" else parquet_spans(path)
+    return whole_span(path) if format_of(path) == "csv" else parquet_spans(path)
 
 
 def read(path: Path, span: Span = WHOLE) -> Iterator[Placed]:
-    return csv_rows(path) if path.suffix == ".csv" else parquet_rows(path, (*_COLUMNS, *_CATEGORIES), span)
+    return csv_rows(path) if format_of(path) == "csv" else parquet_rows(path, (*_COLUMNS, *_CATEGORIES), span)
 
 
 def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from common.errors import UserError
 from dataset_builders.raw_files import (
     TextFormat,
     format_of,
+    is_copy,
     is_parquet,
     not_a_table,
     partition_values,
     stem_and_ending,
     table_format_of,
     text_format,
+    wide_encoding,
 )
 from dataset_builders.records import Placed, Rejected, csv_header, csv_rows, json_records, parquet_rows
 from dataset_builders.sources import TableRows
@@ -40,6 +43,12 @@ PROPOSE = "python -m dataset_builders.map --tables DIR --out shop.yaml"
 MOST_OFF_SCALE = 0.05
 """Share of a column's values that may be off its scale. Beyond it the column is taken to have another scale, and refused."""
 
+FEWEST_OFF_SCALE = 5
+"""Values off the scale below which a column is only refused if most are: part files may have few rows."""
+
+SAMPLED_RECORDS = 10_000
+"""Records of a JSON file among which a column is looked for, since JSON has no header."""
+
 _WHOLE_FLOAT = re.compile(r"\d+\.0")
 
 
@@ -56,8 +65,9 @@ class OwnFile:
 
 
 def table_of(path: Path, folder: Path) -> Table | None:
-    """The canonical table that a file below `folder` belongs to, or None. A copy such as `reviews.bak/` belongs to none."""
-    if format_of(path) is None:
+    """The canonical table that a file below `folder` belongs to, or None. A copy such as `reviews.bak/` or `reviews/old/`
+    belongs to none."""
+    if format_of(path) is None or is_copy(path, folder):
         return None
     top = path.relative_to(folder).parts[0]
     if top == path.name:
@@ -75,25 +85,44 @@ def open_file(path: Path, folder: Path, table: Table, encoding: str | None, defa
         names, form = parquet_columns(path, name), None
     elif format_of(path) == "csv":
         form = text_format(path, encoding)
-        names = csv_header(path, form)
+        names = header_of(path, name, form)
     else:
-        form, names = None, [column.name for column in table.columns]  # which keys JSON has is told record by record
+        form, names = None, json_keys(path)
     if not names:
         return OwnFile(path, table, frozenset(), form, partitions, default_locale)
     _check_columns(str(name), table, [*names, *(key for key in partitions if key not in names)])
+    if format_of(path) in ("json", "jsonl"):
+        names = [column.name for column in table.columns]  # any record may have any of them
     return OwnFile(path, table, frozenset(names), form, partitions, default_locale)
+
+
+def header_of(path: Path, name: Path, form: TextFormat) -> list[str]:
+    """Names of a CSV file's columns, in order; empty where it has none. Raises UserError where they cannot be read."""
+    header = csv_header(path, form)
+    if isinstance(header, Rejected):
+        raise UserError(f"{name}: the first line, which names the columns, cannot be read: {header.reason}. Mend or export it.")
+    return header
+
+
+def json_keys(path: Path) -> list[str]:
+    """The keys of a JSON file's first records, in order."""
+    records = (record for _, record in islice(json_records(path), SAMPLED_RECORDS) if not isinstance(record, Rejected))
+    return list(dict.fromkeys(key for record in records for key in record))
 
 
 def refuse_other_formats(path: Path, folder: Path) -> None:
     """Raises UserError for a file of a Delta Lake, Iceberg or Hudi table, and for a workbook and the like."""
     holder = next((parent for parent in path.parents if parent != folder.parent and table_format_of(parent)), None)
     if holder is not None and (holder == folder or folder in holder.parents):
+        name = folder if holder == folder else holder.relative_to(folder)
         raise UserError(
-            f"{holder.relative_to(folder)} is a table of {table_format_of(holder)}: its files alone would bring removed rows "
-            "back. Export the table as Parquet."
+            f"{name} is a table of {table_format_of(holder)}: its files alone would bring removed rows back. Export the "
+            "table as Parquet."
         )
     if told := not_a_table(path):
         raise UserError(f"{path.relative_to(folder)} {told}.")
+    if format_of(path) in ("json", "jsonl") and not is_parquet(path) and (encoding := wide_encoding(path)):
+        raise UserError(f"{path.relative_to(folder)} is JSON in {encoding.upper()}; save it in UTF-8.")
 
 
 def parquet_columns(path: Path, name: Path) -> list[str]:
@@ -113,6 +142,9 @@ def _check_columns(name: str, table: Table, names: list[str]) -> None:
     if twice:
         raise UserError(f"{name} has the column {twice[0]} twice. Rename one of them, or take it out.")
     optional = {column.name for column in table.columns if not column.required or column.default is not None} | {"locale"}
+    other_case = next((key for key in names if key not in known and key.strip().lower() in optional & known), None)
+    if other_case:  # it would be taken for absent without a word
+        raise UserError(f"{name} has the column {other_case}. Name it {other_case.strip().lower()}.")
     absent = [column.name for column in table.columns if column.name not in names and column.name not in optional]
     if absent:
         raise UserError(
@@ -187,10 +219,11 @@ def _scale_kind(table: Table, record: Mapping[str, Any]) -> str:
     value = record.get(column) if column else None
     if is_missing(value):
         return "missing"
-    if isinstance(value, bool) or str(value).strip().lower() in ("true", "false"):
-        return "boolean"
+    text = (value.decode(errors="replace") if isinstance(value, bytes) else str(value)).strip()
+    if text.lower() in ("true", "false"):
+        return "boolean" if table.name == "reviews" else "verdict"
     try:
-        number = float(str(value).strip())
+        number = float(text)
     except ValueError:
         return "text"
     if table.name == "judgments":
@@ -206,13 +239,15 @@ def _check_scale(file: OwnFile, scale: Counter[str], examples: Mapping[str, str]
         "fraction": "fractions instead of whole numbers from 1 to 5",
         "beyond": "numbers beyond 1 to 5",
         "grade": "grades instead of exact, substitute, complement or irrelevant",
+        "verdict": "true or false instead of exact, substitute, complement or irrelevant",
     }
     total = sum(scale.values()) - scale["missing"]
     off = [kind for kind in told if scale[kind]]
-    if total and sum(scale[kind] for kind in off) > MOST_OFF_SCALE * total:
+    count = sum(scale[kind] for kind in off)
+    if count > MOST_OFF_SCALE * total and (count >= FEWEST_OFF_SCALE or count > total / 2):
         column, kind = _SCALED[file.table.name], max(off, key=lambda kind: scale[kind])
         raise UserError(
-            f"{file.path.name}: {column} holds {told[kind]}, such as {examples[kind]}, in {scale[kind]:,} of {total:,} rows. "
+            f"{file.path.name}: {column} holds {told[kind]}, such as {examples[kind]}, in {count:,} of {total:,} rows. "
             f"Convert the column, or write in a map ({PROPOSE}) {column}: {_CONVERSIONS[kind].format(column=column)}."
         )
 
@@ -222,6 +257,7 @@ _CONVERSIONS = {
     "fraction": "{{column: {column}, scale: [1, 5]}}, which rounds halves up",
     "beyond": "{{column: {column}, scale: [1, 10]}} with the scale's ends",
     "grade": "{{column: {column}, values: {{3: exact, 2: substitute, 1: complement, 0: irrelevant}}}} with your grades",
+    "verdict": "{{column: {column}, values: {{true: exact, false: irrelevant}}}}",
 }
 """What to write in a map for a column on another scale."""
 
@@ -242,14 +278,15 @@ def canonical_row(record: Mapping[str, Any], file: OwnFile, floats: frozenset[st
         except (TypeError, OverflowError, RecursionError):
             row[column.name] = Rejected(f"is not of type {column.kind}")
     if "locale" in row:
-        row["locale"] = (
-            (row["locale"] or file.default_locale).lower() if not isinstance(row["locale"], Rejected) else row["locale"]
-        )
+        locale = row["locale"] or file.default_locale
+        row["locale"] = locale if isinstance(locale, Rejected) else locale.strip().lower()
     return row
 
 
 def _typed(column: Column, value: Any, trim: bool) -> Any:
     """CSV knows only text, and Parquet writers differ in how they hold ids: both are brought to the column's type."""
+    if isinstance(value, bytes):  # text in Parquet files of Impala, Hive and others
+        value = as_text(value)
     if is_missing(value):
         return None
     if column.kind == "string":
@@ -264,6 +301,8 @@ def _text(column: Column, value: Any, trim: bool) -> str:
         raise ValueError("is not text")
     if column.name.endswith("_id"):
         text = as_identifier(value)
+        if trim:
+            as_identifier(float(text))  # refuses one that lost digits
         return text.removesuffix(".0") if trim else text
     if column.name == "label":
         return label_or_text(value)

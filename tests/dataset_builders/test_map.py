@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataset_builders.map_parser import read_map
+from dataset_builders.mapped_files import find_mapped
 from tests.dataset_builders import exports
 from tests.dataset_builders.conftest import run_command
 
@@ -306,6 +307,49 @@ PROPOSED: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
         },
         ("product_id: item_id # unsure: no value of it is an id in products.csv",),
     ),
+    "ratings as stars": (
+        {"reviews": csv_text("id,sku,stars,text", ["1,p1,★★★☆☆,a", "2,p1,★,b"])},
+        ('rating: {column: stars, values: {"★": 1, "★★★☆☆": 3}}',),
+    ),
+    "languages in words": (
+        {"products": csv_text("sku,name,language", ["p1,Kettle,english"])},
+        ("locale: language # unsure: which locales english are; write values: {english: us}",),
+    ),
+    "answers that say that there is none": (
+        {
+            "questions": csv_text("id,sku,question,answer", ["1,p1,Is it?,Yes", "2,p1,Was it?,No answer"]),
+            "reviews": csv_text("id,sku,stars,text", ["1,p1,5,a"]),
+        },
+        ("null_words: [no answer] # unsure: read as no answer",),
+    ),
+    "returns among orders": (
+        {"orders": csv_text("order_id,sku,Quantity", ["1,p1,2", "1,p2,1", "C1,p1,-2"])},
+        ("basket_id: order_id # unsure: returns, with a Quantity below 0, count as purchases",),
+    ),
+    "ratings of ten that happen to be low": (
+        {"reviews": csv_text("id,sku,stars,text", ["1,p1,3/10,a", "2,p1,5/10,b"])},
+        ("scale: [1, 10]} # unsure: whether 1 to 10 is the scale",),
+    ),
+    "ratings with decimal commas": (
+        {"reviews": "id;sku;stars;text\n1;p1;4,0;a\n2;p1;5,0;b\n"},
+        ("rating: {column: stars, scale: [1, 5]}",),
+    ),
+    "grades from 0 to 4": (
+        {"reviews": csv_text("id,sku,stars,text", ["1,p1,0,a", "2,p1,4,b"])},
+        ("scale: [0, 4]} # unsure: whether 0 to 4 is the scale",),
+    ),
+    "zeros among ratings": (
+        {"reviews": csv_text("id,sku,stars,text", ["1,p1,0,a", "2,p1,5,b"])},
+        ("rating: stars # unsure: whether 0 is a rating or says that there is none",),
+    ),
+    "snippets between bars": (
+        {"questions": csv_text("id,sku,question,snippets,answer", ["1,p1,Is it?,It is|It was,Yes"])},
+        ('snippets: {column: snippets, split: "|"} # unsure: whether | stands between snippets',),
+    ),
+    "orders that were undone": (
+        {"orders": csv_text("order_id,sku,status", ["1,p1,completed", "1,p2,Cancelled", "2,p1,refunded"])},
+        ("where: {status: {not: [cancelled, refunded]}} # unsure: leaves out cancelled, refunded",),
+    ),
     "canonical": (
         {"products": csv_text("product_id,locale,title,brand", ["p1,us,Kettle,Acme"])},
         ("product_id: product_id", "locale: locale", "title: title", "brand: brand"),
@@ -352,6 +396,47 @@ def test_backups_are_left_out_and_partitions_are_one_file(tmp_path: Path, capsys
     assert 'file: "products/locale=*/part-*.csv"' in text
     assert "locale: locale" in text
     assert "products.bak/all.csv looks like a backup" in capsys.readouterr().out
+
+
+def test_two_files_of_the_same_rows_are_pointed_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    header, rows = "id,sku,rating,text", [f"r{n},p{n},5,Text {n}" for n in range(9)]
+    folder = write(tmp_path / "exports", reviews=csv_text(header, rows), feedback=csv_text(header, rows[1:]))
+    propose(folder, tmp_path / "shop.yaml")
+    told = " ".join(capsys.readouterr().out.split())
+    assert "feedback.csv and reviews.csv are both reviews and share 89% of review_id: take one out if it is a copy" in told
+
+
+def test_what_a_file_lacks_for_the_table_that_it_is_named_after_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write(tmp_path / "exports", products="sku,name\np1,Kettle\n", reviews="id,sku,text\nr1,p1,Good\n")
+    propose(folder, tmp_path / "shop.yaml")
+    told = "not used: reviews.csv, which is named like reviews, but no column is called like its rating (tried rating, stars,"
+    assert told in " ".join(capsys.readouterr().out.split())
+
+
+def test_questions_that_nothing_answers_are_left_out_with_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = csv_text("id,sku,question,answer", ["1,p1,Is it?,Yes"])
+    folder = write(tmp_path / "exports", products="sku,name\np1,Kettle\n", questions=asked)
+    assert "file: products.csv" in propose(folder, tmp_path / "shop.yaml")
+    told = "not used: questions.csv, which has no snippets, and no reviews are there to cut them from"
+    assert told in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_pattern_takes_no_copies_and_a_name_with_brackets_means_itself(tmp_path: Path) -> None:
+    folder = write(
+        tmp_path / "exports",
+        **{f"products[{n}]": f"sku,name\np{n},Kettle {n}\n" for n in (1, 2)},
+        **{"products[3] old": "sku,name\np3,Kettle 3\n"},
+    )
+    (folder / "products[2].csv").unlink()
+    text = propose(folder, tmp_path / "shop.yaml")
+    assert "products[1].csv" in text
+    files, _ = find_mapped(folder, read_map(tmp_path / "shop.yaml"))
+    assert [file.path.name for file in files] == ["products[1].csv"]
+    (tmp_path / "shop.yaml").write_text(text.replace("products[1].csv", "products*.csv"), encoding="utf-8")
+    files, _ = find_mapped(folder, read_map(tmp_path / "shop.yaml"))
+    assert [file.path.name for file in files] == ["products[1].csv"]
 
 
 def test_a_file_of_no_table_is_named_and_others_are_proposed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """A shop's own tables as exports are: what is read, what is refused with what to do, what is counted with its reason."""
 
+import bz2
 import csv
 import gzip
 import io
@@ -7,6 +8,7 @@ import json
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -319,6 +321,30 @@ def columns_absent(folder: Path) -> None:
     write(folder, reviews=[{"review_id": "r", "stars": 5}])
 
 
+def broken_header(folder: Path) -> None:
+    (folder / "reviews.csv").write_text(text_of(reviews()).replace("category", '"category', 1))
+
+
+def web_page(folder: Path) -> None:
+    (folder / "reviews.csv").write_text("<!DOCTYPE html>\n<html><body>Please log in</body></html>")
+
+
+def wide_json(folder: Path) -> None:
+    (folder / "reviews.json").write_bytes(json.dumps(reviews()).encode("utf-16"))
+
+
+def other_keys(folder: Path) -> None:
+    (folder / "reviews.json").write_text(json.dumps([{"review_id": "r", "stars": 5}]))
+
+
+def other_case(folder: Path) -> None:
+    (folder / "products.csv").write_text(text_of(products()).replace("locale", "Locale", 1))
+
+
+def verdicts(folder: Path) -> None:
+    write(folder, judgments=with_column(judgments(), label=lambda row: row["label"] == "exact"))
+
+
 def no_category(folder: Path) -> None:
     write(folder, reviews=[{key: value for key, value in row.items() if key != "category"} for row in reviews()])
 
@@ -350,6 +376,12 @@ REFUSED = {
     half_parquet: "reviews.parquet cannot be read as Parquet; it may be cut short",
     excel: "Excel workbook; unpack it, or save the sheet as CSV",
     columns_absent: "lacks the columns product_id, rating, text of table reviews; it has review_id, stars.*in a map",
+    broken_header: "reviews.csv: the first line, which names the columns, cannot be read: row has a quote that is not closed",
+    web_page: "reviews.csv is a web page, as a download that failed leaves it; download the table again",
+    wide_json: "reviews.json is JSON in UTF-16; save it in UTF-8",
+    other_keys: "reviews.json lacks the columns product_id, rating, text of table reviews; it has review_id, stars.*in a map",
+    other_case: "products.csv has the column Locale. Name it locale",
+    verdicts: r"label holds true or false instead of exact.*: \{column: label, values: \{true: exact, false: irrelevant\}\}",
     no_category: "lacks the column category .* there is no products table to take it from.*constant",
     ten_points: r"rating holds numbers beyond 1 to 5, such as .* Convert.*rating: \{column: rating, scale: \[1, 10\]\}",
     half_stars: r"rating holds fractions instead of whole numbers.*scale: \[1, 5\]",
@@ -368,7 +400,178 @@ def test_what_would_be_silently_wrong_is_refused_with_what_to_do(tmp_path: Path,
         find_tables(folder)
 
 
+def shop_with(tmp_path: Path, name: str, content: bytes) -> Path:
+    path = tmp_path / "shop" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return tmp_path / "shop"
+
+
+def lines_of(rows: Rows) -> list[str]:
+    return text_of(rows).splitlines(keepends=True)
+
+
+def with_backslashes() -> str:
+    """As Spark and MySQL write quotes within quotes."""
+    header, *rows = lines_of(reviews())
+    return header + "".join(row.replace("My ", '"My \\"big\\", ').rstrip() + '"\r\n' for row in rows)
+
+
+CSV_TEXTS = {
+    "a mark of UTF-8 although the encoding is given": "\ufeff" + text_of(reviews()),
+    "a line for Excel": "sep=;\r\n" + text_of(reviews(), ";"),
+    "a delimiter behind the last field of rows": "".join(
+        line if n == 0 else line.rstrip() + ",,\r\n" for n, line in enumerate(lines_of(reviews()))
+    ),
+    "quotes behind backslashes": with_backslashes(),
+    "carriage returns alone": text_of(reviews()).replace("\r\n", "\r"),
+}
+
+
+@pytest.mark.parametrize("text", CSV_TEXTS.values(), ids=CSV_TEXTS)
+def test_csv_is_read_as_spreadsheets_and_engines_write_it(tmp_path: Path, text: str) -> None:
+    counts, tables = staged(shop_with(tmp_path, "reviews.csv", text.encode()), tmp_path, encoding="utf-8")
+    assert [row["review_id"] for row in tables["reviews"]] == [f"r{n}" for n in range(30)]
+    assert balanced(counts, 30)
+
+
+def test_files_that_were_joined_keep_their_ids_and_repeat_no_product(tmp_path: Path) -> None:
+    bare = [{key: value for key, value in row.items() if key != "locale"} for row in products()]
+    text = text_of(bare[:20]) + "\ufeff" + text_of(bare[20:])
+    counts, tables = staged(shop_with(tmp_path, "products.csv", text.encode("utf-8-sig")), tmp_path)
+    assert {row["product_id"] for row in tables["products"]} == {f"p{n}" for n in range(40)}
+    assert counts.rejects["own"] == {"row repeats the header": 1}
+    assert balanced(counts, 41)
+
+
+def test_a_stray_quote_in_the_first_row_hides_no_delimiter(tmp_path: Path) -> None:
+    text = text_of(reviews(), ";").replace("My ", '"My ', 1)
+    counts, tables = staged(shop_with(tmp_path, "reviews.csv", text.encode()), tmp_path)
+    assert len(tables["reviews"]) == 29
+    assert balanced(counts, 30)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [("shift_jis", "とても良いケトルです"), ("gb18030", "我很喜欢这个水壶"), ("cp1251", "Очень хороший чайник")],
+)
+def test_another_script_in_an_encoding_of_its_own_is_never_taken_for_cp1252(tmp_path: Path, encoding: str, words: str) -> None:
+    rows = with_column(reviews(), text=lambda row: f"{words} {row['text']}")
+    folder = shop_with(tmp_path, "reviews.csv", text_of(rows).encode(encoding))
+    [file], _ = find_tables(folder)
+    assert "give --encoding, such as shift_jis, gb18030 or cp1251" in file.note
+    counts, tables = staged(folder, tmp_path)
+    assert not tables
+    assert counts.rejects["own"] == {"row is not UTF-8": 30}
+    (tmp_path / "staged").rename(tmp_path / "guessed")
+    _, tables = staged(folder, tmp_path, encoding=encoding)
+    assert all(words in row["text"] for row in tables["reviews"])
+
+
+def test_bytes_that_are_not_of_the_given_encoding_cost_their_row(tmp_path: Path) -> None:
+    content = text_of(with_column(reviews(), text=lambda row: f"とても {row['text']}")).encode("shift_jis")
+    folder = shop_with(tmp_path, "reviews.csv", content.replace(b"number 3 ", b"\xff\xfd 3 "))
+    counts, tables = staged(folder, tmp_path, encoding="shift_jis")
+    assert len(tables["reviews"]) == 29
+    assert counts.rejects["own"] == {"row is not SHIFT_JIS": 1}
+
+
+def test_utf16_without_a_mark_is_told_by_its_header_in_any_script(tmp_path: Path) -> None:
+    rows = with_column(reviews(), text=lambda row: "とても良いケトルですからみんなにすすめたいです" * 4)
+    _, tables = staged(shop_with(tmp_path, "reviews.csv", text_of(rows).encode("utf-16-le")), tmp_path)
+    assert len(tables["reviews"]) == 30
+
+
+@pytest.mark.parametrize("name", ["reviews.txt", "reviews.tab"])
+def test_text_files_are_tables_too(tmp_path: Path, name: str) -> None:
+    _, tables = staged(shop_with(tmp_path, name, text_of(reviews(), "\t").encode()), tmp_path)
+    assert len(tables["reviews"]) == 30
+
+
+@pytest.mark.parametrize(
+    ("ending", "compress"), [("bz2", bz2.compress), ("zst", lambda text: pa.compress(text, "zstd", asbytes=True))]
+)
+@pytest.mark.parametrize("name", ["reviews.csv", "reviews.jsonl"])
+def test_a_damaged_compressed_file_is_told_as_such(
+    tmp_path: Path, name: str, ending: str, compress: Callable[[bytes], bytes]
+) -> None:
+    rows = reviews()
+    content = text_of(rows) if name.endswith("csv") else "\n".join(map(json.dumps, rows))
+    folder = shop_with(tmp_path, f"{name}.{ending}", compress(content.encode())[:-40])
+    try:
+        counts, _ = staged(folder, tmp_path)
+        told = str(dict(counts.rejects["own"]))
+    except UserError as error:
+        told = str(error)
+    assert "compressed file is" in told
+
+
+JSON_TEXTS = {
+    "commas behind lines": ",\n".join(map(json.dumps, reviews())),
+    "a comma behind the last item": json.dumps(reviews())[:-1] + ",]",
+    "documents one behind the other": "".join(map(json.dumps, reviews())),
+    "documents over several lines": "\n".join(json.dumps(row, indent=2) for row in reviews()),
+    "lists one behind the other": json.dumps(reviews()[:10]) + "\n" + json.dumps(reviews()[10:]),
+    "a list in an object": json.dumps({"page": 1, "reviews": reviews()}),
+    "a list in an object over several lines": json.dumps({"reviews": reviews()}, indent=1),
+    "pandas by column": json.dumps({name: {str(n): row[name] for n, row in enumerate(reviews())} for name in reviews()[0]}),
+    "pandas split": json.dumps({"columns": list(reviews()[0]), "data": [list(row.values()) for row in reviews()]}),
+    "NaN for what is missing": "\n".join(json.dumps({**row, "title": float("nan")}) for row in reviews()),
+}
+
+
+@pytest.mark.parametrize("text", JSON_TEXTS.values(), ids=JSON_TEXTS)
+def test_json_is_read_as_programs_write_it(tmp_path: Path, text: str) -> None:
+    counts, tables = staged(shop_with(tmp_path, "reviews.json", text.encode()), tmp_path)
+    assert [row["review_id"] for row in tables["reviews"]] == [f"r{n}" for n in range(30)]
+    assert balanced(counts, 30)
+
+
+def test_a_json_list_that_is_cut_keeps_the_items_before(tmp_path: Path) -> None:
+    counts, tables = staged(shop_with(tmp_path, "reviews.json", json.dumps(reviews())[:-20].encode()), tmp_path)
+    assert len(tables["reviews"]) == 29
+    assert counts.rejects["own"] == {"what follows is not JSON: it is lost": 1}
+
+
+def test_copies_within_the_folder_of_a_table_are_not_read(tmp_path: Path) -> None:
+    for name in ("part.csv", "old/part.csv", "part_backup.csv", "part (1).csv", "brand=Old/other (1).csv"):
+        shop_with(tmp_path, f"reviews/{name}", text_of(reviews()).encode())
+    files, unread = find_tables(tmp_path / "shop")
+    assert sorted(file.path.name for file in files) == ["other (1).csv", "part.csv"]
+    assert len(unread) == 3
+
+
 # Values
+
+
+@pytest.mark.parametrize("kind", ["decimals", "bytes", "dictionaries"])
+def test_parquet_columns_are_read_as_databases_type_them(tmp_path: Path, kind: str) -> None:
+    plain = [{**row, "product_id": str(n)} for n, row in enumerate(reviews())]
+    if kind == "decimals":
+        plain = [{**row, "rating": Decimal(row["rating"]), "product_id": Decimal(row["product_id"])} for row in plain]
+    if kind == "bytes":
+        plain = [{name: str(value).encode() for name, value in row.items()} for row in plain]
+    table = pa.Table.from_pylist(plain)
+    if kind == "dictionaries":
+        table = pa.table({name: table[name].dictionary_encode() for name in table.column_names})
+    (tmp_path / "shop").mkdir()
+    pq.write_table(table, tmp_path / "shop" / "reviews.parquet")
+    _, tables = staged(tmp_path / "shop", tmp_path)
+    assert [(row["product_id"], row["rating"]) for row in tables["reviews"]] == [(str(n), n % 5 + 1) for n in range(30)]
+
+
+def test_a_few_ratings_off_the_scale_in_a_small_part_file_cost_their_rows_alone(tmp_path: Path) -> None:
+    for n in range(6):
+        rows = with_column(reviews()[n * 5 : n * 5 + 5], rating=lambda row: 4.5 if row["review_id"] == "r3" else row["rating"])
+        shop_with(tmp_path, f"reviews/part-{n}.csv", text_of(rows).encode())
+    _, tables = staged(tmp_path / "shop", tmp_path)
+    assert len(tables["reviews"]) == 29
+
+
+@pytest.mark.parametrize("written", ["us", " US ", "Us"])
+def test_locales_are_taken_in_any_case(tmp_path: Path, written: str) -> None:
+    _, tables = staged(write(tmp_path / "shop", products=with_column(products(), locale=lambda row: written)), tmp_path)
+    assert {row["locale"] for row in tables["products"]} == {"us"}
 
 
 def test_labels_are_taken_in_any_case_as_letters_and_words(tmp_path: Path) -> None:
@@ -378,7 +581,7 @@ def test_labels_are_taken_in_any_case_as_letters_and_words(tmp_path: Path) -> No
     assert [row["label"] for row in tables["judgments"]] == [row["label"] for row in judgments()]
 
 
-@pytest.mark.parametrize("word", ["nan", "None", "NULL", "N/A", r"\N", ""])
+@pytest.mark.parametrize("word", ["nan", "None", "NULL", "N/A", r"\N", "", "NA", "(null)", "#NAME?"])
 def test_null_words_are_missing(tmp_path: Path, word: str) -> None:
     folder = write(tmp_path / "shop", products=with_column(products(), brand=lambda row: word))
     _, tables = staged(folder, tmp_path)
@@ -435,9 +638,10 @@ def test_positions_of_19_digits_and_times_keep_their_order(tmp_path: Path) -> No
     [
         (lambda n: f"{n:04d}", lambda n: f"{n:04d}"),
         (lambda n: f"{n}.0", str),
+        (lambda n: f'="{n:04d}"', lambda n: f"{n:04d}"),
         (lambda n: f"{n}.0" if n % 2 else f"v{n}.0", lambda n: f"{n}.0" if n % 2 else f"v{n}.0"),
     ],
-    ids=["leading zeros", "a column of floats", "versions"],
+    ids=["leading zeros", "a column of floats", "texts of Excel", "versions"],
 )
 def test_ids_keep_their_text_and_only_a_whole_column_of_floats_is_trimmed(
     tmp_path: Path, ids: Callable[[int], str], expected: Callable[[int], str]
@@ -447,12 +651,13 @@ def test_ids_keep_their_text_and_only_a_whole_column_of_floats_is_trimmed(
     assert [row["product_id"] for row in tables["reviews"]] == [expected(n) for n in range(30)]
 
 
-def test_ids_in_scientific_notation_are_rejected_and_shown(tmp_path: Path) -> None:
-    folder = write(tmp_path / "shop", reviews=with_column(reviews(), product_id=lambda row: "7.70E+12"))
+@pytest.mark.parametrize("written", ["7.70E+12", "7,70E+12"])
+def test_ids_in_scientific_notation_are_rejected_and_shown(tmp_path: Path, written: str) -> None:
+    folder = write(tmp_path / "shop", reviews=with_column(reviews(), product_id=lambda row: written))
     counts, _ = staged(folder, tmp_path)
     reason = "product_id is in scientific notation, so its digits are lost; export ids as text"
     assert counts.rejects["own"] == {reason: 30}
-    assert counts.tables["reviews"].examples[reason] == "'7.70E+12' (reviews.csv:2)"
+    assert counts.tables["reviews"].examples[reason] == f"{written!r} (reviews.csv:2)"
 
 
 TITLES = {

@@ -1,0 +1,80 @@
+"""Lines of a CSV file, read again where a record turns out to be none: for a stray quote, or other rules for quotes."""
+
+import csv
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TextIO
+
+from dataset_builders.raw_files import DAMAGED, is_separator_line
+
+_ESCAPED = re.compile(r'\\(["\\])')
+
+
+class ReplayedLines:
+    """The lines of a file, of which those of the current record can be read again.
+
+    Marks of UTF-8, which stand within files that were joined, and a first line for Excel are none of the lines.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self.file, self.replayed, self.taken, self.number = file, list[str](), list[str](), 0
+
+    def __iter__(self) -> "ReplayedLines":
+        return self
+
+    def __next__(self) -> str:
+        line = self.replayed.pop() if self.replayed else next(self.file).removeprefix("\ufeff")
+        self.number += 1
+        if self.number == 1 and is_separator_line(line):
+            return next(self)
+        self.taken.append(line)
+        return line
+
+    def begin(self) -> int:
+        """Begins a record; the number of the line that comes next."""
+        self.taken = []
+        return self.number + 1
+
+    def rewind(self) -> None:
+        """Puts all lines of the current record but its first back."""
+        self.put_back(1)
+
+    def put_back(self, kept: int = 0) -> None:
+        self.number -= len(self.taken) - kept
+        self.replayed.extend(reversed(self.taken[kept:]))
+        self.taken = self.taken[:kept]
+
+
+def escaped_row(lines: ReplayedLines, width: int, delimiter: str) -> list[str] | None:
+    """The record with backslashes before its quotes, as Spark and MySQL write them, or None where it is none.
+
+    Its lines are taken then; else they are as they were.
+    """
+    if not any('\\"' in line for line in lines.taken):
+        return None
+    before = len(lines.taken)
+    lines.put_back()
+    doubled = (_ESCAPED.sub(lambda match: match[1] * 2 if match[1] == '"' else match[1], line) for line in lines)
+    try:
+        row = next(csv.reader(doubled, delimiter=delimiter, strict=True))
+    except (csv.Error, StopIteration, *DAMAGED):
+        row = []
+    if len(row) == width and not swallows_rows(lines.taken, width, delimiter):
+        return row
+    lines.put_back(min(before, len(lines.taken)))
+    while len(lines.taken) < before:
+        next(lines)
+    return None
+
+
+def swallows_rows(taken: Sequence[str], width: int, delimiter: str) -> bool:
+    """Whether a record over several lines holds whole rows of the file in one of its fields."""
+    inner = taken[1:-1]
+    if not inner or width < 3:
+        return False
+    whole = 0
+    for line in inner:
+        with suppress(csv.Error):
+            whole += len(next(csv.reader([line], delimiter=delimiter, strict=True), [])) == width
+    return whole > len(inner) / 2

@@ -1,0 +1,74 @@
+"""The records of a JSON file that is not JSON lines: a list, documents one behind the other, or a list in an object."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+_DECODER = json.JSONDecoder(strict=False)  # control characters are let in: one bad value is not a bad file
+_BETWEEN = re.compile(r"[\s,]*(?:\][\s,\[]*)?")
+"""What stands between two items: commas also where none belong, and the end of one list and the begin of the next."""
+
+_NEXT_DOCUMENT = re.compile(r"\n(?=\{)")
+
+
+class BrokenJson(ValueError):
+    """A file holds something that is not JSON. `rest` says that items came before it."""
+
+    def __init__(self, rest: bool) -> None:
+        self.rest = rest
+
+
+def json_items(text: str) -> Iterator[Any]:
+    """The items one by one; a BrokenJson in place of one that is not JSON, behind which reading goes on with the next line
+    that begins a document, or ends."""
+    place = _behind_separators(text, 0)
+    listed = text[place : place + 1] == "["
+    place += listed
+    found: list[Any] = []
+    number = 0
+    while (place := _behind_separators(text, place)) < len(text):
+        try:
+            value, place = _DECODER.raw_decode(text, place)
+        except (ValueError, RecursionError):
+            yield BrokenJson(number > 0)
+            match = None if listed else _NEXT_DOCUMENT.search(text, place)
+            if match is None:
+                return
+            place = match.end()
+            continue
+        number += 1
+        if number == 1 and not listed:
+            found = [value]  # it may be the only one
+            continue
+        yield from found
+        found = []
+        yield value
+    if listed and not text.rstrip().endswith("]"):
+        yield BrokenJson(number > 0)
+    for value in found:
+        yield from _rows(value)
+
+
+def _behind_separators(text: str, place: int) -> int:
+    match = _BETWEEN.match(text, place)
+    return match.end() if match else place
+
+
+def _rows(document: Any) -> list[Any]:
+    """The rows in a file's only document: the list in `{"page": 1, "reviews": [...]}`, or what pandas' to_json makes of a
+    table without `orient="records"`; else the document."""
+    if not isinstance(document, dict):
+        return [document]
+    values = list(document.values())
+    if set(document) >= {"columns", "data"} and isinstance(document["data"], list):
+        names = document["columns"]
+        fits = isinstance(names, list) and all(isinstance(row, list) and len(row) == len(names) for row in document["data"])
+        return [dict(zip(names, row, strict=True)) for row in document["data"]] if fits else [document]
+    if values and all(isinstance(value, dict) for value in values):
+        numbers = list(values[0])
+        fits = all(number.isdigit() for number in numbers) and all(list(value) == numbers for value in values)
+        return [{name: column[number] for name, column in document.items()} for number in numbers] if fits else [document]
+    lists = [value for value in values if isinstance(value, list) and value and all(isinstance(item, dict) for item in value)]
+    alone = len(lists) == 1 and not any(isinstance(value, str | list) for value in values if value is not lists[0])
+    return lists[0] if alone else [document]
