@@ -10,6 +10,7 @@ from tests.tiny_llama import CHATML, build_tokenizer
 from tests.training.conftest import make_row
 from tests.training.runs import Runs
 from training.template_check import hint_at_end_of_turn, template_options, with_template_options
+from training.tokenizer import use_template
 
 THINKS = CHATML.replace("assistant\\n' }}{% endif", "assistant\\n<think>\\n' }}{% endif")
 HYBRID = CHATML.replace(
@@ -122,6 +123,26 @@ def test_a_base_without_a_template_trains_with_one_from_a_file_or_a_folder(
     ended = runs.done(tmp_path / "out", *options)
     assert ended.summary["steps"] == 1
     assert make_row("also_buy", 0)["prompt"]
+
+
+def test_a_template_of_another_tokenizer_brings_its_eos_token_along(tmp_path: Path) -> None:
+    tokenizer, source = build_tokenizer(), build_tokenizer()
+    source.eos_token = "<|endoftext|>"
+    source.chat_template = "{{ messages[0]['content'] + eos_token }}"
+    source.save_pretrained(tmp_path / "source")
+    use_template(tokenizer, "base", str(tmp_path / "source"))
+    assert (tokenizer.chat_template, tokenizer.eos_token) == (source.chat_template, "<|endoftext|>")
+
+
+@pytest.mark.parametrize("new", ["turn", "eos"])
+def test_a_template_of_tokens_that_the_base_lacks_is_refused(new: str, tmp_path: Path) -> None:
+    tokenizer, source = build_tokenizer(), build_tokenizer()
+    source.add_tokens(["<|turn|>"], special_tokens=True)
+    source.chat_template = CHATML.replace("<|im_start|>", "<|turn|>") if new == "turn" else CHATML
+    source.eos_token = "<|turn|>" if new == "eos" else source.eos_token
+    source.save_pretrained(tmp_path / "source")
+    with pytest.raises(UserError, match=r"source writes <\|turn\|>, a token that base does not have, and a LoRA"):
+        use_template(tokenizer, "base", str(tmp_path / "source"))
 
 
 def test_a_template_that_is_not_there_is_one_sentence(runs: Runs, tmp_path: Path) -> None:
