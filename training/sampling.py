@@ -3,7 +3,7 @@
 The evaluation has an engine of its own for one greedy answer each (eval_tasks/backends), which is faster on a CPU.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,8 +114,14 @@ def by_transformers(model: Any, tokenizer: Any, prompts: Sequence[Chat], limits:
             )[:, longest:]
         each = len(said) // len(places)
         for number, place in enumerate(places):
-            own = said[number * each : (number + 1) * each, : limits[place]]
-            yield place, [str(text) for text in tokenizer.batch_decode(own, skip_special_tokens=True)]
+            rows = said[number * each : (number + 1) * each, : limits[place]].tolist()
+            yield place, decoded(tokenizer, rows, ends)
+
+
+def decoded(tokenizer: Any, rows: Sequence[Sequence[int]], ends: Collection[int]) -> list[str]:
+    """The texts of answers up to their end token, which need not be a special one."""
+    until = [next((row[:place] for place, token in enumerate(row) if token in ends), row) for row in rows]
+    return [str(text) for text in tokenizer.batch_decode(until, skip_special_tokens=True)]
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
@@ -173,7 +179,7 @@ def load_vllm(model: str, adapter: Path | None, how: Sampling) -> Callable[[Sequ
             ]
             inputs = [tokens_input(ids[place]) for place in places]
             for place, output in zip(places, llm.generate(inputs, params, lora_request=request, use_tqdm=False), strict=True):
-                yield place, tokenizer.batch_decode([one.token_ids for one in output.outputs], skip_special_tokens=True)
+                yield place, decoded(tokenizer, [list(one.token_ids) for one in output.outputs], [end])
 
     return answer
 

@@ -146,11 +146,12 @@ def load_format(
     template = tokenizer.get_chat_template() if tokenizer.chat_template is not None else None
     form = ChatFormat(tokenizer, ends, template_arguments(template, given_arguments(options)), vocabulary)
     (asked,) = form.prompt_ids([Prompt((("user", "a"),), "a", 1)])
-    written = [*asked, *(end for end in [tokenizer.eos_token_id] if end is not None)]
-    if vocabulary and max(written) >= vocabulary:
+    # Tokens that were added may stay without weights as long as nobody writes them, as for padding.
+    highest = max(*asked, tokenizer.vocab_size - 1, -1 if tokenizer.eos_token_id is None else tokenizer.eos_token_id)
+    if vocabulary and highest >= vocabulary:
         raise UserError(
-            f"the tokenizer of {adapter or base} writes {tokenizer.decode([max(written)])!r}, number {max(written):,}, and the "
-            f"model has weights for {vocabulary:,}; take the base that it was trained with"
+            f"the tokenizer of {adapter or base} writes {tokenizer.decode([highest])!r}, number {highest:,}, and the model has "
+            f"weights for {vocabulary:,}; take the base that it was trained with"
         )
     return form
 

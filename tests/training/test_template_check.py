@@ -72,9 +72,9 @@ def test_rows_whose_completion_joins_the_prompt_s_last_token_are_counted(capsys:
 
         chat_template = "a prompt ends in a space"
 
-        def apply_chat_template(self, turns: list[dict[str, str]], *, add_generation_prompt: bool, **_: Any) -> Any:
+        def apply_chat_template(self, turns: list[dict[str, str]], *, tokenize: bool, **_: Any) -> Any:
             text = "".join(turn["content"] + " " for turn in turns)
-            return {"input_ids": [ord(letter) for letter in text.replace("  ", "_")]}
+            return {"input_ids": [ord(letter) for letter in text.replace("  ", "_")]} if tokenize else text
 
         def decode(self, ids: list[int]) -> str:
             return "".join(map(chr, ids))
@@ -82,6 +82,18 @@ def test_rows_whose_completion_joins_the_prompt_s_last_token_are_counted(capsys:
     assert template_options(Joining(), rows("2", " 3", "4"), seed=0) == {}
     said = capsys.readouterr().err
     assert "of 3 rows, 1 do not begin with their prompt, whose end ' ' became one token with what follows, '_3 '" in said
+
+
+def test_a_template_that_drops_the_assistant_s_text_stops_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    drops = CHATML.replace("message['content']", "(message['content'] if message['role'] == 'user' else '')")
+    with pytest.raises(UserError, match="leaves the completions out, so that nothing would be learnt; give"):
+        template_options(tokenizer(drops), rows("2", "3"), seed=0)
+    trims = CHATML.replace("message['content']", "(message['content'] | trim)")
+    assert template_options(tokenizer(trims), rows("2 ", "3"), seed=0) == {}
+    assert capsys.readouterr().err == ""
+    some = CHATML.replace("message['content']", "(message['content'] if 'x' not in message['content'] else '')")
+    template_options(tokenizer(some), rows("2", "x"), seed=0)
+    assert "of 2 rows, the chat template writes the completion of 1 otherwise or not at all" in capsys.readouterr().err
 
 
 def test_a_template_without_system_messages_says_so_in_one_sentence(runs: Runs, tmp_path: Path) -> None:
