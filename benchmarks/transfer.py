@@ -13,11 +13,11 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from common.errors import UserError, first_line, plain_errors
+from common.errors import UserError, plain_errors
 from common.scoring import MetricUnavailableError
-from common.tasks import RELEVANCE_IN_WORDS
+from common.tasks import RELEVANCE_IN_WORDS, TASKS
+from common.words import probabilities
 from dataset_builders.recipes.multiple_choice import RELEVANCE
 from eval_tasks.baselines.encoders import ranker, words_of
 from eval_tasks.baselines.template_rows import TemplateRow
@@ -78,47 +78,22 @@ def score_pairs(base: str, adapter: str | None, pairs: Sequence[JudgedPair]) -> 
     return {"accuracy": right / len(pairs), **aucs(exact, pairs, irrelevant)}
 
 
-def label_probabilities(base: str, adapter: str | None, prompts: Sequence[str], batch: int = 8) -> list[list[float]]:
-    """Of each prompt the probabilities of the four label words as the whole answer, in the order of LABELS; they sum to 1.
+def label_probabilities(base: str, adapter: str | None, prompts: Sequence[str]) -> list[list[float]]:
+    """Of each prompt the probabilities of the four label words as its answer, in the order of LABELS; they sum to 1.
 
-    One forward pass for a prompt and a label, without regard to speed. Raises UserError where a model cannot be loaded.
+    They are the evaluation's own, in float32: with the adapter's tokenizer and template where it has them. Raises UserError.
     """
-    import torch
-    import transformers
-    from peft import PeftModel
+    from eval_tasks.backends.lighteval_model import local_folder
+    from eval_tasks.backends.prompts import Prompt, ScoredPrompt, parse_options
+    from eval_tasks.transformers_model import TransformersBackend, load
 
-    try:
-        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(base)
-        model: Any = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-        if adapter:
-            model = PeftModel.from_pretrained(model, adapter)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{adapter or base} cannot be loaded: {first_line(error)}") from None
-    model.eval()
-    texts = [_dialogue(tokenizer, prompt, label) for prompt in prompts for label in LABELS]
-    order = sorted(range(len(texts)), key=lambda place: len(texts[place][0]))
-    logs = [0.0] * len(texts)
-    with torch.inference_mode():
-        for start in range(0, len(order), batch):
-            places = order[start : start + batch]
-            rows = [torch.tensor(texts[place][0]) for place in places]
-            tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-            mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
-            said = torch.log_softmax(model(input_ids=tokens, attention_mask=mask).logits[:, :-1].float(), -1)
-            own = said.gather(-1, tokens[:, 1:, None])[..., 0]
-            for row, place in enumerate(places):
-                ids, answer = texts[place]
-                logs[place] = float(own[row, len(ids) - answer - 1 : len(ids) - 1].sum())
-    each = torch.tensor(logs).view(-1, len(LABELS))
-    return [[float(value) for value in row] for row in torch.softmax(each, -1)]
-
-
-def _dialogue(tokenizer: Any, prompt: str, label: str) -> tuple[list[int], int]:
-    """Token ids of the chat that ends with the label and its end-of-turn token, and how many of them are the answer's."""
-    asked = tokenizer.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False)
-    before = tokenizer(asked, add_special_tokens=False)["input_ids"]
-    answer = [*tokenizer(label, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
-    return [*before, *answer], len(answer)
+    options = parse_options("model_name=base,dtype=float32", TransformersBackend.OPTIONS) | {"model_name": base}
+    folder = local_folder(adapter, "--adapter") if adapter else None
+    loaded = load(options, [folder] if folder else [])
+    limit = TASKS["query_product_relation"].max_new_tokens
+    asked = [ScoredPrompt(Prompt((("user", prompt),), prompt, limit), LABELS) for prompt in prompts]
+    found = dict(loaded.score(asked, folder))
+    return [probabilities(found[place]) for place in range(len(prompts))]
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:

@@ -309,11 +309,11 @@ def _explain_reading(error: Exception, name: str, revision: str | None, kind: Ki
     """The sentence for an error of huggingface_hub; None for an error that has nothing to do with the Hub."""
     from huggingface_hub import constants, errors
 
-    from common.hub import explain
+    from common.hub import explain, gated_sentence
 
     match error:
         case errors.GatedRepoError():
-            return f"{given} is gated; accept its terms on its page, then run: hf auth login"
+            return gated_sentence(given, name, kind)
         case errors.RepositoryNotFoundError():
             return f"{given} is no folder here and no {kind} on {constants.ENDPOINT}; check the name, or run: hf auth login"
         case errors.RevisionNotFoundError():

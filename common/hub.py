@@ -27,6 +27,20 @@ def repo_url(repo_id: str, repo_type: RepoType) -> str:
     return f"{constants.ENDPOINT}/{'' if repo_type == 'model' else repo_type + 's/'}{repo_id}"
 
 
+def is_gated(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, is the Hub's refusal to hand out a gated repository."""
+    from huggingface_hub.errors import GatedRepoError
+
+    while error is not None and not isinstance(error, GatedRepoError):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def gated_sentence(given: str, repo_id: str, repo_type: RepoType = "model") -> str:
+    """What to do about a gated repository, which the message calls `given`."""
+    return f"{given} is gated; accept its terms at {repo_url(repo_id, repo_type)}, then run hf auth login or set HF_TOKEN"
+
+
 def check_repo_id(repo_id: str) -> None:
     """Raises UserError, or huggingface_hub's HFValidationError, for an id that is not namespace/name."""
     from huggingface_hub.utils import validate_repo_id

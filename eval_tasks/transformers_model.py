@@ -19,9 +19,9 @@ from typing import Any, ClassVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
-from common.errors import UserError, first_line
+from common.errors import UserError
+from common.model_files import check_model_folder, loading, reason_of
 from eval_tasks.backends import lighteval_model
-from eval_tasks.backends.model_folder import check_folder
 from eval_tasks.backends.prompts import Likelihoods, LoadedModel, Prompt, ScoredPrompt, int_option
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -75,11 +75,9 @@ def load_base(folder: Path, options: Mapping[str, str]) -> Any:
     if options["dtype"] not in DTYPES:
         raise UserError(f"the model option dtype must be one of {', '.join(DTYPES)}, not {options['dtype']!r}")
     cuda = torch.cuda.is_available()
-    check_folder(folder, options["model_name"])
-    try:
+    check_model_folder(folder, options["model_name"])
+    with loading(options["model_name"], "the model", "check its files, or fetch it again"):
         base: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=options["dtype"], local_files_only=True)
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
-        raise UserError(f"the model {options['model_name']} cannot be loaded: {first_line(error)}") from None
     if base.dtype == torch.float16 and not cuda and options["dtype"] == "auto":
         print("note: the weights are float16, which a CPU computes in float32; give dtype=bfloat16 for half", file=sys.stderr)
         base = base.float()
@@ -96,7 +94,7 @@ def adapted(base: Any, adapter: Path) -> Iterator[None]:
     try:
         model = PeftModel.from_pretrained(base, str(adapter)).eval()
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise UserError(f"the adapter {adapter} cannot be put on this base: {first_line(error)}") from None
+        raise UserError(f"the adapter {adapter} cannot be put on this base: {reason_of(error)}") from None
     if model.active_peft_config.is_prompt_learning:
         raise UserError(f"the adapter {adapter} is a learned prompt, not weights; the vllm and transformers backends take LoRA")
     try:

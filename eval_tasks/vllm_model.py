@@ -27,10 +27,10 @@ from typing import Any, ClassVar, get_args
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
 from common.errors import UserError, first_line
+from common.model_files import check_model_folder
 from common.thinking import argument_value
 from eval_tasks.backends import lighteval_model
 from eval_tasks.backends.chat_format import ChatFormat, format_identity, kept_ids, load_format, tokens_cut
-from eval_tasks.backends.model_folder import check_folder
 from eval_tasks.backends.prompts import Likelihoods, LoadedModel, Prompt, ScoredPrompt, int_option
 
 ENGINE = "engine."
@@ -70,7 +70,7 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedMod
         ) from None
 
     folder = lighteval_model.local_folder(options["model_name"], revision=options["revision"] or None)
-    check_folder(folder, options["model_name"])
+    check_model_folder(folder, options["model_name"])
     engine = engine_arguments(options)
     lora = {"enable_lora": True, "max_lora_rank": rank_limit(adapters)} if adapters else {}
     ends = generation_ends(folder)

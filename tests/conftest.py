@@ -24,6 +24,7 @@ SLOW = {
     "browser",  # Chromium
     "compared_builds",  # whole builds, one after another
     "crowd",  # two hundred visitors
+    "deepspeed_pair",  # pip builds DeepSpeed; two processes train with it
     "demo",  # make demo
     "inspect_cli",  # the console script of inspect-ai
     "evaluation",  # this project's commands over lighteval

@@ -11,6 +11,8 @@ from typing import Any
 from common.dataset import split_revision
 from common.errors import UserError, first_line
 from common.files import sha256_of
+from common.hub import gated_sentence, is_gated
+from common.model_files import loading
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -54,6 +56,20 @@ def model_files(folder: Path) -> list[str]:
     return [name for name in names if any(fnmatchcase(name, pattern) for pattern in (*MODEL_FILES, *TOKENIZER_FILES))]
 
 
+def has_tokenizer(folder: Path) -> bool:
+    """Whether an adapter's folder brings a tokenizer along."""
+    return any((folder / name).is_file() for name in ("tokenizer_config.json", "tokenizer.json"))
+
+
+def adapter_tokenizer(base: str, adapter: Path | None) -> Any:
+    """The tokenizer that an adapter was trained with: its own, or the base's where it brings none along. Raises UserError."""
+    from transformers import AutoTokenizer
+
+    source = str(adapter) if adapter and has_tokenizer(adapter) else base
+    with loading(source, "the tokenizer of", "check its files, or fetch it again"):
+        return AutoTokenizer.from_pretrained(source)
+
+
 def read_adapter(name: str, revision: str | None = None) -> Adapter:
     """The adapter in a folder or on the Hub (`org/name`, `org/name@revision`). Raises UserError if there is none."""
     name, own = split_revision(name)
@@ -84,6 +100,8 @@ def _file(adapter: str, file: str, revision: str | None) -> Path:
     except HFValidationError:
         raise UserError(f"there is no adapter folder {adapter}; check --adapter") from None
     except OSError as error:
+        if is_gated(error):
+            raise UserError(gated_sentence(f"the adapter {adapter}", adapter)) from None
         raise UserError(f"cannot read the adapter {adapter}: {first_line(error)}; check --adapter and --revision") from None
     return path
 

@@ -1,9 +1,8 @@
 """The base model, loaded as TRL loads it, but before the training plan: whether rows can be packed depends on it."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from common.errors import UserError, first_line
+from common.model_files import loading
 from training.rows import say
 
 if TYPE_CHECKING:
@@ -15,7 +14,6 @@ def load_base(args: "SFTConfig", model: "ModelConfig") -> Any:
 
     Random numbers are those that TRL's trainer would have drawn: it seeds them before an adapter is initialised.
     """
-    from safetensors import SafetensorError
     from trl import get_quantization_config
     from trl.trainer.utils import create_model_from_path
 
@@ -33,7 +31,7 @@ def load_base(args: "SFTConfig", model: "ModelConfig") -> Any:
     if args.distributed_state is not None and args.distributed_state.distributed_type in ("MULTI_GPU", "DEEPSPEED"):
         options["device_map"] = None  # as TRL does: each process has the whole model, or DeepSpeed shards it
     args.model_init_kwargs = None  # TRL warns that it does not load the model itself
-    try:
+    with loading(model.model_name_or_path or "", "the model", "check --model_name_or_path"):
         try:
             base = create_model_from_path(model.model_name_or_path or "", **options)
         except ValueError as error:
@@ -42,18 +40,6 @@ def load_base(args: "SFTConfig", model: "ModelConfig") -> Any:
             say(f"{model.model_name_or_path} has no attention {model.attn_implementation}; its own is taken")
             model.attn_implementation = None
             base = create_model_from_path(model.model_name_or_path or "", **options | {"attn_implementation": None})
-    except (OSError, SafetensorError, ValueError, ImportError) as error:
-        raise UserError(f"cannot load the model {model.model_name_or_path}: {first_line(error)}") from None
     if model.load_in_4bit:
         patches.keep_gradients_of_4bit_weights(base)
     return base
-
-
-def check_weights(name: str) -> None:
-    """Raises UserError for a folder whose weights are in a format that cannot be trained."""
-    folder = Path(name)
-    if folder.is_dir() and not (folder / "config.json").exists() and any(folder.glob("*.gguf")):
-        raise UserError(
-            f"{name} holds GGUF weights, which are made for inference; give --model_name_or_path the model that they were made "
-            "from, with config.json and safetensors"
-        )

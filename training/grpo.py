@@ -25,9 +25,11 @@ from typing import TYPE_CHECKING, Any, cast
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `accelerate launch` puts only this file's folder there
 
 from common.answers import decode_answer, parse_completion
+from common.dataset import find_folder
 from common.errors import UserError, first_line, plain_errors
 from common.scoring import score_answer
 from common.tasks import TASKS
+from common.thinking import template_arguments, without_thoughts
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -54,7 +56,7 @@ def score(completions: Sequence[Any], task: Sequence[str], answer: Sequence[str]
     The share of completions that can be parsed is logged as `parsed`.
     """
     texts = [completion if isinstance(completion, str) else str(completion[-1]["content"]) for completion in completions]
-    parsed = [parse_completion(TASKS[name], text) for name, text in zip(task, texts, strict=True)]
+    parsed = [parse_completion(TASKS[name], without_thoughts(text) or "") for name, text in zip(task, texts, strict=True)]
     if log := columns.get("log_metric"):
         log("parsed", sum(value is not None for value in parsed) / max(1, len(parsed)))
     return [
@@ -89,6 +91,7 @@ def run(argv: list[str]) -> None:
     import torch
     from transformers.trainer_utils import set_seed
 
+    from training.adapters import adapter_tokenizer, has_tokenizer
     from training.summary import usable_cores
     from training.tokenizer import load_tokenizer
 
@@ -98,9 +101,12 @@ def run(argv: list[str]) -> None:
     longest = max(TASKS[name].max_new_tokens for name in set(rows["task"]))
     args.max_completion_length = min(args.max_completion_length or longest, longest)
     args.chat_template_path = None  # a field of SFTConfig, which load_tokenizer looks at
-    tokenizer = load_tokenizer(model, args)
+    adapter = find_folder(data.adapter, ["*"], None, "model", "--adapter") if data.adapter else None
+    own = adapter and has_tokenizer(adapter)  # the template that the adapter was trained with
+    tokenizer = adapter_tokenizer(model.model_name_or_path, adapter) if own else load_tokenizer(model, args)
+    args.chat_template_kwargs = template_arguments(tokenizer.get_chat_template(), args.chat_template_kwargs)
     tokenizer.pad_token, tokenizer.eos_token = data.pad_token or tokenizer.pad_token, data.eos_token or tokenizer.eos_token
-    trainer = make_trainer(args, model, data, tokenizer, rows)
+    trainer = make_trainer(args, model, adapter, tokenizer, rows)
     started = time.monotonic()
     try:
         result = trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
@@ -123,24 +129,21 @@ def choose_rows(script: Any, data: RewardArguments, seed: int) -> "Dataset":
     return cap_tasks(rows, data.max_rows_per_task, seed).select_columns(["prompt", "task", "answer"])
 
 
-def make_trainer(args: Any, model: Any, data: RewardArguments, tokenizer: Any, rows: "Dataset") -> Any:
-    """TRL's trainer over the rows. Raises UserError."""
+def make_trainer(args: Any, model: Any, adapter: Path | None, tokenizer: Any, rows: "Dataset") -> Any:
+    """TRL's trainer over the rows, from the adapter in a folder where there is one. Raises UserError."""
     from peft import PeftModel
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from trl import GRPOTrainer, get_peft_config, get_quantization_config
-
-    from common.dataset import find_folder
 
     logging.getLogger("trl").setLevel(logging.ERROR)
     options = {"revision": model.model_revision, "attn_implementation": model.attn_implementation, "dtype": model.dtype}
     quantised = get_quantization_config(model)
     try:
         policy: Any = model.model_name_or_path
-        if data.adapter:
-            folder = find_folder(data.adapter, ["*"], None, "model", "--adapter")
+        if adapter:
             base = AutoModelForCausalLM.from_pretrained(policy, quantization_config=quantised, **options)
-            policy = PeftModel.from_pretrained(base, str(folder), is_trainable=True)
+            policy = PeftModel.from_pretrained(base, str(adapter), is_trainable=True)
         else:
             args.model_init_kwargs = options | (args.model_init_kwargs or {})
         return GRPOTrainer(
@@ -149,8 +152,8 @@ def make_trainer(args: Any, model: Any, data: RewardArguments, tokenizer: Any, r
             args=args,
             train_dataset=rows,
             processing_class=tokenizer,
-            quantization_config=None if data.adapter else quantised,
-            peft_config=None if data.adapter else get_peft_config(model),
+            quantization_config=None if adapter else quantised,
+            peft_config=None if adapter else get_peft_config(model),
         )
     except (OSError, SafetensorError, RuntimeError, ValueError, ImportError) as error:
         raise UserError(f"cannot start the training: {first_line(error)}") from None

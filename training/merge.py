@@ -32,12 +32,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.errors import UserError, first_line, plain_errors
+from common.dataset import find_folder
+from common.errors import UserError, plain_errors
 from common.files import replaced
+from common.model_files import check_model_folder, loading, reason_of
 from training.adapters import (
     METHODS,
+    TOKENIZER_FILES,
     Adapter,
     Combination,
+    adapter_tokenizer,
     base_of,
     check_combination,
     parse_weights,
@@ -62,14 +66,12 @@ def load_merged(
     from transformers import AutoConfig, AutoModelForCausalLM
 
     first, names = adapters[0], " and ".join(adapter.name for adapter in adapters)
-    try:
+    if Path(base).is_dir():
+        check_model_folder(Path(base), f"the base model {base}")
+    with loading(base, "the base model", "give its folder or Hub id as --base"):
         if getattr(AutoConfig.from_pretrained(base), "quantization_config", None):
             raise UserError(f"the base model {base} is quantised; give the one that it was made from as --base")
         model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
-    except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(
-            f"cannot load the base model {base}: {first_line(error)}; give its folder or Hub id as --base"
-        ) from None
     tokenizers = [own_tokenizer(adapter, base) for adapter in adapters]
     for adapter, tokenizer in zip(adapters[1:], tokenizers[1:], strict=True):
         if format_of(tokenizer) != format_of(tokenizers[0]):
@@ -88,7 +90,7 @@ def load_merged(
         merged = tuned.merge_and_unload(safe_merge=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         which = f"adapters {names} do" if len(adapters) > 1 else f"adapter {names} does"
-        raise UserError(f"the {which} not fit the base {base}: {first_line(error)}") from None
+        raise UserError(f"the {which} not fit the base {base}: {reason_of(error)}") from None
     for name, parameter in merged.named_parameters() if before else ():
         start = before[name].float()
         parameter.data = (start + weight * (parameter.data.float() - start)).to(parameter.dtype)
@@ -99,13 +101,10 @@ def load_merged(
 
 
 def own_tokenizer(adapter: Adapter, base: str) -> "PreTrainedTokenizerBase":
-    """The tokenizer that an adapter was trained with: its own, or the base's where it brings none along."""
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(adapter.name, revision=adapter.revision)
-    except (OSError, ValueError):
-        return AutoTokenizer.from_pretrained(base)
+    """The tokenizer that an adapter was trained with: its own, or the base's where it brings none along. Raises UserError."""
+    folder = find_folder(adapter.name, TOKENIZER_FILES, adapter.revision, "model", "--adapter")
+    tokenizer: PreTrainedTokenizerBase = adapter_tokenizer(base, folder)
+    return tokenizer
 
 
 def format_of(tokenizer: "PreTrainedTokenizerBase") -> tuple[Any, ...]:

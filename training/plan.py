@@ -53,6 +53,7 @@ def plan_run(
     """The base model, what became of the options of packing on it, and the plan. Raises UserError."""
     base = load_base(args, model)
     sample = sample_tokens(train, tokenizer, args.seed)
+    check_vocabulary(base, tokenizer, sample)
     lengths = [len(tokens) for tokens in sample]
     packing = bool(data.tokens_per_batch or args.padding_free or (args.packing and args.packing_strategy != "wrapped"))
     attn = _attention(model, data.tokens_per_batch)
@@ -64,6 +65,16 @@ def plan_run(
         data, note = without_packing(args, data, lengths, outcome.reason)
         notes.append(note)
     return base, data, make_plan(args, model, data, lengths, len(train), outcome.shares_prefix, notes)
+
+
+def check_vocabulary(base: Any, tokenizer: Any, sample: Sequence[Sequence[int]]) -> None:
+    """Raises UserError for a tokenizer that writes tokens which the model has no weights for."""
+    size, highest = base.config.get_text_config().vocab_size, max(max(tokens) for tokens in sample)
+    if highest >= size:
+        raise UserError(
+            f"the tokenizer's token {tokenizer.decode([highest])!r} has number {highest:,}, and the model has weights for "
+            f"{size:,}; take a base whose tokenizer fits it"
+        )
 
 
 def without_packing(args: "SFTConfig", data: DataArguments, lengths: Sequence[int], reason: str) -> tuple[DataArguments, str]:

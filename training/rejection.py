@@ -27,6 +27,7 @@ from common.errors import UserError, plain_errors
 from common.files import write_json, write_whole
 from common.scoring import score_answer
 from common.tasks import FAMILIES, TASKS
+from common.thinking import without_thoughts
 from training.adapters import public_name
 from training.sampling import Sampling, sample
 
@@ -61,7 +62,7 @@ class TaskReport:
 
 def choose(task: str, answer: Any, answers: Sequence[str], min_score: float) -> Chosen:
     """The best of the answers to a row, in the form that its task's completions have. `answer` is the row's decoded one."""
-    parsed = [parse_completion(TASKS[task], text) for text in answers]
+    parsed = [parse_completion(TASKS[task], without_thoughts(text) or "") for text in answers]
     scores = [score_answer(TASKS[task], value, answer) for value in parsed]
     texts = ["" if value is None else render_completion(TASKS[task], value) for value in parsed]
     readable = [(score, text) for score, text, value in zip(scores, texts, parsed, strict=True) if value is not None]

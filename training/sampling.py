@@ -3,12 +3,15 @@
 The evaluation has an engine of its own for one greedy answer each (eval_tasks/backends), which is faster on a CPU.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from common.errors import UserError, first_line
+from common.model_files import check_model_folder, loading
+from common.thinking import template_arguments
+from training.adapters import adapter_tokenizer
 
 Chat = Sequence[dict[str, str]]
 """Messages with role and content, the last of them the user's."""
@@ -44,32 +47,39 @@ def sample(
 
 
 def load(name: str, adapter: Path | None) -> tuple[Any, Any]:
-    """A base model with its adapter, on the GPU if there is one, and the tokenizer. Raises UserError."""
+    """A base model with its adapter, on the GPU if there is one, and the adapter's or base's tokenizer. Raises UserError."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
+    if Path(name).is_dir():
+        check_model_folder(Path(name), name)
+    tokenizer = chat_tokenizer(name, adapter)
+    with loading(name, "the model", "check --model"):
         model: Any = AutoModelForCausalLM.from_pretrained(name, dtype="auto")
-        if adapter:
-            from peft import PeftModel
+    if adapter:
+        from peft import PeftModel
 
+        with loading(str(adapter), "the adapter", "check --adapter, and whether --model is its base"):
             model = PeftModel.from_pretrained(model, str(adapter))
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"cannot load the model {adapter or name}: {first_line(error)}; check --model and --adapter") from None
-    if tokenizer.chat_template is None:
-        raise UserError(f"the model {name} has no chat template; take its instruct version")
     return model.eval().to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
 
 
+def chat_tokenizer(name: str, adapter: Path | None) -> Any:
+    """The adapter's own tokenizer, else the base's. Raises UserError where it has no chat template."""
+    tokenizer = adapter_tokenizer(name, adapter)
+    if tokenizer.chat_template is None:
+        raise UserError(f"the model {adapter or name} has no chat template; take its instruct version")
+    return tokenizer
+
+
 def encode(tokenizer: Any, prompts: Sequence[Chat]) -> list[list[int]]:
-    """The prompts' tokens by the chat template, up to where the answer begins."""
+    """The prompts' tokens by the chat template, without reasoning where it knows that, up to where the answer begins."""
     if not prompts:
         return []
     chats = [list(prompt) for prompt in prompts]
-    ids: list[list[int]] = tokenizer.apply_chat_template(chats, add_generation_prompt=True, tokenize=True, return_dict=True)[
-        "input_ids"
-    ]
+    arguments = template_arguments(tokenizer.get_chat_template())
+    rendered = tokenizer.apply_chat_template(chats, add_generation_prompt=True, tokenize=True, return_dict=True, **arguments)
+    ids: list[list[int]] = rendered["input_ids"]
     return ids
 
 
@@ -79,10 +89,13 @@ def by_transformers(model: Any, tokenizer: Any, prompts: Sequence[Chat], limits:
     ids = encode(tokenizer, prompts)
     budget = TOKENS_AT_ONCE.get(model.device.type, TOKENS_AT_ONCE["cuda"])
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    options: dict[str, Any] = {"do_sample": False}
+    own = model.generation_config.eos_token_id
+    ends = {*(own if isinstance(own, list) else [own]), tokenizer.eos_token_id} - {None}
+    plain = {"num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0}  # whatever the base's generation config says
+    options: dict[str, Any] = {"do_sample": False, "eos_token_id": sorted(ends) or None, **plain}
     if how.temperature > 0:
         drawing = {"do_sample": True, "temperature": how.temperature, "top_p": how.top_p, "top_k": 0}
-        options = drawing | {"num_return_sequences": how.count}
+        options |= drawing | {"num_return_sequences": how.count}
     for places in batches([len(row) + limit for row, limit in zip(ids, limits, strict=True)], budget // max(1, how.count)):
         longest, room = max(len(ids[place]) for place in places), max(limits[place] for place in places)
         tokens = torch.full((len(places), longest), pad)
@@ -101,8 +114,14 @@ def by_transformers(model: Any, tokenizer: Any, prompts: Sequence[Chat], limits:
             )[:, longest:]
         each = len(said) // len(places)
         for number, place in enumerate(places):
-            own = said[number * each : (number + 1) * each, : limits[place]]
-            yield place, [str(text) for text in tokenizer.batch_decode(own, skip_special_tokens=True)]
+            rows = said[number * each : (number + 1) * each, : limits[place]].tolist()
+            yield place, decoded(tokenizer, rows, ends)
+
+
+def decoded(tokenizer: Any, rows: Sequence[Sequence[int]], ends: Collection[int]) -> list[str]:
+    """The texts of answers up to their end token, which need not be a special one."""
+    until = [next((row[:place] for place, token in enumerate(row) if token in ends), row) for row in rows]
+    return [str(text) for text in tokenizer.batch_decode(until, skip_special_tokens=True)]
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
@@ -140,9 +159,11 @@ def load_vllm(model: str, adapter: Path | None, how: Sampling) -> Callable[[Sequ
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(f"vLLM cannot load {model} ({first_line(error)}); its reason is above") from None
     request = LoRARequest("adapter", 1, str(adapter)) if adapter else None
+    tokenizer = chat_tokenizer(model, adapter)  # vLLM itself has the base's
+    end = tokenizer.eos_token_id
 
     def answer(prompts: Sequence[Chat], limits: Sequence[int]) -> Answers:
-        ids = encode(llm.get_tokenizer(), prompts)
+        ids = encode(tokenizer, prompts)
         for start in range(0, len(ids), PROMPTS_AT_ONCE):
             places = range(start, min(start + PROMPTS_AT_ONCE, len(ids)))
             params = [
@@ -152,12 +173,13 @@ def load_vllm(model: str, adapter: Path | None, how: Sampling) -> Callable[[Sequ
                     top_p=how.top_p,
                     seed=how.seed + place,
                     max_tokens=limits[place],
+                    stop_token_ids=[end] if end is not None else None,
                 )
                 for place in places
             ]
             inputs = [tokens_input(ids[place]) for place in places]
             for place, output in zip(places, llm.generate(inputs, params, lora_request=request, use_tqdm=False), strict=True):
-                yield place, [str(one.text) for one in output.outputs]
+                yield place, decoded(tokenizer, [list(one.token_ids) for one in output.outputs], [end])
 
     return answer
 

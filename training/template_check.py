@@ -43,9 +43,29 @@ def template_options(tokenizer: Any, rows: "Dataset", seed: int) -> dict[str, An
             f"of {len(partings)} rows, {len(parted)} do not begin with their prompt, whose end {parted[0][0]!r} became one "
             f"token with what follows, {parted[0][1]!r}; completions should not begin with white space"
         )
+    check_answers_are_written(tokenizer, sample, option)
     if option:
         say("rows are trained with enable_thinking=false, else the chat template's prompt would not begin the trained row")
     return option
+
+
+def check_answers_are_written(tokenizer: Any, sample: "Dataset", options: Mapping[str, Any]) -> None:
+    """Raises UserError where the chat template writes no row's completion, and says of how many it does not."""
+    lost = 0
+    for row in sample:
+        given = {**(row.get(OPTIONS) or {}), **options}
+        prompt, whole = (
+            tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generation, **given)
+            for turns, generation in ((row["prompt"], True), (row["prompt"] + row["completion"], False))
+        )
+        lost += str(row["completion"][-1]["content"]).strip() not in whole.removeprefix(prompt)
+    if lost == len(sample):
+        raise UserError(
+            "the chat template leaves the completions out, so that nothing would be learnt; give --chat_template_path with a "
+            "template that writes an assistant's turn"
+        )
+    if lost:
+        say(f"of {len(sample)} rows, the chat template writes the completion of {lost} otherwise or not at all")
 
 
 def with_template_options(

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from common.dataset import looks_like_path
 from common.errors import UserError, first_line
-from training.base_model import check_weights
+from common.model_files import check_model_folder, loading
+from training.rows import say
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 def load_tokenizer(model: "ModelConfig", args: "SFTConfig") -> "PreTrainedTokenizerBase":
     """The base model's tokenizer. Raises UserError if there is no such model or it has no chat template."""
-    from huggingface_hub.errors import GatedRepoError
     from transformers import AutoConfig, AutoTokenizer
 
     name = model.model_name_or_path
@@ -24,33 +24,46 @@ def load_tokenizer(model: "ModelConfig", args: "SFTConfig") -> "PreTrainedTokeni
         raise UserError(
             f"there is no model folder {name}; python -m training.embedded_model --out {name} makes a small real model"
         )
-    check_weights(name)
-    try:
-        AutoConfig.from_pretrained(name, revision=model.model_revision)
+    if Path(name).is_dir():
+        check_model_folder(Path(name), name)
+    with loading(name, "the model", "check --model_name_or_path, or run: hf auth login"):
+        config = AutoConfig.from_pretrained(name, revision=model.model_revision)
         tokenizer = AutoTokenizer.from_pretrained(name, revision=model.model_revision)
-    except (OSError, ValueError) as error:
-        if isinstance(error, GatedRepoError) or isinstance(error.__cause__, GatedRepoError):
-            raise UserError(f"the model {name} is gated; accept its terms on its page, then run: hf auth login") from None
-        raise UserError(
-            f"cannot load the model {name}: {first_line(error)}; check --model_name_or_path, or run: hf auth login"
-        ) from None
-    if args.chat_template_path is not None:  # TRL takes it too, with its tokens, but later than the plan is made
-        tokenizer.chat_template = read_template(args.chat_template_path)
+    if args.chat_template_path is not None:
+        use_template(tokenizer, name, args.chat_template_path)
+        args.chat_template_path = None  # TRL would resize the model for its tokens, and the adapter would not fit its base
     if tokenizer.chat_template is None:
         raise UserError(f"the model {name} has no chat template; take its instruct version or give --chat_template_path")
+    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id >= config.get_text_config().vocab_size:
+        say(f"the model has no weights for its padding token {tokenizer.pad_token!r}; {tokenizer.eos_token!r} pads instead")
+        tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
-def read_template(path: str) -> str:
-    """The chat template in a Jinja file, or that of the tokenizer in a folder or on the Hub. Raises UserError."""
+def use_template(tokenizer: "PreTrainedTokenizerBase", name: str, path: str) -> None:
+    """Gives a model's tokenizer the chat template in a Jinja file, or template and eos token of another.
+
+    Raises UserError.
+    """
     from transformers import AutoTokenizer
 
-    try:
-        if path.endswith((".jinja", ".j2")):
-            return Path(path).read_text(encoding="utf-8")
-        return str(AutoTokenizer.from_pretrained(path).get_chat_template())
-    except (OSError, ValueError) as error:
+    if path.endswith((".jinja", ".j2")):
+        try:
+            tokenizer.chat_template = Path(path).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"cannot read the chat template {path}: {first_line(error)}; give --chat_template_path a .jinja file, or a "
+                "folder or Hub id whose tokenizer has a template"
+            ) from None
+        return
+    with loading(path, "the chat template", "give --chat_template_path a .jinja file, or a tokenizer that has a template"):
+        source = AutoTokenizer.from_pretrained(path)
+        template = str(source.get_chat_template())
+    known = tokenizer.get_vocab()
+    written = [str(token) for token in source.added_tokens_decoder.values() if str(token) in template]
+    if new := [token for token in (*written, source.eos_token) if token not in known]:
         raise UserError(
-            f"cannot read the chat template {path}: {first_line(error)}; give --chat_template_path a .jinja file, or a folder "
-            "or Hub id whose tokenizer has a template"
-        ) from None
+            f"the chat template {path} writes {new[0]}, a token that {name} does not have, and a LoRA adapter holds no weights "
+            "for new tokens; give --chat_template_path a template of the model's own tokens, or take its instruct version"
+        )
+    tokenizer.chat_template, tokenizer.eos_token = template, source.eos_token

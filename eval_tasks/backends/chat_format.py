@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from common.errors import UserError, first_line
 from common.thinking import CLOSE, OPEN, argument_value, opens_thoughts, template_arguments
 from eval_tasks.backends.prompts import Prompt
+from training.adapters import adapter_tokenizer
 
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
@@ -21,7 +22,7 @@ TEMPLATE = "template."
 """Prefix of model options that are arguments of the chat template: template.enable_thinking=false."""
 
 
-FORMAT = "format 2"
+FORMAT = "format 3"
 """Changes when prompts are rendered or answers are read otherwise, so that stored answers are not taken for new ones."""
 
 
@@ -83,14 +84,24 @@ class ChatFormat:
 
         gpt-oss answers `<|channel|>analysis<|message|>…<|end|><|start|>assistant<|channel|>final<|message|>2`.
         """
+        return self._before_answer if self._before_answer.startswith(self._special_tokens) else ""
+
+    @cached_property
+    def answer_start(self) -> str:
+        """What stands between a prompt and an answer that is given: the header, or a closed think block."""
+        if self.opens_thoughts:
+            return CLOSE
+        return self._before_answer if CLOSE in self._before_answer else self.header
+
+    @cached_property
+    def _before_answer(self) -> str:
         if not self.chat:
             return ""
         mark = "MARK7"
         messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": mark}]
         whole = _applied(self.tokenizer, messages, False, self.arguments)
         prompt = self._generation_prompt
-        header = whole[len(prompt) : whole.find(mark)] if whole.startswith(prompt) and mark in whole else ""
-        return header if header.startswith(self._special_tokens) else ""
+        return whole[len(prompt) : whole.find(mark)] if whole.startswith(prompt) and mark in whole else ""
 
     @cached_property
     def _special_tokens(self) -> tuple[str, ...]:
@@ -130,10 +141,19 @@ def load_format(
 
     Raises UserError.
     """
-    tokenizer = load_tokenizer(base, adapter)
+    tokenizer = adapter_tokenizer(str(base), adapter)
     ends = frozenset(token for token in (*model_ends, tokenizer.eos_token_id) if token is not None)
     template = tokenizer.get_chat_template() if tokenizer.chat_template is not None else None
-    return ChatFormat(tokenizer, ends, template_arguments(template, given_arguments(options)), vocabulary)
+    form = ChatFormat(tokenizer, ends, template_arguments(template, given_arguments(options)), vocabulary)
+    (asked,) = form.prompt_ids([Prompt((("user", "a"),), "a", 1)])
+    # Tokens that were added may stay without weights as long as nobody writes them, as for padding.
+    highest = max(*asked, tokenizer.vocab_size - 1, -1 if tokenizer.eos_token_id is None else tokenizer.eos_token_id)
+    if vocabulary and highest >= vocabulary:
+        raise UserError(
+            f"the tokenizer of {adapter or base} writes {tokenizer.decode([highest])!r}, number {highest:,}, and the model has "
+            f"weights for {vocabulary:,}; take the base that it was trained with"
+        )
+    return form
 
 
 def given_arguments(options: Mapping[str, str]) -> dict[str, Any]:
@@ -145,22 +165,6 @@ def format_identity(options: Mapping[str, str]) -> tuple[str, ...]:
     """What answers depend on besides the files of base and adapter."""
     given = given_arguments(options)
     return (FORMAT, *([json.dumps(given, sort_keys=True)] if given else []))
-
-
-def load_tokenizer(base: Path, adapter: Path | None) -> Any:
-    """The adapter's own tokenizer, else the base's. Raises UserError."""
-    from transformers import AutoTokenizer
-
-    folder = adapter if adapter and has_tokenizer(adapter) else base
-    try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"the tokenizer in {folder} cannot be loaded: {first_line(error)}") from None
-
-
-def has_tokenizer(folder: Path) -> bool:
-    """Whether an adapter's folder brings a tokenizer along."""
-    return any((folder / name).is_file() for name in ("tokenizer_config.json", "tokenizer.json"))
 
 
 def kept_ids(prompts: Sequence[Prompt], form: ChatFormat, positions: int) -> list[list[int]]:

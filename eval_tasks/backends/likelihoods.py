@@ -20,7 +20,6 @@ from typing import Any
 
 import torch
 
-from common.thinking import CLOSE
 from eval_tasks.backends.chat_format import ChatFormat
 from eval_tasks.backends.generation import BatchGenerator
 from eval_tasks.backends.kv_buffers import ATTENTION, KVBuffers
@@ -184,9 +183,9 @@ def placed_texts(form: ChatFormat, prompts: Sequence[ScoredPrompt], positions: i
 
     Prompt and candidate are one text to the tokenizer, as in training, so that a token may begin in the prompt's last
     characters; what is scored is all behind the tokens that the prompt alone has, too. Where there is no room for all of
-    a text, the prompt's beginning is left out. A template that opens a think block has it closed, empty.
+    a text, the prompt's beginning is left out. Where a think block stands before a trained answer, an empty one does here.
     """
-    heads = [form.rendered(asked.prompt) + (CLOSE if form.opens_thoughts else form.header) for asked in prompts]
+    heads = [form.rendered(asked.prompt) + form.answer_start for asked in prompts]
     wholes = [head + candidate for head, asked in zip(heads, prompts, strict=True) for candidate in asked.candidates]
     encoded = form.tokenizer([*heads, *wholes], add_special_tokens=not form.chat)["input_ids"] if heads else []
     rest = iter(encoded[len(heads) :])

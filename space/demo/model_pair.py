@@ -20,10 +20,19 @@ from .backend import AnswerRequest, Answers, BackendBusy, BackendError, ModelAns
 from .streaming import BatchStreamer, GenerationJob, TokenisedRequest
 
 MAX_PROMPT_TOKENS = 2048
+GATED = (
+    "The model or its adapter is gated on the Hub. Its terms have to be accepted on its page, and HF_TOKEN be a token of "
+    "the account that did so, on the Hub as a secret of the Space."
+)
 ADAPTER_FILES = ["adapter_config.json", "adapter_model.safetensors"]
 TOKENIZER_FILES = ["tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "chat_template.jinja"]
 PEFT_NAMES = {"base": "__base__", "tuned": "default"}
 """What PEFT calls the rows of a mixed batch."""
+GREEDY: dict[str, Any] = {
+    **{"do_sample": False, "num_beams": 1, "temperature": None, "top_p": None, "top_k": None},
+    **{"repetition_penalty": 1.0, "no_repeat_ngram_size": 0},
+}
+"""Decoding as the evaluation does it, whatever the base's generation config asks for."""
 
 
 def public_names(base: str, adapter: str | None) -> dict[str, str]:
@@ -110,10 +119,7 @@ class ModelPair:
                 attention_mask=torch.ones_like(ids),
                 max_new_tokens=request.max_new_tokens,
                 eos_token_id=sorted(eos_ids) or None,
-                do_sample=False,
-                temperature=None,
-                top_p=None,
-                top_k=None,
+                **GREEDY,
                 streamer=streamer,
                 stopping_criteria=[stop],
                 logits_processor=[streamer.record_probabilities],
@@ -151,7 +157,16 @@ def load(base: str, adapter: str | None, progress: Callable[[str], None]) -> Mod
         return ModelPair(tokenizer, model.eval().to(device()), batches, tuned_tokenizer)
     except Exception as error:  # wrong name, no network, a broken file: the page shows the same sentence
         log(error)
-        raise BackendError(problem) from None
+        raise BackendError(GATED if is_gated(error) else problem) from None
+
+
+def is_gated(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, is the Hub's refusal to hand out a gated repository."""
+    from huggingface_hub.errors import GatedRepoError
+
+    while error is not None and not isinstance(error, GatedRepoError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def adapter_folder(adapter: str) -> Path:

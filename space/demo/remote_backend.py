@@ -44,11 +44,15 @@ TOO_LONG = re.compile(r"context_length_exceeded|maximum context length|maximum m
 
 @dataclass(frozen=True)
 class EndpointSettings:
-    """`models` are the names of "base" and "tuned" at `url`; `api_key` is sent there and shown nowhere."""
+    """`models` are the names of "base" and "tuned" at `url`; `api_key` is sent there and shown nowhere.
+
+    `template` are arguments of the chat template, such as enable_thinking=False, which a server applies.
+    """
 
     url: str
     models: dict[str, str]
     api_key: str = field(default="", repr=False)
+    template: Mapping[str, Any] = field(default_factory=dict)
 
 
 class RemoteBackend:
@@ -177,15 +181,16 @@ class RemoteBackend:
             "max_tokens": request.max_new_tokens,
             "stream": True,
         }
+        extra = {"chat_template_kwargs": dict(self._settings.template)} if self._settings.template else {}
         create = self._client.chat.completions.create
         if not (request.labels and self._supports_logprobs):
-            return await create(**body)
+            return await create(**body, extra_body=extra)
         ids = await self._first_token_ids(request.labels)
-        only_labels = {"logprob_token_ids": ids} if ids else None
+        only_labels = {"logprob_token_ids": ids} if ids else {}
         try:
-            return await create(**body, logprobs=True, top_logprobs=TOP_LOGPROBS, extra_body=only_labels)
+            return await create(**body, logprobs=True, top_logprobs=TOP_LOGPROBS, extra_body=extra | only_labels)
         except (BadRequestError, UnprocessableEntityError):
-            chunks = await create(**body)
+            chunks = await create(**body, extra_body=extra)
         self._supports_logprobs = False  # without them the same request succeeded
         return chunks
 

@@ -5,6 +5,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
+
+from common.thinking import argument_value
 
 from . import ROOT
 from .backend import ModelBackend
@@ -73,7 +76,10 @@ def mcp_server(environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def read_endpoint_settings(environ: Mapping[str, str]) -> EndpointSettings:
-    """ENDPOINT_URL, ENDPOINT_BASE_MODEL, and the optional ENDPOINT_TUNED_MODEL and ENDPOINT_API_KEY. Raises SettingsError."""
+    """ENDPOINT_URL, ENDPOINT_BASE_MODEL, and the optional ones: the tuned model, a key, and arguments of the chat template.
+
+    Raises SettingsError.
+    """
     url, base = (environ.get(f"ENDPOINT_{name}", "").strip() for name in ("URL", "BASE_MODEL"))
     if not url.startswith(("http://", "https://")):
         raise SettingsError(
@@ -83,4 +89,16 @@ def read_endpoint_settings(environ: Mapping[str, str]) -> EndpointSettings:
         raise SettingsError("BACKEND=endpoint needs ENDPOINT_BASE_MODEL, the name that the base model has at ENDPOINT_URL")
     tuned = environ.get("ENDPOINT_TUNED_MODEL", "").strip()
     api_key = environ.get("ENDPOINT_API_KEY", "").strip()
-    return EndpointSettings(url, {"base": base} | ({"tuned": tuned} if tuned else {}), api_key)
+    template = template_options(environ.get("ENDPOINT_TEMPLATE_OPTIONS", ""))
+    return EndpointSettings(url, {"base": base} | ({"tuned": tuned} if tuned else {}), api_key, template)
+
+
+def template_options(text: str) -> dict[str, Any]:
+    """Arguments of a chat template as KEY=VALUE, separated by white space. Raises SettingsError."""
+    pairs = [part.partition("=") for part in text.split()]
+    if wrong := [key for key, equals, value in pairs if not (key and equals and value)]:
+        raise SettingsError(
+            f"ENDPOINT_TEMPLATE_OPTIONS has {wrong[0]!r}; it has to be KEY=VALUE, such as enable_thinking=false, separated by "
+            "spaces"
+        )
+    return {key: argument_value(value) for key, _, value in pairs}

@@ -10,6 +10,8 @@ from common.errors import UserError
 from eval_tasks.baselines.template_rows import template_row
 from tests.benchmarks.test_calibration import pair_row
 from tests.command import run_command
+from tests.training.random_adapters import random_adapter
+from training.merge import merge
 
 PAIRS = [JudgedPair(f"blue lamp {label}", "blue lamp" if label == "exact" else "garden hose", label) for label in LABELS]
 
@@ -33,16 +35,13 @@ def test_similarities_are_those_of_query_and_title(monkeypatch: pytest.MonkeyPat
     assert all(each["auc_exact"] == 1.0 for each in found.values())
 
 
-def test_probabilities_are_those_of_the_whole_word_as_the_chats_answer_whatever_the_batch(tiny_llama: Path) -> None:
+def test_probabilities_are_those_of_the_word_as_the_chats_answer(tiny_llama: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     prompts = [PROMPT.format(query=pair.query, product=pair.product) for pair in PAIRS]
     found = label_probabilities(str(tiny_llama), None, prompts)
     assert [sum(each) for each in found] == pytest.approx([1.0] * 4)
-    one_by_one = label_probabilities(str(tiny_llama), None, prompts, batch=1)
-    torch.testing.assert_close(torch.tensor(one_by_one).log(), torch.tensor(found).log(), rtol=1e-3, atol=1e-3)
-
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
     model = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32).eval()
     logs = []
@@ -50,7 +49,7 @@ def test_probabilities_are_those_of_the_whole_word_as_the_chats_answer_whatever_
         asked = tokenizer.apply_chat_template(
             [{"role": "user", "content": prompts[0]}], add_generation_prompt=True, return_dict=False
         )
-        answer = [*tokenizer(label, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+        answer = tokenizer(label, add_special_tokens=False)["input_ids"]
         with torch.inference_mode():
             said = torch.log_softmax(model(torch.tensor([[*asked, *answer]])).logits[0], -1)
         logs.append(sum(float(said[len(asked) - 1 + place, token]) for place, token in enumerate(answer)))
@@ -59,10 +58,25 @@ def test_probabilities_are_those_of_the_whole_word_as_the_chats_answer_whatever_
     )
 
 
+def test_an_adapter_is_asked_as_its_merged_model_is_with_its_own_template(tiny_llama: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    adapter = random_adapter(tiny_llama, tmp_path / "adapter", seed=3)
+    prompts = ["Is it exact?"]
+    with_the_template_of_the_base = label_probabilities(str(tiny_llama), str(adapter), prompts)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
+    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }} {% endfor %}It is: "
+    tokenizer.save_pretrained(adapter)
+    merge(str(adapter), tmp_path / "merged", str(tiny_llama))
+    (found,) = label_probabilities(str(tiny_llama), str(adapter), prompts)
+    assert found == pytest.approx(label_probabilities(str(tmp_path / "merged"), None, prompts)[0], rel=1e-3)
+    assert found != pytest.approx(with_the_template_of_the_base[0], rel=1e-2)
+
+
 def test_a_model_or_an_adapter_that_is_not_there_is_refused(tiny_llama: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be loaded"):
+    with pytest.raises(UserError, match="is no file or folder here"):
         label_probabilities(str(tmp_path / "none"), None, ["?"])
-    with pytest.raises(UserError, match=r"adapter.* cannot be loaded"):
+    with pytest.raises(UserError, match=r"--adapter .* is no file or folder here"):
         label_probabilities(str(tiny_llama), str(tmp_path / "adapter"), ["?"])
 
 

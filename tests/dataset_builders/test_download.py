@@ -257,7 +257,7 @@ def test_what_the_hub_does_not_have_is_told(raw_hub: Hub, tmp_path: Path, option
         ("", None, "mercari-us/merrec is no folder here and no dataset on"),
         (BOB, None, "mercari-us/merrec is no folder here and no dataset on"),
         ("hf_nobody", False, "mercari-us/merrec may not be read with the token in use"),
-        (BOB, "manual", "mercari-us/merrec is gated; accept its terms on its page"),
+        (BOB, "manual", "mercari-us/merrec is gated; accept its terms at"),
     ],
 )
 def test_a_repository_that_may_not_be_read_is_told(

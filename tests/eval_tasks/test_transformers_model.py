@@ -185,9 +185,10 @@ def test_a_limit_changes_the_identity_of_the_prompts_that_it_cuts_alone(tiny_lla
     [
         (lambda folder: (folder / "model.safetensors").rename(folder / "model-Q4_1.gguf"), "holds GGUF files; give the folder"),
         (lambda folder: (folder / "model.safetensors").unlink(), r"holds no \*\.safetensors"),
-        (lambda folder: (folder / "config.json").write_text("{}"), "cannot be loaded: "),
-        (lambda folder: (folder / "tokenizer.json").write_text("{}"), "the tokenizer in .* cannot be loaded"),
-        (lambda folder: (folder / "config.json").rename(folder / "adapter_config.json"), "is an adapter; give it as --adapter"),
+        (lambda folder: (folder / "config.json").write_text("{}"), "cannot load the model .*: .*; check its files"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"torn"), "cannot load the model .*: .*; check its files"),
+        (lambda folder: (folder / "tokenizer.json").write_text("{}"), "cannot load the tokenizer of .*; check its files"),
+        (lambda folder: (folder / "config.json").rename(folder / "adapter_config.json"), "is an adapter; give its base as"),
     ],
 )
 def test_a_folder_that_is_no_model_is_one_sentence(
@@ -197,6 +198,26 @@ def test_a_folder_that_is_no_model_is_one_sentence(
     change(folder)
     with pytest.raises(UserError, match=sentence):
         loaded(folder)
+
+
+def test_an_adapter_of_another_vocabulary_is_one_sentence(tiny_llama: Path, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoTokenizer
+
+    adapter = random_adapter(tiny_llama, tmp_path / "adapter", seed=3, modules_to_save=["lm_head"])
+    own = AutoTokenizer.from_pretrained(tiny_llama)
+    own.add_tokens(["<|turn|>"], special_tokens=True)
+    own.eos_token = "<|turn|>"
+    own.save_pretrained(adapter)
+    with pytest.raises(UserError, match=r"writes '<\|turn\|>', number 400, and the model has weights for 400; take"):
+        loaded(tiny_llama, adapters=(adapter,))
+    own.eos_token = "<|im_end|>"
+    own.save_pretrained(adapter)
+    weights = load_file(adapter / "adapter_model.safetensors")
+    save_file({name: torch.cat([tensor, tensor]) for name, tensor in weights.items()}, adapter / "adapter_model.safetensors")
+    with pytest.raises(UserError, match=r"cannot be put on this base: size mismatch for .*"):
+        said(loaded(tiny_llama, adapters=(adapter,)), adapter)
 
 
 def test_a_template_that_refuses_a_turn_is_one_sentence(tiny_llama: Path, tmp_path: Path) -> None:

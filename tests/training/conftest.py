@@ -1,6 +1,7 @@
 """A small dataset folder in the shape that the builder writes, training runs, and one run that several tests look at."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -76,6 +77,23 @@ def runs(tiny_llama: Path, shop_rows: Path, hub: Hub, tmp_path_factory: pytest.T
 def pair(runs: Runs) -> Callable[..., tuple[FinishedRun, FinishedRun]]:
     """Starts runs of two processes."""
     return runs.pair
+
+
+@pytest.fixture(scope="session")
+def deepspeed_pair(
+    tiny_llama: Path, shop_rows: Path, hub: Hub, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., tuple[FinishedRun, FinishedRun]]]:
+    """Starts runs of two processes that have DeepSpeed, which is installed into a folder that no other run sees."""
+    home = tmp_path_factory.mktemp("deepspeed_runs")
+    wanted = ["--no-deps", "--target", str(home / "packages"), "-r", str(ROOT / "tests" / "requirements-deepspeed.txt")]
+    command = [sys.executable, "-m", "pip", "--quiet", "install", *wanted]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"DeepSpeed cannot be installed here: {done.stderr.strip().splitlines()[-1]}")
+    env = hub.env(home=home / "hf", COLUMNS="120", PYTHONPATH=str(home / "packages"))
+    runs = Runs(env, home, {"model_name_or_path": tiny_llama, "dataset_name": shop_rows})
+    yield runs.pair
+    runs.close()
 
 
 @pytest.fixture(scope="session")

@@ -222,3 +222,10 @@ def count_sharded() -> None:
         print(f"{sum(weights)} of {len(weights)} weights are sharded")
 
     before(SFTTrainer, "training_step", 1, count)
+
+
+def gloo_alone() -> None:
+    """DeepSpeed compiles an operation of its own for processes on one CPU; without it they take gloo, and no compiler."""
+    import deepspeed
+
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False

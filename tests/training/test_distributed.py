@@ -4,7 +4,6 @@ Two processes sum the gradients of a step in another order than one, so that los
 float32; a run of two that was resumed is bit for bit one that was not interrupted.
 """
 
-import importlib.util
 import os
 import re
 import signal
@@ -241,17 +240,17 @@ ZERO3 = {
 """What `accelerate launch --config_file training/accelerate/zero3.yaml` sets, on DeepSpeed's CPU accelerator."""
 
 
-def test_zero3_trains_saves_and_resumes_as_ddp_does(pair: Pair, tmp_path: Path) -> None:
-    if importlib.util.find_spec("deepspeed") is None:
-        pytest.skip("DeepSpeed is not installed")
+def test_zero3_trains_saves_and_resumes_as_ddp_does(pair: Pair, deepspeed_pair: Pair, tmp_path: Path) -> None:
     options = [*MODES["tokens"], *NO_DROPOUT, *EVALUATED]
     ddp = both(pair, tmp_path / "ddp", *options)
-    first, second = pair(tmp_path / "zero", *options, faults=[("count_sharded",)], env=ZERO3)
+    gloo = ("gloo_alone",)
+    first, second = deepspeed_pair(tmp_path / "zero", *options, faults=[gloo, ("count_sharded",)], env=ZERO3)
     assert (first.code, second.code) == (0, 0), first.stderr + second.stderr
     assert_sharded(first)
     close(first, ddp)
-    first, second = pair(tmp_path / "resumed", *options, faults=[("signal_in_micro_batch", 3, "SIGTERM")], env=ZERO3)
+    stopped = [gloo, ("signal_in_micro_batch", 3, "SIGTERM")]
+    first, second = deepspeed_pair(tmp_path / "resumed", *options, faults=stopped, env=ZERO3)
     assert (first.code, second.code) == (143, 143), first.stderr + second.stderr
-    first, second = pair(tmp_path / "resumed", *options, *LAST, env=ZERO3)
+    first, second = deepspeed_pair(tmp_path / "resumed", *options, *LAST, faults=[gloo], env=ZERO3)
     assert (first.code, second.code) == (0, 0), first.stderr + second.stderr
     close(first, ddp)

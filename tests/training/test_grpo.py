@@ -1,6 +1,7 @@
 """training/grpo.py: rewards are the tasks' own scores, and two steps on the tiny model change an adapter."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ def test_a_reward_is_the_task_s_own_score() -> None:
     assert rewards == [1.0, 0.0, 1.0, 0.0, 1.0, 0.0]
     assert logged == {"parsed": pytest.approx(4 / 6)}
     assert score(completions=["2"], task=["review_rating"], answer=['"2"']) == [1.0]
+    thought = ["<think>\n1?</think>\n\n2", "<think>\n2"]
+    assert score(completions=thought, task=["review_rating"] * 2, answer=['"2"'] * 2) == [1.0, 0.0], "reasoning is no answer"
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=[path.stem for path in RECIPES])
@@ -106,6 +109,14 @@ def test_it_goes_on_from_an_adapter(trained: Path, tiny_llama: Path, data: Path,
     assert json.loads((tmp_path / "more" / "training_summary.json").read_text())["adapter"] == trained.name
     assert before.keys() == after.keys()
     assert all((before[name] == after[name]).all() for name in before), "with a rate of 0 it is the same adapter"
+
+
+def test_it_goes_on_with_the_tokenizer_of_the_adapter(trained: Path, tiny_llama: Path, data: Path, tmp_path: Path) -> None:
+    adapter = Path(shutil.copytree(trained, tmp_path / "adapter"))
+    template = "{% for message in messages %}{{ message['content'] }}<|im_end|>{% endfor %}so:"
+    (adapter / "chat_template.jinja").write_text(template)
+    run(words(tiny_llama, data, tmp_path / "more", tasks="answer_generation", adapter=adapter, max_steps=1))
+    assert (tmp_path / "more" / "chat_template.jinja").read_text() == template
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from tests.training.conftest import make_row
 from training import attention
 from training.arguments import DataArguments, parse_arguments
 from training.batches import mean_rows_per_batch, sample_tokens
-from training.plan import TrainingPlan, apply_plan, make_plan, print_plan, without_packing
+from training.plan import TrainingPlan, apply_plan, check_vocabulary, make_plan, print_plan, without_packing
 
 LENGTHS = [100] * 400
 EPOCH = 100_000
@@ -62,6 +62,16 @@ def test_a_plan_is_frozen_and_can_be_written_as_json() -> None:
         "gradient_accumulation_steps": 7,
         "rows_per_step": 128,
     }
+
+
+def test_a_tokenizer_whose_tokens_the_model_has_no_weights_for_is_refused(tiny_llama: Path) -> None:
+    from transformers import AutoConfig, AutoTokenizer
+
+    base = SimpleNamespace(config=AutoConfig.from_pretrained(tiny_llama))
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
+    check_vocabulary(base, tokenizer, [[1, 2], [399]])
+    with pytest.raises(UserError, match=r"has number 400, and the model has weights for 400; take a base whose tokenizer fits"):
+        check_vocabulary(base, tokenizer, [[1, 2], [400]])
 
 
 def test_planning_changes_no_argument() -> None:

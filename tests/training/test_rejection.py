@@ -55,6 +55,11 @@ def test_a_row_is_left_out_with_its_reason() -> None:
     assert choose("review_rating", "2", ["1", "2"], 0.5).scores == [0.0, 1.0]
 
 
+def test_reasoning_is_no_part_of_an_answer() -> None:
+    found = choose("review_rating", "2", ["<think>\nis it 1?</think>\n\n2", "<think>\nit is 2"], 0.5)
+    assert (found.completion, found.scores) == ("2", [1.0, 0.0])
+
+
 # --- The command ---
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from common.errors import UserError
-from training.sampling import Sampling, batches, by_transformers, load, sample
+from tests.training.random_adapters import random_adapter
+from training.sampling import Sampling, batches, by_transformers, encode, load, sample
 
 PROMPTS = [
     [{"role": "user", "content": text}] for text in ("Rate it.", "Which of these products fits the query best? Answer.", "No")
@@ -63,8 +64,32 @@ def test_no_prompts_have_no_answers(loaded: tuple[Any, Any]) -> None:
 
 
 def test_a_model_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"cannot load the model .*; check --model and --adapter"):
+    with pytest.raises(UserError, match=r"holds no \*\.safetensors; give a model folder or Hub id"):
         list(sample("transformers", str(tmp_path), None, PROMPTS, LIMITS, Sampling(1)))
+
+
+def test_an_adapter_is_sampled_with_its_own_template_and_end_and_without_reasoning(tiny_llama: Path, tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoTokenizer
+
+    adapter = random_adapter(tiny_llama, tmp_path / "adapter", seed=3)
+    own = AutoTokenizer.from_pretrained(tiny_llama)
+    own.chat_template = "{{ messages[0]['content'] }}{{ ' so: ' if enable_thinking is false else '<think>' }}"
+    own.save_pretrained(adapter)
+    model, tokenizer = load(str(tiny_llama), adapter)
+    assert tokenizer.decode(encode(tokenizer, PROMPTS)[0]) == "Rate it. so: "
+    ids = torch.tensor(encode(tokenizer, PROMPTS[:1]))
+    out = model.generate(input_ids=ids, max_new_tokens=9, do_sample=False)[0, ids.size(1) :].tolist()
+    end = max(map(out.index, out))
+    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(out[end])
+    ((_, (said,)),) = by_transformers(model, tokenizer, PROMPTS[:1], [9], Sampling(1, temperature=0))
+    assert said == tokenizer.decode(out[:end], skip_special_tokens=True)
+
+
+def test_penalties_of_the_base_s_generation_config_are_ignored(loaded: tuple[Any, Any], tiny_llama: Path) -> None:
+    model, tokenizer = load(str(tiny_llama), None)
+    model.generation_config.repetition_penalty = 5.0
+    assert answers((model, tokenizer), Sampling(1, temperature=0)) == answers(loaded, Sampling(1, temperature=0))
 
 
 def test_without_vllm_the_sentence_says_where_it_is(monkeypatch: pytest.MonkeyPatch, tiny_llama: Path) -> None:

@@ -491,11 +491,11 @@ MISTAKES: dict[str, Case] = {
     ),
     "folder that is no model": (
         lambda base, rows, tmp: ["--model_name_or_path", tmp, "--dataset_name", rows],
-        "cannot load the model",
+        "holds no *.safetensors",
     ),
     "GGUF weights": (
         lambda base, rows, tmp: ["--model_name_or_path", write(tmp / "model.gguf", "GGUF").parent, "--dataset_name", rows],
-        "holds GGUF weights, which are made for inference",
+        "holds GGUF files; give the folder or Hub id of the safetensors that they were made from",
     ),
     "unknown option": (
         lambda base, rows, tmp: ["--model_name_or_path", base, "--lerning_rate", "1"],

@@ -10,6 +10,7 @@ from tests.tiny_llama import CHATML, build_tokenizer
 from tests.training.conftest import make_row
 from tests.training.runs import Runs
 from training.template_check import hint_at_end_of_turn, template_options, with_template_options
+from training.tokenizer import use_template
 
 THINKS = CHATML.replace("assistant\\n' }}{% endif", "assistant\\n<think>\\n' }}{% endif")
 HYBRID = CHATML.replace(
@@ -71,9 +72,9 @@ def test_rows_whose_completion_joins_the_prompt_s_last_token_are_counted(capsys:
 
         chat_template = "a prompt ends in a space"
 
-        def apply_chat_template(self, turns: list[dict[str, str]], *, add_generation_prompt: bool, **_: Any) -> Any:
+        def apply_chat_template(self, turns: list[dict[str, str]], *, tokenize: bool, **_: Any) -> Any:
             text = "".join(turn["content"] + " " for turn in turns)
-            return {"input_ids": [ord(letter) for letter in text.replace("  ", "_")]}
+            return {"input_ids": [ord(letter) for letter in text.replace("  ", "_")]} if tokenize else text
 
         def decode(self, ids: list[int]) -> str:
             return "".join(map(chr, ids))
@@ -81,6 +82,18 @@ def test_rows_whose_completion_joins_the_prompt_s_last_token_are_counted(capsys:
     assert template_options(Joining(), rows("2", " 3", "4"), seed=0) == {}
     said = capsys.readouterr().err
     assert "of 3 rows, 1 do not begin with their prompt, whose end ' ' became one token with what follows, '_3 '" in said
+
+
+def test_a_template_that_drops_the_assistant_s_text_stops_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    drops = CHATML.replace("message['content']", "(message['content'] if message['role'] == 'user' else '')")
+    with pytest.raises(UserError, match="leaves the completions out, so that nothing would be learnt; give"):
+        template_options(tokenizer(drops), rows("2", "3"), seed=0)
+    trims = CHATML.replace("message['content']", "(message['content'] | trim)")
+    assert template_options(tokenizer(trims), rows("2 ", "3"), seed=0) == {}
+    assert capsys.readouterr().err == ""
+    some = CHATML.replace("message['content']", "(message['content'] if 'x' not in message['content'] else '')")
+    template_options(tokenizer(some), rows("2", "x"), seed=0)
+    assert "of 2 rows, the chat template writes the completion of 1 otherwise or not at all" in capsys.readouterr().err
 
 
 def test_a_template_without_system_messages_says_so_in_one_sentence(runs: Runs, tmp_path: Path) -> None:
@@ -122,6 +135,26 @@ def test_a_base_without_a_template_trains_with_one_from_a_file_or_a_folder(
     ended = runs.done(tmp_path / "out", *options)
     assert ended.summary["steps"] == 1
     assert make_row("also_buy", 0)["prompt"]
+
+
+def test_a_template_of_another_tokenizer_brings_its_eos_token_along(tmp_path: Path) -> None:
+    tokenizer, source = build_tokenizer(), build_tokenizer()
+    source.eos_token = "<|endoftext|>"
+    source.chat_template = "{{ messages[0]['content'] + eos_token }}"
+    source.save_pretrained(tmp_path / "source")
+    use_template(tokenizer, "base", str(tmp_path / "source"))
+    assert (tokenizer.chat_template, tokenizer.eos_token) == (source.chat_template, "<|endoftext|>")
+
+
+@pytest.mark.parametrize("new", ["turn", "eos"])
+def test_a_template_of_tokens_that_the_base_lacks_is_refused(new: str, tmp_path: Path) -> None:
+    tokenizer, source = build_tokenizer(), build_tokenizer()
+    source.add_tokens(["<|turn|>"], special_tokens=True)
+    source.chat_template = CHATML.replace("<|im_start|>", "<|turn|>") if new == "turn" else CHATML
+    source.eos_token = "<|turn|>" if new == "eos" else source.eos_token
+    source.save_pretrained(tmp_path / "source")
+    with pytest.raises(UserError, match=r"source writes <\|turn\|>, a token that base does not have, and a LoRA"):
+        use_template(tokenizer, "base", str(tmp_path / "source"))
 
 
 def test_a_template_that_is_not_there_is_one_sentence(runs: Runs, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Likelihoods of given answers beside those of one full forward pass per candidate, on random models and in float32."""
 
+import copy
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from eval_tasks.backends import likelihoods
 from eval_tasks.backends.chat_format import ChatFormat
 from eval_tasks.backends.likelihoods import placed_texts, plain_likelihoods, tree_likelihoods
 from eval_tasks.backends.prompts import Likelihoods, Prompt, ScoredPrompt
+from tests.eval_tasks.test_transformers_model import HYBRID
 from tests.tiny_llama import TEXT
 
 WORDS = TEXT.split()
@@ -127,6 +130,14 @@ def test_a_prompt_that_is_too_long_keeps_its_end(model: Any, form: ChatFormat) -
 
 def test_no_prompts_have_no_likelihoods(model: Any, form: ChatFormat) -> None:
     assert by_trees(model, form, []) == []
+
+
+def test_with_reasoning_switched_on_candidates_stand_behind_an_empty_think_block(model: Any, form: ChatFormat) -> None:
+    tokenizer = copy.deepcopy(form.tokenizer)
+    tokenizer.chat_template = HYBRID
+    off, on = (replace(form, tokenizer=tokenizer, arguments={"enable_thinking": value}) for value in (False, True))
+    assert on.rendered(asked(1)[0].prompt) != off.rendered(asked(1)[0].prompt)
+    assert placed_texts(on, asked(5), 2048) == placed_texts(off, asked(5), 2048)
 
 
 def test_a_model_without_a_chat_template_is_asked_in_plain_text(model: Any, form: ChatFormat, reference: Any) -> None:

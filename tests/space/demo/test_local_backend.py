@@ -199,6 +199,18 @@ def test_a_hybrid_reasoning_model_is_asked_not_to_reason(tiny_llama: Path, tmp_p
     assert pair.tokenizer.decode(token_ids(pair.tokenizer, "Rate it.")).endswith("assistant\n<think></think>")
 
 
+def test_penalties_of_the_base_s_generation_config_are_ignored_as_in_the_evaluation(
+    tiny_llama: Path, local: LocalBackend, tmp_path: Path
+) -> None:
+    base = Path(shutil.copytree(tiny_llama, tmp_path / "base"))
+    config = base / "generation_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"repetition_penalty": 5.0, "no_repeat_ngram_size": 2}))
+    model = LocalBackend(str(base))
+    model.wait(60)
+    request = AnswerRequest(PROMPTS[0], 12)
+    assert last(model, request)["base"].text == last(local, request)["base"].text
+
+
 @pytest.mark.parametrize(
     ("written", "shown"),
     [("<think>hm</think>\n\n4", "4"), ("<think>\n\n</think>\n\n", ""), ("<think>hm", "<think>hm"), ("4", "4")],

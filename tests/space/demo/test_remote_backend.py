@@ -57,6 +57,19 @@ def test_both_models_are_asked_for_the_prompt_greedily_with_the_key(model: Remot
         assert request.body["max_tokens"] == 8
 
 
+@pytest.mark.parametrize("unknown", [set(), {"logprobs"}])
+def test_arguments_of_the_chat_template_are_in_every_request(server: ChatServer, unknown: set[str]) -> None:
+    server.unknown = unknown  # then the request is sent a second time, without it
+    server.tokens = {"1": [17], "2": [18], "3": [19]}
+    model = RemoteBackend(EndpointSettings(server.url, {"base": "base"}, template={"enable_thinking": False}))
+    model.wait(30)
+    last(model)
+    last(model, AnswerRequest("Write it.", 8))
+    assert len(server.requests) == 2 + len(unknown)
+    assert all(request.body["chat_template_kwargs"] == {"enable_thinking": False} for request in server.requests)
+    assert server.requests[0].body["logprob_token_ids"] == [17, 18, 19]
+
+
 def test_both_grow_at_the_same_time(model: RemoteBackend, server: ChatServer) -> None:
     server.seconds = 0.02
     both = threading.Barrier(2)  # neither begins long before the other

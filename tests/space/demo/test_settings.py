@@ -28,6 +28,15 @@ def test_an_endpoint_without_a_tuned_model_has_a_base_only() -> None:
     assert read_endpoint_settings(ADDRESS).models == {"base": "base"}
 
 
+def test_arguments_of_the_chat_template_are_json_or_text() -> None:
+    options = {"ENDPOINT_TEMPLATE_OPTIONS": " enable_thinking=false  effort=low\nbudget=3 "}
+    assert read_endpoint_settings(ADDRESS | options).template == {"enable_thinking": False, "effort": "low", "budget": 3}
+    assert read_endpoint_settings(ADDRESS).template == {}
+    for text in ("enable_thinking", "=1", "effort="):
+        with pytest.raises(SettingsError, match="it has to be KEY=VALUE, such as enable_thinking=false"):
+            read_endpoint_settings(ADDRESS | {"ENDPOINT_TEMPLATE_OPTIONS": text})
+
+
 def test_a_key_is_in_nothing_that_is_printed() -> None:
     endpoint = read_endpoint_settings(ADDRESS | {"ENDPOINT_API_KEY": "secret-key"})
     assert endpoint == EndpointSettings(ADDRESS["ENDPOINT_URL"], {"base": "base"}, "secret-key")
