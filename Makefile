@@ -123,7 +123,8 @@ endif
 		--baseline random --baseline majority --baseline tfidf --baseline minilm --out $(OUT)/results
 	$(call say,6/8 Model card)
 	$(BIN)/python -m model_card.build --adapter $(OUT)/adapter --data $(OUT)/dataset \
-		--results $(OUT)/results/tuned --base-results $(OUT)/results/base --baseline-results $(OUT)/results \
+		--results $(OUT)/results/tuned --results $(OUT)/results/tuned_scored --base-results $(OUT)/results/base \
+		--base-results $(OUT)/results/base_scored --baseline-results $(OUT)/results \
 		--out $(OUT)/adapter/README.md
 	$(call say,7/8 Space)
 	$(BIN)/python -m space.publish --data $(OUT)/dataset --results $(OUT)/results --out $(OUT)/space --dry-run

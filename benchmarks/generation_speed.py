@@ -21,12 +21,15 @@ LOOP_BATCH = 8
 LOOP_NEW_TOKENS = 100
 
 
-def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.eval generation", description=(__doc__ or "").split("\n\n")[0])
+def parse_arguments(argv: Sequence[str], command: str, about: str | None, rows: int, dtype: str) -> argparse.Namespace:
+    """Options of a comparison of speeds on a dataset's test rows; `rows` and `dtype` are defaults."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.eval {command}", description=(about or "").split("\n\n")[0])
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of a built dataset")
     parser.add_argument("--model", required=True, help="folder or Hub id")
-    parser.add_argument("--rows", type=int, default=96, metavar="N", help="test rows of the tasks' mix (default: %(default)s)")
-    parser.add_argument("--dtype", default="bfloat16", help="(default: %(default)s)")
+    parser.add_argument(
+        "--rows", type=int, default=rows, metavar="N", help="test rows of the tasks' mix (default: %(default)s)"
+    )
+    parser.add_argument("--dtype", default=dtype, help="(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(argv)
 
@@ -69,7 +72,7 @@ def by_engine(model: str, dtype: str, prompts: Sequence[Prompt]) -> tuple[list[s
 
 
 def main(argv: Sequence[str]) -> None:
-    arguments = parse_arguments(argv)
+    arguments = parse_arguments(argv, "generation", __doc__, 96, "bfloat16")
     rows = drawn_rows(arguments.data, arguments.rows, arguments.seed)
 
     import torch

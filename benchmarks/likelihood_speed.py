@@ -4,28 +4,16 @@ The straightforward way is a padded batch of whole texts, a text for each candid
 together. Neither loading nor reading prompts is counted, on either side.
 """
 
-import argparse
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from benchmarks.generation_speed import drawn_rows
+from benchmarks.generation_speed import drawn_rows, parse_arguments
 from common.errors import UserError, plain_errors
 from common.tasks import TASKS
 from common.words import is_scored
 from eval_tasks.backends.prompts import Likelihoods, ScoredPrompt
-
-
-def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.eval likelihoods", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of a built dataset")
-    parser.add_argument("--model", required=True, help="folder or Hub id")
-    parser.add_argument("--rows", type=int, default=64, metavar="N", help="test rows of the tasks' mix (default: %(default)s)")
-    parser.add_argument("--dtype", default="float32", help="(default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args(argv)
 
 
 def asked(rows: Sequence[dict[str, Any]]) -> list[ScoredPrompt]:
@@ -47,7 +35,7 @@ def timed(found: Iterator[tuple[int, Likelihoods]]) -> tuple[dict[int, Likelihoo
 
 
 def main(argv: Sequence[str]) -> None:
-    arguments = parse_arguments(argv)
+    arguments = parse_arguments(argv, "likelihoods", __doc__, 64, "float32")
     scored = [row for row in drawn_rows(arguments.data, 2**30, arguments.seed) if is_scored(TASKS[row["task"]])]
     rows = scored[: arguments.rows]
     if not rows:

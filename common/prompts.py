@@ -37,8 +37,9 @@ def template_fields(template: str) -> set[str]:
 
 def read_fields(task: Task, prompt: str) -> dict[str, str | tuple[str, ...]]:
     """What a prompt's template was filled with: `render_prompt` backwards. Empty where no template of the task fits, be it one
-    of those in words."""
-    for pattern, lists in map(_template_pattern, (*task.templates, *(task.words.templates if task.words else ()))):
+    of those in words or the unseen one."""
+    templates = (*task.templates, *(task.words.templates if task.words else ()), *([task.unseen] if task.unseen else ()))
+    for pattern, lists in map(_template_pattern, templates):
         if match := pattern.fullmatch(prompt):
             return {
                 name: tuple(mark.sub("", line) for line in value.split("\n")) if (mark := lists.get(name)) else value

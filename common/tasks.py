@@ -29,6 +29,7 @@ class WordForm:
     `templates` are its wordings. Of a multiple choice that lists statements, `statements` are those of the labels. Of a
     ranking or retrieval it is asked of one item at a time: `item` is the field of it in these templates, `items` that of the
     whole list in the task's own, and `gains` say what an item of each label is worth; the list is sorted by the expected gain.
+    `unseen` is a wording that no row has: the task's `unseen` in words.
     """
 
     templates: tuple[str, ...]
@@ -37,6 +38,7 @@ class WordForm:
     items: str = ""
     item: str = ""
     gains: tuple[float, ...] = ()
+    unseen: str = ""
 
 
 RELEVANCE_IN_WORDS = (
@@ -47,6 +49,12 @@ RELEVANCE_IN_WORDS = (
 )
 """Asked of a query and a product, and of each product of a ranking."""
 
+RELEVANCE_UNSEEN = (
+    "Search: {query}\nProduct: {product}\n"
+    "Is this product exact, substitute, complement or irrelevant for the search? Reply with one word: "
+)
+"""The same in a wording that is only tested."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -54,6 +62,8 @@ class Task:
 
     `title` names it in tables and cards, `action` and `about` on the Space's page, where the title stands in for an empty action.
     `words` is its other form, for answers that are scored; a choice without it has labels that are words already.
+    `unseen` is a wording that is never trained on: test rows are asked in it as well, to measure what a new wording costs. Its
+    fields are those that all `templates` have. A task without one is asked in `templates` alone.
     """
 
     name: str
@@ -66,6 +76,7 @@ class Task:
     test_size: int
     labels: tuple[str, ...] = ()
     words: WordForm | None = None
+    unseen: str = ""
     max_new_tokens: int = 8
     action: str = ""
     about: str = ""
@@ -87,6 +98,10 @@ TASKS: dict[str, Task] = {
                 "A customer wrote this review of a product in {category}. How many stars out of 5 did the customer give?\n"
                 "{review}\nAnswer with one number: ",
             ),
+            unseen=(
+                "A shopper bought something in {category} and wrote what follows. Guess the number of stars, from 1 (worst) to 5 (best).\n"
+                "Text: {review}\nStars: "
+            ),
             metric="accuracy",
             train_size=8994,
             test_size=965,
@@ -105,6 +120,10 @@ TASKS: dict[str, Task] = {
                 'A customer searched for "{query}" and then for "{other_query}". What is the second query to the first?\n'
                 "{options:0}\nAnswer with one number: ",
             ),
+            unseen=(
+                "First search: {query}\nNext search: {other_query}\nChoose the statement that says how the next search relates to the "
+                "first, and reply with its number.\n{options:0}\nNumber: "
+            ),
             metric="accuracy",
             train_size=8621,
             test_size=925,
@@ -115,6 +134,10 @@ TASKS: dict[str, Task] = {
                     "First query: {query}\nSecond query: {other_query}\nAnswer: ",
                     'A customer searched for "{query}" and then for "{other_query}". Is the second search a narrowing, a '
                     "substitute, a complement or irrelevant?\nAnswer with one word: ",
+                ),
+                unseen=(
+                    "Search 1: {query}\nSearch 2: {other_query}\nSeen from search 1, is search 2 a narrowing, a substitute, a complement or "
+                    "irrelevant? Reply with one word: "
                 ),
                 labels=QUERY_RELATIONS,
                 statements=QUERY_RELATIONS,
@@ -132,12 +155,17 @@ TASKS: dict[str, Task] = {
                 'A customer searched for "{query}" and was shown "{product}". Which statement fits best?\n'
                 "{options:0}\nAnswer with one number: ",
             ),
+            unseen=(
+                "Search: {query}\nProduct shown: {product}\nChoose the statement that is true of this product for this search, and reply "
+                "with its number.\n{options:0}\nNumber: "
+            ),
             metric="accuracy",
             train_size=9255,
             test_size=993,
             labels=("0", "1", "2", "3"),
             words=WordForm(
                 templates=RELEVANCE_IN_WORDS,
+                unseen=RELEVANCE_UNSEEN,
                 labels=tuple(GAINS),
                 statements=(
                     "The product is what the query asks for, in every detail",
@@ -159,6 +187,10 @@ TASKS: dict[str, Task] = {
                 'Given the products "{product}" and "{other_product}", which statement fits best?\n'
                 "{options:0}\nAnswer with one number: ",
             ),
+            unseen=(
+                "Product 1: {product}\nProduct 2: {other_product}\nWhich of these is true of the two? Reply with its number.\n"
+                "{options:0}\nNumber: "
+            ),
             metric="accuracy",
             train_size=9255,
             test_size=993,
@@ -169,6 +201,10 @@ TASKS: dict[str, Task] = {
                     "Answer bought, viewed or similar.\nProduct 1: {product}\nProduct 2: {other_product}\nAnswer: ",
                     'Product 1 is "{product}" and product 2 is "{other_product}". How do they go together: bought, viewed or '
                     "similar?\nAnswer with one word: ",
+                ),
+                unseen=(
+                    "Product 1: {product}\nProduct 2: {other_product}\n"
+                    "Which word links the two: bought, viewed or similar? Reply with that word: "
                 ),
                 labels=("bought", "viewed", "similar"),
                 statements=(
@@ -190,6 +226,10 @@ TASKS: dict[str, Task] = {
                 "Question: {question}\nReviews:\n{snippets:-}\nAnswer: ",
                 "Reviews of a product:\n{snippets:-}\nDo they hold the answer to this question: {question}\nAnswer yes or no: ",
             ),
+            unseen=(
+                "A shopper asks: {question}\nWhat customers wrote about the product:\n{snippets:-}\n"
+                "Is that enough to tell the shopper the answer? Reply yes or no: "
+            ),
             metric="accuracy",
             train_size=9255,
             test_size=993,
@@ -209,7 +249,18 @@ TASKS: dict[str, Task] = {
                 "You are an intelligent shopping assistant that ranks products. Sort these 5 products by their relevance to the "
                 "query '{query}', best first.\nProduct List:\n{products:1}\nAnswer with five numbers separated by commas only.\nOutput: ",
             ),
-            words=WordForm(RELEVANCE_IN_WORDS, tuple(GAINS), items="products", item="product", gains=tuple(GAINS.values())),
+            unseen=(
+                "Search in an online shop: {query}\nProducts found:\n{products:1}\n"
+                "Order these 5 products from the best match to the worst. Reply with five numbers separated by commas: "
+            ),
+            words=WordForm(
+                RELEVANCE_IN_WORDS,
+                tuple(GAINS),
+                items="products",
+                item="product",
+                gains=tuple(GAINS.values()),
+                unseen=RELEVANCE_UNSEEN,
+            ),
             metric="ndcg",
             train_size=5182,
             test_size=556,
@@ -230,12 +281,20 @@ TASKS: dict[str, Task] = {
                 "that the user may also buy from the following numbered list.\nProduct List:\n{candidates:1}\n"
                 "Output only the numbers, separated by commas.\nOutput: ",
             ),
+            unseen=(
+                "In the shopping cart: {product}\nProducts on offer:\n{candidates:1}\nWhich of them is the same customer likely to buy as "
+                "well? Reply with numbers separated by commas: "
+            ),
             words=WordForm(
                 templates=(
                     "Would a customer who bought the first product also buy the second one? Answer yes or no.\n"
                     "First product: {product}\nSecond product: {candidate}\nAnswer: ",
                     'A user of an online shop has just purchased "{product}". May the same user also buy "{candidate}"?\n'
                     "Answer yes or no: ",
+                ),
+                unseen=(
+                    "In the shopping cart: {product}\nOn offer: {candidate}\n"
+                    "Is the same customer likely to buy the product on offer as well? Reply yes or no: "
                 ),
                 labels=("yes", "no"),
                 items="candidates",
@@ -261,12 +320,20 @@ TASKS: dict[str, Task] = {
                 "A customer of an online shop did the following, in this order.\n{actions}\nWhich three of these queries may come "
                 "next?\n{queries:1}\nAnswer with three numbers separated by commas only.\nOutput: ",
             ),
+            unseen=(
+                "Shopping session so far:\n{actions}\nPossible searches:\n{queries:1}\n"
+                "Which three of them is this shopper most likely to type next? Reply with three numbers separated by commas: "
+            ),
             words=WordForm(
                 templates=(
                     "A customer of an online shop did the following, in this order.\n{actions}\n"
                     'May this customer search for "{candidate}" next? Answer yes or no: ',
                     "Actions of a customer in an online shop:\n{actions}\nPossible next search: {candidate}\n"
                     "Is this search likely to come next? Answer yes or no: ",
+                ),
+                unseen=(
+                    "Shopping session so far:\n{actions}\nPossible search: {candidate}\nIs it likely that the shopper types it next? Reply yes "
+                    "or no: "
                 ),
                 labels=("yes", "no"),
                 items="queries",
@@ -289,6 +356,10 @@ TASKS: dict[str, Task] = {
                 "Write a search query that a customer would use to find this product.\nProduct: {product}\nQuery: ",
                 'What would a customer type into a shop\'s search box to find "{product}"? Write the query only.\nQuery: ',
             ),
+            unseen=(
+                "Product: {product}\nYou are looking for exactly this in an online shop. What do you type into the search field? "
+                "Reply with the search alone.\nSearch: "
+            ),
             metric="rougel",
             train_size=9245,
             test_size=992,
@@ -305,6 +376,10 @@ TASKS: dict[str, Task] = {
                 "A customer of an online shop did the following, in this order.\n{actions}\n"
                 "Write the title of the product that the customer will look at next.\nTitle: ",
                 "Given this sequence of actions in a shop, what is the title of the next product?\n{actions}\nTitle: ",
+            ),
+            unseen=(
+                "What a shopper did, oldest first:\n{actions}\n"
+                "Predict the product page that the shopper opens next, and reply with that product's name alone.\nName: "
             ),
             metric="rougel",
             train_size=9245,
@@ -323,6 +398,7 @@ TASKS: dict[str, Task] = {
                 "Title: ",
                 "Given the products that a customer bought, name one more product that would go with them.\n{products:-}\nTitle: ",
             ),
+            unseen="Past orders of a customer:\n{products:-}\nReply with the name of a product that may be in the next order.\nName: ",
             metric="rougel",
             train_size=9254,
             test_size=993,
@@ -339,6 +415,10 @@ TASKS: dict[str, Task] = {
                 "Answer the customer's question about a product from its reviews.\n"
                 "Question: {question}\nReviews:\n{snippets:-}\nAnswer: ",
                 "Reviews of a product:\n{snippets:-}\nA customer asks: {question}\nWrite a short answer.\nAnswer: ",
+            ),
+            unseen=(
+                "Help a shopper who asks: {question}\nUse what customers wrote about the product:\n{snippets:-}\n"
+                "Reply in one short sentence.\nReply: "
             ),
             metric="rougel",
             train_size=8919,

@@ -31,6 +31,7 @@ def in_words(task: Task) -> Task:
         task,
         family="multiple_choice",
         templates=form.templates,
+        unseen=form.unseen,
         labels=form.labels,
         metric="accuracy",
         max_new_tokens=8,
@@ -51,9 +52,13 @@ def row_task(task: Task, answer: Any) -> Task:
 # --- Questions ---
 
 
-def word_prompts(task: Task, fields: Fields, wording: int = 0) -> list[str]:
-    """The prompts in words that a row's fields make: one of a choice, one for each item of a list."""
-    template = in_words(task).templates[wording]
+def word_prompts(task: Task, fields: Fields, wording: int = 0, unseen: bool = False) -> list[str]:
+    """The prompts in words that a row's fields make: one of a choice, one for each item of a list.
+
+    `unseen`: in the wording that is never trained on.
+    """
+    form = in_words(task)
+    template = form.unseen if unseen else form.templates[wording]
     if task.words and task.words.items:
         return [render_prompt(template, item_fields(task.words, fields, item)) for item in fields[task.words.items]]
     return [render_prompt(template, dict(fields))]

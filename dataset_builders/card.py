@@ -10,7 +10,7 @@ from typing import Any
 from common.dataset import SPLITS, data_pattern, languages
 from common.tasks import FAMILIES, TASKS
 from dataset_builders.benchmark import in_benchmark
-from dataset_builders.rows import LABEL_COLUMNS, TEXT_COLUMNS
+from dataset_builders.rows import LABEL_COLUMNS, TEXT_COLUMNS, UNSEEN, WORDING
 
 REFERENCES = {
     "amazon_reviews_2014": (
@@ -129,12 +129,16 @@ class SplitSize:
 
 @dataclass(frozen=True)
 class TaskFacts:
-    """What the card tells of a task beyond the manifest: sizes of its splits, rows by licence, and one row."""
+    """What the card tells of a task beyond the manifest: sizes of its splits, rows by licence, and one row.
+
+    `worded`: its rows have the columns WORDING and UNSEEN.
+    """
 
     splits: Mapping[str, SplitSize]
     licences: Mapping[str, int]
     prompt: str
     completion: str
+    worded: bool = False
 
 
 def config_tasks(built: list[str]) -> dict[str, list[str]]:
@@ -179,6 +183,7 @@ def card_text(manifest: dict[str, Any], facts: Mapping[str, TaskFacts], images: 
         if manifest.get("annotations")
         else "",
         seed=manifest["seed"],
+        worded=any(found.worded for found in facts.values()),
         metrics=METRICS,
         picture_width=PICTURE_WIDTH,
         sources=dict(sorted(manifest["sources"].items())),
@@ -258,11 +263,17 @@ def _dataset_info(config: str, members: Sequence[TaskFacts], label_columns: Mapp
     """What `datasets` calls a DatasetInfo, as its `DatasetInfo._to_yaml_dict` writes it: the viewer need not count rows."""
     sizes = {split: [task.splits[split] for task in members if split in task.splits] for split in SPLITS}
     turns = [{"name": "role", "dtype": "string"}, {"name": "content", "dtype": "string"}]
+    worded = any(task.worded for task in members)
     return {
         "config_name": config,
         "features": [
             *({"name": name, "list": [dict(turn) for turn in turns]} for name in ("prompt", "completion")),
             *({"name": name, "dtype": "string"} for name in TEXT_COLUMNS),
+            *(
+                [{"name": WORDING, "dtype": "int64"}, {"name": UNSEEN, "list": [dict(turn) for turn in turns]}]
+                if worded
+                else []
+            ),
             *({"name": name, "dtype": kind} for name, kind in label_columns.items()),
         ],
         "splits": [

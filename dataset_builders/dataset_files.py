@@ -15,7 +15,7 @@ from common.tasks import TASKS
 from common.words import row_task
 from dataset_builders.card import SplitSize, TaskFacts, card_text, config_tasks
 from dataset_builders.record_counts import RecordCounts
-from dataset_builders.rows import LABEL_COLUMNS, TEXT_COLUMNS, DatasetRow
+from dataset_builders.rows import LABEL_COLUMNS, TEXT_COLUMNS, UNSEEN, WORDING, DatasetRow
 from dataset_builders.splits import Split
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def write_dataset(out: Path, manifest: dict[str, Any], built: dict[str, Split], 
             licences=Counter(row.licence for row in chain(part.train, part.test)),
             prompt=example.prompt,
             completion=example.completion,
+            worded=example.wording > 0,
         )
     write_plots(out, built)
     (out / "README.md").write_text(card_text(manifest, facts, IMAGES, title), encoding="utf-8")
@@ -144,7 +145,8 @@ def row_table(rows: Sequence[DatasetRow]) -> "pa.Table":
     turns = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
     checked = [(name, pa.type_for_alias(kind)) for name, kind in LABEL_COLUMNS.items() if name in rows[0].checked]
     texts = [(name, pa.string()) for name in TEXT_COLUMNS]
-    schema = pa.schema([("prompt", turns), ("completion", turns), *texts, *checked])
+    worded = [(WORDING, pa.int64()), (UNSEEN, turns)] if rows[0].wording else []
+    schema = pa.schema([("prompt", turns), ("completion", turns), *texts, *worded, *checked])
     # Some at a time, since a row takes several times as much memory here as in a table.
     parts = (rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE))
     tables = [pa.Table.from_pylist([row.as_columns() for row in part], schema) for part in parts]

@@ -220,9 +220,10 @@ def _render(chunk: _Chunk) -> _RenderedChunk:
 
 def _made_rows(task: Task, fields: dict[str, Any], chunk: _Chunk) -> list[DatasetRow] | Rejected:
     """At least one row. What is tested on is asked as it always was, so that scores stay comparable."""
-    if is_drawn_in_words(task, fields["key"], chunk.seed, chunk.word_share) and not is_test(fields["group"], chunk.seed):
+    tested = is_test(fields["group"], chunk.seed)
+    if not tested and is_drawn_in_words(task, fields["key"], chunk.seed, chunk.word_share):
         return make_word_rows(task, fields, chunk.licences, chunk.seed)
-    row = make_row(task, fields, chunk.licences, chunk.seed)
+    row = make_row(task, fields, chunk.licences, chunk.seed, tested)
     return row if isinstance(row, Rejected) else [row]
 
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from common.answers import gold, parse_completion, render_completion
@@ -31,6 +31,8 @@ TEXT_COLUMNS = ("task", "family", "answer", "source", "licence", "group", "sampl
 """The columns behind `prompt` and `completion`, which are lists of turns."""
 LABEL_COLUMNS = {"label_source": "string", "label_votes": "string", "label_agreement": "float64"}
 """Columns of a dataset whose labels were checked by a language model, and their types as `datasets` and Arrow name them."""
+WORDING, UNSEEN = "wording", "unseen"
+"""Columns that datasets of earlier versions lack: see DatasetRow."""
 
 NOT_FIELDS = ("answer", "key", "group", "source", "records", "queries_by", "hard", "hard_records")
 
@@ -45,6 +47,10 @@ class DatasetRow:
     `content` holds the texts that tell what the row is about, by field; `masked` how many of each kind were masked in it.
     `queries_by` says of a row with queries whether they were made by "rule" or written by a "model". `checked` has the columns
     that tell how its label was checked (LABEL_COLUMNS), where that was done.
+
+    `wording` is the number, from 1, of the template among those of the row's form; 0 where it is not known, as of rows built by
+    an earlier version. `unseen` is the prompt of a row to test on once more, in the wording that is never trained on; "" of a
+    row to train on, and where the task has no such wording.
     """
 
     prompt: str
@@ -60,6 +66,8 @@ class DatasetRow:
     masked: tuple[tuple[str, int], ...] = ()
     queries_by: str = ""
     checked: Mapping[str, Any] = field(default_factory=dict)
+    wording: int = 0
+    unseen: str = ""
 
     def texts(self) -> tuple[str, ...]:
         """What an evaluation on this row asks about, and its answer where that is a text."""
@@ -73,7 +81,7 @@ class DatasetRow:
     def as_columns(self) -> dict[str, Any]:
         """The row as it is published."""
         return {
-            "prompt": [{"role": "user", "content": self.prompt}],
+            "prompt": _user_turn(self.prompt),
             "completion": [{"role": "assistant", "content": self.completion}],
             "task": self.task,
             "family": self.family,
@@ -82,8 +90,13 @@ class DatasetRow:
             "licence": self.licence,
             "group": self.group,
             "sample_id": self.sample_id,
+            **({WORDING: self.wording, UNSEEN: _user_turn(self.unseen) if self.unseen else None} if self.wording else {}),
             **self.checked,
         }
+
+
+def _user_turn(prompt: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": prompt}]
 
 
 def row_of_columns(columns: Mapping[str, Any]) -> DatasetRow:
@@ -94,19 +107,26 @@ def row_of_columns(columns: Mapping[str, Any]) -> DatasetRow:
         **{name: columns[name] for name in TEXT_COLUMNS if name != "sample_id"},
         records=(),
         checked={name: columns[name] for name in LABEL_COLUMNS if name in columns},
+        wording=columns.get(WORDING) or 0,
+        unseen=columns[UNSEEN][0]["content"] if columns.get(UNSEEN) else "",
     )
 
 
-def make_row(task: Task, recipe_row: dict[str, Any], licences: Mapping[str, str], seed: int) -> DatasetRow | Rejected:
+def make_row(
+    task: Task, recipe_row: dict[str, Any], licences: Mapping[str, str], seed: int, tested: bool = False
+) -> DatasetRow | Rejected:
     """The row of what a recipe yields for it, or the reason why there is none.
 
-    The template is chosen by draw, so that a model learns the task and not one wording of it.
+    The template is chosen by draw, so that a model learns the task and not one wording of it. A row to test on (`tested`) is
+    asked as a row to train on would be, and has its prompt in the unseen wording beside it.
     """
     cleaned = _cleaned(task, recipe_row)
     if isinstance(cleaned, Rejected):
         return cleaned
-    template = _drawn_template(task.templates, seed, task.name, recipe_row["key"])
-    return _row(task, recipe_row, licences, cleaned, render_prompt(template, cleaned.fields), cleaned.answer)
+    wording = _drawn_wording(task.templates, seed, task.name, recipe_row["key"])
+    prompt = render_prompt(task.templates[wording - 1], cleaned.fields)
+    row = _row(task, recipe_row, licences, cleaned, prompt, cleaned.answer, wording)
+    return replace(row, unseen=render_prompt(task.unseen, cleaned.fields)) if tested and task.unseen else row
 
 
 def make_word_rows(
@@ -128,8 +148,9 @@ def make_word_rows(
         asked = [({**cleaned.fields, items: item}, label) for item, label in drawn]
     rows = []
     for number, (fields, label) in enumerate(asked):
-        template = _drawn_template(form.templates, seed, task.name, f"{recipe_row['key']}|{number}")
-        rows.append(_row(task, recipe_row, licences, cleaned, render_prompt(template, fields), label, first=number == 0))
+        wording = _drawn_wording(form.templates, seed, task.name, f"{recipe_row['key']}|{number}")
+        prompt = render_prompt(form.templates[wording - 1], fields)
+        rows.append(_row(task, recipe_row, licences, cleaned, prompt, label, wording, first=number == 0))
     return rows
 
 
@@ -163,9 +184,10 @@ def _cleaned(task: Task, recipe_row: dict[str, Any]) -> CleanedFields | Rejected
     return CleanedFields(fields, answer, tuple(sorted(masked.items())))
 
 
-def _drawn_template(templates: Sequence[str], seed: int, name: str, key: str) -> str:
+def _drawn_wording(templates: Sequence[str], seed: int, name: str, key: str) -> int:
+    """The number of one of the templates, from 1."""
     draw = hashlib.md5(f"{seed}|{name}|template|{key}".encode()).hexdigest()
-    return templates[int(draw[:8], 16) % len(templates)]
+    return int(draw[:8], 16) % len(templates) + 1
 
 
 def _drawn_items(task: Task, cleaned: CleanedFields, hard: Sequence[str], draw: str) -> list[tuple[str, str]]:
@@ -193,6 +215,7 @@ def _row(
     cleaned: CleanedFields,
     prompt: str,
     answer: Any,
+    wording: int,
     first: bool = True,
 ) -> DatasetRow:
     """`first`: of the rows that are made of one, that which counts what was masked."""
@@ -215,6 +238,7 @@ def _row(
         },
         masked=cleaned.masked if first else (),
         queries_by=recipe_row.get("queries_by", ""),
+        wording=wording,
     )
 
 

@@ -11,13 +11,14 @@ import argparse
 import inspect
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from common.errors import UserError, plain_errors
-from eval_tasks.suites.suite import SUITES
+from eval_tasks.suites.suite import SHOP, SUITES, UNSEEN, suite_name
 
 BACKENDS = {"transformers": "TransformersBackend", "vllm": "VllmBackend", "endpoint": "EndpointBackend"}
 """Backend -> its class in eval_tasks/BACKEND_model.py."""
@@ -38,7 +39,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="random, majority, tfidf, bm25, minilm, embedder=MODEL, cross-encoder=MODEL or qlm; repeat",
     )
     parser.add_argument("--adapters-only", action="store_true", help="do not evaluate the base itself")
-    parser.add_argument("--suite", choices=list(SUITES), default="shop", help="(default: %(default)s)")
+    parser.add_argument(
+        "--suite", choices=[name for name in SUITES if name != UNSEEN], default=SHOP, help="(default: %(default)s)"
+    )
     parser.add_argument(
         "--data", metavar="DATA", help="the suite's rows, a folder, file or Hub id (default: $SHOP_DATASET etc.)"
     )
@@ -105,18 +108,29 @@ def folder_names(names: Sequence[str]) -> list[str]:
     return found
 
 
-def task_names(asked: str | None, declared: Sequence[str], suite: str) -> str:
+def task_names(asked: str | None, declared: Sequence[str]) -> str:
     """lighteval's list of tasks: those asked for, or all that the data has rows for. Raises UserError.
 
     Spelt out, since lighteval takes `shop|0` for all tasks only where there are two or more.
     """
     if asked is None:
         return ",".join(f"{name}|0" for name in declared)
+    suites = Counter(map(suite_name, declared))
     for task in asked.split(","):
         name, _, shots = task.strip().partition("|")
-        if (name not in declared and (name != suite or len(declared) < 2)) or not (shots or "0").isdecimal():
+        if (name not in declared and suites[name] < 2) or not (shots or "0").isdecimal():
             raise UserError(f"--tasks: there is no {task!r}; give some of {', '.join(declared)}, each with |0 for no examples")
     return asked
+
+
+def of_baseline(tasks: str) -> str:
+    """The tasks without those in an unseen wording: a baseline reads what a template is filled with, and no wording.
+
+    Raises UserError where nothing is left.
+    """
+    if not (own := [task for task in tasks.split(",") if suite_name(task.strip().partition("|")[0]) != UNSEEN]):
+        raise UserError(f"--baseline: a baseline has no score of {UNSEEN} tasks; add {SHOP} tasks to --tasks, or leave it out")
+    return ",".join(own)
 
 
 def evaluate(model: Any, task_module: Any, tasks: str, out: Path, max_samples: int | None = None) -> None:
@@ -168,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         names = [*given, *(f"{name}_scored" for name in given)][: len(names)]
     folders = [arguments.out / name for name in folder_names([*names, *map(shown_baseline, arguments.baseline)])]
     task_module = import_module(f"eval_tasks.{suite.name}")
-    tasks = task_names(arguments.tasks, [config.name for config in task_module.TASKS_TABLE], suite.name)
+    tasks = task_names(arguments.tasks, [config.name for config in task_module.TASKS_TABLE])
     loaded = backend.load(
         parse_options(options[0], backend.OPTIONS), [local_folder(name, "--adapter") for name in arguments.adapter]
     )
@@ -178,7 +192,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     for model, folder in zip(models, folders, strict=True):
         print(f"== {folder.name}", file=sys.stderr, flush=True)
-        evaluate(backend_model(*model), task_module, tasks, folder, arguments.max_samples)
+        own = of_baseline(tasks) if model[0] is BaselineBackend else tasks
+        evaluate(backend_model(*model), task_module, own, folder, arguments.max_samples)
     compare(folders, [folder.name for folder in folders], arguments.out / "report")
 
 

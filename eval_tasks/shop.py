@@ -1,4 +1,5 @@
-"""lighteval tasks `shop:<task>`: the twelve tasks on the test split of a built dataset.
+"""lighteval tasks `shop:<task>`: the twelve tasks on the test split of a built dataset, and `shop_unseen:<task>`: some of its
+rows in a wording that is never trained on.
 
     SHOP_DATASET=data/shop lighteval accelerate "model_name=MODEL,batch_size=16" "shop|0" --custom-tasks eval_tasks/shop.py
 
@@ -6,6 +7,9 @@ SHOP_DATASET is the folder of a build or its Hub id (SHOP_DATASET_REVISION: a br
 the dataset has test rows for are declared; `shop|0` is all of them where there are two or more, and SHOP_TASKS keeps it to
 some, by their names or their families': `SHOP_TASKS=ranking,review_rating`. A task has two metrics: its own, and
 `unparsable`, the share of answers that cannot be read, which score 0.
+
+`shop_unseen|0` asks a quarter of each task's rows with the prompt in the column `unseen`; a dataset without it, of an earlier
+version, has no such tasks. A report pairs both scores by row.
 
 Two things to know of lighteval's own table: it averages tasks of different metrics (`shop:_average`) by taking a metric that a
 task does not have for 0, and lists that 0 with the task. `python -m eval_tasks.report` shows what was measured and no more.
@@ -15,10 +19,14 @@ lighteval keeps generations and uses them again. Rows or weights that changed ma
 for any other reason, name an empty folder: `model_name=MODEL,cache_dir=FOLDER`.
 """
 
+import json
 import os
+import random
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +38,25 @@ from lighteval.tasks.requests import Doc
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
 from common.answers import decode_answer, row_pattern
-from common.dataset import data_file, read_manifest, split_revision
+from common.dataset import data_file, read_manifest, read_split, split_revision
 from common.errors import UserError, plain_errors
 from common.scoring import score_answer
 from common.tasks import TASKS, Task
 from common.words import row_task
+from dataset_builders.rows import UNSEEN as COLUMN
 from eval_tasks.backends.cache_key import data_version, folder_stamp, named_after, weights_stamp
-from eval_tasks.suites.lighteval_tasks import form_metrics, left_out, parsed_answer, rows_source, runnable, sample_metric
+from eval_tasks.reporting.details import PAIRED_WITH
+from eval_tasks.suites.lighteval_tasks import (
+    form_metrics,
+    left_out,
+    parsed_answer,
+    rows_source,
+    runnable,
+    sample_metric,
+    write_folder,
+)
 from eval_tasks.suites.shop_rows import chosen_tasks, unavailable
-from eval_tasks.suites.suite import SUITES
+from eval_tasks.suites.suite import SUITES, UNSEEN, UNSEEN_SHARE
 
 SUITE = SUITES["shop"]
 
@@ -102,6 +120,13 @@ def task_config(
     )
 
 
+def unseen_prompt(line: dict[str, Any], task_name: str) -> Doc | None:
+    """lighteval's document of a row in its unseen wording. `specific` also has the prompt that it is paired with."""
+    row = json.loads(line["row"])
+    doc = prompt(row, task_name)
+    return doc and replace(doc, query=row[COLUMN][0]["content"], specific={**(doc.specific or {}), PAIRED_WITH: doc.query})
+
+
 def task_table(dataset: str, revision: str | None = None, only: str = "") -> list[LightevalTaskConfig]:
     """A config for each task that the dataset has test rows for, of those that `only` names."""
     names = chosen_tasks(only)
@@ -134,7 +159,51 @@ def task_table(dataset: str, revision: str | None = None, only: str = "") -> lis
     return runnable(SUITE, table, dataset)
 
 
+def places_asked_first(rows: int, most: int) -> list[int]:
+    """Places of the `most` rows that lighteval asks first, in an order in which it asks them in the same order again.
+
+    It shuffles a task's rows before it takes the first ones (LightevalTask.get_docs). Without this, --max-samples would take
+    other rows in the unseen wording than in their own, and few would be left to compare.
+    """
+    first = _shuffled(rows)[:most]
+    places = [0] * len(first)
+    for place, row in zip(_shuffled(len(first)), first, strict=True):
+        places[place] = row
+    return places
+
+
+def _shuffled(count: int) -> list[int]:
+    numbers = list(range(count))
+    random.Random(42).shuffle(numbers)
+    return numbers
+
+
+def unseen_table(shop: Sequence[LightevalTaskConfig]) -> list[LightevalTaskConfig]:
+    """A config for each of these tasks whose rows have an unseen wording. It has no examples in the prompt."""
+    table = []
+    for config in shop:
+        found = read_split(config.hf_repo, "test", [config.hf_subset], config.hf_revision, SUITE.variable)
+        rows = [row for part in found.values() for row in part.to_pylist()]
+        asked = [row for row in rows if row_task(TASKS[row["task"]], decode_answer(row)) is TASKS[row["task"]]]
+        first = [asked[place] for place in places_asked_first(len(asked), ceil(len(asked) * UNSEEN_SHARE))]
+        if lines := [json.dumps(row) for row in first if row.get(COLUMN)]:
+            unseen = replace(
+                config,
+                name=f"{UNSEEN}:{config.hf_subset}",
+                prompt_function=named_after(unseen_prompt, weights_stamp(sys.argv[1:])),
+                hf_repo=str(write_folder(UNSEEN, {config.hf_subset: lines})),
+                hf_revision=None,
+                hf_avail_splits=["test"],
+                few_shots_split=None,
+                original_num_docs=len(lines),
+                version=data_version("\n".join(lines)),
+            )
+            table.append(unseen)
+    return table
+
+
 with plain_errors():
-    TASKS_TABLE = task_table(
+    SHOP_TABLE = task_table(
         rows_source(SUITE), os.environ.get("SHOP_DATASET_REVISION") or None, os.environ.get("SHOP_TASKS", "").strip()
     )
+    TASKS_TABLE = [*SHOP_TABLE, *unseen_table(SHOP_TABLE)]

@@ -105,7 +105,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         type=Path,
         required=True,
         action="append",
-        help="lighteval's results of the tuned model: file or folder; repeat for more suites",
+        help="lighteval's results of the tuned model: file or folder; repeat for more suites, and for scored answers",
     )
     parser.add_argument(
         "--base-results", type=Path, action="append", default=[], metavar="RESULTS", help="the same of the base model"

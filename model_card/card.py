@@ -95,6 +95,7 @@ def render(inputs: CardInputs, with_plot: bool) -> str:
         bold_differences=any(gain and gain.clear for _, line in lines for gain in line.gains),
         intervals=any(cell and cell.low is not None for _, line in lines for cell in line.cells),
         how=how_measured(inputs),
+        answer_forms=tables.answers_table(forms) if (forms := inputs.shop.answer_forms) else None,
         baselines=tables.baselines_table(report, lines),
         baseline_words=[(name, BASELINES[name]) for name in report.names[report.last + 1 :] if name in BASELINES],
         notes=_notes(inputs.shop),

@@ -10,7 +10,7 @@ from model_card.markdown import plain
 
 def conclusions(report: Report) -> list[str]:
     """Sentences on a report of one suite; the tuned model is the last one before the baselines."""
-    return [*_against_base(report), *_of_mean(report), *_against_baselines(report)]
+    return [*_against_base(report), *_of_mean(report), *_of_wordings(report), *_against_baselines(report)]
 
 
 def headline(report: Report) -> str:
@@ -50,6 +50,18 @@ def _of_mean(report: Report) -> Iterable[str]:
     yield (
         f"The mean over all {tasks} tasks goes from {number(base.value)} to {number(tuned.value)}: {signed(gain.value)}"
         f"{_interval(gain)}.{chance}"
+    )
+
+
+def _of_wordings(report: Report) -> Iterable[str]:
+    if not report.wordings or not (cell := report.wordings[-1].cells[report.last]):
+        return
+    tasks = len(report.wordings) - 1
+    mean = f", mean over {tasks} tasks" if tasks else ""
+    chance = "" if cell.gain.clear else " This may be chance."
+    yield (
+        f"In a wording that it was not trained on it scores {number(cell.unseen)} where it scores {number(cell.seen)} in the "
+        f"trained ones ({cell.gain.rows:,} rows asked in both{mean}): {signed(cell.gain.value)}{_interval(cell.gain)}.{chance}"
     )
 
 

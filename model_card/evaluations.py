@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
+from common.words import is_scored
 from eval_tasks.reporting.comparison import EvaluatedModel, Report, make_report
 from eval_tasks.reporting.details import by_row, read_details
 from eval_tasks.reporting.results import read_run, results_files, task_of
-from eval_tasks.suites.suite import SUITES
+from eval_tasks.suites.suite import SHOP, SUITES, UNSEEN, shop_task
 from model_card.markdown import number
+
+TUNED, BASE = "tuned", "base"
+"""Names of the two models."""
 
 CONSTRAINED, SCORED = "_constrained", "_scored"
 """Suffixes, in this order, that eval_tasks gives the name of a model with constrained decoding, and with scored answers."""
@@ -61,12 +65,18 @@ class ModelResults:
 
 @dataclass(frozen=True)
 class SuiteComparison:
-    """One suite: the tuned model beside its base and baselines, where they were measured."""
+    """One suite: the tuned model beside its base and baselines, where they were measured.
+
+    `unseen` has the results of the same models on rows in an unseen wording. `scored` has those of answers that were scored,
+    where `tuned` and `base` wrote them. Both by the name of the model.
+    """
 
     suite: str
     tuned: ModelResults
     base: ModelResults | None = None
     baselines: tuple[ModelResults, ...] = ()
+    unseen: Mapping[str, ModelResults] = field(default_factory=dict)
+    scored: Mapping[str, ModelResults] = field(default_factory=dict)
 
     @property
     def evaluations(self) -> list[ModelResults]:
@@ -76,7 +86,29 @@ class SuiteComparison:
     @cached_property
     def report(self) -> Report:
         """The report on the tasks that the tuned model has a score of."""
-        return make_report([comparable(one, self.tuned)[0].model for one in self.evaluations])
+        models = [comparable(one, self.tuned)[0].model for one in self.evaluations]
+        return make_report([_with_unseen(model, self.unseen.get(model.name)) for model in models])
+
+    @cached_property
+    def answer_forms(self) -> Report | None:
+        """Written beside scored answers, on the tasks that can be scored: the tuned model's, then the base's.
+
+        None where the tuned model was not asked both ways.
+        """
+        if TUNED not in self.scored:
+            return None
+        pairs = [(one, self.scored[one.model.name]) for one in (self.tuned, self.base) if one and one.model.name in self.scored]
+        tasks = [
+            task
+            for task in self.tuned.model.run.scores
+            if (found := shop_task(task)) and is_scored(found) and task in self.scored[TUNED].model.run.scores
+        ]
+        models = [
+            replace(one.of_tasks(tasks).model, name=f"{name}, {form}")
+            for pair in pairs
+            for one, form, name in zip(pair, ("written", "scored"), (pair[0].model.name,) * 2, strict=True)
+        ]
+        return make_report(models) if tasks else None
 
     @property
     def other_prompts(self) -> dict[str, list[str]]:
@@ -90,15 +122,49 @@ def read_comparisons(tuned: Sequence[Path], base: Sequence[Path], baselines: Seq
     Each path is a results file, or a folder, from which the newest results of each suite are taken; a baseline's may also be
     the --out of eval_tasks.run with several models. Raises UserError.
     """
-    mine, theirs = read_evaluations("tuned", tuned), read_evaluations("base", base)
+    mine, my_scored = _by_form(TUNED, tuned)
+    theirs, their_scored = _by_form(BASE, base)
     if any(one.model.run.baseline for one in mine.values()):
         raise UserError(f"{tuned[0]} holds the results of a baseline; give those of the tuned model with --results")
     others = [read_evaluations(name, paths) for name, paths in baseline_places(baselines).items()]
     return [
-        SuiteComparison(suite, mine[suite], theirs.get(suite), tuple(one[suite] for one in others if suite in one))
+        SuiteComparison(
+            suite,
+            mine[suite],
+            theirs.get(suite),
+            tuple(one[suite] for one in others if suite in one),
+            _by_name(mine.get(UNSEEN), theirs.get(UNSEEN)) if suite == SHOP else {},
+            _by_name(my_scored.get(suite), their_scored.get(suite)),
+        )
         for suite in SUITES
-        if suite in mine
+        if suite in mine and suite != UNSEEN
     ]
+
+
+def _by_name(*found: ModelResults | None) -> dict[str, ModelResults]:
+    return {one.model.name: one for one in found if one}
+
+
+def _by_form(name: str, paths: Sequence[Path]) -> tuple[dict[str, ModelResults], dict[str, ModelResults]]:
+    """Suite -> results, and those of scored answers where there are written ones too. Raises UserError."""
+    scored = [path for path in paths if read_run(path).answers == "scored"]
+    written = [path for path in paths if path not in scored]
+    if not written or not scored:
+        return read_evaluations(name, paths), {}
+    found, beside = read_evaluations(name, written), read_evaluations(name, scored)
+    if len(called := {one.called for one in (*found.values(), *beside.values())}) > 1:
+        raise UserError(
+            f"{' and '.join(map(str, paths))} hold results of {' and '.join(sorted(called))}; give those of one model"
+        )
+    return found, beside
+
+
+def _with_unseen(model: EvaluatedModel, unseen: ModelResults | None) -> EvaluatedModel:
+    """The model with its scores and answers in the unseen wording, which reports compare with the others."""
+    if unseen is None:
+        return model
+    run, other = model.run, unseen.model
+    return replace(model, run=replace(run, scores=run.scores | other.run.scores), answers={**model.answers, **other.answers})
 
 
 def read_evaluations(name: str, paths: Sequence[Path]) -> dict[str, ModelResults]:

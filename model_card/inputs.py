@@ -140,7 +140,7 @@ def read_inputs(
     """
     found = read_adapter(adapter)
     suites = read_comparisons(results, base_results, baseline_results)
-    if suites[0].suite != SHOP:
+    if not suites or suites[0].suite != SHOP:
         raise UserError(f"{results[0]} holds no score of a {SHOP} task; evaluate with eval_tasks.run --data first")
     dataset = read_manifest(data, revision) if data else None
     names = [Path(str(name)) for name in (data, found.config.get("base_model_name_or_path")) if name]

@@ -32,6 +32,18 @@ def scores_table(report: Report, lines: Sequence[tuple[str, ScoreLine]]) -> str:
     return markdown.table(columns, rows)
 
 
+def answers_table(report: Report) -> str:
+    """Written beside scored answers of each model, and the tuned model's difference; see SuiteComparison.answer_forms."""
+    lines = [*task_lines(report.lines), *([("all of these, mean", report.mean)] if len(report.lines) > 1 else [])]
+    names = [name[:1].upper() + name[1:] for name in report.names]
+    columns = ["Task", *(f"{name}:" for name in names[:2]), "Difference:", *(f"{name}:" for name in names[2:])]
+    rows = []
+    for name, line in lines:
+        own, others = ([number(cell.value if cell else None) for cell in cells] for cells in (line.cells[:2], line.cells[2:]))
+        rows.append([_with_small(_name(name, line), metric_name(line)), *own, _gain(line.gains[1]), *others])
+    return markdown.table(columns, rows)
+
+
 def baselines_table(report: Report, lines: Sequence[tuple[str, ScoreLine]]) -> str | None:
     """The tuned model beside baselines, the highest score of a line in bold; None without baselines."""
     shown = range(report.last, len(report.models))

@@ -40,6 +40,16 @@ class RunFolder:
         return scores if scores.is_file() else None
 
     @property
+    def scored(self) -> tuple[list[Path], list[Path]]:
+        """Results with scored answers, of the tuned model and of the base, where they stand beside those with written ones."""
+
+        def beside(results: Path) -> list[Path]:
+            scored = results.with_name(f"{results.name}_scored")
+            return [scored] if any(scored.rglob("results_*.json")) else []
+
+        return beside(self.tuned), beside(self.base)
+
+    @property
     def baselines(self) -> list[Path]:
         """Results of baselines beside the tuned model's."""
         beside = [path for path in sorted(self.tuned.parent.iterdir()) if path.is_dir() and any(path.rglob("results_*.json"))]

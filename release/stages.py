@@ -85,10 +85,11 @@ def items(run: RunFolder, hub: Repositories) -> list[CollectionEntry]:
 def assemble_card(folder: Path, destination: Destination, run: RunFolder, hub: Repositories) -> Upload:
     """Card, plot and scores in one commit; they name the dataset's commit on the Hub, except in a dry run."""
     commit = None if destination.dry_run else head_of(hub.dataset)
+    tuned_scored, base_scored = run.scored
     inputs = read_inputs(
         run.adapter,
-        [run.tuned],
-        [run.base],
+        [run.tuned, *tuned_scored],
+        [run.base, *base_scored],
         run.baselines,
         base_model=run.base_model if run.base_given else None,
         data=hub.dataset if commit else str(run.dataset),

@@ -5,8 +5,9 @@ A model that answers "4 stars, since ..." is parsed by its first token; what it 
 
 from collections.abc import Callable
 
-from common.tasks import TASKS, Task
+from common.tasks import Task
 from common.thinking import may_open_thoughts, without_thoughts
+from eval_tasks.suites.suite import shop_task
 
 
 def final_check(task_name: str) -> Callable[[str], bool]:
@@ -14,9 +15,8 @@ def final_check(task_name: str) -> Callable[[str], bool]:
 
     False where that cannot be known, such as for numbers: ShopBench's parser reads all of them, to the end of the text.
     """
-    suite, _, name = task_name.partition(":")
-    if suite == "shop" and name in TASKS:
-        return lambda text: _is_final(TASKS[name], text)
+    if task := shop_task(task_name):
+        return lambda text: _is_final(task, text)
     return lambda text: False
 
 

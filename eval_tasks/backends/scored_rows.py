@@ -23,7 +23,7 @@ from common.tasks import TASKS, Task
 from common.words import Fields, is_scored, probabilities, scored_completion, word_candidates, word_prompts
 from eval_tasks.backends.prompts import Likelihoods, Prompt, ScoredPrompt
 from eval_tasks.suites.shopbench_rows import row_of
-from eval_tasks.suites.suite import SUITES
+from eval_tasks.suites.suite import SUITES, UNSEEN, shop_task, suite_name
 
 PRIOR_ROWS = 24
 """Rows of a task and number of statements that the prior of its numbers is estimated from."""
@@ -50,7 +50,7 @@ def scored_rows(docs: Sequence[Doc]) -> dict[int, ScoredRow]:
     rows: dict[int, ScoredRow] = {}
     numbered: dict[Prior, list[int]] = defaultdict(list)
     for place, doc in enumerate(docs):
-        task = TASKS.get(_task_name(doc)) if _suite_name(doc) == "shop" else None
+        task = shop_task(doc.task_name)
         if doc.fewshot_samples and (task is None or is_scored(task)):
             raise UserError(f"{doc.task_name}: scored answers take no examples in the prompt; give |0")
         if task and (row := _row_in_words(task, doc)):
@@ -73,7 +73,8 @@ def _row_in_words(task: Task, doc: Doc) -> ScoredRow | None:
         fields = dict(read_fields(task, doc.query))
         if not fields:
             raise UserError(f"A row of {task.name} fits none of its templates: {doc.query[:60]!r}. Build the dataset again.")
-        prompts, candidates = word_prompts(task, fields), word_candidates(task, fields)
+        prompts = word_prompts(task, fields, unseen=suite_name(doc.task_name) == UNSEEN)
+        candidates = word_candidates(task, fields)
     if not candidates:
         return None
     asked = tuple(ScoredPrompt(prompt_of(replace(doc, query=prompt)), candidates) for prompt in prompts)
@@ -86,7 +87,7 @@ def _answer_in_words(task: Task, fields: Fields) -> Callable[..., str]:
 
 def _is_numbered_choice(doc: Doc) -> bool:
     """Whether one number of a list in the prompt is asked for."""
-    suite, task = SUITES.get(_suite_name(doc)), _task_name(doc)
+    suite, task = SUITES.get(suite_name(doc.task_name)), _task_name(doc)
     if suite and suite.shopbench_rows:
         chosen = row_of(str((doc.specific or {}).get("row", ""))).task_type == "multiple-choice"
     else:
@@ -136,10 +137,6 @@ def prompt_of(doc: Doc) -> Prompt:
         pattern=str((doc.specific or {}).get("pattern") or ""),
         stop=tuple(doc.stop_sequences or ()),
     )
-
-
-def _suite_name(doc: Doc) -> str:
-    return doc.task_name.partition(":")[0]
 
 
 def _task_name(doc: Doc) -> str:

@@ -9,13 +9,16 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eval_tasks.metrics.task_scores import AGGREGATES
 from eval_tasks.reporting.details import Answer
 from eval_tasks.reporting.intervals import TaskValues, overall_interval, overall_paired
 from eval_tasks.reporting.results import Run
-from eval_tasks.suites.suite import place
+from eval_tasks.suites.suite import UNSEEN, place, suite_name
+
+if TYPE_CHECKING:
+    from eval_tasks.reporting.wordings import WordingLine
 
 Z95 = 1.96
 """Half-width of a 95 % interval in standard errors."""
@@ -91,12 +94,15 @@ class Report:
     """Models, the reference first and baselines last, and what they scored.
 
     Means are over the tasks that every model but the baselines was scored on; `means` are the suites' where there are several.
+    `wordings` compare scores in a trained and in an unseen wording, of the models that are no baselines; empty where no row was
+    asked in both.
     """
 
     models: tuple[EvaluatedModel, ...]
     groups: tuple[ScoreGroup, ...]
     means: tuple[ScoreLine, ...]
     mean: ScoreLine
+    wordings: "tuple[WordingLine, ...]" = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -127,7 +133,10 @@ def make_report(models: Sequence[EvaluatedModel], seed: int = 0, progress: Progr
         models = sorted(models, key=lambda model: model.run.baseline)
     else:  # nothing to set them apart from
         models = [replace(model, run=replace(model.run, baseline=False)) for model in models]
-    tasks = sorted({task for model in models for task in model.run.scores}, key=place)
+    from eval_tasks.reporting.wordings import wording_lines  # it imports this module
+
+    every = sorted({task for model in models for task in model.run.scores}, key=place)
+    tasks = [task for task in every if suite_name(task) != UNSEEN] or every
     contestants = [model for model in models if not model.run.baseline]
     shared = [task for task in tasks if all(task in model.run.scores for model in contestants)]
     lines = {task: _task_line(task, models, seed) for task in progress(tasks, "Intervals of tasks")}
@@ -147,6 +156,7 @@ def make_report(models: Sequence[EvaluatedModel], seed: int = 0, progress: Progr
         groups=tuple(groups),
         means=tuple(of_suites) if len(suites) > 1 else (),
         mean=mean("all tasks", tasks) if len(suites) > 1 else replace(of_suites[0], name="all tasks"),
+        wordings=wording_lines(contestants, seed),
     )
 
 

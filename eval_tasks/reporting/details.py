@@ -25,6 +25,9 @@ COLUMNS = (
 )
 """What is read of a file. Token ids are most of the rest."""
 
+PAIRED_WITH = "paired_with"
+"""Key of `specific` of a row that was asked in another wording: the prompt in its own one."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -125,12 +128,14 @@ def _time(file: Path) -> str:
 def by_row(answers: Sequence[Answer]) -> dict[str, Answer]:
     """Answers by a key of their rows that is the same in every model's details.
 
-    That is a hash of prompt and right answer, and which one it is of several that are alike.
+    That is a hash of prompt and right answer, and which one it is of several that are alike. A row in its unseen wording has
+    the key of the row in its own.
     """
     seen: Counter[str] = Counter()
     rows = {}
     for answer in answers:
-        digest = hashlib.md5(json.dumps([answer.prompt, answer.gold]).encode()).hexdigest()
+        prompt = answer.specific.get(PAIRED_WITH, answer.prompt)
+        digest = hashlib.md5(json.dumps([prompt, answer.gold]).encode()).hexdigest()
         rows[f"{digest}-{seen[digest]}"] = answer
         seen[digest] += 1
     return rows

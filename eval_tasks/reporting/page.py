@@ -17,9 +17,11 @@ from eval_tasks.reporting.notes import notes, summary
 from eval_tasks.reporting.plot import COLOURS, Axis, gain_axis, rows_of, score_axis, tick_label
 from eval_tasks.reporting.results import shown_time
 from eval_tasks.reporting.table import (
+    ABOUT_WORDINGS,
     gain_interval,
     group_name,
     metric_name,
+    metric_words,
     number,
     number_of_rows,
     p_value,
@@ -28,6 +30,7 @@ from eval_tasks.reporting.table import (
     short_name,
     signed,
 )
+from eval_tasks.reporting.wordings import WordingLine
 from eval_tasks.suites.suite import task_title
 
 FOLDER = Path(__file__).parent
@@ -64,6 +67,8 @@ def render(report: Report, examples: ReportExamples, seed: int) -> bytes:
         "models": [_model(model, place) for place, model in enumerate(report.models)],
         "plot": _plot(report),
         "table": _table(report),
+        "wordings": [_wording(line) for line in report.wordings],
+        "about_wordings": ABOUT_WORDINGS,
         "examples": examples,
         "seed": seed,
         "style": style,
@@ -221,6 +226,18 @@ def _line(report: Report, line: ScoreLine) -> dict[str, Any]:
                 "gain": _gain(gain),
             }
             for place, (cell, gain) in enumerate(zip(line.cells, line.gains, strict=True))
+        ],
+    }
+
+
+def _wording(line: WordingLine) -> dict[str, Any]:
+    rows = " / ".join(dict.fromkeys(str(cell.gain.rows) for cell in line.cells if cell))
+    return {
+        "title": task_title(line.name) if line.metric else line.name,
+        "name": line.name,
+        "about": ", ".join(filter(None, (metric_words(line.metric), f"{rows} rows"))),
+        "cells": [
+            cell and {"seen": number(cell.seen), "unseen": number(cell.unseen), "gain": _gain(cell.gain)} for cell in line.cells
         ],
     }
 

@@ -6,6 +6,7 @@ from typing import Any
 from dataset_builders.card import METRICS as SHOP_METRICS
 from eval_tasks.reporting.comparison import Report, ScoreCell, ScoreGain, ScoreLine
 from eval_tasks.reporting.notes import notes, summary
+from eval_tasks.reporting.wordings import WordingLine
 from eval_tasks.suites.suite import suite_title
 
 NOTHING = "-"
@@ -118,6 +119,28 @@ def all_lines(report: Report) -> tuple[list[ScoreLine], list[ScoreLine]]:
     return list(report.lines), [*means, *report.means, report.mean]
 
 
+ABOUT_WORDINGS = (
+    "Some of each task's rows were asked once more, in a wording that is never trained on. Scores in the trained and in the "
+    "unseen wording are of the same rows."
+)
+
+
+def wording_header(report: Report) -> list[str]:
+    return ["task", *report.names[: report.last + 1], "rows"]
+
+
+def wording_cells(line: WordingLine) -> list[tuple[str, str]]:
+    """A line's cells as (text, small text): trained -> unseen, and the difference with its interval."""
+    rows = dict.fromkeys(str(cell.gain.rows) for cell in line.cells if cell)
+    shown = [
+        (f"{number(cell.seen)} -> {number(cell.unseen)}", f"{signed(cell.gain.value)}, {gain_interval(cell.gain)}")
+        if cell
+        else (NOTHING, "")
+        for cell in line.cells
+    ]
+    return [(line.name.partition(":")[2] or line.name, ""), *shown, (" / ".join(rows), "")]
+
+
 def print_report(report: Report) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -156,25 +179,46 @@ def print_report(report: Report) -> None:
     for sentence in (star, summary(report), *notes(report)):
         if sentence:
             console.print(sentence, highlight=False, markup=False)
+    if report.wordings:
+        table = Table(*map(escape, wording_header(report)), box=SIMPLE_HEAD, pad_edge=False, title="Unseen wording")
+        for wording in report.wordings:
+            table.add_row(*(escape(f"{text} ({small})" if small else text) for text, small in wording_cells(wording)))
+        needed = console.measure(table, options=console.options.update_width(WIDEST)).maximum
+        Console(width=max(console.width, needed)).print(table)
+        console.print(ABOUT_WORDINGS, highlight=False, markup=False)
 
 
 def markdown(report: Report) -> str:
     """The table as report.md has it, with 95 % intervals in brackets."""
     titles = header(report)
 
-    def row(texts: Sequence[str]) -> str:
-        return f"| {' | '.join(text.replace('|', '&#124;') for text in texts)} |\n"
+    def shown(found: Sequence[tuple[str, str]]) -> list[str]:
+        return [f"{text} ({small})" if small else text for text, small in found]
 
     tasks, means = all_lines(report)
-    body = [[f"{text} ({small})" if small else text for text, small in cells(report, line)] for line in tasks]
+    body = [shown(cells(report, line)) for line in tasks]
     body += [
         [f"**{text}**" + (f" ({small})" if small else "") if text else "" for text, small in cells(report, line)]
         for line in means
     ]
-    table = "".join(map(row, [titles, ["---", "---", *["---:"] * (len(titles) - 2)], *body]))
+    table = _table([titles, ["---", "---", *["---:"] * (len(titles) - 2)], *body])
     about = "In brackets: 95 % intervals, and the p-value of a two-sided permutation test over the same rows."
     sentences = [sentence for sentence in (summary(report), about, *notes(report)) if sentence]
-    return "\n".join(["# Scores\n", table, *(f"{sentence}\n" for sentence in sentences), "![Scores](scores.png)\n"])
+    parts = ["# Scores\n", table, *(f"{sentence}\n" for sentence in sentences), "![Scores](scores.png)\n"]
+    if report.wordings:
+        titles = wording_header(report)
+        lines = [shown(wording_cells(line)) for line in report.wordings]
+        parts += [
+            "## Unseen wording\n",
+            _table([titles, ["---", *["---:"] * (len(titles) - 1)], *lines]),
+            f"{ABOUT_WORDINGS}\n",
+        ]
+    return "\n".join(parts)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of Markdown, the titles and the line below them first."""
+    return "".join(f"| {' | '.join(text.replace('|', '&#124;') for text in row)} |\n" for row in rows)
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -213,5 +257,23 @@ def as_json(report: Report) -> dict[str, Any]:
         "families": {group_name(report, group.suite, group.family): figures(group.mean)["scores"] for group in report.groups},
         "mean": figures(report.mean)["scores"],
         "means": {line.name: figures(line) for line in (*report.means, report.mean)},
+        **({"unseen": [_wording(report, line) for line in report.wordings]} if report.wordings else {}),
         "notes": notes(report),
     }
+
+
+def _wording(report: Report, line: WordingLine) -> dict[str, Any]:
+    """Scores of the same rows in a trained and in the unseen wording, and their difference, by model."""
+    models = {
+        name: {
+            "seen": cell.seen,
+            "unseen": cell.unseen,
+            "difference": cell.gain.value,
+            "interval": [cell.gain.low, cell.gain.high],
+            "p_value": cell.gain.p_value,
+            "rows": cell.gain.rows,
+        }
+        for name, cell in zip(report.names, line.cells, strict=False)
+        if cell
+    }
+    return {"task": line.name, "metric": line.metric, "models": models}

@@ -1,4 +1,4 @@
-"""The four suites of tasks: their names, where rows come from, what tasks are averaged by, how answers are parsed.
+"""The suites of tasks: their names, where rows come from, what tasks are averaged by, how answers are parsed.
 
 A task's name is lighteval's, `shop:also_buy`, with or without `|0` behind it. Nothing here needs lighteval.
 """
@@ -6,18 +6,27 @@ A task's name is lighteval's, `shop:also_buy`, with or without `|0` behind it. N
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from common.answers import parse_completion
-from common.tasks import FAMILIES, TASKS
+from common.tasks import FAMILIES, TASKS, Task
 from eval_tasks.metrics.shopbench_parsers import says_nothing
 from eval_tasks.suites import ecinstruct_scoring, shopbench_scoring, shopping_mmlu_scoring
 from eval_tasks.suites.shopbench_rows import row_of
 
 OTHER = "other"
 """The family of a task that its suite does not know."""
+
+SHOP = "shop"
+"""The suite of the dataset's own test rows."""
+
+UNSEEN = "shop_unseen"
+"""The suite of some of the same rows in a wording that is never trained on."""
+
+UNSEEN_SHARE = 0.25
+"""Share of a task's rows that are asked in it. Scores are compared on the same rows, so that fewer tell as much."""
 
 SHOPBENCH_TRACKS = {
     "concepts": range(1, 8),
@@ -71,22 +80,25 @@ def _domain(task: str) -> str:
     return DOMAINS[task.endswith("_ood")] if task.removesuffix("_ood") in ecinstruct_scoring.TASKS else OTHER
 
 
+_SHOP = Suite(
+    name=SHOP,
+    title="shop",
+    variable="SHOP_DATASET",
+    rows="the folder of a built dataset or its Hub id",
+    families=FAMILIES,
+    family=lambda task: TASKS[task].family if task in TASKS else OTHER,
+    position=lambda task: _index(tuple(TASKS), task),
+    parse=lambda task, row, text: parse_completion(TASKS[task], text),
+    metric_key=lambda task: TASKS[task].metric if task in TASKS else "score",
+    task_title=lambda task: TASKS[task].title if task in TASKS else task.replace("_", " "),
+    is_task=lambda task: task in TASKS,
+)
+
 SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
-        Suite(
-            name="shop",
-            title="shop",
-            variable="SHOP_DATASET",
-            rows="the folder of a built dataset or its Hub id",
-            families=FAMILIES,
-            family=lambda task: TASKS[task].family if task in TASKS else OTHER,
-            position=lambda task: _index(tuple(TASKS), task),
-            parse=lambda task, row, text: parse_completion(TASKS[task], text),
-            metric_key=lambda task: TASKS[task].metric if task in TASKS else "score",
-            task_title=lambda task: TASKS[task].title if task in TASKS else task.replace("_", " "),
-            is_task=lambda task: task in TASKS,
-        ),
+        _SHOP,
+        replace(_SHOP, name=UNSEEN, title="shop, unseen wording"),
         Suite(
             name="shopbench",
             title="ShopBench",
@@ -129,6 +141,12 @@ SUITES: dict[str, Suite] = {
 
 def suite_name(task_name: str) -> str:
     return task_name.partition(":")[0]
+
+
+def shop_task(task_name: str) -> Task | None:
+    """The task of which this is the name, in whatever wording; None for those of other suites."""
+    suite, task = _split(task_name)
+    return TASKS.get(task) if suite and suite.name in (SHOP, UNSEEN) else None
 
 
 def _split(task_name: str) -> tuple[Suite | None, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from common.prompts import render_prompt, template_fields
+from common.prompts import read_fields, render_prompt, template_fields
 from common.tasks import TASKS, Task
 
 every_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
@@ -17,7 +17,7 @@ NASTY = ("{x}", "{0}", "}{", "{query!r}", "{products:1}", "`code` ```", "%s %(x)
 
 @every_task
 def test_text_of_fields_comes_out_verbatim(task: Task) -> None:
-    for template, nasty in product(task.templates, NASTY):
+    for template, nasty in product((*task.templates, task.unseen), NASTY):
         fields: dict[str, Any] = {name: f"{name}: {nasty} end" for name in template_fields(template)}
         listed = {name for _, name, spec, _ in string.Formatter().parse(template) if name and spec}
         fields |= {name: [f"{name} {place}: {nasty} end" for place in range(3)] for name in listed}
@@ -27,6 +27,14 @@ def test_text_of_fields_comes_out_verbatim(task: Task) -> None:
                 assert text in prompt
         for literal, _, _, _ in string.Formatter().parse(template):
             assert literal in prompt
+
+
+@every_task
+def test_what_fills_any_wording_of_a_task_is_read_back(task: Task) -> None:
+    for template in filter(None, (*task.templates, task.unseen)):
+        listed = {name for _, name, spec, _ in string.Formatter().parse(template) if name and (spec or name == "actions")}
+        fields = {name: (f"one {name}", "two") if name in listed else f"a {name}" for name in template_fields(template)}
+        assert read_fields(task, render_prompt(template, fields)) == fields
 
 
 def test_lists_are_numbered_from_one_or_zero_or_get_bullets_or_stay_plain_lines() -> None:

@@ -1,5 +1,7 @@
 """The declarations that all parts share."""
 
+from string import Formatter
+
 import pytest
 
 from common.prompts import template_fields
@@ -59,3 +61,20 @@ def test_both_templates_ask_for_fields_that_tell_the_same(task: Task) -> None:
     assert len(task.templates) == 2
     first, second = map(template_fields, task.templates)
     assert first - {"category", "number"} == second - {"category", "number"}
+
+
+@pytest.mark.parametrize("task", [TASKS[name] for name in TWELVE], ids=TWELVE)
+def test_the_unseen_wording_is_filled_with_what_every_template_asks_for_and_lists_it_alike(task: Task) -> None:
+    def fields(template: str) -> set[tuple[str, str]]:
+        return {(name, spec or "") for _, name, spec, _ in Formatter().parse(template) if name}
+
+    assert fields(task.unseen) == set.intersection(*map(fields, task.templates))
+    if task.words:
+        assert fields(task.words.unseen) == set.intersection(*map(fields, task.words.templates))
+        assert [label for label in task.words.labels if label not in task.words.unseen] == []
+
+
+def test_no_unseen_wording_is_one_that_is_trained_on() -> None:
+    trained = {text for task in TASKS.values() for text in (*task.templates, *(task.words.templates if task.words else ()))}
+    tested = [text for task in TASKS.values() for text in (task.unseen, task.words.unseen if task.words else "") if text]
+    assert not trained.intersection(tested)

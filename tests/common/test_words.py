@@ -55,6 +55,15 @@ def test_every_wording_in_words_asks_for_what_the_numbered_ones_show(task: Task)
 
 
 @pytest.mark.parametrize("task", [task for task in SCORED if task.words], ids=lambda task: task.name)
+def test_the_unseen_wording_in_words_asks_as_many_questions_and_none_that_is_trained_on(task: Task) -> None:
+    fields = read_fields(task, render_prompt(task.unseen, fields_of(task)))
+    asked = word_prompts(task, fields, unseen=True)
+    trained = [prompt for wording in range(2) for prompt in word_prompts(task, fields, wording)]
+    assert len(asked) == len(trained) / 2
+    assert not set(asked) & set(trained)
+
+
+@pytest.mark.parametrize("task", [task for task in SCORED if task.words], ids=lambda task: task.name)
 def test_every_wording_names_its_labels_in_their_order(task: Task) -> None:
     form = in_words(task)
     for template in form.templates:

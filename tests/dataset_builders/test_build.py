@@ -15,6 +15,7 @@ import pytest
 
 from common.answers import decode_answer, gold, parse_completion, render_completion
 from common.errors import UserError
+from common.prompts import read_fields
 from common.tasks import FAMILIES, TASKS
 from common.words import row_task
 from dataset_builders import assembly, rendering, spans
@@ -86,6 +87,25 @@ def test_no_group_is_in_train_and_test_of_any_two_tasks(dataset: Path) -> None:
     assert groups["train"]
     assert groups["test"]
     assert not groups["train"] & groups["test"]
+
+
+def test_every_test_row_has_an_unseen_wording_that_no_train_row_has_in_numbers_or_in_words(dataset: Path) -> None:
+    held_out = {}
+    for name, task in TASKS.items():
+        texts = filter(None, (task.unseen, task.words.unseen if task.words else ""))
+        # What a template says before its first field is enough to know it by.
+        held_out[name] = tuple(text.partition("{")[0] for text in texts)
+        trained = (*task.templates, *(task.words.templates if task.words else ()))
+        assert not [text for text in trained if text.startswith(held_out[name])]
+    for split, row in all_rows(dataset):
+        assert not row["prompt"][0]["content"].startswith(held_out[row["task"]])
+        assert bool(row["unseen"]) == (split == "test")
+        if split == "test":
+            [turn] = row["unseen"]
+            assert turn["content"].startswith(held_out[row["task"]])
+            own, unseen = (read_fields(TASKS[row["task"]], prompt["content"]) for prompt in (row["prompt"][0], turn))
+            assert {name: own[name] for name in unseen} == unseen
+    assert {row["wording"] for _, row in all_rows(dataset)} == {1, 2}
 
 
 def test_no_prompt_is_there_twice_in_a_task(dataset: Path) -> None:

@@ -1,16 +1,17 @@
 """A recipe's fields become a row: cleaned, phrased, answerable, or dropped with a reason."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from common.answers import parse_completion
-from common.prompts import read_fields, template_fields
+from common.prompts import read_fields, render_prompt, template_fields
 from common.tasks import TASKS
 from common.words import row_task
 from dataset_builders.records import Rejected
-from dataset_builders.rows import DatasetRow, make_row, make_word_rows
+from dataset_builders.rows import DatasetRow, make_row, make_word_rows, row_of_columns
 
 LICENCES = {"esci": "Apache-2.0", "amazonqa": "none stated"}
 RANKING = {
@@ -98,6 +99,38 @@ def test_a_sample_is_told_from_others_by_task_prompt_and_completion() -> None:
     row = make("answer_generation", QUESTION)
     assert row.sample_id == make("answer_generation", QUESTION, source="amazonqa", group="query:y").sample_id
     assert row.sample_id != make("answer_generation", QUESTION | {"answer": "No."}).sample_id
+
+
+def test_a_row_to_test_on_has_its_question_in_the_unseen_wording_too_and_is_otherwise_the_same() -> None:
+    about = {"key": "k", "group": "query:x", "source": "esci", "records": []}
+    tested = make_row(TASKS["also_buy"], {**about, **BUY}, LICENCES, 0, tested=True)
+    trained = make_row(TASKS["also_buy"], {**about, **BUY}, LICENCES, 0)
+    assert isinstance(tested, DatasetRow)
+    assert isinstance(trained, DatasetRow)
+    assert replace(tested, unseen="") == trained
+    assert tested.unseen == render_prompt(TASKS["also_buy"].unseen, BUY)
+    assert tested.as_columns()["unseen"] == [{"role": "user", "content": tested.unseen}]
+    assert trained.as_columns()["unseen"] is None
+    assert row_of_columns(tested.as_columns()) == replace(tested, content={})
+
+
+def test_the_number_of_the_wording_is_that_of_the_template() -> None:
+    rows = [make("query_product_ranking", RANKING, key=str(key)) for key in range(20)]
+    templates = TASKS["query_product_ranking"].templates
+    assert {row.prompt: row.wording for row in rows} == {render_prompt(text, RANKING): n for n, text in enumerate(templates, 1)}
+    form = TASKS["also_buy"].words
+    assert form
+    for row in worded("also_buy"):
+        fields = read_fields(TASKS["also_buy"], row.prompt)
+        assert row.prompt == render_prompt(form.templates[row.wording - 1], fields)
+        assert not row.unseen
+
+
+def test_a_row_of_an_earlier_version_keeps_its_columns() -> None:
+    row = make("also_buy", BUY)
+    assert isinstance(row, DatasetRow)
+    columns = {name: value for name, value in row.as_columns().items() if name not in ("wording", "unseen")}
+    assert row_of_columns(columns).as_columns() == columns
 
 
 WORDED = ("query_relation", "query_product_relation", "product_relation", "query_product_ranking", "also_buy", "next_query")

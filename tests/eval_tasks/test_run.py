@@ -16,7 +16,7 @@ import pytest
 
 from common.errors import UserError
 from common.tasks import TASKS
-from eval_tasks.run import folder_names, main, model_options, parse_arguments, task_names
+from eval_tasks.run import folder_names, main, model_options, of_baseline, parse_arguments, task_names
 from tests.eval_tasks.conftest import REPOSITORY, environment
 from tests.eval_tasks.rows import dataset_row, write_dataset
 from tests.small_dataset import write_small_dataset
@@ -239,11 +239,18 @@ def test_every_model_has_its_options() -> None:
 
 
 def test_tasks_are_spelt_out_since_a_single_one_has_no_common_name() -> None:
-    assert task_names(None, ["shop:also_buy"], "shop") == "shop:also_buy|0"
-    assert task_names("shop|0", ["shop:a", "shop:b"], "shop") == "shop|0"
-    assert task_names("shop:a|2,shop:b", ["shop:a", "shop:b"], "shop") == "shop:a|2,shop:b"
+    assert task_names(None, ["shop:also_buy"]) == "shop:also_buy|0"
+    assert task_names("shop|0", ["shop:a", "shop:b"]) == "shop|0"
+    assert task_names("shop:a|2,shop:b", ["shop:a", "shop:b"]) == "shop:a|2,shop:b"
+    assert task_names("shop_unseen|0", ["shop:a", "shop_unseen:a", "shop_unseen:b"]) == "shop_unseen|0"
     with pytest.raises(UserError, match="there is no 'shop'; give some of shop:also_buy"):
-        task_names("shop", ["shop:also_buy"], "shop")
+        task_names("shop", ["shop:also_buy"])
+
+
+def test_a_baseline_is_not_asked_in_an_unseen_wording() -> None:
+    assert of_baseline("shop:a|0,shop_unseen:a|0,shop|0") == "shop:a|0,shop|0"
+    with pytest.raises(UserError, match="a baseline has no score of shop_unseen tasks"):
+        of_baseline("shop_unseen|0")
 
 
 def test_models_of_the_same_name_have_folders_of_their_own() -> None:

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from common import scoring
-from common.tasks import TASKS
+from common.prompts import render_prompt, template_fields
+from common.tasks import TASKS, Task
 from tests.eval_tasks.conftest import REPOSITORY, Lighteval
-from tests.eval_tasks.rows import dataset_row, write_dataset
+from tests.eval_tasks.rows import GENERIC_FIELDS, dataset_row, write_dataset
 from tests.hub import Hub
+from tests.small_dataset import write_small_dataset
 
 
 def load_tasks(
@@ -175,6 +177,48 @@ def test_a_task_that_is_named_and_has_no_rows_is_told(
 
     assert [config.name for config in table] == ["shop:answerability"]
     assert capsys.readouterr().err == "warning: shop:also_buy is left out: the dataset has no test rows of it\n"
+
+
+def with_unseen(task: Task, index: int) -> dict[str, Any]:
+    row = dataset_row(task, index)
+    unseen = render_prompt(task.unseen, {name: GENERIC_FIELDS[name] for name in template_fields(task.unseen)})
+    return row | {"wording": 1, "unseen": [{"role": "user", "content": f"{index}: {unseen}"}]}
+
+
+def test_rows_with_an_unseen_wording_are_asked_in_it_as_well_and_paired_with_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lighteval.tasks.lighteval_task import LightevalTask
+
+    monkeypatch.setattr("eval_tasks.suites.suite.UNSEEN_SHARE", 0.7)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "home"))
+    rows = {name: {"test": [with_unseen(task, index) for index in range(4)]} for name, task in TASKS.items()}
+    dataset = write_small_dataset(tmp_path / "dataset", rows)
+    table = {config.name: config for config in load_tasks(monkeypatch, dataset).TASKS_TABLE}
+    assert list(table) == [f"{suite}:{name}" for suite in ("shop", "shop_unseen") for name in TASKS]
+    for name, task in TASKS.items():
+        own, unseen = (LightevalTask(table[f"{suite}:{name}"]).get_docs() for suite in ("shop", "shop_unseen"))
+        assert (len(own), len(unseen)) == (4, 3)
+        by_prompt = {row["prompt"][0]["content"]: row for row in rows[name]["test"]}
+        for doc, other in zip(own, unseen, strict=False):
+            assert other.specific["paired_with"] == doc.query
+            assert other.query == by_prompt[doc.query]["unseen"][0]["content"]
+            assert other.get_golds() == doc.get_golds()
+            assert other.specific["pattern"] == doc.specific["pattern"]
+            assert (other.generation_size, other.stop_sequences) == (doc.generation_size, doc.stop_sequences)
+        assert table[f"shop_unseen:{name}"].original_num_docs == 3
+        assert table[f"shop_unseen:{name}"].metrics[0].metric_name == task.metric
+
+
+def test_with_max_samples_the_same_rows_are_asked_in_both_wordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lighteval.tasks.lighteval_task import LightevalTask
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "home"))
+    rows = [with_unseen(TASKS["also_buy"], index) for index in range(50)]
+    dataset = write_small_dataset(tmp_path / "dataset", {"also_buy": {"test": rows}})
+    own, unseen = (LightevalTask(config).get_docs(max_samples=7) for config in load_tasks(monkeypatch, dataset).TASKS_TABLE)
+    assert [doc.query for doc in own] == [doc.specific["paired_with"] for doc in unseen]
+    assert len({doc.query for doc in own}) == 7
 
 
 def test_a_document_has_its_rows_pattern_and_group(shop_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -499,3 +499,39 @@ def test_an_adapter_that_vllm_cannot_take_has_one_way_to_start(options):
     assert "vLLM cannot serve this adapter as it is, since it has no support for DoRA: merge it into its base first." in text
     assert text.count("```python") == 1
     assert "vllm serve" not in text
+
+
+SCORED = {"model": "adapter_scored", "model_config": {"answers": "scored"}}
+
+
+def test_written_and_scored_answers_stand_beside_one_another_where_both_were_measured(options, tmp_path):
+    before = build(options)
+    assert "### Written and scored answers" not in before
+    scored = write_results(tmp_path / "tuned_scored", {name: score + 0.1 for name, score in TUNED.items()}, **SCORED)
+    of_base = write_results(tmp_path / "base_scored", BASE, model="model_scored", model_config={"answers": "scored"})
+
+    text = build(options, "--results", str(scored), "--base-results", str(of_base))
+
+    section = text.partition("### Written and scored answers")[2].partition("\n#")[0]
+    titles = ["Task", "Tuned, written", "Tuned, scored", "Difference", "Base, written", "Base, scored"]
+    assert table_cells(section, "Task") == titles
+    rating = table_cells(section, "Rating of a review")
+    assert [cell.partition(" / ")[0].strip("*") for cell in rating[1:]] == ["0.600", "0.700", "+0.100", "0.200", "0.200"]
+    assert "An answer from reviews" not in section, "texts are written in both"
+    assert table_cells(text, "Rating of a review")[1].startswith("0.200"), "the card's scores are those of written answers"
+    assert ModelCard.load(options["--out"]).data.eval_results[0].metric_value == TUNED["review_rating"]
+
+
+def test_scored_answers_alone_are_the_cards_scores(options):
+    write_results(options["--results"], TUNED, time="2027-01-02T03-04-05.678901", **SCORED)
+    shutil.rmtree(options["--results"] / "results" / "adapter")
+    text = build(options)
+    assert "### Written and scored answers" not in text
+    assert table_cells(text, "Rating of a review")[2].startswith("0.600")
+
+
+def test_scored_answers_of_another_model_are_refused(options, tmp_path, capsys):
+    other = write_results(tmp_path / "other", TUNED, model="another_scored", model_config={"answers": "scored"})
+    with pytest.raises(SystemExit):
+        build(options, "--results", str(other))
+    assert "hold results of adapter and another; give those of one model" in capsys.readouterr().err

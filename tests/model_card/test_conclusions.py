@@ -1,5 +1,7 @@
 """What is said about scores."""
 
+from dataclasses import replace
+
 import pytest
 
 from model_card.conclusions import conclusions, headline
@@ -81,3 +83,24 @@ def test_of_the_same_rows_the_interval_is_that_of_the_report(tmp_path):
     assert 0 < gain.low < gain.high < 0.25, "4 of 40 rows differ, by one"
     assert headline(found.report).startswith("0.600 (95 % interval 0.")
     assert headline(found.report).endswith(", the base's 0.500")
+
+
+def test_what_an_unseen_wording_costs_is_said_in_a_line_where_rows_were_asked_in_it(tmp_path):
+    own = {f"shop:{name}": said(*([1.0] * 30 + [0.0] * 10)) for name in ("also_buy", "answerability")}
+    other = {
+        f"shop_unseen:{task.removeprefix('shop:')}": [
+            replace(row, prompt=f"Otherwise: {row.prompt}", value=0.0, specific={**row.specific, "paired_with": row.prompt})
+            for row in rows[:20]
+        ]
+        for task, rows in own.items()
+    }
+    tuned, base = write_run(tmp_path / "tuned", own | other), write_run(tmp_path / "base", own)
+    (found,) = read_comparisons([tuned], [base], [])
+    text = " ".join(conclusions(found.report))
+    assert (
+        "In a wording that it was not trained on it scores 0.000 where it scores 1.000 in the trained ones (40 rows asked in "
+        "both, mean over 2 tasks): -1.000"
+    ) in text
+    assert [line.name for line in found.report.lines] == ["shop:answerability", "shop:also_buy"]
+    (before,) = read_comparisons([base], [], [])
+    assert "wording" not in " ".join(conclusions(before.report))

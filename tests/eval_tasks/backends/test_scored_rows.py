@@ -14,11 +14,13 @@ from lighteval.tasks.requests import Doc
 
 from common.answers import numbered_items, rotated_items
 from common.errors import UserError
-from common.prompts import render_prompt
-from common.tasks import TASKS
+from common.prompts import render_prompt, template_fields
+from common.tasks import TASKS, Task
+from common.words import is_scored, word_prompts
 from eval_tasks.backends.lighteval_model import Backend
 from eval_tasks.backends.prompts import Likelihoods, LoadedModel, ScoredPrompt
 from eval_tasks.backends.scored_rows import PRIOR_ROWS, scored_rows
+from tests.eval_tasks.rows import GENERIC_FIELDS
 
 
 class Liking:
@@ -57,6 +59,18 @@ FIELDS: dict[str, Any] = {
     "candidates": ["lamp", "cushion", "tea", "rug"],
     "number": "2 products",
 }
+
+
+@pytest.mark.parametrize("task", [task for task in TASKS.values() if is_scored(task)], ids=lambda task: task.name)
+def test_a_row_in_its_unseen_wording_is_scored_in_one_that_is_never_trained_on(task: Task) -> None:
+    fields = {name: GENERIC_FIELDS[name] for name in template_fields(task.unseen)}
+    if task.words and task.words.statements:
+        fields["options"] = list(task.words.statements)
+    query = render_prompt(task.unseen, fields)
+    asked = Doc(query=query, choices=[""], gold_index=0, task_name=f"shop_unseen:{task.name}|0")
+    [row] = scored_rows([asked]).values()
+    texts = [scored.prompt.plain for scored in row.prompts]
+    assert texts == (word_prompts(task, fields, unseen=True) if task.words else [query])
 
 
 def test_a_ranking_is_asked_product_by_product_and_a_text_is_written(tmp_path: Path) -> None:
