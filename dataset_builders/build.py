@@ -20,7 +20,7 @@ from dataset_builders.assembly import OWN_TEST, assemble_rows
 from dataset_builders.contamination import read_evaluation_sets
 from dataset_builders.dataset_files import config_facts, word_counts, write_dataset
 from dataset_builders.derived import derive
-from dataset_builders.engine import connect, reader
+from dataset_builders.engine import connect, plain_engine_errors, reader
 from dataset_builders.explanation import convertible, table_origins, with_derived
 from dataset_builders.map_parser import read_map
 from dataset_builders.mapped_files import find_mapped
@@ -106,12 +106,13 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     workers = parse_workers(arguments.workers)
+    exhausted = plain_engine_errors(arguments.memory_limit)
     if arguments.explain:
-        with tempfile.TemporaryDirectory(prefix="shop-tables-") as folder, worker_pool(workers) as run:
+        with tempfile.TemporaryDirectory(prefix="shop-tables-") as folder, worker_pool(workers) as run, exhausted:
             print_explanation(build_rows(arguments, Path(folder) / "staged", run)[0])
         return
     with replaced(arguments.out, MANIFEST) as out:
-        with worker_pool(workers) as run:
+        with worker_pool(workers) as run, exhausted:
             manifest, built, counts = build_rows(arguments, out / "staged", run)
         if not built:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in manifest["not_built"].items())
