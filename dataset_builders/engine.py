@@ -4,7 +4,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from glob import escape
@@ -134,31 +133,6 @@ def _spark(master: str, memory_limit: str, spill: Path) -> Any:
 def _megabytes(size: str) -> int:
     number, unit = float(re.sub(r"[^\d.]", "", size)), size.strip().upper().lstrip("0123456789. ")[0]
     return int(number * {"K": 2**-10, "M": 1, "G": 2**10, "T": 2**20}[unit])
-
-
-@contextmanager
-def plain_engine_errors(memory_limit: str) -> Iterator[None]:
-    """For work of an engine: that it has too little memory, or no disk to spill to, becomes a UserError."""
-    try:
-        yield
-    except Exception as error:
-        # By what it says: what fails while rows are streamed is raised by Arrow, and in Java by Py4J.
-        text = str(error)
-        if isinstance(error, OSError) and error.errno:  # of this process's own files
-            raise
-        if "max_temp_directory_size" in text or "No space left on device" in text:
-            sentence = (
-                "The disk is full where the engine spills what is beyond --memory-limit. Make room, give an --out on another "
-                "disk, or a larger --memory-limit."
-            )
-        elif "Out of Memory Error" in text or "java.lang.OutOfMemoryError" in text:
-            sentence = (
-                f"The engine ran out of memory at --memory-limit {memory_limit}. Give a larger --memory-limit, fewer "
-                "--threads, a smaller --size or fewer --tasks."
-            )
-        else:
-            raise
-        raise UserError(sentence) from None
 
 
 def reader(connection: Any, run: Run) -> Run:
@@ -315,6 +289,20 @@ def materialize(table: "ir.Table") -> "ir.Table":
     if connection.name == "duckdb":
         return table.cache()
     return connection.create_table(ibis.util.gen_name("materialized"), table, format="parquet")
+
+
+def store(table: "ir.Table") -> "ir.Table":
+    """The table, computed now and kept on disk as long as what the engine spills there: DuckDB holds nothing of it."""
+    import ibis
+
+    connection = table.get_backend()
+    if connection.name != "duckdb":
+        return materialize(table)
+    [[spill]] = connection.con.execute("SELECT current_setting('temp_directory')").fetchall()
+    path = Path(spill) / f"{ibis.util.gen_name('stored')}.parquet"
+    path.parent.mkdir(exist_ok=True)
+    connection.to_parquet(table, path)
+    return connection.read_parquet(path)
 
 
 def row_batches(rows: "ir.Table", size: int) -> "Iterator[pa.RecordBatch]":

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from common.errors import UserError
 from dataset_builders import spans
 from dataset_builders.co_purchases import co_purchases
-from dataset_builders.engine import Draw, connect, deduplicate, load_tables, plain_engine_errors, reader, row_batches
+from dataset_builders.engine import Draw, connect, deduplicate, load_tables, reader, row_batches
+from dataset_builders.engine_errors import plain_engine_errors
 from dataset_builders.expressions import lower, spaced, without, words
 from dataset_builders.outcomes import save_unused
 from dataset_builders.recipes import recipes
@@ -115,6 +116,19 @@ def test_spark_gives_the_rows_of_duckdb_for_shuffled_records(duckdb: Any, spark:
     expected = rows_of(duckdb, tmp_path / "one", task)
     assert expected
     assert rows_of(spark, tmp_path / "other", task) == expected
+
+
+@pytest.mark.parametrize("make", [recipe_tables.judgments, recipe_tables.links])
+def test_what_recipes_share_changes_no_row(duckdb: Any, tmp_path: Path, make: Any) -> None:
+    for number, (name, rows) in enumerate(make(random.Random(7)).items()):
+        empty = {column.name: None for column in TABLES[name].columns}
+        write(tmp_path / "in", name, [{**empty, **row, "record": number * 10_000 + place} for place, row in enumerate(rows)])
+    shared, _ = load_tables(duckdb, tmp_path / "in")
+    tasks = [task for task, made in TABLES_OF.items() if made is make]
+    for task in tasks:
+        drawn = recipes()[task](shared, Draw(0, task), 40)
+        assert drawn.rows.order_by("key").to_pyarrow().to_pylist() == rows_of(duckdb, tmp_path / "in", task)
+    assert shared.keys() - TABLES.keys(), "nothing was shared"
 
 
 def test_spark_derives_the_links_of_duckdb_for_shuffled_baskets(duckdb: Any, spark: Any, tmp_path: Path) -> None:
