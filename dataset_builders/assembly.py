@@ -4,7 +4,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, chain, islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from dataset_builders.rendering import (
     distinct_rows,
     hash_jobs,
     hash_stored,
+    queries_of,
     query_hash,
     records_of,
     render_rows,
@@ -79,6 +80,7 @@ def assemble_rows(
     from dataset_builders.recipes import recipes
 
     result, drawn, known = BuiltRows(), {}, recipes()
+    held_out = read_held_out(staged)
     tables, duplicates = load_tables(connection, staged, locales)
     unused = {"": outcomes.save_unused(connection, duplicates, staged / "unused")}
     tables = derive_tables(connection, staged, tables, counts)
@@ -100,9 +102,11 @@ def assemble_rows(
                 result.not_built[name] = explanation.missing_tables(absent, counts.tables, unread)
             else:
                 drawn[name] = draw_rows(name, sizes[name].candidates())
+                while not _may_suffice(sizes[name], drawn[name], held_out):
+                    progress.update(bar, description=f"Building more of {name}")
+                    drawn[name] = draw_rows(name, 2 * drawn[name].limit)
             progress.advance(bar)
         progress.update(bar, description="Removing evaluation sets")
-        held_out = read_held_out(staged)
         splits, dropped = split_rows(drawn, sizes, sets, held_out, run)
         while again := [name for name in drawn if not _suffices(splits[name], sizes[name], drawn[name])]:
             for name in again:
@@ -221,8 +225,25 @@ def _kept_records(result: BuiltRows) -> "array[int]":
 
 
 def _suffices(split: Split, size: Size, drawn: DrawnRows) -> bool:
-    """Whether both splits are full, or the recipe has no more to give: less than half of what it was asked for."""
-    return (len(split.train) == size.train and len(split.test) == size.test) or drawn.drawn < drawn.limit / 2
+    """Whether both splits are full, or the recipe has no more to give."""
+    return (len(split.train) == size.train and len(split.test) == size.test) or _is_all(drawn)
+
+
+def _may_suffice(size: Size, drawn: DrawnRows, held_out: Mapping[str, frozenset[str]]) -> bool:
+    """False where that can be said before evaluation sets are searched for, which costs as much for one task as for all: there
+    are too few rows, or too few of other queries than those of a source's own test split."""
+    if _is_all(drawn):
+        return True
+    tests = int(drawn.tested.sum())
+    if tests < size.test or len(drawn.rows) - tests < size.train:
+        return False
+    others = (row for row in drawn.rows.taken(~drawn.tested) if queries_of(row).isdisjoint(held_out.get(row.source, ())))
+    return not held_out or sum(1 for _ in islice(others, size.train)) == size.train
+
+
+def _is_all(drawn: DrawnRows) -> bool:
+    """Whether a recipe has no more to give: it gave less than half of what it was asked for."""
+    return drawn.drawn < drawn.limit / 2
 
 
 def _add_task(result: BuiltRows, name: str, split: Split, size: Size, drawn: DrawnRows) -> None:

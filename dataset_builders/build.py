@@ -21,6 +21,7 @@ from dataset_builders.contamination import read_evaluation_sets
 from dataset_builders.dataset_files import config_facts, word_counts, write_dataset
 from dataset_builders.derived import derive
 from dataset_builders.engine import connect, reader
+from dataset_builders.engine_errors import plain_engine_errors
 from dataset_builders.explanation import convertible, table_origins, with_derived
 from dataset_builders.map_parser import read_map
 from dataset_builders.mapped_files import find_mapped
@@ -106,17 +107,17 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     workers = parse_workers(arguments.workers)
+    exhausted = plain_engine_errors(arguments.memory_limit)
     if arguments.explain:
-        with tempfile.TemporaryDirectory(prefix="shop-tables-") as folder, worker_pool(workers) as run:
+        with tempfile.TemporaryDirectory(prefix="shop-tables-") as folder, worker_pool(workers) as run, exhausted:
             print_explanation(build_rows(arguments, Path(folder) / "staged", run)[0])
         return
-    with replaced(arguments.out, MANIFEST) as out:
-        with worker_pool(workers) as run:
-            manifest, built, counts = build_rows(arguments, out / "staged", run)
+    with replaced(arguments.out, MANIFEST) as out, worker_pool(workers) as run, exhausted:
+        manifest, built, counts = build_rows(arguments, out / "staged", run)
         if not built:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in manifest["not_built"].items())
             raise UserError(f"{arguments.raw or arguments.tables} yields no row of any task. {reasons}")
-        write_dataset(out, manifest, built, counts, arguments.title)
+        write_dataset(out, manifest, built, counts, arguments.title, run)
     print_tables(manifest, arguments.out)
 
 
@@ -154,7 +155,7 @@ def build_rows(arguments: argparse.Namespace, staged: Path, run: Run) -> tuple[d
     )
     built = rows.splits
     manifest = {
-        "configs": config_facts(built),
+        "configs": config_facts(built, run),
         "rejects": {source: dict(sorted(reasons.items())) for source, reasons in sorted(counts.rejects.items())},
         "sources": {
             file.source: {"licence": file.licence, "read": counts.read[file.source], "used": rows.used.get(file.source, 0)}

@@ -17,6 +17,7 @@ from dataset_builders.card import SplitSize, TaskFacts, card_text, config_tasks
 from dataset_builders.record_counts import RecordCounts
 from dataset_builders.rows import LABEL_COLUMNS, TEXT_COLUMNS, UNSEEN, WORDING, DatasetRow
 from dataset_builders.splits import Split
+from dataset_builders.workers import Run
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,15 +51,20 @@ def _digests(part: Split) -> Any:
     return np.frombuffer(bytes(found), "S32")
 
 
+def _named_digests(task: tuple[str, Split]) -> tuple[str, Any]:
+    name, part = task
+    return name, _digests(part)
+
+
 def _joined(digests: Sequence[Any]) -> str:
     import numpy as np
 
     return hashlib.sha256(np.sort(np.concatenate([np.empty(0, "S32"), *digests])).tobytes()).hexdigest()
 
 
-def config_facts(built: Mapping[str, Split]) -> dict[str, dict[str, Any]]:
+def config_facts(built: Mapping[str, Split], run: Run = map) -> dict[str, dict[str, Any]]:
     """Rows of each split and fingerprint of every config, as the manifest tells them."""
-    digests = {name: _digests(part) for name, part in built.items()}
+    digests = dict(run(_named_digests, built.items()))
     return {
         config: {
             **{split: sum(len(getattr(built[name], split)) for name in names) for split in SPLITS},
@@ -82,7 +88,9 @@ def word_counts(built: Mapping[str, Split]) -> dict[str, int]:
     }
 
 
-def write_dataset(out: Path, manifest: dict[str, Any], built: dict[str, Split], log: RecordCounts, title: str) -> None:
+def write_dataset(
+    out: Path, manifest: dict[str, Any], built: dict[str, Split], log: RecordCounts, title: str, run: Run = map
+) -> None:
     """Parquet of every split, pictures, card, checksums, the places of some rejected records and, last, the manifest.
 
     The staged tables in `out` go, if there are any, and pictures that lie there already stay. The same rows, manifest and
@@ -92,16 +100,8 @@ def write_dataset(out: Path, manifest: dict[str, Any], built: dict[str, Split], 
 
     from dataset_builders.plots import IMAGES, write_plots
 
-    facts = {}
-    for name, part in built.items():
-        example = min(chain(part.train, part.test), key=lambda row: (len(row.prompt) > LONGEST_EXAMPLE, row.sample_id))
-        facts[name] = TaskFacts(
-            splits={split: write_split(out, name, split, found) for split in SPLITS if (found := getattr(part, split))},
-            licences=Counter(row.licence for row in chain(part.train, part.test)),
-            prompt=example.prompt,
-            completion=example.completion,
-            worded=example.wording > 0,
-        )
+    written = dict(run(_write_task, [(out, name, part) for name, part in built.items()]))
+    facts = {name: written[name] for name in built}
     write_plots(out, built)
     (out / "README.md").write_text(card_text(manifest, facts, IMAGES, title), encoding="utf-8")
     places = [{"source": source, "reason": reason, "places": places} for (source, reason), places in sorted(log.places.items())]
@@ -111,6 +111,19 @@ def write_dataset(out: Path, manifest: dict[str, Any], built: dict[str, Split], 
     shutil.rmtree(out / "staged", ignore_errors=True)
     write_checksums(out, [path for kind in ("data", "images") for path in (out / kind).rglob("*") if path.is_file()])
     (out / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_task(job: tuple[Path, str, Split]) -> tuple[str, TaskFacts]:
+    out, name, part = job
+    licences: Counter[str] = Counter()
+    shown = (True, "~", "", "", 0)  # behind every row
+    for row in chain(part.train, part.test):  # read once: there may be millions
+        licences[row.licence] += 1
+        example = (len(row.prompt) > LONGEST_EXAMPLE, row.sample_id, row.prompt, row.completion, row.wording)
+        shown = min(shown, example)
+    splits = {split: write_split(out, name, split, found) for split in SPLITS if (found := getattr(part, split))}
+    _, _, prompt, completion, wording = shown
+    return name, TaskFacts(splits, licences, prompt, completion, worded=wording > 0)
 
 
 def write_split(out: Path, task: str, split: str, rows: Sequence[DatasetRow]) -> SplitSize:

@@ -291,6 +291,20 @@ def materialize(table: "ir.Table") -> "ir.Table":
     return connection.create_table(ibis.util.gen_name("materialized"), table, format="parquet")
 
 
+def store(table: "ir.Table") -> "ir.Table":
+    """The table, computed now and kept on disk as long as what the engine spills there: DuckDB holds nothing of it."""
+    import ibis
+
+    connection = table.get_backend()
+    if connection.name != "duckdb":
+        return materialize(table)
+    [[spill]] = connection.con.execute("SELECT current_setting('temp_directory')").fetchall()
+    path = Path(spill) / f"{ibis.util.gen_name('stored')}.parquet"
+    path.parent.mkdir(exist_ok=True)
+    connection.to_parquet(table, path)
+    return connection.read_parquet(path)
+
+
 def row_batches(rows: "ir.Table", size: int) -> "Iterator[pa.RecordBatch]":
     """The rows in order, `size` at a time; DuckDB does not hold all of them in memory."""
     connection = rows.get_backend()

@@ -1,9 +1,10 @@
 """The Ibis expressions that the recipes share. Each gives the same rows on DuckDB and on Spark."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from dataset_builders.engine import deduplicate, materialize, union, unused
+from dataset_builders.engine import deduplicate, materialize, store, union, unused
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -78,15 +79,27 @@ def words(text: "ir.StringValue") -> "ir.ArrayValue":
     return lower(text).re_replace("[^\\p{L}\\p{N}]+", " ").re_replace("^ | $", "").split(" ").unique()
 
 
+def shared(make: "Callable[[dict[str, ir.Table]], ir.Table]") -> "Callable[[dict[str, ir.Table]], ir.Table]":
+    """What several recipes make of the same tables is computed for the first of them, and kept with the tables under its
+    name: on disk, since what the engine holds takes memory from every other task."""
+
+    @wraps(make)
+    def once(tables: "dict[str, ir.Table]") -> "ir.Table":
+        if make.__name__ not in tables:
+            tables[make.__name__] = store(make(tables))
+        return tables[make.__name__]
+
+    return once
+
+
+@shared
 def titles(tables: dict[str, "ir.Table"]) -> "ir.Table":
     """One title per product id and source, of the first locale that was asked for: `product_id, title, source, record`, its
     `category`, `look` (the same for titles that differ in case only) and `words` (its distinct words)."""
     products = tables["products"]
     single, _ = deduplicate(products, ["product_id", "source"], lambda product: [product.preference, product.locale])
     look = lower(single.title).hexdigest("md5")
-    return single.select("product_id", "source", "title", "record", "category", look=look, words=words(single.title)).pipe(
-        materialize
-    )
+    return single.select("product_id", "source", "title", "record", "category", look=look, words=words(single.title))
 
 
 def titled_links(links: "ir.Table", products: "ir.Table", *columns: str) -> "ir.Table":
@@ -97,6 +110,7 @@ def titled_links(links: "ir.Table", products: "ir.Table", *columns: str) -> "ir.
     return links.left_join(second, ["other_product_id", "source"]).drop("other_product_id_right", "source_right")
 
 
+@shared
 def bought_links(tables: dict[str, "ir.Table"]) -> "ir.Table":
     """Links of products bought together with `own_record, own_look, other_record, other_look`, null where a product is
     unknown, and `overlap`: the share of the shorter title's distinct words that the other title has too."""
@@ -106,15 +120,16 @@ def bought_links(tables: dict[str, "ir.Table"]) -> "ir.Table":
     links = titled_links(links.filter(links.relation == "also_buy"), titles(tables), "record", "look", "words")
     fewer = ibis.least(links.own_words.length(), links.other_words.length())
     overlap = links.own_words.intersect(links.other_words).length() / fewer
-    return links.mutate(overlap=overlap).drop("own_words", "other_words", "relation").pipe(materialize)
+    return links.mutate(overlap=overlap).drop("own_words", "other_words", "relation")
 
 
-def judged_once(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", list["ir.Table"]]:
-    """Judgments with the query in lower case and its `number`, one per query, product, locale and source, and the others.
+@shared
+def counted_judgments(tables: dict[str, "ir.Table"]) -> "ir.Table":
+    """All judgments with the query in lower case, its `number`, and `left`: why it does not count, null where it does.
 
-    Spellings of one query are the same query; the first spelling in order of the alphabet stays. Several judgments of one pair
-    are votes: the label of most of them counts, and a pair without a majority is left out. The number tells queries apart, and
-    says no more: it depends on what other queries there are.
+    One of each query, product, locale and source counts. Spellings of one query are the same query; the first spelling in
+    order of the alphabet stays. Several judgments of one pair are votes: the label of most of them counts, and a pair without a
+    majority is left out. The number tells queries apart, and says no more: it depends on what other queries there are.
     """
     import ibis
 
@@ -134,26 +149,36 @@ def judged_once(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", list["ir.Tab
     decided = materialize(alone.filter(alone.labels == 1).drop("labels"))
     agreeing = voted.semi_join(decided, [*pair, "label"])
     first_votes, repeats = deduplicate(agreeing, pair, lambda judgment: [judgment.spelling, judgment.query_id, judgment.record])
-    undecided = voted.anti_join(decided, pair)
-    outvoted = voted.semi_join(decided, pair).anti_join(decided, [*pair, "label"])
-    left = [
-        unused(repeats, "judgment repeats another's query and product"),
-        unused(outvoted, "most judgments of the query and product say otherwise"),
-        unused(undecided, "judgments of the query and product disagree, without a majority"),
-    ]
-    return union([named.anti_join(several, pair), first_votes]).drop("spelling"), left
+    parts = {
+        None: union([named.anti_join(several, pair), first_votes]),
+        "judgment repeats another's query and product": repeats.drop("twin"),
+        "most judgments of the query and product say otherwise": voted.semi_join(decided, pair).anti_join(
+            decided, [*pair, "label"]
+        ),
+        "judgments of the query and product disagree, without a majority": voted.anti_join(decided, pair),
+    }
+    columns = [name for name in named.columns if name != "spelling"]
+    return union([part.select(columns).mutate(left=ibis.literal(reason, "string")) for reason, part in parts.items()])
 
 
-def titled(judgments: "ir.Table", tables: dict[str, "ir.Table"]) -> "ir.Table":
-    """Judgments with `title`, `look` (the title in lower case) and `product_record` of their product, null where unknown."""
+@shared
+def counted_titles(tables: dict[str, "ir.Table"]) -> "ir.Table":
+    """The judgments that count with `title`, `look` (the title in lower case) and `product_record` of their product, null where
+    it is unknown."""
     products = tables["products"]
     products = products.select(*PRODUCT, "title", look=lower(products.title), product_record="record")
-    return judgments.left_join(products, PRODUCT).drop(*(f"{column}_right" for column in PRODUCT))
+    return judged_once(tables)[0].left_join(products, PRODUCT).drop(*(f"{column}_right" for column in PRODUCT))
+
+
+def judged_once(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", list["ir.Table"]]:
+    """The judgments that count, one per query, product, locale and source, and the others (see `counted_judgments`)."""
+    judgments = counted_judgments(tables)
+    others = judgments.filter(judgments.left.notnull())
+    return judgments.filter(judgments.left.isnull()).drop("left"), [others.select("record", "source", reason="left")]
 
 
 def titled_judgments(tables: dict[str, "ir.Table"]) -> tuple["ir.Table", list["ir.Table"]]:
-    """`judged_once` and `titled` where the product is known, and what was left."""
-    judgments, repeats = judged_once(tables)
-    judgments = titled(judgments, tables).pipe(materialize)
+    """`counted_titles` where the product is known, and what was left."""
+    judgments, (_, others) = counted_titles(tables), judged_once(tables)
     known = judgments.filter(judgments.title.notnull())
-    return known, [*repeats, unused(judgments.filter(judgments.title.isnull()), UNTITLED)]
+    return known, [*others, unused(judgments.filter(judgments.title.isnull()), UNTITLED)]

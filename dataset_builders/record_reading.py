@@ -111,15 +111,14 @@ def _take(
 
     A record's number is its file's number and its place in that file, so it does not change with the number of processes.
     """
-    file, where = part.file, f"{part.name}:{place}"
-    source = file.source
+    file, source = part.file, part.file.source
     counts.read[source] += record.records if isinstance(record, Rejected) else 1
     rows = record if isinstance(record, Rejected) else _canonical(file, record)
     if isinstance(rows, Rejected):
-        counts.reject(source, rows, where)
+        counts.reject(source, rows, _where(part, place))
         for table in file.tables:
             counts.tables[table].read += rows.records
-            counts.tables[table].reject(rows.reason, rows.value, where, rows.records)
+            counts.tables[table].reject(rows.reason, rows.value, _where(part, place), rows.records)
         return
     number = (part.number << 40) + place
     rejected, offers = [], 0
@@ -137,7 +136,7 @@ def _take(
         if not isinstance(made, Rejected) and "locale" in made[0] and made[0]["locale"] not in locales:
             made = Rejected("locale was not asked for", made[0]["locale"])
         if isinstance(made, Rejected):
-            of_table.reject(made.reason, made.value, where)
+            of_table.reject(made.reason, made.value, _where(part, place))
             rejected.append(made)
             continue
         row, dropped = made
@@ -147,10 +146,14 @@ def _take(
         row["source"], row["record"], row["snapshot"] = source, number, file.snapshot
         add(table, row)
     if rejected and len(rejected) == offers:
-        counts.reject(source, rejected[0], where)
+        counts.reject(source, rejected[0], _where(part, place))
     elif rejected:
         # Whatever else becomes of the record: this is what was wrong with it.
         add(PARTLY, {"record": number, "source": source, "reason": rejected[0].reason})
+
+
+def _where(part: FilePart, place: int) -> str:
+    return f"{part.name}:{place}"
 
 
 def _records(part: FilePart) -> Iterator[Placed]:

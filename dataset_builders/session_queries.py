@@ -80,6 +80,7 @@ def main() -> None:
 def find_subjects(arguments: argparse.Namespace) -> "list[QuerySubject]":
     """Subjects of the build's sessions, by key. Raises UserError where there are no sessions."""
     from dataset_builders.engine import Draw, connect, load_tables, reader
+    from dataset_builders.engine_errors import plain_engine_errors
     from dataset_builders.labelling.query_writing import QuerySubject
     from dataset_builders.recipes.retrieval import subjects
     from dataset_builders.record_counts import RecordCounts
@@ -91,7 +92,8 @@ def find_subjects(arguments: argparse.Namespace) -> "list[QuerySubject]":
     size = parse_sizes(arguments.size)[TASK]
     folder = arguments.raw or arguments.tables
     files, _ = find_corpora(folder, arguments.licences == "commercial") if arguments.raw else find_tables(folder)
-    with tempfile.TemporaryDirectory(prefix="shop-sessions-") as place:
+    exhausted = plain_engine_errors(arguments.memory_limit)
+    with tempfile.TemporaryDirectory(prefix="shop-sessions-") as place, exhausted:
         staged = Path(place)
         connection = connect(arguments.memory_limit, arguments.threads, staged / "spill", arguments.engine)
         sessions = [file for file in files if file.source.startswith(merrec.NAME) or table_of(file.path, folder) is EVENTS]

@@ -35,6 +35,9 @@ _STARS = (
     r"|\b(one|two|three|four|five|[0-5](\.[05])?)( 1/2| and a half)?[ -]*stars?\b|\*\*+|[★☆⭐]\x{FE0F}?"
 )
 
+SEVERAL = "products have more than one relation"
+UNDRAWN = "task has its size"
+
 FEWEST_QUERIES = 6
 """Judgments that a product needs before its queries are set against each other."""
 
@@ -197,13 +200,18 @@ def product_relation(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
     pairs = pairs.mutate(
         product_id=ibis.ifelse(forth, pairs.low, pairs.high), other_product_id=ibis.ifelse(forth, pairs.high, pairs.low)
     ).pipe(materialize)
-    clear = pairs.filter(pairs.relation == pairs.most).drop("most")
+    clear = pairs.filter(pairs.relation == pairs.most)
     relations = clear.group_by("source").agg(relations=clear.relation.nunique()).pipe(materialize)  # a row a source
-    telling = clear.semi_join(relations.filter(relations.relations > 1), "source")
     products = titles(tables)
-    known = titled_links(telling, products, "look")
-    known = known.filter(known.own_look != known.other_look).pipe(materialize)
-    asked = round_robin(known, "relation", RELATIONS, limit).pipe(materialize)
+    placed = titled_links(pairs, products, "look").left_join(relations, "source")
+    state = ibis.cases(
+        (placed.relation != placed.most, SEVERAL),
+        (placed.relations == 1, "source knows one relation alone"),
+        ((placed.own_look != placed.other_look).fill_null(False), UNDRAWN),
+        else_="one of the products has no title here, or the other's",
+    )
+    placed = placed.select(*pair, "product_id", "other_product_id", "relation", "draw", state=state).pipe(materialize)
+    asked = round_robin(placed.filter(placed.state == UNDRAWN), "relation", RELATIONS, limit).pipe(materialize)
     ends = ["product_id", "other_product_id", "source"]
     chosen = titled_links(asked, products, "title", "record").join(links.select(*ends, "record"), ends)
     options, answer = _options(draw, chosen.draw, RELATION_OF_PRODUCTS, chosen.relation)
@@ -217,18 +225,11 @@ def product_relation(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
         source=chosen.source,
         records=ibis.array([chosen.record, chosen.own_record, chosen.other_record]),
     )
-    return RecipeRows(
-        rows,
-        [
-            unused(links.anti_join(clear, pair), "products have more than one relation"),
-            unused(links.semi_join(clear, pair).anti_join(clear, ends), "the same two products the other way round"),
-            unused(links.semi_join(clear, ends).anti_join(telling, ends), "source knows one relation alone"),
-            unused(
-                links.semi_join(telling, ends).anti_join(known, ends), "one of the products has no title here, or the other's"
-            ),
-            unused(links.semi_join(known, ends).anti_join(asked, ends), "task has its size"),
-        ],
-    )
+    left = links.join(placed.select(*pair, "state", forth="product_id"), pair)
+    backwards = (left.product_id != left.forth) & (left.state != SEVERAL)
+    left = left.mutate(reason=ibis.ifelse(backwards, "the same two products the other way round", left.state))
+    left = left.anti_join(asked, ends).select("record", "source", "reason")
+    return RecipeRows(rows, [left])
 
 
 def answerability(tables: Tables, draw: Draw, limit: int) -> RecipeRows:

@@ -5,7 +5,7 @@ import ibis.expr.types as ir
 
 from common.tasks import GAINS
 from dataset_builders.engine import Draw, RecipeRows, deduplicate, materialize, unused
-from dataset_builders.expressions import PRODUCT, UNTITLED, judged_once, rank, sample, titled
+from dataset_builders.expressions import UNTITLED, counted_titles, judged_once, rank, sample
 from dataset_builders.recipes import Tables
 from dataset_builders.tables import LABELS
 
@@ -14,9 +14,9 @@ def query_product_ranking(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
     """A query and five of its products, one of each label and one more -> their gains."""
     judged, repeated = judged_once(tables)
     query = ["number", "locale", "source"]
-    # Titles are fetched only for queries that may have what is needed.
+    titled = counted_titles(tables)
     hopeful = _usable(judged, query)
-    known = titled(judged.semi_join(hopeful, query), tables).pipe(materialize)
+    known = titled.semi_join(hopeful, query).pipe(materialize)
 
     def order(judgments: ir.Table) -> ir.StringValue:
         return draw(judgments["query"], judgments.locale, judgments.product_id, judgments.source)
@@ -57,15 +57,14 @@ def query_product_ranking(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
         source="source",
         records=lists["items"].map(lambda item: item["record"]).concat(lists["items"].map(lambda item: item["product_record"])),
     )
-    titles = tables["products"].select(*PRODUCT)
     return RecipeRows(
         rows,
         [
             *repeated,
-            unused(judged.anti_join(titles, PRODUCT), UNTITLED),
+            unused(titled.filter(titled.title.isnull()), UNTITLED),
             unused(twins.semi_join(usable, query), "query has a product of the same title"),
             unused(
-                judged.semi_join(titles, PRODUCT).anti_join(usable, query),
+                titled.filter(titled.title.notnull()).anti_join(usable, query),
                 "query lacks one of the four labels, or a fifth product",
             ),
             unused(

@@ -42,13 +42,14 @@ def also_buy(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
     true_items = true_items.select(
         *BASKET, title="other_title", item_record="other_record", link_record="record", true=ibis.literal(True)
     )
-    lists = union([true_items, _others(asked, products, links, draw)])
+    bought = links.semi_join(asked, BASKET).select(*BASKET, "other_product_id", "other_look").pipe(materialize)
+    lists = union([true_items, _others(asked, products, bought, draw)])
     lists = lists.mutate(order=draw(ibis.literal("order"), lists.product_id, lists.title))
     lists = lists.mutate(number=rank(lists.order, BASKET) + 1)
     item = ibis.struct({name: lists[name] for name in ("number", "title", "true", "item_record", "link_record")})
     lists = lists.group_by(BASKET).agg(items=item.collect(), length=lists.count())
     full = lists.filter(lists.length == LIST_LENGTH).join(asked, BASKET)
-    full = full.left_join(_alike(asked, products, links, draw), BASKET).drop("product_id_right", "source_right")
+    full = full.left_join(_alike(asked, products, bought, draw), BASKET).drop("product_id_right", "source_right")
     full = full.mutate(items=full["items"].sort()).pipe(materialize)
     is_true = full["items"].filter(lambda item: item["true"])
     rows = full.select(
@@ -93,9 +94,9 @@ def unlike_links(known: ir.Table, draw: Draw) -> tuple[ir.Table, list[ir.Table]]
     return single.mutate(place=rank(single.draw, BASKET)).pipe(materialize), unused_links
 
 
-def _others(asked: ir.Table, products: ir.Table, links: ir.Table, draw: Draw) -> ir.Table:
+def _others(asked: ir.Table, products: ir.Table, bought: ir.Table, draw: Draw) -> ir.Table:
     """Products that fill each list, of the same source: those of others could be recognised by their style alone."""
-    met = _not_bought(asked, products, links, draw, ["source"], LIST_LENGTH + _SPARE)
+    met = _not_bought(asked, products, bought, draw, ["source"], LIST_LENGTH + _SPARE)
     met = met.filter(met.place < LIST_LENGTH - met.true_number)
     return met.select(
         *BASKET,
@@ -106,22 +107,23 @@ def _others(asked: ir.Table, products: ir.Table, links: ir.Table, draw: Draw) ->
     )
 
 
-def _alike(asked: ir.Table, products: ir.Table, links: ir.Table, draw: Draw) -> ir.Table:
+def _alike(asked: ir.Table, products: ir.Table, bought: ir.Table, draw: Draw) -> ir.Table:
     """Up to MOST_ALIKE products of each one's category that were not bought with it: these are the hardest to turn down."""
     known, own = (table.filter(table.category.notnull()) for table in (products, asked))
-    met = _not_bought(own, known, links, draw, ["source", "category"], MOST_ALIKE + _SPARE)
+    met = _not_bought(own, known, bought, draw, ["source", "category"], MOST_ALIKE + _SPARE)
     met = met.filter(met.place < MOST_ALIKE)
     item = ibis.struct({name: met[name] for name in ("place", "title", "item_record")})
     return met.group_by(BASKET).agg(alike=item.collect())
 
 
-def _not_bought(asked: ir.Table, products: ir.Table, links: ir.Table, draw: Draw, within: list[str], steps: int) -> ir.Table:
+def _not_bought(asked: ir.Table, products: ir.Table, bought: ir.Table, draw: Draw, within: list[str], steps: int) -> ir.Table:
     """The next products on a ring of those that agree in `within`, in the order of their draw, with their `place` from 0.
 
     A ring gives every list its own random products by an equality join, where ordering all products anew for every list
     would cost lists times products.
     """
-    ring = products.select(*within, "title", "look", other_product_id="product_id", item_record="record")
+    # Ranked without their texts, which are fetched for those that are met: far fewer than there are.
+    ring = products.select(*within, other_product_id="product_id", item_record="record")
     ring = ring.mutate(position=rank(draw(ibis.literal("ring"), ring.other_product_id), [ring[name] for name in within]))
     sizes = ring.group_by(within).agg(size=ring.count())
     keys = list(dict.fromkeys([*BASKET, *within]))
@@ -131,9 +133,11 @@ def _not_bought(asked: ir.Table, products: ir.Table, links: ir.Table, draw: Draw
     turns = turns.filter(turns.step < turns["size"])
     turns = turns.mutate(position=((turns.turn * steps + turns.step) % turns["size"]).cast("int64"))
     met = turns.join(ring, [*within, "position"])
-    met = met.filter((met.other_product_id != met.product_id) & (met.look != met.own_look))
-    met = met.anti_join(links, [*BASKET, "other_product_id"])
-    met = met.anti_join(links.select(*BASKET, look="other_look"), [*BASKET, "look"])
+    met = met.filter(met.other_product_id != met.product_id)
+    met = met.join(products.select("source", "title", "look", other_product_id="product_id"), ["source", "other_product_id"])
+    met = met.filter(met.look != met.own_look)
+    met = met.anti_join(bought, [*BASKET, "other_product_id"])
+    met = met.anti_join(bought.select(*BASKET, look="other_look"), [*BASKET, "look"])
     met = met.mutate(twin=rank(met.step, [*BASKET, "look"]))
     met = met.filter(met.twin == 0)
     return met.mutate(place=rank(met.step, BASKET))

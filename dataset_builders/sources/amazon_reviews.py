@@ -6,6 +6,7 @@ Format: https://cseweb.ucsd.edu/~jmcauley/datasets/amazon_v2/
 import hashlib
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,16 @@ def read(path: Path, span: Span = WHOLE) -> Iterator[Placed]:
 
 
 def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:
-    if match := _META.fullmatch(path.name):
-        return _product(record, match["category"].replace("_", " "))
-    category = _REVIEWS.fullmatch(path.name)
-    return _review(record, category["category"].replace("_", " ") if category else path.name)
+    of_products, category = _held(path)
+    return _product(record, category) if of_products else _review(record, category)
+
+
+@lru_cache(maxsize=64)
+def _held(path: Path) -> tuple[bool, str]:
+    """Whether a file holds products, and of which category it is, by its name."""
+    products = _META.fullmatch(path.name)
+    match = products or _REVIEWS.fullmatch(path.name)
+    return products is not None, match["category"].replace("_", " ") if match else path.name
 
 
 def _review(record: dict[str, Any], category: str) -> TableRows | Rejected:

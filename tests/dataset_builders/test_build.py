@@ -479,6 +479,18 @@ def test_an_option_that_the_engine_refuses_is_told(
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
+@pytest.mark.parametrize("target", ["--out", "--explain"])
+def test_an_engine_that_runs_out_of_memory_is_told(
+    target: str, tmp_path: Path, run_build: Build, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*good(tmp_path), "--memory-limit", "1MB", target]
+    assert run_build(*arguments, *([tmp_path / "out"] if target == "--out" else [])) == 2
+    said = capsys.readouterr().err
+    assert "error: The engine ran out of memory at --memory-limit 1MB. Give a larger --memory-limit" in said
+    assert "Traceback" not in said
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
 def test_brackets_in_names_are_printed_as_they_are(
     tmp_path: Path, run_build: Build, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from common.errors import UserError
 from dataset_builders import spans
 from dataset_builders.co_purchases import co_purchases
-from dataset_builders.engine import Draw, connect, deduplicate, load_tables, reader
+from dataset_builders.engine import Draw, connect, deduplicate, load_tables, reader, row_batches
+from dataset_builders.engine_errors import plain_engine_errors
 from dataset_builders.expressions import lower, spaced, without, words
 from dataset_builders.outcomes import save_unused
 from dataset_builders.recipes import recipes
@@ -115,6 +116,19 @@ def test_spark_gives_the_rows_of_duckdb_for_shuffled_records(duckdb: Any, spark:
     expected = rows_of(duckdb, tmp_path / "one", task)
     assert expected
     assert rows_of(spark, tmp_path / "other", task) == expected
+
+
+@pytest.mark.parametrize("make", [recipe_tables.judgments, recipe_tables.links])
+def test_what_recipes_share_changes_no_row(duckdb: Any, tmp_path: Path, make: Any) -> None:
+    for number, (name, rows) in enumerate(make(random.Random(7)).items()):
+        empty = {column.name: None for column in TABLES[name].columns}
+        write(tmp_path / "in", name, [{**empty, **row, "record": number * 10_000 + place} for place, row in enumerate(rows)])
+    shared, _ = load_tables(duckdb, tmp_path / "in")
+    tasks = [task for task, made in TABLES_OF.items() if made is make]
+    for task in tasks:
+        drawn = recipes()[task](shared, Draw(0, task), 40)
+        assert drawn.rows.order_by("key").to_pyarrow().to_pylist() == rows_of(duckdb, tmp_path / "in", task)
+    assert shared.keys() - TABLES.keys(), "nothing was shared"
 
 
 def test_spark_derives_the_links_of_duckdb_for_shuffled_baskets(duckdb: Any, spark: Any, tmp_path: Path) -> None:
@@ -236,6 +250,29 @@ def test_the_first_of_each_key_is_the_least_in_order_and_the_others_are_told(duc
 def test_what_is_no_engine_is_told(tmp_path: Path, engine: str, memory_limit: str, threads: int | None, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         connect(memory_limit, threads, tmp_path, engine)
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("temp_directory = ''", "ran out of memory at --memory-limit 16MB"),
+        ("max_temp_directory_size = '1MB'", "The disk is full"),
+    ],
+)
+def test_an_engine_that_runs_out_while_rows_are_streamed_is_told(setting: str, sentence: str, tmp_path: Path) -> None:
+    connection = connect("16MB", 1, tmp_path / "spill")
+    connection.con.execute(f"SET {setting}")
+    pq.write_table(pa.table({"number": range(500_000)}), tmp_path / "numbers.parquet", row_group_size=10_000)
+    numbers = connection.read_parquet(tmp_path / "numbers.parquet")
+    rows = numbers.select(text=numbers.number.cast("string").hexdigest("md5")).order_by("text")
+    with pytest.raises(UserError, match=sentence), plain_engine_errors("16MB"):
+        list(row_batches(rows, 1000))
+
+
+@pytest.mark.parametrize("error", [ValueError("Out of order"), OSError(28, "No space left on device")])
+def test_other_errors_than_the_engines_stay_what_they_are(error: Exception) -> None:
+    with pytest.raises(type(error)), plain_engine_errors("16MB"):
+        raise error
 
 
 def test_without_java_spark_says_what_it_needs(tmp_path: Path) -> None:
