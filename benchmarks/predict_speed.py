@@ -40,7 +40,7 @@ def predicted(table: InputTable, form: RowForm, answerer: Answerer) -> list[Any]
     with TemporaryDirectory() as folder:
         parts = AnswerParts(Path(folder), table.columns, form.answer_columns())
         answer_rows(table, form, answerer, parts, shown=False)
-        return [row["confidence" if form.scored else "text"] for batch in parts.batches() for row in batch if row["answer"]]
+        return [row["answer"] for batch in parts.batches() for row in batch]
 
 
 def evaluated(table: InputTable, form: RowForm, answerer: Answerer) -> list[Any]:
@@ -57,7 +57,7 @@ def evaluated(table: InputTable, form: RowForm, answerer: Answerer) -> list[Any]
         )
     left = iter(said)
     read = [each.read([next(left) for _ in each.prompts]) for each in questions]
-    return [row["confidence" if form.scored else "text"] for row in read if row.get("answer")]
+    return [row.get("answer") for row in read]
 
 
 def timed(work: Callable[[], list[Any]]) -> tuple[list[Any], float, float]:

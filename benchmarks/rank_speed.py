@@ -1,7 +1,8 @@
 """A query's products scored as `rank` does, with what their prompts share computed once, beside a full forward pass a product.
 
-The full pass reads the whole prompt, alone and so without padding, and takes the likelihoods of the labels from the logits
-behind it. Both ways use the same loaded model and threads; neither loading nor tokenizing is counted.
+The full pass reads the whole prompt, alone and so without padding, and takes the likelihoods of the labels' first tokens from
+the logits behind it; `rank` has those of whole labels. Both ways use the same loaded model and threads; neither loading nor
+tokenizing is counted. CPU seconds are of all threads: beside other work the steadier figure.
 """
 
 import argparse
@@ -45,6 +46,7 @@ def main(argv: Sequence[str]) -> None:
     from eval_tasks.backends.kv_buffers import ATTENTION
     from eval_tasks.backends.lighteval_model import local_folder
     from eval_tasks.backends.likelihoods import placed_texts, tree_likelihoods
+    from eval_tasks.backends.token_tree import common
     from eval_tasks.transformers_model import greedy, vocabulary
 
     folder = local_folder(arguments.model)
@@ -81,6 +83,7 @@ def main(argv: Sequence[str]) -> None:
             {
                 "products": len(prompts),
                 "tokens_a_prompt": round(sum(own[0].start for own in texts) / len(texts), 1),
+                "shared_tokens": min(common(texts[0][0].ids, own[0].ids) for own in texts),
                 "seconds": {way: round(spent, 2) for way, spent in seconds.items()},
                 "cpu_seconds": {way: round(spent, 2) for way, spent in busy.items()},
                 "same_first_ten": len(set(orders[0][:10]) & set(orders[1][:10])),
