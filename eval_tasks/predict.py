@@ -44,7 +44,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="ENGINE",
         help="pyspark or pyspark://host:port: the shards are tasks of Spark, here or on a cluster (default: this process)",
     )
-    parser.add_argument("--partitions", type=int, metavar="N", help="shards on Spark (default: one for each of its cores)")
+    parser.add_argument("--partitions", type=int, metavar="N", help="shards on Spark (default: one for each core here)")
     parser.add_argument(
         "--sample-for-review", type=int, metavar="N", help=f"write the N least certain rows of scored answers to {REVIEW}"
     )
@@ -64,7 +64,7 @@ def check_engine(arguments: argparse.Namespace, shard: tuple[int, int]) -> None:
     """Raises UserError."""
     if arguments.partitions is not None and (not arguments.engine or arguments.partitions < 1):
         raise UserError("--partitions is the number of Spark's tasks, 1 or more, and needs --engine pyspark")
-    if arguments.engine and not arguments.engine.startswith("pyspark"):
+    if arguments.engine and not re.fullmatch(r"pyspark(://.+:\d+)?", arguments.engine):
         raise UserError(
             f"Unknown --engine {arguments.engine}; use pyspark, pyspark://host:port, or leave it out for one process"
         )

@@ -67,6 +67,8 @@ def answer_on_spark(arguments: argparse.Namespace, table: InputTable, form: RowF
     out = arguments.out
     with alone(out), TemporaryDirectory() as spill:
         partitions = arguments.partitions or known_partitions(out)
+        if not partitions and arguments.engine != "pyspark":  # its executors are counted only once they have all arrived
+            raise UserError("give --partitions, the number of Spark's tasks: at least as many as the cluster has cores")
         session = connect(DRIVER_MEMORY, None, Path(spill), arguments.engine)
         try:
             partitions = partitions or session._session.sparkContext.defaultParallelism

@@ -165,6 +165,7 @@ def test_a_column_is_mapped_and_lists_are_read_from_csv(server: ChatServer, pred
             "Unknown --engine dask; use pyspark",
         ),
         (["--task", "review_rating", "--input", "IN", "--partitions", "2", "--out", "OUT"], "needs --engine pyspark"),
+        (["--task", "review_rating", "--input", "IN", "--engine", "pyspark://h:7077", "--out", "OUT"], "give --partitions"),
         (
             ["--task", "review_rating", "--input", "IN", "--engine", "pyspark", "--shard", "1/2", "--out", "OUT"],
             "leave out --shard",
