@@ -27,7 +27,7 @@ from dataset_builders.labelling.requests import LabelRequest, ReplyCounts
 
 SCHEMA = '{"additionalProperties":false,"properties":{"label":{"enum":[0,1,2,3]}},"required":["label"],"type":"object"}'
 TEXT = "Which of these products would this customer buy next? " * 8
-CLIENT = ("openai", "openai.resources.chat", "aiohttp", "httpx2", "filelock", "jsonschema", "rich.progress")
+CLIENT = ("openai", "openai.resources.chat", "aiohttp", "filelock", "jsonschema", "rich.progress")
 
 MEMORY_SAMPLES = 20
 WARM_UP = 0.1

@@ -1,7 +1,8 @@
 """A minimal chat completions server on the loopback interface, in its own process, so that the client is what is measured.
 
 It reads no more of HTTP/1.1 than these clients send (requests with a Content-Length, on connections that stay), and answers
-after a latency. A share of its replies fails, in turn in each of the ways of FAILURES.
+after a latency. A share of its replies fails, in turn in each of the ways of FAILURES. A GET is answered with the numbers of
+requests so far and of those that failed.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
+from dataclasses import dataclass
 
 CLOSE = b""
 
@@ -32,8 +33,8 @@ def error(message: str, code: str | None = None) -> dict[str, object]:
     return {"error": {"message": message, "type": "error", "param": None, "code": code}}
 
 
-ANSWER = response("200 OK", completion('{"label": 1}'))
-HALF = ANSWER[:-40]
+LABEL = '{"label": 1}'
+HALF = response("200 OK", completion(LABEL))[:-40]
 FAILURES = (
     response("429 Too Many Requests", error("slow down"), "Retry-After: 0"),
     response("500 Internal Server Error", error("broken")),
@@ -48,57 +49,75 @@ FAILURES = (
 )
 
 
+@dataclass
+class Replies:
+    """The answer to every request, and how many there were."""
+
+    answer: bytes
+    share: float = 0.0
+    requests: int = 0
+    failed: int = 0
+
+    def next(self) -> bytes:
+        self.requests += 1
+        if int(self.requests * self.share) <= self.failed:
+            return self.answer
+        self.failed += 1
+        return FAILURES[(self.failed - 1) % len(FAILURES)]
+
+    def counts(self) -> bytes:
+        return response("200 OK", {"requests": self.requests, "failed": self.failed})
+
+
 class Connection(asyncio.Protocol):
-    def __init__(self, latency: float, failures: Iterator[bytes | None]) -> None:
+    def __init__(self, latency: float, replies: Replies) -> None:
         self.latency = latency
-        self.failures = failures
+        self.replies = replies
         self.received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
         self.received += data
         while (end := self.received.find(b"\r\n\r\n")) >= 0:
+            if self.received.startswith(b"GET"):
+                self.received = self.received[end + 4 :]
+                self.transport.write(self.replies.counts())
+                continue
             head = self.received[:end].lower()
             at = head.index(b"content-length:") + len(b"content-length:")
             whole = end + 4 + int(head[at:].split(b"\r\n", 1)[0])
             if len(self.received) < whole:
                 return
             self.received = self.received[whole:]
-            asyncio.get_running_loop().call_later(self.latency, self.answer, next(self.failures))
+            if self.latency:
+                asyncio.get_running_loop().call_later(self.latency, self.reply, self.replies.next())
+            else:
+                self.reply(self.replies.next())
 
-    def answer(self, failure: bytes | None) -> None:
-        assert isinstance(self.transport, asyncio.Transport)
-        self.transport.write(ANSWER if failure is None else failure)
-        if failure in (CLOSE, HALF):
+    def reply(self, reply: bytes) -> None:
+        self.transport.write(reply)
+        if reply in (CLOSE, HALF):
             self.transport.close()
 
 
-def failing(share: float) -> Iterator[bytes | None]:
-    """For each request how it fails, None where it does not."""
-    failed = 0
-    for number in count(1):
-        if int(number * share) > failed:
-            yield FAILURES[failed % len(FAILURES)]
-            failed += 1
-        else:
-            yield None
-
-
-async def serve(latency: float, share: float) -> None:
-    failures = failing(share)
+async def serve(latency: float, share: float, answer: str) -> None:
+    replies = Replies(response("200 OK", completion(answer)), share)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(latency, failures), "127.0.0.1", 0, backlog=1024)
+    server = await loop.create_server(lambda: Connection(latency, replies), "127.0.0.1", 0, backlog=1024)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", flush=True)
     await server.serve_forever()
 
 
 @contextmanager
-def loopback_chat(latency: float, failures: float = 0.0) -> Iterator[str]:
+def loopback_chat(latency: float, failures: float = 0.0, answer: str = LABEL) -> Iterator[str]:
     """The address of a server in a process of its own. `latency` in seconds; `failures` is the share of replies that fail."""
-    command = [sys.executable, "-m", "benchmarks.loopback_chat", "--latency", str(latency), "--failures", str(failures)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    options = ["--latency", str(latency), "--failures", str(failures), "--answer", answer]
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.loopback_chat", *options], stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout
         try:
             yield process.stdout.readline().strip()
@@ -110,8 +129,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--latency", type=float, default=0.2, metavar="S", help="seconds that a reply takes")
     parser.add_argument("--failures", type=float, default=0.0, metavar="SHARE", help="share of replies that fail")
+    parser.add_argument(
+        "--answer", default=LABEL, metavar="TEXT", help="of each reply that does not fail (default: %(default)s)"
+    )
     arguments = parser.parse_args()
-    asyncio.run(serve(arguments.latency, arguments.failures))
+    asyncio.run(serve(arguments.latency, arguments.failures, arguments.answer))
 
 
 if __name__ == "__main__":

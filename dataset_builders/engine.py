@@ -137,25 +137,30 @@ def _megabytes(size: str) -> int:
 
 def reader(connection: Any, run: Run) -> Run:
     """Where raw files are read: on a Spark engine by its executors, else where `run` says."""
-    return partial(_run_on_spark, connection) if connection.name == "pyspark" else run
+    return partial(run_on_spark, connection) if connection.name == "pyspark" else run
 
 
-def _run_on_spark(connection: Any, function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
-    """The function's results. Executors get this project's code, and must have the packages that it reads files with."""
+def run_on_spark(
+    connection: Any,
+    function: Callable[[Any], Any],
+    tasks: Iterable[Any],
+    packages: Sequence[str] = ("common", "dataset_builders"),
+) -> Iterator[Any]:
+    """The function's results. Executors get these packages of this project, and must have what they import from elsewhere."""
     context = connection._session.sparkContext
     # Executors fetch it whenever they start, so it lies where Spark keeps its own files.
     code = Path(context.getConf().get("spark.local.dir")) / "code" / f"{__package__}.zip"
     code.parent.mkdir(parents=True, exist_ok=True)
-    _pack_code(code)
+    _pack_code(code, packages)
     context.addPyFile(str(code))
     asked = list(tasks)
     yield from context.parallelize(asked, max(1, len(asked))).map(function).collect()
 
 
-def _pack_code(path: Path) -> None:
+def _pack_code(path: Path, packages: Sequence[str]) -> None:
     root = Path(__file__).parents[1]
     with ZipFile(path, "w") as archive:
-        for package in ("common", "dataset_builders"):
+        for package in packages:
             for module in sorted((root / package).rglob("*.py")):
                 archive.write(module, module.relative_to(root))
 

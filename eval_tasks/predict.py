@@ -15,7 +15,7 @@ from pathlib import Path
 
 from common.errors import UserError, plain_errors
 from common.tasks import TASKS
-from eval_tasks.prediction.options import add_options, load_model, mapped_columns, required
+from eval_tasks.prediction.options import add_options, mapped_columns, required
 
 PICTURE, REVIEW = "answers.png", "review.jsonl"
 
@@ -40,6 +40,12 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--shard", default="1/1", metavar="K/N", help="every N-th row from the K-th on, in a folder of its own")
     parser.add_argument(
+        "--engine",
+        metavar="ENGINE",
+        help="pyspark or pyspark://host:port: the shards are tasks of Spark, here or on a cluster (default: this process)",
+    )
+    parser.add_argument("--partitions", type=int, metavar="N", help="shards on Spark (default: one for each core here)")
+    parser.add_argument(
         "--sample-for-review", type=int, metavar="N", help=f"write the N least certain rows of scored answers to {REVIEW}"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the parts")
@@ -54,6 +60,18 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def check_engine(arguments: argparse.Namespace, shard: tuple[int, int]) -> None:
+    """Raises UserError."""
+    if arguments.partitions is not None and (not arguments.engine or arguments.partitions < 1):
+        raise UserError("--partitions is the number of Spark's tasks, 1 or more, and needs --engine pyspark")
+    if arguments.engine and not re.fullmatch(r"pyspark(://.+:\d+)?", arguments.engine):
+        raise UserError(
+            f"Unknown --engine {arguments.engine}; use pyspark, pyspark://host:port, or leave it out for one process"
+        )
+    if arguments.engine and shard[1] > 1:
+        raise UserError("--engine answers all shards: leave out --shard, and give --partitions instead")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     from eval_tasks.prediction.questions import described, row_form
@@ -63,39 +81,29 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     required(arguments, "task", "input", "model", "out")
     shard, mapped = parse_shard(arguments.shard), mapped_columns(arguments.map)
+    check_engine(arguments, shard)
 
     from eval_tasks.prediction.input_rows import open_input
     from eval_tasks.prediction.outcome import draw_outcome, outcome_of, print_outcome, write_review
-    from eval_tasks.prediction.parts import AnswerParts, alone, answer_rows, resume
+    from eval_tasks.prediction.shards import Shard, answer_shard, shard_folder
+    from eval_tasks.prediction.spark import answer_on_spark
 
     table = open_input(arguments.input, arguments.input_revision)
     form = row_form(arguments.task, arguments.answers == "scored", list(table.columns), mapped)
     if arguments.sample_for_review is not None and (not form.scored or arguments.sample_for_review < 1):
         raise UserError("--sample-for-review needs a number of rows, and answers with a confidence: give --answers scored")
-    folder = arguments.out / f"shard-{shard[0]}-of-{shard[1]}" if shard[1] > 1 else arguments.out
-    with alone(folder):
-        constrained = not arguments.no_constrained
-        answerer, identity = load_model(arguments, constrained)
-        settings = {
-            "task": form.task.name,
-            "answers": "scored" if form.scored else "written",
-            "constrained": constrained,
-            "wording": form.template,
-            "columns": dict(form.columns),
-            "model": identity,
-            "input": list(table.stamp),
-            "shard": list(shard),
-        }
-        resume(folder, settings)
-        parts = AnswerParts(folder, table.columns, form.answer_columns())
-        answer_rows(table, form, answerer, parts, shard)
-        outcome = outcome_of(parts, form)
-        draw_outcome(outcome, folder / PICTURE, form.task.title)
-        print_outcome(outcome, form.task.title)
-        if arguments.sample_for_review:
-            count = write_review(parts, folder / REVIEW, arguments.sample_for_review)
-            print(f"The {count:,} least certain rows are in {folder / REVIEW}")
-        print(f"The answers to {outcome.rows:,} rows are in {folder}, their distribution in {folder / PICTURE}")
+    if arguments.engine:
+        parts = answer_on_spark(arguments, table, form)
+    else:
+        folder = shard_folder(arguments.out, *shard) if shard[1] > 1 else arguments.out
+        parts = answer_shard(Shard(arguments, table, form, folder, *shard))
+    outcome = outcome_of(parts, form)
+    draw_outcome(outcome, parts.folder / PICTURE, form.task.title)
+    print_outcome(outcome, form.task.title)
+    if arguments.sample_for_review:
+        count = write_review(parts, parts.folder / REVIEW, arguments.sample_for_review)
+        print(f"The {count:,} least certain rows are in {parts.folder / REVIEW}")
+    print(f"The answers to {outcome.rows:,} rows are in {parts.folder}, their distribution in {parts.folder / PICTURE}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LONGEST_INT64 = 2**63 - 1
+LONGEST_IN_FLOAT64 = 2**53
+"""Whole numbers up to here are exact as floating-point numbers."""
+LARGE = "a whole number beyond LONGEST_IN_FLOAT64"
 
 
 @dataclass(frozen=True)
@@ -41,28 +45,30 @@ class InputTable:
     rows: int
     read: Callable[[], Iterator[InputRow]]
     stamp: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
 def open_input(name: str, revision: str | None = None) -> InputTable:
     """The rows of a file, a folder's files or a dataset on the Hub, after one look at all of them. Raises UserError."""
-    files = input_files(name, revision)
+    files = tuple(path.absolute() for path in input_files(name, revision))
     columns, rows = survey(files)
     if not rows:
         raise UserError(f"--input {name} has no rows")
 
-    def read() -> Iterator[InputRow]:
-        numbers = count(1)
-        for path in files:
-            with plain_read_errors(path):
-                for place, record in records(path):
-                    if isinstance(record, Rejected):
-                        reason = f"{record.reason}: {path.name}, from line or row {place}"
-                        yield from (InputRow(next(numbers), error=reason) for _ in range(record.records))
-                    else:
-                        yield InputRow(next(numbers), record)
-
     stamp = tuple(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files)
-    return InputTable(columns, rows, read, stamp)
+    return InputTable(columns, rows, partial(read_rows, files), stamp, files)
+
+
+def read_rows(files: Sequence[Path]) -> Iterator[InputRow]:
+    numbers = count(1)
+    for path in files:
+        with plain_read_errors(path):
+            for place, record in records(path):
+                if isinstance(record, Rejected):
+                    reason = f"{record.reason}: {path.name}, from line or row {place}"
+                    yield from (InputRow(next(numbers), error=reason) for _ in range(record.records))
+                else:
+                    yield InputRow(next(numbers), record)
 
 
 def input_files(name: str, revision: str | None) -> list[Path]:
@@ -117,18 +123,22 @@ def is_kept(kind: "pa.DataType") -> bool:
     """Whether values of this type go into the output as they are; others as JSON text."""
     from pyarrow import types
 
-    plain = (types.is_string, types.is_large_string, types.is_boolean, types.is_integer, types.is_floating, types.is_temporal)
+    texts = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
+    plain = (*texts, types.is_boolean, types.is_integer, types.is_floating, types.is_temporal)
     listed = types.is_list(kind) or types.is_large_list(kind)
     return any(test(kind) for test in plain) or types.is_decimal(kind) or (listed and types.is_string(kind.value_type))
 
 
-def kind_of(value: Any) -> "pa.DataType":
+def kind_of(value: Any) -> Any:
+    """The Arrow type of a value of JSON, or LARGE."""
     import pyarrow as pa
 
     if isinstance(value, bool):
         return pa.bool_()
     if isinstance(value, int):
-        return pa.int64() if abs(value) <= LONGEST_INT64 else pa.string()
+        if abs(value) > LONGEST_INT64:
+            return pa.string()
+        return pa.int64() if abs(value) <= LONGEST_IN_FLOAT64 else LARGE
     if isinstance(value, float):
         return pa.float64()
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
@@ -137,10 +147,16 @@ def kind_of(value: Any) -> "pa.DataType":
 
 
 def common_type(kinds: set[Any]) -> "pa.DataType":
+    """The type of a column whose values have these types: text, where a number would not be kept as it is."""
     import pyarrow as pa
+    from pyarrow import types
 
+    if LARGE in kinds:
+        return pa.int64() if kinds <= {LARGE, pa.int64()} else pa.string()
     if kinds == {pa.int64(), pa.float64()}:
         return pa.float64()
+    if len(kinds) > 1 and all(types.is_signed_integer(kind) for kind in kinds):
+        return pa.int64()
     return next(iter(kinds)) if len(kinds) == 1 else pa.string()
 
 
@@ -154,7 +170,7 @@ def as_type(value: Any, kind: "pa.DataType") -> Any:
         return whole_characters(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
     if types.is_list(kind) or types.is_large_list(kind):
         return [None if item is None else whole_characters(item) for item in value]
-    return value
+    return float(value) if types.is_floating(kind) else value
 
 
 def shard_of(rows: Iterator[InputRow], number: int, shards: int) -> Iterator[InputRow]:

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from pathlib import Path
+from typing import Any
 
 from common.errors import UserError
 from eval_tasks.prediction.asking import Answerer
@@ -47,10 +47,13 @@ def mapped_columns(pairs: Sequence[str]) -> dict[str, str]:
 
 def load_model(arguments: argparse.Namespace, constrained: bool) -> tuple[Answerer, list[str]]:
     """The model, and what its answers depend on. Raises UserError."""
-    from eval_tasks.backends.lighteval_model import adapter_identity, local_folder
     from eval_tasks.backends.prompts import parse_options
 
-    backend = getattr(import_module(f"eval_tasks.{arguments.backend}_model"), BACKENDS[arguments.backend])
+    backend: Any
+    if arguments.backend == "endpoint":
+        from eval_tasks.backends import served_model as backend  # without lighteval
+    else:
+        backend = getattr(import_module(f"eval_tasks.{arguments.backend}_model"), BACKENDS[arguments.backend])
     given = [f"model_name={arguments.model}", *arguments.option]
     given += [f"template.{option}" for option in arguments.template_option]
     given += [f"revision={arguments.revision}"] if arguments.revision else []
@@ -59,6 +62,11 @@ def load_model(arguments: argparse.Namespace, constrained: bool) -> tuple[Answer
         options = {**options, "skip_failures": "true"}
         if arguments.adapter:
             raise UserError("an endpoint serves adapters under their own names: give the adapter's name there as --model")
-    adapter: Path | None = local_folder(arguments.adapter, "--adapter") if arguments.adapter else None
+    adapter, adapter_stamp = None, ""
+    if arguments.adapter:
+        from eval_tasks.backends.lighteval_model import adapter_identity, local_folder
+
+        adapter = local_folder(arguments.adapter, "--adapter")
+        adapter_stamp = adapter_identity(adapter)
     loaded = backend.load(options, [adapter] if adapter else [])
-    return Answerer(loaded, adapter, constrained), [*loaded.identity, adapter_identity(adapter)]
+    return Answerer(loaded, adapter, constrained), [*loaded.identity, adapter_stamp]

@@ -4,7 +4,7 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -32,28 +32,40 @@ NUMBER = "row"
 
 @dataclass(frozen=True)
 class AnswerParts:
-    """The parts in a folder. A column of the input keeps its name, unless the answers have it too, or it is `reserved`."""
+    """The parts in a folder. A column of the input keeps its name, unless the answers have it too, or it is `reserved`.
+
+    `pattern` is that of the parts' names, within the folder.
+    """
 
     folder: Path
     input_columns: Mapping[str, "pa.DataType"]
     answer_columns: Mapping[str, "pa.DataType"]
     reserved: tuple[str, ...] = ()
+    pattern: str = "part-*.parquet"
 
     def files(self) -> list[Path]:
-        return sorted(self.folder.glob("part-*.parquet"))
+        return sorted(self.folder.glob(self.pattern))
 
-    def rows(self) -> int:
-        """Rows that have been written."""
+    def rows(self, counted: dict[Path, int] | None = None) -> int:
+        """Rows that have been written. `counted` keeps those of each part, so that none is counted again."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        counted = {} if counted is None else counted
         try:
-            return sum(pq.read_metadata(path).num_rows for path in self.files())
+            counted.update({path: pq.read_metadata(path).num_rows for path in self.files() if path not in counted})
+            return sum(counted.values())
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"a part in {self.folder} cannot be read ({error}); give another --out") from None
 
     def kept_name(self, name: str) -> str:
-        return f"input_{name}" if name.lower() in {*self.answer_columns, NUMBER, *self.reserved} else name
+        """What a column of the input is called in the parts: itself, or `input_…` where that name is taken."""
+        if name.lower() not in {*self.answer_columns, NUMBER, *self.reserved}:
+            return name
+        others, kept = {each.lower() for each in self.input_columns}, f"input_{name}"
+        while kept.lower() in others:
+            kept = f"input_{kept}"
+        return kept
 
     def write(self, number: int, rows: Sequence[InputRow], answers: Sequence[Mapping[str, Any]]) -> None:
         """Writes part `number`, atomically."""
@@ -91,6 +103,8 @@ def alone(folder: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"another run is writing to {folder}; wait for it, or give another --out") from None
+        except OSError:
+            pass  # some network disks cannot lock folders; there the user must avoid two runs at once
         yield
     finally:
         os.close(descriptor)
@@ -103,27 +117,45 @@ def resume(folder: Path, settings: Mapping[str, Any]) -> None:
         earlier = read_object(path, "give another --out")
         if differing := [name for name in settings if earlier.get(name) != settings[name]]:
             raise UserError(f"{folder} holds the answers of another run (another {', '.join(differing)}); give another --out")
-    elif any(folder.iterdir()):
+    elif any(each.name != f"{SETTINGS}.tmp" for each in folder.iterdir()):  # which a run leaves that is killed right there
         raise UserError(f"{folder} holds something else; give an empty or a new folder as --out")
     else:
         write_json(path, dict(settings))
 
 
-def answer_rows(
-    table: InputTable, form: RowForm, answerer: Answerer, parts: AnswerParts, shard: tuple[int, int] = (1, 1)
-) -> None:
-    """Writes the parts that are missing. Raises UserError, also where nothing at all could be answered."""
+@contextmanager
+def progress(total: int | None, done: int, shown: bool = True) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr with the rate and the time that is left. It is given the number of rows that are on disk."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    columns = (TextColumn("Rows"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+    start = time.monotonic()
+    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bars:
+        bar = bars.add_task("", total=total, completed=done, rate="")
+
+        def advance(rows: int) -> None:
+            rate = (rows - done) / max(time.monotonic() - start, 1e-9)
+            bars.update(bar, completed=rows, rate=f"{rate:,.1f} rows/s")
+
+        yield advance
+
+
+def answer_rows(
+    table: InputTable,
+    form: RowForm,
+    answerer: Answerer,
+    parts: AnswerParts,
+    shard: tuple[int, int] = (1, 1),
+    shown: bool = True,
+) -> None:
+    """Writes the parts that are missing. Raises UserError, also where nothing at all could be answered."""
     done, number, size = parts.rows(), len(parts.files()), FEWEST
     rows = islice(shard_of(table.read(), *shard), done, None)
-    total = -(-(table.rows - shard[0] + 1) // shard[1]) if table.rows else None
-    if done:
+    total = max(-(-(table.rows - shard[0] + 1) // shard[1]), 0) if table.rows else None
+    if done and shown:
         print(f"{done:,} rows are answered already", file=sys.stderr)
-    shown = (TextColumn("Rows"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
-    with Progress(*shown, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("", total=total, completed=done, rate="")
+    with progress(total, done, shown) as advance:
         while batch := list(islice(rows, size)):
             start = time.monotonic()
             answers = answered(batch, form, answerer)
@@ -131,9 +163,9 @@ def answer_rows(
             if not number and failed and not any(answer.get("answer") for answer in answers):
                 raise UserError(failed[0])
             parts.write(number, batch, answers)
-            number, seconds = number + 1, time.monotonic() - start
-            progress.update(bar, advance=len(batch), rate=f"{len(batch) / max(seconds, 1e-9):,.1f} rows/s")
-            size = next_size(len(batch), seconds)
+            number, done = number + 1, done + len(batch)
+            advance(done)
+            size = next_size(len(batch), time.monotonic() - start)
 
 
 def next_size(rows: int, seconds: float) -> int:

@@ -1,9 +1,12 @@
 """Addresses and keys of a chat server; whole requests are made in test_endpoint.py."""
 
+import asyncio
+
 import pytest
 
-from common.chat import Endpoint, api_key, base_url
+from common.chat import Endpoint, api_key, base_url, complete, new_client
 from common.errors import UserError
+from tests.chat_server import chat_server
 
 
 def test_an_address_is_a_url_and_a_key_is_one_that_a_header_can_hold() -> None:
@@ -22,3 +25,18 @@ def test_a_key_shows_nowhere() -> None:
     endpoint = Endpoint("http://h/v1", "m", key=key)
     assert "0123456789" not in repr(endpoint)
     assert endpoint.hide(f"the key {key} is wrong") == "the key … is wrong"
+
+
+def test_a_proxy_of_the_environment_is_asked_in_the_servers_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    with chat_server() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/v1"))
+        monkeypatch.setenv("no_proxy", "localhost")
+        assert asyncio.run(asked("http://shop.example/v1")) == str(1 + sum(b"Rate it.") % 5)
+        assert proxy.prompts() == ["Rate it."]
+
+
+async def asked(url: str) -> str:
+    endpoint = Endpoint(url, "m", timeout=5)
+    async with new_client(endpoint) as client:
+        found = await complete(client, endpoint, {"model": "m", "messages": [{"role": "user", "content": "Rate it."}]})
+    return found.text

@@ -43,12 +43,12 @@ def prompts(count: int) -> list[Prompt]:
 
 
 def loaded(server: ChatServer, monkeypatch: pytest.MonkeyPatch, key: str = KEY, **options: Any) -> LoadedModel:
-    from eval_tasks.endpoint_model import EndpointBackend, load
+    from eval_tasks.backends.served_model import OPTIONS, load
 
     monkeypatch.setenv("OPENAI_API_KEY", key)
     # Long, so that on a busy machine none is given up that was only late: it would be asked once more.
     pairs = {"model_name": "served", "base_url": server.url, "timeout": 60} | options
-    return load(parse_options(",".join(f"{name}={value}" for name, value in pairs.items()), EndpointBackend.OPTIONS))
+    return load(parse_options(",".join(f"{name}={value}" for name, value in pairs.items()), OPTIONS))
 
 
 def texts(endpoint: LoadedModel, asked: list[Prompt], constrained: bool = False) -> list[str]:
@@ -359,27 +359,27 @@ def test_a_server_that_refuses_patterns_is_told(server: ChatServer, monkeypatch:
     ],
 )
 def test_options_that_cannot_be_meant_are_told(options: str, environment: dict[str, str], sentence: str) -> None:
-    from eval_tasks.endpoint_model import EndpointBackend, from_options, request_fields
+    from eval_tasks.backends.served_model import OPTIONS, from_options, request_fields
 
-    parsed = parse_options(options, EndpointBackend.OPTIONS)
+    parsed = parse_options(options, OPTIONS)
     with pytest.raises(UserError, match=sentence):
         print(from_options(parsed, environment), request_fields(parsed))
 
 
 def test_address_and_key_may_come_from_the_environment_and_the_key_shows_nowhere() -> None:
-    from eval_tasks.endpoint_model import EndpointBackend, from_options
+    from eval_tasks.backends.served_model import OPTIONS, from_options
 
     environment = {"OPENAI_BASE_URL": "http://h/v1/", "OPENAI_API_KEY": f" {KEY}\n"}
-    found = from_options(parse_options("m", EndpointBackend.OPTIONS), environment)
+    found = from_options(parse_options("m", OPTIONS), environment)
     assert found == Endpoint("http://h/v1", "m", concurrency=64, key=KEY)
     assert KEY not in repr(found)
 
 
 def test_an_adapter_is_to_be_named_as_the_server_does(tmp_path: Path) -> None:
-    from eval_tasks.endpoint_model import EndpointBackend, load
+    from eval_tasks.backends.served_model import OPTIONS, load
 
     with pytest.raises(UserError, match="serves adapters under their own names"):
-        load(parse_options("model_name=m,base_url=http://h/v1", EndpointBackend.OPTIONS), [tmp_path])
+        load(parse_options("model_name=m,base_url=http://h/v1", OPTIONS), [tmp_path])
 
 
 def test_a_run_of_lighteval_through_a_storm_scores_as_without_one_and_leaves_no_key_anywhere(

@@ -1,6 +1,8 @@
 """A shop's rows through `predict`: against a server that fails in every way, and by the tiny model."""
 
+import errno
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,10 @@ from common.tasks import TASKS
 from eval_tasks.backends.scored_rows import prompt_of, scored_rows
 from eval_tasks.prediction import parts
 from eval_tasks.prediction.questions import EXAMPLES, described, row_form, wordings
-from tests.chat_faults import Body, CutConnection, ErrorStatus
+from tests.chat_faults import TRANSIENT_FAULTS, Body, CutConnection, ErrorStatus, Fault
 from tests.chat_server import ChatServer, chat_server, completion
 from tests.command import run_command
+from tests.hub import Hub
 
 Predict = Callable[..., int]
 
@@ -154,6 +157,20 @@ def test_a_column_is_mapped_and_lists_are_read_from_csv(server: ChatServer, pred
         (["--task", "review_rating", "--input", "EMPTY", "--out", "OUT"], "has no rows"),
         (["--task", "review_rating", "--input", "OUT/none", "--out", "OUT"], "OUT/none"),
         (["--task", "review_rating", "--input", "IN", "--out", "FULL"], "holds something else"),
+        (["--task", "review_rating", "--input", "NOTHING", "--out", "OUT"], "has no rows"),
+        (["--task", "review_rating", "--input", "HEADER", "--out", "OUT"], "has no rows"),
+        (["--task", "review_rating", "--input", "NO_ROWS", "--out", "OUT"], "has no rows"),
+        (["--task", "review_rating", "--input", "FULL", "--out", "OUT"], "has no table"),
+        (
+            ["--task", "review_rating", "--input", "IN", "--engine", "dask", "--out", "OUT"],
+            "Unknown --engine dask; use pyspark",
+        ),
+        (["--task", "review_rating", "--input", "IN", "--partitions", "2", "--out", "OUT"], "needs --engine pyspark"),
+        (["--task", "review_rating", "--input", "IN", "--engine", "pyspark://h:7077", "--out", "OUT"], "give --partitions"),
+        (
+            ["--task", "review_rating", "--input", "IN", "--engine", "pyspark", "--shard", "1/2", "--out", "OUT"],
+            "leave out --shard",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(
@@ -163,7 +180,11 @@ def test_a_mistake_is_one_sentence(
     (tmp_path / "FULL" / "letter.txt").write_text("mine")
     lines(tmp_path / "IN.jsonl", reviews(2))
     lines(tmp_path / "EMPTY.jsonl", [])
+    (tmp_path / "NOTHING.csv").touch()
+    (tmp_path / "HEADER.csv").write_text("category,review\n")
+    pq.write_table(pa.Table.from_pylist(reviews(1)).slice(1), tmp_path / "NO_ROWS.parquet")
     paths = {"IN": "IN.jsonl", "EMPTY": "EMPTY.jsonl", "OUT": "OUT", "OUT/none": "OUT/none", "FULL": "FULL"}
+    paths |= {"NOTHING": "NOTHING.csv", "HEADER": "HEADER.csv", "NO_ROWS": "NO_ROWS.parquet"}
     given = [str(tmp_path / paths[each]) if each in paths else each for each in arguments]
     assert predict(*given) == 2
     error = capsys.readouterr().err
@@ -180,6 +201,157 @@ def test_a_server_that_answers_nothing_ends_the_run(
     assert predict("--task", "review_rating", "--input", source, "--out", tmp_path / "out") == 2
     assert "401" in capsys.readouterr().err
     assert not answers(tmp_path / "out")
+
+
+def test_whatever_a_server_does_a_row_has_an_answer_or_a_reason(server: ChatServer, predict: Predict, tmp_path: Path) -> None:
+    """Each fault that a retry overcomes, once and for good, and each refusal."""
+    once, always = reviews(2 * len(TRANSIENT_FAULTS))[::2], reviews(2 * len(TRANSIENT_FAULTS))[1::2]
+    refusals: list[Fault] = [
+        ErrorStatus(400, "no such field"),
+        ErrorStatus(400, "filtered", "content_filter"),
+        ErrorStatus(400, "too many tokens", "context_length_exceeded"),
+        ErrorStatus(413),
+        ErrorStatus(422, "what is that"),
+        Body(json.dumps(completion("many")).encode()),
+    ]
+    refused = [{"category": "Garden", "review": f"Hose {number} leaks."} for number in range(len(refusals))]
+    server.faults = {asked(row): [fault] for row, fault in zip(once, TRANSIENT_FAULTS, strict=True)}
+    server.faults |= {asked(row): [fault] * 2 for row, fault in zip(always, TRANSIENT_FAULTS, strict=True)}
+    server.faults |= {asked(row): [fault] for row, fault in zip(refused, refusals, strict=True)}
+    source = lines(tmp_path / "reviews.jsonl", [*once, *always, *refused])
+    options = ("--option", "timeout=1", "--option", "retries=1")
+    assert predict("--task", "review_rating", "--input", source, "--out", tmp_path / "out", *options) == 0
+    found = answers(tmp_path / "out")
+    assert [row["review"] for row in found] == [row["review"] for row in (*once, *always, *refused)]
+    assert all(row["answer"] in "12345" for row in found[: len(once)])
+    for row in found[len(once) :]:
+        assert row["answer"] is None
+        assert row["error"].startswith("the model's server gave no answer: ")
+
+
+def test_columns_of_any_kind_come_out_as_they_went_in(predict: Predict, tmp_path: Path) -> None:
+    """Also those that are called as columns of the answers, and numbers that no float holds."""
+    ids = [2**63 - 1, 2**53 + 1, None]
+    columns = {
+        "review": pa.array(["a", "b", "c"]).dictionary_encode(),
+        "category": pa.array(["Kitchen"] * 3, pa.large_string()),
+        "id": pa.array(ids, pa.int64()),
+        "unsigned": pa.array([2**64 - 1, 0, None], pa.uint64()),
+        "picture": pa.array([b"\xff\x00", b"", None]),
+        "seller": pa.array([{"name": "x", "stars": [1, 2]}, None, {"name": None, "stars": None}]),
+        "tags": pa.array([["a"], [], None]),
+        "at": pa.array([1, 2, None], pa.timestamp("ns", "Europe/Madrid")),
+        "price": pa.array(["1.10", "2", None]).cast(pa.decimal128(6, 2)),
+        "nothing": pa.nulls(3),
+        "answer": pa.array(["x", "y", "z"]),
+        "input_answer": pa.array([1, 2, 3]),
+        "Error": pa.array(["mine"] * 3),
+        "row": pa.array([7, 8, 9]),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "in.parquet")
+    assert predict("--task", "review_rating", "--input", tmp_path / "in.parquet", "--out", tmp_path / "out") == 0
+    found = pq.read_table(next((tmp_path / "out").glob("part-*.parquet")))
+    for name in ("id", "unsigned", "picture", "tags", "at", "price", "category", "input_answer"):
+        assert found[name].type == columns[name].type
+        assert found[name].to_pylist() == columns[name].to_pylist()
+    rows = found.to_pylist()
+    assert [row["review"] for row in rows] == ["a", "b", "c"]
+    assert json.loads(rows[0]["seller"]) == {"name": "x", "stars": [1, 2]}
+    assert [row["input_input_answer"] for row in rows] == ["x", "y", "z"]
+    assert ([row["row"] for row in rows], [row["input_row"] for row in rows]) == ([1, 2, 3], [7, 8, 9])
+    assert {row["input_Error"] for row in rows} == {"mine"}
+    assert all(row["answer"] in "12345" for row in rows)
+
+
+def test_numbers_of_json_lines_stay_what_they_are(predict: Predict, tmp_path: Path) -> None:
+    numbers: list[Any] = [[1, 2.5, None], [2**53 + 1, 2, 3], [2**53 + 1, 0.5, None], [2**63, 1, 2]]
+    rows = [row | {f"c{place}": column[at] for place, column in enumerate(numbers)} for at, row in enumerate(reviews(3))]
+    source = lines(tmp_path / "in.jsonl", rows)
+    assert predict("--task", "review_rating", "--input", source, "--out", tmp_path / "out") == 0
+    found = answers(tmp_path / "out")
+    assert [[row[f"c{place}"] for row in found] for place in range(4)] == [
+        [1.0, 2.5, None],
+        [2**53 + 1, 2, 3],
+        [str(2**53 + 1), "0.5", None],
+        [str(2**63), "1", "2"],
+    ]
+
+
+def test_the_index_that_pandas_writes_is_a_column_like_others(predict: Predict, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text(",category,review\n0,Kitchen,Good cup\n1,Kitchen,Bad cup\n")
+    assert predict("--task", "review_rating", "--input", tmp_path / "in.csv", "--out", tmp_path / "out") == 0
+    assert [row[""] for row in answers(tmp_path / "out")] == ["0", "1"]
+
+
+def test_a_list_that_is_too_long_has_a_reason(server: ChatServer, predict: Predict, tmp_path: Path) -> None:
+    server.answer = lambda body: "2"
+    rows = [{"product": "tent", "candidates": [f"peg {number}" for number in range(count)]} for count in (99, 100)]
+    source = lines(tmp_path / "in.jsonl", rows)
+    assert predict("--task", "also_buy", "--input", source, "--out", tmp_path / "out") == 0
+    first, second = answers(tmp_path / "out")
+    assert first["answer"] == ["peg 1"]
+    assert second["error"] == "candidates has more than 99 items: 100"
+
+
+def test_a_full_disk_is_one_sentence_and_the_run_goes_on_later(
+    server: ChatServer, predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(parts, "FEWEST", 4)
+    monkeypatch.setattr(parts, "MOST", 4)
+    write, left = pq.write_table, iter([True])
+
+    def full(table: pa.Table, path: Path, **options: Any) -> None:
+        if next(left, False):
+            write(table, path, **options)
+            return
+        path.write_bytes(b"PAR1")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    source = lines(tmp_path / "in.jsonl", reviews(10))
+    command = ("--task", "review_rating", "--input", source, "--out", tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(pq, "write_table", full)
+        assert predict(*command) == 2
+    error = capsys.readouterr().err
+    assert "part-000001.parquet: cannot be written (No space left on device)" in error
+    assert error.count("error:") == 1
+    assert not list((tmp_path / "out").glob("*.tmp"))
+    asked_first = server.prompts()[:4]
+    before = len(server.requests)
+    assert predict(*command) == 0
+    assert not set(asked_first) & set(server.prompts()[before:])
+    assert [row["row"] for row in answers(tmp_path / "out")] == list(range(1, 11))
+
+
+def test_a_folder_of_another_run_is_refused(predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = lines(tmp_path / "in.jsonl", [row | {"query": "cup", "product": "cup"} for row in reviews(2)])
+    command = ("--input", source, "--out", tmp_path / "out")
+    assert predict("--task", "review_rating", *command) == 0
+    for other, what in (
+        (("--task", "query_product_relation"), "task"),
+        (("--task", "review_rating", "--no-constrained"), "constrained"),
+        (("--task", "review_rating", "--option", "temperature=1"), "model"),
+        (("--task", "review_rating", "--map", "review=product"), "columns"),
+    ):
+        assert predict(*other, *command) == 2
+        error = capsys.readouterr().err
+        assert "holds the answers of another run" in error
+        assert what in error
+    assert predict("--task", "review_rating", *command) == 0, "the same command finds all rows answered"
+
+
+def test_an_input_may_be_a_dataset_on_the_hub(hub_client: Hub, predict: Predict, tmp_path: Path) -> None:
+    from huggingface_hub import HfApi
+
+    pq.write_table(pa.Table.from_pylist(reviews(3)), tmp_path / "in.parquet")
+    api = HfApi(endpoint=hub_client.endpoint)
+    api.create_repo("org/reviews", repo_type="dataset")
+    for path in ("data/train.parquet", "README.md"):
+        content = tmp_path / "in.parquet" if path.endswith("parquet") else b"# Reviews"
+        api.upload_file(path_or_fileobj=content, path_in_repo=path, repo_id="org/reviews", repo_type="dataset")
+    assert predict("--task", "review_rating", "--input", "org/reviews", "--out", tmp_path / "out") == 0
+    assert len(answers(tmp_path / "out")) == 3
+    assert predict("--task", "review_rating", "--input", "org/none", "--out", tmp_path / "other") == 2
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -242,8 +414,9 @@ def test_a_prompt_that_does_not_fit_has_a_reason(tiny_llama: Path, tmp_path: Pat
     assert second["error"].startswith("the prompt is too long for the model")
 
 
-def test_reviewed_rows_are_a_table_that_a_dataset_is_built_of(tiny_llama: Path, tmp_path: Path) -> None:
-    """The loop closes: people fill in the labels of the least certain rows, and the build takes them as ratings."""
+def test_reviewed_rows_are_a_table_that_a_dataset_is_built_of(server: ChatServer, tiny_llama: Path, tmp_path: Path) -> None:
+    """The loop closes: people fill in the labels of the least certain rows, the build takes them as ratings, `annotate` checks
+    them with a language model, and what it agrees with are rows to train on."""
     texts = [f"The {thing} number {number} broke on day {number}." for number in range(6) for thing in ("cup", "lamp", "tent")]
     rows = [
         {"review_id": str(number), "product_id": f"p{number}", "category": "Kitchen", "text": text}
@@ -267,6 +440,16 @@ def test_reviewed_rows_are_a_table_that_a_dataset_is_built_of(tiny_llama: Path, 
     ]
     assert {row["answer"] for row in built} <= {json.dumps(str(rating)) for rating in range(1, 6)}
     assert len(built) == 12
+    labels = {row["prompt"][0]["content"]: json.loads(row["answer"]) for row in built}
+    wrong = min(labels)
+    said = labels | {wrong: str(int(labels[wrong]) % 5 + 1)}
+    server.answer = lambda body: said[body["messages"][-1]["content"]]
+    at = ("--data", tmp_path / "dataset", "--endpoint", server.url, "--model", "served", "--out", tmp_path / "checked")
+    assert run_command("dataset_builders.annotate", *at) == 0
+    files = (tmp_path / "checked").glob("data/review_rating/*.parquet")
+    kept = [row for path in files for row in pq.read_table(path).to_pylist()]
+    assert {row["prompt"][0]["content"] for row in kept} == set(labels) - {wrong}
+    assert all(row["completion"][0]["content"].strip() == json.loads(row["answer"]) for row in kept)
 
 
 def test_an_adapter_answers_what_the_evaluation_would_have(tiny_llama: Path, tmp_path: Path) -> None:

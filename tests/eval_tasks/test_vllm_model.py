@@ -146,9 +146,9 @@ def same(first: list[str], second: list[str]) -> float:
 
 
 def from_endpoint(url: str, model: str, prompts: list[Prompt], limited: bool = False) -> list[str]:
-    from eval_tasks.endpoint_model import EndpointBackend, load
+    from eval_tasks.backends.served_model import OPTIONS, load
 
-    loaded = load(parse_options(f"model_name={model},base_url={url}", EndpointBackend.OPTIONS))
+    loaded = load(parse_options(f"model_name={model},base_url={url}", OPTIONS))
     return [text for _, text in sorted(loaded.answer(prompts, None, limited))]
 
 
