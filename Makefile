@@ -26,6 +26,10 @@ RECIPE ?= training/recipes/smollm2-135m-lora.yaml
 TRAIN_ARGS ?=
 SHOPBENCH_DATA ?=
 GPU_ARGS ?=
+# make serve: where, what clients call the model, and more options of vLLM's server.
+PORT ?= 8000
+SERVE_NAME ?= shop
+SERVE_ARGS ?=
 
 # The demo needs no network once set up; a model id of the Hub does.
 OFFLINE ?= $(if $(filter $(OUT)/base,$(BASE_MODEL)),1,0)
@@ -47,7 +51,7 @@ define install
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-vllm lock demo test test-all lint format space publish gpu-check clean
+.PHONY: help setup setup-vllm lock demo test test-all lint format space serve publish gpu-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -159,6 +163,12 @@ space: setup ## serve the Space on the demo's models (after make demo)
 	cd $(OUT)/space && BASE_MODEL=$(or $(realpath $(BASE_MODEL)),$(BASE_MODEL)) ADAPTER=$(abspath $(OUT)/adapter) \
 		DATASET=$(abspath $(OUT)/dataset) HF_HUB_OFFLINE=$(OFFLINE) \
 		GRADIO_ANALYTICS_ENABLED=False $(abspath $(BIN))/python app.py
+
+serve: ## serve the demo's adapter by vLLM for programs (after make demo): make serve [PORT=8000] [SERVE_NAME=shop]
+	@test -d $(OUT)/adapter || { echo "error: there is no $(OUT)/adapter yet. Run make demo first."; exit 2; }
+	@test -f .venv-vllm/.ready || { echo "error: vLLM is not set up. Run make setup-vllm first, with a GPU make setup-vllm VLLM=vllm."; exit 2; }
+	HF_HUB_OFFLINE=$(OFFLINE) $(VLLM_BIN)/python -m eval_tasks.serve --model $(BASE_MODEL) --adapter $(OUT)/adapter \
+		--name $(SERVE_NAME) --port $(PORT) $(if $(SERVE_ARGS),-- $(SERVE_ARGS))
 
 publish: setup ## put all of it on the Hub: make publish ORG=name [DRY_RUN=1] [PRIVATE=1] [REPO_PREFIX=shop]
 	@test -n "$(ORG)" || { echo "error: say where to, your user or organisation on the Hub: make publish ORG=name"; exit 2; }

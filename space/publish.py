@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 FILES = ("README.md", "app.py", "examples.json", "requirements-endpoint.txt", "requirements.txt", "settings.json", "style.css")
 """Files of every Space, beside the package `demo` and COMMON."""
 
-COMMON = ("__init__.py", "answers.py", "prompts.py", "scoring.py", "tasks.py", "thinking.py")
+COMMON = ("__init__.py", "answers.py", "prompts.py", "scoring.py", "tasks.py", "thinking.py", "words.py")
 """Modules of `common` that are copied into the Space."""
 
 REQUIREMENTS = {"transformers": "requirements.txt", "endpoint": "requirements-endpoint.txt"}

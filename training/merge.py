@@ -20,7 +20,7 @@ Several adapters of one base are combined by PEFT, by one of its --method:
   *_svd            as the name without it, but on the whole change, A times B, then cut to the largest rank: ranks may differ
 
 An adapter that was trained on a quantised base (QLoRA) is merged into the unquantised one. The folder also gets merge.json,
-which records what was merged, and a short README.md.
+which records what was merged, and a short README.md. --push --repo-id org/name publishes all of it in one commit.
 """
 
 import argparse
@@ -32,10 +32,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common import publishing
 from common.dataset import find_folder
 from common.errors import UserError, plain_errors
-from common.files import replaced
+from common.files import every_file, replaced
 from common.model_files import check_model_folder, loading, reason_of
+from common.publishing import Destination, Upload
 from training.adapters import (
     METHODS,
     TOKENIZER_FILES,
@@ -195,17 +197,48 @@ def provenance(adapters: Sequence[Adapter], base: str, weight: float, combinatio
 
 
 def card(record: dict[str, Any], base: str) -> str:
-    """A README.md for the Hub, which takes no folder for a base model."""
-    on_hub = [f"base_model: {base}"] if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", base) and not Path(base).exists() else []
+    """A README.md for the Hub, which takes no folder for a base: in its place the model that the folder's README names."""
+    on_hub = [f"base_model: {name}", "base_model_relation: finetune"] if (name := hub_name(base)) else []
     parts = [
         f"{adapter['weight']:g} x {adapter['name']}" if record["method"] else adapter["name"] for adapter in record["adapters"]
     ]
     how = f", combined by PEFT's `{record['method']}`" if record["method"] else ""
     change = parts[0] if len(parts) == 1 else f"({' + '.join(parts)})"
     return "\n".join(
-        ["---", *on_hub, "library_name: transformers", "tags: [merge, lora]", "---", "", "# A merged model", "",
-         f"{record['base']} + {record['weight']:g} x {change}{how}. [merge.json](merge.json) has the details.", ""]
+        ["---", *on_hub, "library_name: transformers", "pipeline_tag: text-generation", "tags: [merge, lora]", "---", "",
+         "# A merged model", "",
+         f"{record['base']} + {record['weight']:g} x {change}{how}. [merge.json](merge.json) has the details.", "",
+         "It has not been measured: its scores may differ from the adapter's by the rounding of its weights.", ""]
     )  # fmt: skip
+
+
+def hub_name(base: str) -> str:
+    """The Hub id of a base; of a folder the one that its README.md names as `base_model`, "" where it names none."""
+    from huggingface_hub import metadata_load
+
+    if not Path(base).exists():
+        return base if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", base) else ""
+    try:
+        named = (metadata_load(Path(base) / "README.md") or {}).get("base_model")
+    except (OSError, ValueError):
+        return ""
+    return named if isinstance(named, str) else ""
+
+
+def files_to_publish(folder: Path) -> Upload:
+    files = [name for name in every_file(folder) if name != MARKER]
+    return Upload(folder, "model", "Merged model", files, stale_patterns=("*.safetensors", "*.safetensors.index.json"))
+
+
+def destination_of(args: argparse.Namespace) -> Destination | None:
+    """Where --push goes to; None without it. Raises UserError."""
+    if not args.push:
+        if args.repo_id or args.private or args.dry_run:
+            raise UserError("--repo-id, --private and --dry-run are for --push; add it, or leave them out")
+        return None
+    if not args.repo_id:
+        raise UserError("say where to push: --repo-id org/name")
+    return Destination(args.repo_id, args.private, dry_run=args.dry_run)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -223,8 +256,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--method", choices=METHODS, help="how to combine several adapters, see above (default: cat)")
     parser.add_argument("--density", type=float, help="share of entries that ties, dare and magnitude_prune keep")
     parser.add_argument("--seed", type=int, default=0, help="seed of the entries that dare drops (default: 0)")
+    parser.add_argument("--push", action="store_true", help="publish the merged model to --repo-id")
+    parser.add_argument("--repo-id", metavar="ORG/NAME", help="with --push: model on the Hub; created if it is missing")
+    parser.add_argument("--private", action="store_true", help="with --push: visible only to you and your organisation")
+    parser.add_argument("--dry-run", action="store_true", help="with --push: list the files and upload nothing")
     args = parser.parse_args(argv)
     several = len(args.adapter) > 1
+    destination = destination_of(args)
     if several and args.revision:
         raise UserError("--revision is for a single adapter; write org/name@revision for each of several")
     if not several and (args.weights or args.method or args.density is not None):
@@ -236,6 +274,8 @@ def main(argv: list[str] | None = None) -> None:
         [read_adapter(name, args.revision) for name in args.adapter], args.out, args.base, args.weight, combination
     )
     print(f"{' and '.join(args.adapter)} {'are' if several else 'is'} merged into {base}; the model is in {args.out}")
+    if destination:
+        publishing.commit(files_to_publish(args.out), destination)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,8 @@ class AnswerLine:
     """Places that a product went up, or down if negative."""
     probability: float | None = None
     """Of this option, from 0 to 1."""
+    score: float | None = None
+    """Of a product that is scored by itself, from 0 to 1."""
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ import gradio as gr
 
 from common.tasks import TASKS, Task
 
+from . import list_ranking
 from .backend import BackendError
-from .comparison import ModelComparison
+from .comparison import ANSWER_SECONDS, LOADING_SECONDS, TITLES, ModelComparison
 from .inputs import InputError, InputField, build_prompt, input_fields, wordings
 
 ApiFunction = Callable[..., dict[str, Any]]
@@ -30,6 +31,25 @@ def raw_endpoint(comparison: ModelComparison) -> ApiFunction:
     parameters = [("task", str, inspect.Parameter.empty), ("prompt", str, inspect.Parameter.empty)]
     described = {"task": f"one of {', '.join(TASKS)}", "prompt": "the whole prompt, as a row of the dataset has it"}
     return _endpoint(comparison.answer, "answer", parameters, "Answers a raw prompt of a task.", described)
+
+
+def rank_endpoint(comparison: ModelComparison) -> ApiFunction:
+    """/rank: a list of the visitor's own, scored product by product."""
+
+    def rank(query: Any, products: Any) -> dict[str, Any]:
+        query, products = list_ranking.read_list(query, products)
+        comparison.backend.wait(LOADING_SECONDS)
+        *_, found = list_ranking.scores_so_far(comparison.backend, query, products, ANSWER_SECONDS)
+        named = {who: list_ranking.as_json(list_ranking.ranked(products, scores)) for who, scores in found.items()}
+        return {"query": query, **{who: named.get(who) for who in TITLES}}
+
+    parameters = [("query", str, inspect.Parameter.empty), ("products", list[str], inspect.Parameter.empty)]
+    described = {"query": "Search query", "products": f"2 to {list_ranking.MOST_PRODUCTS} products"}
+    result = (
+        "for base and tuned model the products, the best first, each with its number in the list from 1, its score from 0 to 1 "
+        "and its likeliest label (null where the time did not suffice)"
+    )
+    return _endpoint(rank, "rank", parameters, "Ranks products for a search, each scored by itself.", described, result)
 
 
 def task_endpoint(task: Task, comparison: ModelComparison) -> ApiFunction:
@@ -62,7 +82,12 @@ def task_endpoint(task: Task, comparison: ModelComparison) -> ApiFunction:
 
 
 def _endpoint(
-    function: ApiFunction, name: str, parameters: list[tuple[str, Any, Any]], about: str, described: Mapping[str, str]
+    function: ApiFunction,
+    name: str,
+    parameters: list[tuple[str, Any, Any]],
+    about: str,
+    described: Mapping[str, str],
+    result: str = RESULT,
 ) -> ApiFunction:
     """The function with errors as Gradio's, and with the name, signature and docstring that Gradio documents it by.
 
@@ -81,5 +106,5 @@ def _endpoint(
     answer.__signature__ = inspect.Signature(signature, return_annotation=dict[str, Any])  # type: ignore[attr-defined]
     answer.__name__ = name
     lines = "\n".join(f"    {parameter}: {text}" for parameter, text in described.items())
-    answer.__doc__ = f"{about}\n\nArgs:\n{lines}\n\nReturns:\n    {RESULT}"
+    answer.__doc__ = f"{about}\n\nArgs:\n{lines}\n\nReturns:\n    {result}"
     return answer

@@ -3,7 +3,9 @@
 It imports the standard library only, so that the page starts before any model library is loaded.
 """
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -13,11 +15,12 @@ from typing import Literal, Protocol
 
 @dataclass(frozen=True)
 class AnswerRequest:
-    """One prompt for all models. `labels` are those of a multiple choice, empty for other tasks."""
+    """One prompt. `labels` are those of a multiple choice, empty for other tasks; `only` are the models asked, if not all."""
 
     prompt: str
     max_new_tokens: int
     labels: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,39 @@ class ModelBackend(Protocol):
         `timeout` in seconds includes the time in the queue, where it raises BackendBusy. Answers that it ends have `cut` set.
         Closing the iterator cancels the request.
         """
+
+    def answer_all(self, requests: Sequence[AnswerRequest], timeout: float) -> "Iterator[PlacedAnswers]":
+        """The complete answers to many requests, as they come, or why one has none. What `timeout` seconds, which are for all
+        of them together, do not suffice for is left out or cut. Raises BackendError where none can be answered."""
+
+
+PlacedAnswers = tuple[int, Answers | BackendError]
+"""The place of a request among many, and its answers."""
+
+
+def answered_apart(
+    backend: ModelBackend, requests: Sequence[AnswerRequest], timeout: float, at_once: int
+) -> Iterator[PlacedAnswers]:
+    """ModelBackend.answer_all by `stream`, so many at once: each takes its turn among those of other visitors."""
+    until = time.monotonic() + timeout
+
+    def answer(place: int) -> PlacedAnswers | None:
+        left = until - time.monotonic()
+        if left <= 0:
+            return None
+        try:
+            *_, answers = backend.stream(requests[place], left)
+        except BackendError as error:
+            return place, error
+        return place, answers
+
+    pool = ThreadPoolExecutor(at_once, "rows")
+    try:
+        for done in as_completed([pool.submit(answer, place) for place in range(len(requests))]):
+            if (found := done.result()) is not None:
+                yield found
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 class BackendThread(Thread):

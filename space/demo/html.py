@@ -84,6 +84,7 @@ def _line(line: AnswerLine, family: Family, place: int) -> str:
         f'<span class="note {escaped(line.note)}">{escaped(line.note)}</span>' if line.note and family == "ranking" else "",
         _movement(line) if family == "ranking" else _tick(line, family),
         _probability(line.probability) if family == "multiple_choice" and line.probability is not None else "",
+        _share(f"{line.score:.2f}", line.score) if line.score is not None else "",
     ]
     return f'<li class="{kinds}">{"".join(parts)}</li>'
 
@@ -115,7 +116,10 @@ def _tick(line: AnswerLine, family: Family) -> str:
 
 def _probability(probability: float) -> str:
     share = min(max(probability, 0.0), 1.0)
-    shown = "<1 %" if 0 < share < 0.005 else f"{share:.0%}".replace("%", " %")
+    return _share("<1 %" if 0 < share < 0.005 else f"{share:.0%}".replace("%", " %"), share)
+
+
+def _share(shown: str, share: float) -> str:
     return f'<span class="chance">{escaped(shown)}</span><span class="bar" style="--share: {share:.4f}"></span>'
 
 
@@ -139,6 +143,25 @@ def hint(message: str) -> str:
 
 def prompt_block(words: str, label: str = "The prompt that is sent") -> str:
     return f'<pre class="prompt" tabindex="0" role="group" aria-label="{escaped(label)}">{escaped(words)}</pre>'
+
+
+@dataclass(frozen=True)
+class ShownAnswer:
+    """The cells of a table's row; `failed`: it holds a reason in place of an answer."""
+
+    cells: tuple[str, ...]
+    failed: bool = False
+
+
+def answer_table(head: Sequence[str], rows: Sequence[ShownAnswer], label: str) -> str:
+    heads = "".join(f'<th scope="col">{escaped(name)}</th>' for name in head)
+    body = "".join(
+        f'<tr class="{"failed" * row.failed}">{"".join(f"<td>{escaped(cell)}</td>" for cell in row.cells)}</tr>' for row in rows
+    )
+    return (
+        f'<div class="wide" tabindex="0" role="region" aria-label="{escaped(label)}"><table class="answers">'
+        f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
 
 
 def row_card(number: int, summary: str, row: ShownRow) -> str:

@@ -128,7 +128,7 @@ def build_prompt(task: Task, given: dict[str, Any], wording: int = 1) -> str:
     """
     if not isinstance(wording, int) or wording not in wordings(task):
         raise InputError(f"There is no wording {str(wording)[:20]!r}: give a whole number from 1 to {len(task.templates)}.")
-    values = {field.name: _parse_value(field, given.get(field.name)) for field in input_fields(task, wording)}
+    values = {field.name: parse_value(field, given.get(field.name)) for field in input_fields(task, wording)}
     if "number" in values:
         listed = max((len(value) for value in values.values() if isinstance(value, list)), default=1)
         _check_number(str(values["number"]), listed)
@@ -161,7 +161,8 @@ def fill_form(task: Task, prompt: str) -> FilledForm | None:
     return None
 
 
-def _parse_value(field: InputField, given: Any) -> str | list[str]:
+def parse_value(field: InputField, given: Any) -> str | list[str]:
+    """A field's value, cleaned; a list may be a text with one item a line. Raises InputError."""
     if not field.is_list:
         if given is not None and not isinstance(given, str | int | float):
             raise InputError(f"{field.label}: this has to be one text.")

@@ -1,11 +1,11 @@
 """Backend that generates in this process, on a GPU where there is one, else on the CPU."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from queue import SimpleQueue
 
-from .backend import AnswerRequest, Answers, BackendError, BackendState, BackendThread
+from .backend import AnswerRequest, Answers, BackendError, BackendState, BackendThread, PlacedAnswers, answered_apart
 from .model_pair import ModelPair, load, public_names
 from .streaming import GenerationJob
 
@@ -40,6 +40,9 @@ class LocalBackend:
         job = GenerationJob(self._pair.result().tokenised(request), time.monotonic() + timeout)
         self._jobs.put(job)
         yield from job.read()
+
+    def answer_all(self, requests: Sequence[AnswerRequest], timeout: float) -> Iterator[PlacedAnswers]:
+        return answered_apart(self, requests, timeout, at_once=1)
 
     def _run(self, base: str, adapter: str | None) -> None:
         started = time.monotonic()

@@ -64,7 +64,7 @@ class ModelPair:
         if len(ids) > most:
             raise BackendError(f"The prompt is too long: {len(ids)} tokens, and the model takes {most}. Shorten it.")
         answers = [token_ids(tokenizer, request.prompt, label) for label in request.labels]
-        return TokenisedRequest(ids, request.max_new_tokens, first_tokens(ids, answers))
+        return TokenisedRequest(ids, request.max_new_tokens, first_tokens(ids, answers), only=request.only)
 
     def run(self, job: GenerationJob) -> None:
         """Generates the job's answers into its updates. Never raises."""
@@ -81,14 +81,16 @@ class ModelPair:
         started = time.monotonic()
         if started >= job.deadline:
             raise BackendBusy("The model is busy with other requests. Try again in a minute.")
-        answers = {name: ModelAnswer() for batch in self.batches for name in batch}
+        asked = [tuple(name for name in batch if name in (job.request.only or batch)) for batch in self.batches]
+        batches = [batch for batch in asked if batch]
+        answers = {name: ModelAnswer() for batch in batches for name in batch}
 
         def report(update: Answers) -> None:
             answers.update(update)
             job.updates.put(dict(answers))
 
-        for number, batch in enumerate(self.batches, 1):
-            until = started + (job.deadline - started) * number / len(self.batches)
+        for number, batch in enumerate(batches, 1):
+            until = started + (job.deadline - started) * number / len(batches)
 
             def stopped(until: float = until) -> bool:
                 return job.cancelled.is_set() or time.monotonic() > until
@@ -106,7 +108,8 @@ class ModelPair:
             return torch.full((ids.shape[0],), stopped(), device=ids.device, dtype=torch.bool)
 
         mixed = {"adapter_names": [PEFT_NAMES[name] for name in batch]} if len(batch) > 1 else {}
-        adapter_off = self.model.disable_adapter() if len(self.batches) > 1 and batch == ("base",) else nullcontext()
+        adapted = any("tuned" in names for names in self.batches)
+        adapter_off = self.model.disable_adapter() if adapted and batch == ("base",) else nullcontext()
         own = self.tuned_tokenizer is not None and batch == ("tuned",)
         tokenizer = self.tuned_tokenizer if own else self.tokenizer
         eos = self.model.generation_config.eos_token_id

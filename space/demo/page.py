@@ -15,12 +15,13 @@ from starlette.middleware import Middleware
 from common.tasks import TASKS, Task
 
 from . import ROOT, evaluation_tab
-from .api_endpoints import raw_endpoint, task_endpoint
+from .api_endpoints import rank_endpoint, raw_endpoint, task_endpoint
 from .comparison import ModelComparison
 from .data_tab import data_tab
 from .dataset_pages import DatasetReader
 from .examples import ExampleRows, read_examples
 from .html import status_line
+from .own_rows_tab import CHOSEN_FILE, own_rows_tab
 from .request_limits import RequestSizeLimit
 from .settings import SettingsError, make_backend, mcp_server, read_settings
 from .task_tab import EVENT_OPTIONS, task_tab
@@ -57,6 +58,8 @@ def tab_order() -> list[Task]:
 
 def page(comparison: ModelComparison, dataset: DatasetReader | None) -> gr.Blocks:
     queue: dict[str, Any] = {"concurrency_limit": comparison.backend.max_concurrency, "concurrency_id": "model"}
+    # Apart: the rows of a long list take their turns among other visitors' prompts.
+    own_queue: dict[str, Any] = {"concurrency_limit": max(comparison.backend.max_concurrency // 4, 1), "concurrency_id": "rows"}
     blocks = gr.Blocks(title="Shop tasks", analytics_enabled=False)
     with blocks:
         gr.HTML(
@@ -68,9 +71,13 @@ def page(comparison: ModelComparison, dataset: DatasetReader | None) -> gr.Block
         status = gr.HTML(status_of(comparison), elem_id="status")
         timer = gr.Timer(1)
         with gr.Tabs(elem_id="tabs"):
-            with gr.Tab("Try it", id="try", elem_id="tab-try"), gr.Tabs(elem_id="views", overflow_behavior="wrap"):
+            with (
+                gr.Tab("Try it", id="try", elem_id="tab-try"),
+                gr.Tabs(elem_id="views", elem_classes="views", overflow_behavior="wrap"),
+            ):
                 for task in tab_order():
                     task_tab(task, comparison, queue)
+            own_rows_tab(comparison, own_queue)
             with gr.Tab("Evaluation", id="evaluation", elem_id="tab-evaluation") as evaluation:
                 scores = gr.HTML(elem_id="evaluation")
             data_tab(dataset or ExampleRows(read_examples()))
@@ -80,10 +87,12 @@ def page(comparison: ModelComparison, dataset: DatasetReader | None) -> gr.Block
 
         gr.on([blocks.load, timer.tick], tick, outputs=[status, timer], **EVENT_OPTIONS)
         blocks.load(None, js=ARROW_KEYS, api_visibility="private")
+        blocks.load(None, js=CHOSEN_FILE, api_visibility="private")
         evaluation.select(lambda: evaluation_tab.page(), outputs=scores, **EVENT_OPTIONS)
         for task in tab_order():
             gr.api(task_endpoint(task, comparison), api_name=task.name, **queue)
         gr.api(raw_endpoint(comparison), api_name="answer", **queue)
+        gr.api(rank_endpoint(comparison), api_name="rank", **own_queue)
     blocks.queue(max_size=QUEUE_SIZE, api_open=False)  # closed routes: no request bypasses the queue
     return blocks
 

@@ -9,7 +9,7 @@ import math
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from threading import Event
@@ -24,6 +24,8 @@ from .backend import (
     BackendState,
     BackendThread,
     ModelAnswer,
+    PlacedAnswers,
+    answered_apart,
     public_name,
     read_updates,
 )
@@ -59,6 +61,8 @@ class RemoteBackend:
     """Runs its requests in one event loop, so that cancelling one closes its connections at once."""
 
     max_concurrency = 16
+    rows_at_once = 8
+    """Of one visitor's many, so that others find a free place."""
 
     def __init__(self, settings: EndpointSettings) -> None:
         self.names = {who: public_name(name) for who, name in settings.models.items()}
@@ -93,6 +97,10 @@ class RemoteBackend:
             yield from read_updates(updates)
         finally:
             task.cancel()
+
+    def answer_all(self, requests: Sequence[AnswerRequest], timeout: float) -> Iterator[PlacedAnswers]:
+        self.wait(0)
+        return answered_apart(self, requests, timeout, self.rows_at_once)
 
     def _run(self) -> None:
         connecting = self._loop.create_task(self._connect())
@@ -130,8 +138,8 @@ class RemoteBackend:
         answers: Answers = {}
         try:
             async with asyncio.timeout(timeout), self._slots, asyncio.TaskGroup() as group:
-                answers |= {who: ModelAnswer() for who in self.names}
-                for who in self.names:
+                answers |= {who: ModelAnswer() for who in self.names if who in (request.only or self.names)}
+                for who in list(answers):
                     group.create_task(self._generate(who, request, answers, updates))
             updates.put(None)
         except TimeoutError:

@@ -16,13 +16,14 @@ from .backend import Answers, AnswerUpdates, ModelAnswer, read_updates
 class TokenisedRequest:
     """`label_ids` are the first tokens of the labels; empty where they are unknown or two labels share one.
 
-    `tuned` is the same for the tuned model, where that has another tokenizer or chat template.
+    `tuned` is the same for the tuned model, where that has another tokenizer or chat template; `only` as in AnswerRequest.
     """
 
     prompt_ids: list[int]
     max_new_tokens: int
     label_ids: list[int] = field(default_factory=list)
     tuned: "TokenisedRequest | None" = None
+    only: tuple[str, ...] = ()
 
     def of(self, name: str) -> "TokenisedRequest":
         return self.tuned if name == "tuned" and self.tuned else self

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from common.errors import UserError
 from eval_tasks.client import ShopClient
 from tests.chat_faults import Body, ErrorStatus
 from tests.chat_server import ChatServer, chat_server, completion
+from tests.eval_tasks.conftest import REPOSITORY
 
 
 @pytest.fixture
@@ -81,17 +84,23 @@ def test_a_mistake_in_a_call_is_one_sentence(server: ChatServer, shop: ShopClien
         shop.rank("", ["cup"])
 
 
-def test_it_answers_behind_a_route_of_fastapi(server: ChatServer, shop: ShopClient) -> None:
-    from fastapi import FastAPI
+def test_the_readmes_routes_of_fastapi_answer(server: ChatServer) -> None:
     from fastapi.testclient import TestClient
 
+    section = (REPOSITORY / "eval_tasks" / "README.md").read_text(encoding="utf-8").partition("### Behind an address")[2]
+    program = next(block for block in re.findall(r"```python\n(.*?)```", section, re.DOTALL) if "FastAPI" in block)
+    names: dict[str, Any] = {}
+    exec(program.replace("http://127.0.0.1:8000/v1", server.url), names)
+    client = TestClient(names["app"])
+
     server.answer = lambda body: "5"
-    app = FastAPI()
-
-    @app.get("/rating")
-    async def rating(review: str, category: str) -> dict[str, str]:
-        found = await shop.arate(review, category)
-        return {"stars": str(found.answer), "error": found.error}
-
-    reply = TestClient(app).get("/rating", params={"review": "Fine.", "category": "Kitchen"})
+    reply = client.get("/rating", params={"review": "Fine.", "category": "Kitchen"})
     assert reply.json() == {"stars": "5", "error": ""}
+
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        exact = -0.1 if "Product: hose\n" in body["messages"][-1]["content"] else -3.0
+        return completion("exact", likeliest={"exact": exact, "irrelevant": -2.0, "sub": -9.0, "comp": -9.0})
+
+    server.answer = answer
+    reply = client.post("/ranking", params={"query": "garden hose"}, json=["cup", "hose"])
+    assert reply.json() == ["hose", "cup"]

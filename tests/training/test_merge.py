@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import UserError
-from tests.hub import Hub
+from tests.hub import Hub, run_main
 from tests.training.conftest import ROOT, TrainingRun
 from tests.training.random_adapters import random_adapter
 from training.adapters import METHODS, Combination, read_adapter
@@ -428,6 +428,44 @@ def test_the_card_names_a_base_on_the_hub_only(adapters: dict[str, Path], tiny_l
         text = card(provenance([adapter], base, 0.5, None), base)
         assert ModelCard(text).data.base_model == named
         assert "0.5 x first" in text
+
+
+def test_a_base_in_a_folder_is_the_model_that_its_readme_names(adapters: dict[str, Path], tmp_path: Path) -> None:
+    from huggingface_hub import ModelCard
+
+    (tmp_path / "README.md").write_text("---\nbase_model: org/original\n---\n", encoding="utf-8")
+    text = card(provenance([read_adapter(str(adapters["first"]))], str(tmp_path), 1, None), str(tmp_path))
+    assert ModelCard(text).data.base_model == "org/original"
+    assert str(tmp_path) not in text
+
+
+# --- On the Hub ---
+
+
+def test_a_merged_model_is_pushed_in_one_commit_and_can_be_loaded(
+    hub_client: Hub, run: TrainingRun, merged: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    out = tmp_path / "model"
+    done = run_main(main, "--adapter", run.folder, "--out", out, "--push", "--repo-id", "org/merged", "--private")
+    assert done.returncode == 0, done.stderr
+    assert hub_client.commits("org/merged") == ["Merged model"]
+    files = hub_client.files("org/merged")
+    assert files["model.safetensors"] == (merged / "model.safetensors").read_bytes()
+    assert {"README.md", "merge.json", "config.json", "tokenizer.json", "chat_template.jinja"} <= set(files)
+    assert ".merged" not in files
+    assert AutoModelForCausalLM.from_pretrained("org/merged") is not None
+
+
+def test_a_dry_run_lists_the_files_and_a_push_to_nowhere_is_told(run: TrainingRun, tmp_path: Path) -> None:
+    out = ("--adapter", run.folder, "--out", tmp_path / "model")
+    listed = run_main(main, *out, "--push", "--repo-id", "org/none", "--dry-run")
+    assert "model.safetensors" in listed.stdout
+    with pytest.raises(UserError, match="say where to push"):
+        run_main(main, *out, "--push")
+    with pytest.raises(UserError, match="are for --push"):
+        run_main(main, *out, "--repo-id", "org/none")
 
 
 # --- Mistakes with several ---

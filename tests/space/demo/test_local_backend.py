@@ -403,3 +403,27 @@ def tokenizer(tiny_llama: Path) -> Any:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(tiny_llama)
+
+
+@pytest.mark.parametrize("who", ["base", "tuned"])
+def test_one_model_alone_says_what_it_says_beside_the_other(local: LocalBackend, who: str) -> None:
+    together = last(local, AnswerRequest(PROMPTS[0], 12, LABELS))
+    alone = last(local, AnswerRequest(PROMPTS[0], 12, LABELS, only=(who,)))
+    assert list(alone) == [who]
+    assert alone[who].text == together[who].text
+    assert alone[who].probabilities == pytest.approx(together[who].probabilities, abs=1e-5)
+
+
+def test_many_are_answered_each_by_itself_until_the_time_is_up(local: LocalBackend) -> None:
+    requests = [AnswerRequest(prompt, 5, only=("tuned",)) for prompt in (*PROMPTS, "word " * 3000)]
+    found = dict(local.answer_all(requests, 60))
+    for place, prompt in enumerate(PROMPTS):
+        said = found[place]
+        assert isinstance(said, dict)
+        assert said["tuned"].text == last(local, AnswerRequest(prompt, 5, only=("tuned",)))["tuned"].text
+    assert "too long" in str(found[len(PROMPTS)])
+    assert dict(local.answer_all(requests, 0)) == {}
+    rambling = dict(local.answer_all([RAMBLE, RAMBLE], 0.5))
+    assert isinstance(rambling[0], dict)
+    assert rambling[0]["tuned"].cut
+    assert len(rambling) < 2 or isinstance(rambling[1], BackendError)

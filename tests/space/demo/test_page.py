@@ -83,10 +83,23 @@ def test_titles_of_tabs_are_short_and_all_different() -> None:
 
 def test_only_the_documented_endpoints_are_open(client: Client) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(endpoints) == {"/answer", *(f"/{task}" for task in TASKS)}
+    assert set(endpoints) == {"/answer", "/rank", *(f"/{task}" for task in TASKS)}
     documented = set(re.findall(r"^\| `(/\w+)` \|", (REPO / "space" / "README.md").read_text(), re.MULTILINE))
     assert documented - set(endpoints) == set()
-    assert "/answer" in documented
+    assert {"/answer", "/rank"} <= documented
+
+
+def test_a_list_of_any_length_is_ranked_by_both_models_with_scores(client: Client) -> None:
+    products = [f"Garden hose of {metres} m" for metres in range(1, 13)]
+    told = client.predict(query="hose", products=products, api_name="/rank")
+    assert told["query"] == "hose"
+    for who in ("base", "tuned"):
+        assert sorted(one["product"] for one in told[who]) == sorted(products)
+        scores = [one["score"] for one in told[who]]
+        assert scores == sorted(scores, reverse=True)
+        assert 0 < scores[-1] <= scores[0] < 1
+        assert all(products[one["number"] - 1] == one["product"] for one in told[who])
+    assert told["base"] != told["tuned"]
 
 
 def test_the_endpoint_of_a_task_takes_what_a_shop_has(client: Client) -> None:
@@ -148,6 +161,7 @@ def test_statements_to_choose_from_may_be_left_out(client: Client) -> None:
         ("/query_product_ranking", {"query": "a", "products": ["b"]}, "there have to be exactly 5, one a line, and there is 1"),
         ("/query_product_ranking", {"query": {"a": 1}, "products": ["b"]}, "Search query: this has to be one text"),
         ("/query_generation", {"product": "a", "wording": 9}, "There is no wording '9'"),
+        ("/rank", {"query": "a", "products": ["b"]}, "there have to be 2 to 50, one a line, and there is 1"),
     ],
 )
 def test_a_bad_request_gets_a_sentence(client: Client, endpoint: str, given: dict[str, Any], sentence: str) -> None:

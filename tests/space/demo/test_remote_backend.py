@@ -295,3 +295,18 @@ def test_a_server_that_does_not_list_its_models_is_asked_all_the_same(server: Ch
     model = connected(server)
     server.always = None
     assert last(model)["base"].text
+
+
+def test_many_are_asked_of_one_model_some_at_once_and_each_has_an_answer_or_a_reason(
+    model: RemoteBackend, server: ChatServer
+) -> None:
+    server.seconds = 0.001
+    server.faults["Rate number 3."] = [ErrorStatus(503)]
+    requests = [AnswerRequest(f"Rate number {number}.", 8, only=("tuned",)) for number in range(40)]
+    found = dict(model.answer_all(requests, 60))
+    assert sorted(found) == list(range(40))
+    assert isinstance(found.pop(3), BackendBusy)
+    for place, said in found.items():
+        assert isinstance(said, dict)
+        assert {who: one.text for who, one in said.items()} == {"tuned": f"shop says Rate number {place}."}
+    assert 1 < server.most_at_once <= RemoteBackend.rows_at_once

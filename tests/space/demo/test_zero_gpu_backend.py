@@ -15,6 +15,7 @@ from gradio_client import Client
 
 from space.demo import model_pair
 from space.demo.backend import AnswerRequest, BackendError, ModelAnswer
+from space.demo.list_ranking import ranked, scores_so_far
 from space.demo.local_backend import LocalBackend
 from space.demo.zero_gpu_backend import ZeroGpuBackend
 from tests.space.conftest import process_of, serve
@@ -105,6 +106,20 @@ def test_the_page_answers_from_a_gpu_process_what_the_models_say_here(
     assert kinds == ["/startup-report", "/schedule", "/allow", "/release", "/schedule", "/release"]
     assert "durationSeconds=20" in devices.calls[1]
     assert devices.calls[-1].endswith("fail=false")
+
+
+@pytest.mark.usefixtures("_in_bfloat16")
+def test_a_list_is_ranked_on_one_gpu(client: Client, devices: Devices, tiny_llama: Path, tiny_adapter: Path) -> None:
+    before, products = len(devices.calls), ["hose", "lamp", "bottle"]
+    told = client.predict(query="water", products=products, api_name="/rank")
+    kinds = [call.partition("?")[0] for call in devices.calls[before:]]
+    assert kinds.count("/schedule") == 1
+    assert any("durationSeconds=60" in call for call in devices.calls[before:])
+    here = LocalBackend(str(tiny_llama), str(tiny_adapter))
+    here.wait(60)
+    *_, found = scores_so_far(here, "water", products, 60)
+    for who, scores in found.items():
+        assert [one["score"] for one in told[who]] == pytest.approx([one.score for one in ranked(products, scores)])
 
 
 def test_a_visitor_without_quota_is_told_what_zero_gpu_says(client: Client, devices: Devices) -> None:
