@@ -42,6 +42,19 @@ class WordForm:
     gains: tuple[float, ...] = ()
 
 
+@dataclass(frozen=True)
+class TextForm:
+    """A list scored by text: each item fills the field `item` of the generation task `task`, and the list is sorted by how
+    likely the row's own field `text` is as the answer, as a search engine's query likelihood (https://arxiv.org/abs/2310.13243).
+
+    The rows of that task train it, all tokens of whose answers are supervised.
+    """
+
+    task: str
+    item: str
+    text: str
+
+
 RELEVANCE_IN_WORDS = (
     "How well does the product match the query: exact, substitute, complement or irrelevant?\n"
     "Query: {query}\nProduct: {product}\nAnswer: ",
@@ -56,7 +69,8 @@ class Task:
     """One task. `templates` are format strings over the fields that its recipe yields (see `render_prompt`).
 
     `title` names it in tables and cards, `action` and `about` on the Space's page, where the title stands in for an empty action.
-    `words` is its other form, for answers that are scored; a choice without it has labels that are words already.
+    `words` is its other form, for answers that are scored; a choice without it has labels that are words already. A list may
+    have a third one, `by_text`, for answers that are scored too.
     """
 
     name: str
@@ -69,6 +83,7 @@ class Task:
     test_size: int
     labels: tuple[str, ...] = ()
     words: WordForm | None = None
+    by_text: TextForm | None = None
     max_new_tokens: int = 8
     action: str = ""
     about: str = ""
@@ -213,6 +228,7 @@ TASKS: dict[str, Task] = {
                 "query '{query}', best first.\nProduct List:\n{products:1}\nAnswer with five numbers separated by commas only.\nOutput: ",
             ),
             words=WordForm(RELEVANCE_IN_WORDS, tuple(GAINS), items="products", item="product", gains=tuple(GAINS.values())),
+            by_text=TextForm("query_generation", item="product", text="query"),
             metric="ndcg",
             train_size=5182,
             test_size=556,
@@ -245,6 +261,7 @@ TASKS: dict[str, Task] = {
                 item="candidate",
                 gains=(1.0, 0.0),
             ),
+            by_text=TextForm("next_title_amazon", item="products", text="product"),
             metric="hit_rate",
             train_size=9208,
             test_size=988,

@@ -36,6 +36,13 @@ class DataArguments:
             "per_device_train_batch_size rows. 0 disables packing by tokens."
         },
     )
+    group_wordings: bool = field(
+        default=False,
+        metadata={
+            "help": "Packing: rows of one wording share a micro-batch, so that on a CPU the instruction is computed once for "
+            "all of them; each micro-batch is then of one task."
+        },
+    )
     rows_per_step: int = field(
         default=0,
         metadata={
