@@ -43,7 +43,7 @@ def test_the_demo_ends_with_one_table_and_the_places_of_what_it_made(
     assert (out / "results" / "report" / "report.html").stat().st_size > 10_000
     configs = json.loads((out / "dataset" / "manifest.json").read_text(encoding="utf-8"))["configs"]
     closing = said[said.index("What came of it") :]
-    for task in ("review_rating", "query_product_ranking", "also_buy", "query_generation", "next_title_amazon"):
+    for task in ("review_rating", "query_product_ranking", "also_buy", "answer_generation"):
         assert configs[task]["train"] == 20
         assert task in closing
     assert "mean over tasks" in closing

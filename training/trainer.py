@@ -254,9 +254,8 @@ def pack(trainer: SafeTrainer, plan: TrainingPlan, data: DataArguments, *sorted_
     if trainer.eval_dataset:
         trainer.eval_dataset = TokenBatches(trainer.eval_dataset, budget, args.seed, share)
         args.per_device_eval_batch_size = 1
-    trainer.train_dataset = TokenBatches(
-        trainer.train_dataset, budget, args.seed, share, *sorted_rows, group=data.group_wordings
-    )
+    versions = next(iter(sorted_rows), None)
+    trainer.train_dataset = TokenBatches(trainer.train_dataset, budget, args.seed, share, versions, data.group_wordings)
     if data.sorted_options:
         trainer.sampler = CurriculumSampler(len(trainer.train_dataset), data.sorted_options, args.seed)
     trainer.data_collator = PrefixCollator(trainer.data_collator)
