@@ -36,13 +36,6 @@ class DataArguments:
             "per_device_train_batch_size rows. 0 disables packing by tokens."
         },
     )
-    group_wordings: bool = field(
-        default=False,
-        metadata={
-            "help": "Packing: rows of one wording share a micro-batch, so that on a CPU the instruction is computed once for "
-            "all of them; each micro-batch is then of one task."
-        },
-    )
     rows_per_step: int = field(
         default=0,
         metadata={
@@ -60,6 +53,13 @@ class DataArguments:
     dataset_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of a Hub dataset."})
     cpu_threads: int = field(
         default=0, metadata={"help": "Compute threads on a CPU; 0 = all cores (accelerate's own default is often one)."}
+    )
+    group_wordings: bool = field(
+        default=False,
+        metadata={
+            "help": "Packing: rows of one wording share a micro-batch, so that on a CPU the instruction is computed once for "
+            "all of them; each micro-batch is then of one task."
+        },
     )
 
 
