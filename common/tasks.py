@@ -41,6 +41,19 @@ class WordForm:
     unseen: str = ""
 
 
+@dataclass(frozen=True)
+class TextForm:
+    """A list scored by text: each item fills the field `item` of the generation task `task`, and the list is sorted by how
+    likely the row's own field `text` is as the answer, as a search engine's query likelihood (https://arxiv.org/abs/2310.13243).
+
+    The rows of that task train it, all tokens of whose answers are supervised.
+    """
+
+    task: str
+    item: str
+    text: str
+
+
 RELEVANCE_IN_WORDS = (
     "How well does the product match the query: exact, substitute, complement or irrelevant?\n"
     "Query: {query}\nProduct: {product}\nAnswer: ",
@@ -61,7 +74,8 @@ class Task:
     """One task. `templates` are format strings over the fields that its recipe yields (see `prompts.render_prompt`).
 
     `title` names it in tables and cards, `action` and `about` on the Space's page, where the title stands in for an empty action.
-    `words` is its other form, for answers that are scored; a choice without it has labels that are words already.
+    `words` is its other form, for answers that are scored; a choice without it has labels that are words already. A list may
+    have a third one, `by_text`, for answers that are scored too.
     `unseen` is a wording that is never trained on: test rows are asked in it as well, to measure what a new wording costs. Its
     fields are those that all `templates` have. A task without one is asked in `templates` alone.
     """
@@ -77,6 +91,7 @@ class Task:
     labels: tuple[str, ...] = ()
     words: WordForm | None = None
     unseen: str = ""
+    by_text: TextForm | None = None
     max_new_tokens: int = 8
     action: str = ""
     about: str = ""
@@ -261,6 +276,7 @@ TASKS: dict[str, Task] = {
                 gains=tuple(GAINS.values()),
                 unseen=RELEVANCE_UNSEEN,
             ),
+            by_text=TextForm("query_generation", item="product", text="query"),
             metric="ndcg",
             train_size=5182,
             test_size=556,
@@ -301,6 +317,7 @@ TASKS: dict[str, Task] = {
                 item="candidate",
                 gains=(1.0, 0.0),
             ),
+            by_text=TextForm("next_title_amazon", item="products", text="product"),
             metric="hit_rate",
             train_size=9208,
             test_size=988,

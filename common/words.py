@@ -11,7 +11,7 @@ from typing import Any
 
 from common.answers import render_completion
 from common.prompts import render_prompt
-from common.tasks import Task, WordForm
+from common.tasks import TASKS, Task, WordForm
 
 Fields = Mapping[str, Any]
 """What a row's template was filled with: texts, and sequences of texts."""
@@ -64,6 +64,14 @@ def word_prompts(task: Task, fields: Fields, wording: int = 0, unseen: bool = Fa
     return [render_prompt(template, dict(fields))]
 
 
+def text_prompts(task: Task, fields: Fields) -> list[str]:
+    """The prompts that a list scored by text makes (see TextForm), one for each item. Raises ValueError for other tasks."""
+    if task.by_text is None or task.words is None:
+        raise ValueError(f"{task.name} is no list that can be scored by text")
+    template = TASKS[task.by_text.task].templates[0]
+    return [render_prompt(template, {task.by_text.item: (item,)}) for item in fields[task.words.items]]
+
+
 def item_fields(form: WordForm, fields: Fields, item: str) -> dict[str, Any]:
     """The fields of a question about one item of a list."""
     return {**fields, form.item: item}
@@ -114,6 +122,12 @@ def scored_completion(task: Task, fields: Fields, likelihoods: Sequence[Sequence
     labels = word_candidates(task, fields)
     best = max(zip(labels, likelihoods[0], strict=True), key=lambda pair: pair[1])[0]
     return label_of_word(task, fields, best)
+
+
+def completion_by_text(task: Task, likelihoods: Sequence[Sequence[float]]) -> str:
+    """All numbers of a list, the item first behind which the row's text is likeliest; of equals the first first."""
+    order = sorted(range(1, len(likelihoods) + 1), key=lambda number: -likelihoods[number - 1][0])
+    return render_completion(task, order)
 
 
 def labelled_items(task: Task, fields: Fields, answer: Any) -> list[tuple[str, str]]:

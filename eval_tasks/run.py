@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError, plain_errors
+from eval_tasks.backends.prompts import LISTS
 from eval_tasks.suites.suite import SHOP, SUITES, UNSEEN, suite_name
 
 BACKENDS = {"transformers": "TransformersBackend", "vllm": "VllmBackend", "endpoint": "EndpointBackend"}
@@ -66,12 +67,23 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default="written",
         help="scored: by the likelihoods of labels in words, of each item of a list; texts are written (default: %(default)s)",
     )
+    parser.add_argument(
+        "--lists",
+        choices=LISTS,
+        default="words",
+        help="how lists are scored: by the expected gain of each item in words, or by the likelihood of a text behind it, the "
+        "query behind a product, what was bought behind a candidate (default: %(default)s)",
+    )
     parser.add_argument("--max-samples", type=int, metavar="N", help="the first N rows of each task only")
     parser.add_argument("--names", help="of base and adapters, separated by commas (default: the last parts of theirs)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results and details, a folder for each model")
     arguments = parser.parse_args(argv)
     if arguments.adapters_only and not arguments.adapter:
         raise UserError("--adapters-only without --adapter evaluates nothing; give an --adapter")
+    if arguments.lists == "text" and arguments.answers == "written":
+        raise UserError("--lists text is of scored answers; give --answers scored or both, or leave it out")
+    if arguments.lists == "text" and arguments.backend == "endpoint":
+        raise UserError("--lists text takes likelihoods of whole texts, which an endpoint does not tell; leave it out")
     if arguments.max_samples is not None and arguments.max_samples < 1:
         raise UserError(f"--max-samples {arguments.max_samples} evaluates nothing; give 1 or more, or leave it out")
     return arguments
@@ -87,7 +99,7 @@ def model_options(arguments: argparse.Namespace) -> list[str]:
         common.append("constrained=true")
     bases = [] if arguments.adapters_only else [",".join(common)]
     written = [*bases, *(",".join([*common, f"adapter={adapter}"]) for adapter in arguments.adapter)]
-    scored = [f"{options},answers=scored" for options in written]
+    scored = [f"{options},answers=scored,lists={arguments.lists}" for options in written]
     return {"written": written, "scored": scored, "both": [*written, *scored]}[arguments.answers]
 
 

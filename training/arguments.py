@@ -54,6 +54,13 @@ class DataArguments:
     cpu_threads: int = field(
         default=0, metadata={"help": "Compute threads on a CPU; 0 = all cores (accelerate's own default is often one)."}
     )
+    group_wordings: bool = field(
+        default=False,
+        metadata={
+            "help": "Packing: rows of one wording share a micro-batch, so that on a CPU the instruction is computed once for "
+            "all of them; each micro-batch is then of one task."
+        },
+    )
 
 
 Arguments = tuple["ScriptArguments", "SFTConfig", "ModelConfig", DataArguments]

@@ -24,21 +24,35 @@ IGNORED = -100
 MIN_SHARED_PREFIX = 16
 """Tokens; a shorter prefix is not worth the copies of it that each row's attention makes."""
 
+INSTRUCTION = 8
+"""Tokens by which rows of one wording are told from those of another, behind what a chat template writes."""
+
 LENGTH_SAMPLE = 1000
 """Rows whose tokens are looked at for the training plan."""
 
 
-def pack_rows(lengths: Sequence[int], budget: int, seed: int) -> list[list[int]]:
-    """Numbers of rows in a seeded random order, in batches of at most `budget` tokens; a longer row is a batch of its own."""
+def pack_rows(
+    lengths: Sequence[int], budget: int, seed: int, beginnings: Sequence[Sequence[int]] | None = None
+) -> list[list[int]]:
+    """Numbers of rows in a seeded random order, in batches of at most `budget` tokens; a longer row is a batch of its own.
+
+    Rows of the same beginning are next to each other, where `beginnings` are given.
+    """
     batches: list[list[int]] = []
     used = budget
-    for row in sorted(range(len(lengths)), key=lambda row: draw(seed, row)):
+    for row in sorted(range(len(lengths)), key=lambda row: (beginnings[row] if beginnings else (), draw(seed, row))):
         if used + lengths[row] > budget:
             batches.append([])
             used = 0
         batches[-1].append(row)
         used += lengths[row]
     return batches
+
+
+def instruction_beginnings(ids: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+    """The first tokens of each row in which rows differ: what tells one task's wording from another's."""
+    parted = next((place for place, tokens in enumerate(zip(*ids, strict=False)) if len(set(tokens)) > 1), 0)
+    return [tuple(row[parted : parted + INSTRUCTION]) for row in ids]
 
 
 def mean_rows_per_batch(lengths: Sequence[int], budget: int) -> float:
@@ -58,16 +72,24 @@ def sample_tokens(rows: "Dataset", tokenizer: Any, seed: int) -> list[list[int]]
 class TokenBatches(TorchDataset[dict[str, Any]]):
     """Micro-batches of tokenised rows: `input_ids` and `labels` of all their rows, and `seq_lengths`, as TRL's packing has it.
 
-    Which rows share a batch is drawn once; the batches' order is drawn anew in every epoch, by the trainer. With `share`, a
-    prefix that all rows of a batch have in common comes first, as if it were a row, and then the rest of each row. Item
+    Which rows share a batch is drawn once; the batches' order is drawn anew in every epoch, by the trainer. With `group`, rows
+    of one wording share a batch. With `share`, a prefix that all rows of a batch have in common comes first, as if it were a
+    row, and then the rest of each row. Item
     `len(self) + n` is batch n made of `sorted_rows`, the same rows with sorted options (curriculum.py).
     """
 
     def __init__(
-        self, rows: "Dataset", budget: int, seed: int, share: bool = False, sorted_rows: "Dataset | None" = None
+        self,
+        rows: "Dataset",
+        budget: int,
+        seed: int,
+        share: bool = False,
+        sorted_rows: "Dataset | None" = None,
+        group: bool = False,
     ) -> None:
         self.rows, self.sorted_rows, self.share = rows, sorted_rows, share
-        self.batches = pack_rows([len(ids) for ids in rows["input_ids"]], budget, seed)
+        tokens = rows["input_ids"][:]
+        self.batches = pack_rows(list(map(len, tokens)), budget, seed, instruction_beginnings(tokens) if group else None)
 
     def __len__(self) -> int:
         return len(self.batches)

@@ -95,6 +95,7 @@ def run(argv: list[str]) -> None:
         "rows": content_key(train),
         "tokens per batch": plan.tokens_per_batch,
         "sorted options": data.sorted_options,
+        "grouped wordings": data.group_wordings,
         "batches a step": plan.batches_per_step,
     }
     if checkpoint:

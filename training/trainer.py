@@ -244,18 +244,19 @@ def make_trainer(
     trainer.epoch_rows = len(train) if args.packing else len(trainer.train_dataset)
     trainer.validation_rows = len(trainer.eval_dataset) if validation else 0
     if plan.tokens_per_batch:
-        pack(trainer, plan, data.sorted_options, *sorted_rows)
+        pack(trainer, plan, data, *sorted_rows)
     return trainer
 
 
-def pack(trainer: SafeTrainer, plan: TrainingPlan, sorted_options: float, *sorted_rows: "Dataset") -> None:
+def pack(trainer: SafeTrainer, plan: TrainingPlan, data: DataArguments, *sorted_rows: "Dataset") -> None:
     """Has the trainer take micro-batches that are a sequence of whole rows, in training and validation."""
     args, budget, share = trainer.args, plan.tokens_per_batch, plan.shares_prefix
     if trainer.eval_dataset:
         trainer.eval_dataset = TokenBatches(trainer.eval_dataset, budget, args.seed, share)
         args.per_device_eval_batch_size = 1
-    trainer.train_dataset = TokenBatches(trainer.train_dataset, budget, args.seed, share, *sorted_rows)
-    if sorted_options:
-        trainer.sampler = CurriculumSampler(len(trainer.train_dataset), sorted_options, args.seed)
+    versions = next(iter(sorted_rows), None)
+    trainer.train_dataset = TokenBatches(trainer.train_dataset, budget, args.seed, share, versions, data.group_wordings)
+    if data.sorted_options:
+        trainer.sampler = CurriculumSampler(len(trainer.train_dataset), data.sorted_options, args.seed)
     trainer.data_collator = PrefixCollator(trainer.data_collator)
     args.remove_unused_columns = False  # else transformers hands the collator no column that TRL does not know

@@ -39,6 +39,7 @@ from eval_tasks.backends.prompts import (
     ScoredPrompt,
     answers_option,
     bool_option,
+    lists_option,
     parse_options,
     shown_name,
 )
@@ -57,11 +58,12 @@ SPENT_ADVICE = (
 class BackendConfig(CustomModelConfig):
     """What results keep of the model. `adapter_sha256`: of the adapter's weights, since folders may be called alike.
 
-    `answers` says whether they were written or scored.
+    `answers` says whether they were written or scored, `lists` how lists were scored.
     """
 
     adapter_sha256: str | None = None
     answers: str = "written"
+    lists: str = "words"
 
 
 class Backend(LightevalModel):
@@ -76,7 +78,7 @@ class Backend(LightevalModel):
         with plain_errors():
             self.options = parse_options(config.model_name, self.OPTIONS)
             self.constrained = bool_option(self.options, "constrained")
-            self.answering = answers_option(self.options)
+            self.answering, self.lists = answers_option(self.options), lists_option(self.options)
             self.adapter = local_folder(self.options["adapter"], "adapter") if self.options["adapter"] else None
             self.store = AnswerStore(store_path(self.options["cache_dir"]))
             self.loaded = loaded or self.load(self.options, [self.adapter] if self.adapter else [])
@@ -85,6 +87,7 @@ class Backend(LightevalModel):
             model_definition_file_path=config.model_definition_file_path,
             adapter_sha256=weights_sha256(self.adapter) if self.adapter else None,
             answers=self.answering,
+            lists=self.lists,
         )
         # The pipeline registers its tasks with lighteval's own cache, which knows neither weights nor prompts.
         self._cache = SimpleNamespace(_init_registry=lambda registry: None)
@@ -100,7 +103,7 @@ class Backend(LightevalModel):
 
     def _scored(self, docs: Sequence[Doc]) -> dict[int, ModelResponse]:
         """Place -> response, of the documents whose answers can be scored."""
-        rows = scored_rows(docs)
+        rows = scored_rows(docs, self.lists)
         prompts = [prompt for row in rows.values() for prompt in row.prompts]
         found = iter(self._likelihoods(prompts))
         by_row = {place: [next(found) for _ in row.prompts] for place, row in rows.items()}

@@ -14,6 +14,7 @@ COMMON_OPTIONS = {
     "revision": "",  # branch, tag or commit of a model on the Hub
     "adapter": "",  # folder or Hub id of a LoRA adapter, `org/name@revision` for a revision of it
     "answers": "written",  # or scored: by likelihood, what cannot be scored is written
+    "lists": "words",  # how lists are scored: by the expected gain of words, or by the likelihood of a text (see TextForm)
     "constrained": "false",  # whether decoding is limited to answers that can be read
     "cache_dir": "",  # folder that keeps the answers (default: in the Hugging Face cache)
     "template.": "",  # template.KEY=VALUE: arguments of the chat template, such as template.enable_thinking=true
@@ -22,6 +23,9 @@ COMMON_OPTIONS = {
 
 ANSWERS = ("written", "scored")
 """How a model answers: by the tokens that it writes, or by the likelihoods that it gives to what may be answered."""
+
+LISTS = ("words", "text")
+"""How the items of a list are scored."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,13 @@ def answers_option(options: Mapping[str, str]) -> str:
     if options["answers"] not in ANSWERS:
         raise UserError(f"the model option answers must be {' or '.join(ANSWERS)}, not {options['answers']!r}")
     return options["answers"]
+
+
+def lists_option(options: Mapping[str, str]) -> str:
+    """Raises UserError."""
+    if options["lists"] not in LISTS:
+        raise UserError(f"the model option lists must be {' or '.join(LISTS)}, not {options['lists']!r}")
+    return options["lists"]
 
 
 def int_option(options: Mapping[str, str], name: str, least: int = 1) -> int:

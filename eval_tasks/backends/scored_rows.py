@@ -1,9 +1,10 @@
 """Answers to lighteval's documents by likelihood: which prompts are asked, of which candidates, and what answer that makes.
 
 Rows of the dataset are asked in words, whatever wording they have: a choice by its words, a ranking or a retrieval item by
-item (see common/words.py). A choice that lists statements of its own, as ShopBench's do, is asked as it is for the likelihoods
-of its numbers. Models prefer some numbers whatever they stand for: that prior is estimated from some rows whose statements are
-moved from number to number, and taken off (PriDe, https://arxiv.org/abs/2309.03882). Texts are not scored.
+item (see common/words.py), or by the likelihood of a text of the row behind each item. A choice that lists statements of its
+own, as ShopBench's do, is asked as it is for the likelihoods of its numbers. Models prefer some numbers whatever they stand
+for: that prior is estimated from some rows whose statements are moved from number to number, and taken off (PriDe,
+https://arxiv.org/abs/2309.03882). Texts are not scored.
 """
 
 import hashlib
@@ -20,7 +21,16 @@ from common.answers import numbered_items, rotated_items
 from common.errors import UserError
 from common.prompts import read_fields
 from common.tasks import TASKS, Task
-from common.words import Fields, is_scored, probabilities, scored_completion, word_candidates, word_prompts
+from common.words import (
+    Fields,
+    completion_by_text,
+    is_scored,
+    probabilities,
+    scored_completion,
+    text_prompts,
+    word_candidates,
+    word_prompts,
+)
 from eval_tasks.backends.prompts import Likelihoods, Prompt, ScoredPrompt
 from eval_tasks.suites.shopbench_rows import row_of
 from eval_tasks.suites.suite import SUITES, UNSEEN, shop_task, suite_name
@@ -45,15 +55,15 @@ class ScoredRow:
     prior: Prior | None = None
 
 
-def scored_rows(docs: Sequence[Doc]) -> dict[int, ScoredRow]:
-    """Place -> row of the documents whose answers can be scored. Raises UserError."""
+def scored_rows(docs: Sequence[Doc], lists: str = "words") -> dict[int, ScoredRow]:
+    """Place -> row of the documents whose answers can be scored; `lists`: one of prompts.LISTS. Raises UserError."""
     rows: dict[int, ScoredRow] = {}
     numbered: dict[Prior, list[int]] = defaultdict(list)
     for place, doc in enumerate(docs):
         task = shop_task(doc.task_name)
         if doc.fewshot_samples and (task is None or is_scored(task)):
             raise UserError(f"{doc.task_name}: scored answers take no examples in the prompt; give |0")
-        if task and (row := _row_in_words(task, doc)):
+        if task and (row := _row_in_words(task, doc, lists == "text")):
             rows[place] = row
         elif (task is None or is_scored(task)) and _is_numbered_choice(doc):
             numbered[doc.task_name, len(numbered_items(doc.query))].append(place)
@@ -63,7 +73,7 @@ def scored_rows(docs: Sequence[Doc]) -> dict[int, ScoredRow]:
     return rows
 
 
-def _row_in_words(task: Task, doc: Doc) -> ScoredRow | None:
+def _row_in_words(task: Task, doc: Doc, by_text: bool) -> ScoredRow | None:
     """None of texts, and of a choice that lists other statements than the task's."""
     if not is_scored(task):
         return None
@@ -73,12 +83,19 @@ def _row_in_words(task: Task, doc: Doc) -> ScoredRow | None:
         fields = dict(read_fields(task, doc.query))
         if not fields:
             raise UserError(f"A row of {task.name} fits none of its templates: {doc.query[:60]!r}. Build the dataset again.")
+        if by_text and task.by_text:
+            return _row_by_text(task, doc, fields, str(fields[task.by_text.text]))
         prompts = word_prompts(task, fields, unseen=suite_name(doc.task_name) == UNSEEN)
         candidates = word_candidates(task, fields)
     if not candidates:
         return None
     asked = tuple(ScoredPrompt(prompt_of(replace(doc, query=prompt)), candidates) for prompt in prompts)
     return ScoredRow(asked, _answer_in_words(task, fields))
+
+
+def _row_by_text(task: Task, doc: Doc, fields: Fields, text: str) -> ScoredRow:
+    asked = tuple(ScoredPrompt(prompt_of(replace(doc, query=prompt)), (text,)) for prompt in text_prompts(task, fields))
+    return ScoredRow(asked, lambda likelihoods, priors: completion_by_text(task, likelihoods))
 
 
 def _answer_in_words(task: Task, fields: Fields) -> Callable[..., str]:

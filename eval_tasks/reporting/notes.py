@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from common.tasks import TASKS
 from common.words import is_scored
+from eval_tasks.backends.prompts import LISTS
 from eval_tasks.metrics.task_scores import AGGREGATES, task_score
 from eval_tasks.reporting.comparison import EvaluatedModel, Report, ScoreGain
 from eval_tasks.reporting.results import shown_time
@@ -59,8 +60,9 @@ def notes(report: Report, advice: bool = True) -> list[str]:
     tasks = [line.name for line in report.lines]
     shared = [task for task in tasks if all(task in model.run.scores for model in contestants)]
     found: list[str] = []
-    if scored := [model.name for model in contestants if model.run.answers == "scored"]:
-        found.append(_how_scored(scored, tasks))
+    for lists in LISTS:
+        if scored := [model.name for model in contestants if (model.run.answers, model.run.lists) == ("scored", lists)]:
+            found.append(_how_scored(scored, tasks, lists))
     if lone := [task for task in tasks if task not in shared]:
         found.append(f"Not scored for every model, and in no mean: {_listed(lone)}.")
     for model in baselines:
@@ -83,15 +85,18 @@ def notes(report: Report, advice: bool = True) -> list[str]:
     return found
 
 
-def _how_scored(names: Sequence[str], tasks: Sequence[str]) -> str:
+def _how_scored(names: Sequence[str], tasks: Sequence[str], lists: str) -> str:
     """Which prompts and candidates answers by likelihood are from, by the tasks that were scored so."""
     known = [TASKS[name] for task in tasks if (name := task.partition(":")[2]) in TASKS and task.startswith("shop:")]
+    listed = [task for task in known if task.words and task.words.items]
+    by_text = [task for task in listed if task.by_text and lists == "text"]
     ways = [
         ("each of the labels in words", [task for task in known if task.family == "multiple_choice"]),
         (
             "each item's expected gain, asked in words of one item at a time",
-            [task for task in known if task.words and task.words.items],
+            [task for task in listed if task not in by_text],
         ),
+        ("how likely the text of the row is behind each item", by_text),
         ("no likelihood but the written text", [task for task in known if not is_scored(task)]),
     ]
     parts = [f"{', '.join(task.name for task in own)} by {way}" for way, own in ways if own]

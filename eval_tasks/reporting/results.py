@@ -48,6 +48,7 @@ class Run:
     max_samples: int | None = None
     unscored: tuple[str, ...] = ()
     answers: str = "written"
+    lists: str = "words"
 
 
 def shown_time(time: str) -> str:
@@ -79,6 +80,7 @@ def read_run(path: Path) -> Run:
         max_samples=min(limits) if limits else None,
         unscored=tuple(sorted(ran - scores.keys())),
         answers=str((general[0].get("model_config") or {}).get("answers") or "written"),
+        lists=str((general[0].get("model_config") or {}).get("lists") or "words"),
     )
 
 

@@ -12,6 +12,7 @@ from common.scoring import score_completion
 from common.tasks import GAINS, TASKS, Task
 from common.words import (
     best_first,
+    completion_by_text,
     expected_gain,
     in_words,
     is_scored,
@@ -19,6 +20,7 @@ from common.words import (
     probabilities,
     row_task,
     scored_completion,
+    text_prompts,
     word_candidates,
     word_of_label,
     word_prompts,
@@ -52,6 +54,31 @@ def test_every_wording_in_words_asks_for_what_the_numbered_ones_show(task: Task)
             assert len(prompts) == (5 if task in LISTED else 1)
             assert len(set(prompts)) == len(prompts)
             assert all(read_fields(form, prompt) for prompt in prompts), "a row in words can be read again"
+
+
+@pytest.mark.parametrize("task", [task for task in TASKS.values() if task.by_text], ids=lambda task: task.name)
+def test_a_list_by_text_is_asked_as_rows_of_the_task_that_trains_it(task: Task) -> None:
+    assert task.by_text
+    taught = TASKS[task.by_text.task]
+    fields = read_fields(task, render_prompt(task.templates[0], fields_of(task)))
+    prompts = text_prompts(task, fields)
+    assert task.words
+    assert [read_fields(taught, prompt)[task.by_text.item] for prompt in prompts] == [
+        (item,) if isinstance(read_fields(taught, prompts[0])[task.by_text.item], tuple) else item
+        for item in fields[task.words.items]
+    ]
+    assert isinstance(fields[task.by_text.text], str)
+    assert taught.family == "generation"
+
+
+def test_a_list_by_text_is_sorted_by_likelihood_and_of_equals_the_first_is_first() -> None:
+    likelihoods = [[-3.0], [-1.0], [-3.0], [-0.5], [-9.0]]
+    assert completion_by_text(TASKS["query_product_ranking"], likelihoods) == "4,2,1,3,5"
+
+
+def test_a_task_without_a_list_is_not_asked_by_text() -> None:
+    with pytest.raises(ValueError, match="review_rating is no list that can be scored by text"):
+        text_prompts(TASKS["review_rating"], {})
 
 
 @pytest.mark.parametrize("task", [task for task in SCORED if task.words], ids=lambda task: task.name)

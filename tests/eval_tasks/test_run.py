@@ -207,6 +207,18 @@ def test_without_data_nothing_is_loaded(monkeypatch: pytest.MonkeyPatch, tmp_pat
         main(["--model", "any", "--suite", "shopbench", "--out", str(tmp_path)])
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--lists", "text"), "--lists text is of scored answers; give --answers scored or both"),
+        (("--lists", "text", "--answers", "scored", "--backend", "endpoint"), "which an endpoint does not tell"),
+    ],
+)
+def test_lists_by_text_are_refused_where_there_are_no_likelihoods_of_texts(options: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        parse_arguments(["--model", "m", "--out", "o", *options])
+
+
 def test_options_that_evaluate_nothing_are_told() -> None:
     with pytest.raises(UserError, match="--adapters-only without --adapter"):
         parse_arguments(["--model", "base", "--out", "out", "--adapters-only"])

@@ -63,6 +63,19 @@ def test_rows_of_all_lengths_share_batches() -> None:
     assert len(mixed) > 0.9 * len(batches)
 
 
+def test_rows_of_one_wording_share_batches_that_begin_with_their_instruction() -> None:
+    from datasets import Dataset
+
+    chat, wordings = list(range(20)), ([30] * 12, [40] * 12)
+    rows = [[*chat, *wordings[number % 2], 50 + number, 99] for number in range(40)]
+    table = Dataset.from_dict({"input_ids": rows, "labels": [[-100] * 33 + [99]] * 40})
+    batches = TokenBatches(table, 34 * 5, seed=0, share=True, group=True)
+    kinds = [{number % 2 for number in batch} for batch in batches.batches]
+    assert all(len(kind) == 1 for kind in kinds)
+    assert all(batches[number]["shared_prefix"] == 32 for number in range(len(batches)))
+    assert sorted(number for batch in batches.batches for number in batch) == list(range(40))
+
+
 def test_rows_in_a_batch_are_told_on_average() -> None:
     assert mean_rows_per_batch([10] * 100, 100) == 10
     assert mean_rows_per_batch([10] * 100, 109) == 10

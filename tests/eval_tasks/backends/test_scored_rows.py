@@ -40,9 +40,9 @@ class Liking:
             yield place, tuple(self.weigh(text, candidate) for candidate in prompts[place].candidates)
 
 
-def backend(liking: Liking, folder: Path) -> Backend:
+def backend(liking: Liking, folder: Path, lists: str = "words") -> Backend:
     config = CustomModelConfig(
-        model_name=f"model_name=liking,answers=scored,cache_dir={folder}", model_definition_file_path="liking.py"
+        model_name=f"model_name=liking,answers=scored,lists={lists},cache_dir={folder}", model_definition_file_path="liking.py"
     )
     return Backend(config, liking.loaded())
 
@@ -97,6 +97,32 @@ def test_a_retrieval_is_asked_candidate_by_candidate_whatever_its_wording(tmp_pa
     (response,) = backend(liking, tmp_path).greedy_until([doc("also_buy", FIELDS, template)])
     assert response.text[0].split(",")[:2] == ["2", "4"]
     assert {one.candidates for one in liking.asked} == {("yes", "no")}
+
+
+def test_lists_by_text_are_sorted_by_the_likelihood_of_the_rows_own_text_behind_each_item(tmp_path: Path) -> None:
+    liked = {"lamp": -4.0, "sofa bed": -1.0, "sofa": -0.1, "tea": -5.0, "couch": -0.5, "cushion": -0.2, "rug": -0.3}
+
+    def weigh(text: str, candidate: str) -> float:
+        assert candidate == "sofa", "the query, or what was bought"
+        return next(weight for item, weight in liked.items() if f"- {item}\n" in text or f"Product: {item}\n" in text)
+
+    liking = Liking(weigh)
+    docs = [doc("query_product_ranking", FIELDS), doc("also_buy", FIELDS)]
+    found = backend(liking, tmp_path, "text").greedy_until(docs)
+    assert [response.text[0] for response in found] == ["3,5,2,1,4", "2,4,1,3"]
+    assert not any("yes or no" in one.prompt.plain for one in liking.asked)
+
+
+def test_other_rows_are_scored_in_words_where_lists_are_by_text(tmp_path: Path) -> None:
+    liking = Liking(lambda text, candidate: -1.0 if candidate == "complement" else -2.0)
+    row = doc("query_product_relation", {**FIELDS, "options": statements("query_product_relation")})
+    assert backend(liking, tmp_path, "text").greedy_until([row])[0].text == ["2"]
+
+
+def test_an_unknown_way_to_score_lists_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        backend(Liking(max), tmp_path, "letters")
+    assert "lists must be words or text, not 'letters'" in capsys.readouterr().err
 
 
 def statements(name: str) -> list[str]:
