@@ -16,11 +16,12 @@ VLLM_BIN := .venv-vllm/bin
 
 # What the demo runs on. `make demo BASE_MODEL=org/name` takes any model of the Hub or a folder.
 OUT ?= outputs/demo
-SCALE ?= 0.02
-# Rows to train and test on, so few that two cores are done in minutes. Four of five of a list's rows are in words, which are short.
-SIZE ?= review_rating=300+40,query_product_ranking=720+40,also_buy=320+40,answer_generation=130+40
+SCALE ?= 0.05
+# Rows to train and test on, so few that two cores are done in minutes. Lists are scored by text: rows of query_generation teach
+# rankings, those of next_title_amazon also_buy, and of the lists themselves a few teach the form of a written answer.
+SIZE ?= review_rating=300+100,query_product_ranking=150+100,also_buy=64+60,answer_generation=160+100,query_generation=200+0,next_title_amazon=1300+0
 SEED ?= 0
-TASKS ?= review_rating,query_product_ranking,also_buy,answer_generation
+TASKS ?= review_rating,query_product_ranking,also_buy,answer_generation,query_generation,next_title_amazon
 BASE_MODEL ?= $(OUT)/base
 RECIPE ?= training/recipes/smollm2-135m-lora.yaml
 TRAIN_ARGS ?=
@@ -112,18 +113,20 @@ demo: setup ## from sample corpora to dataset, adapter, scores, card and Space, 
 	$(call say,1/8 Sample corpora in the five raw formats)
 	$(BIN)/python -m dataset_builders.sample_corpora --out $(OUT)/raw --scale $(SCALE) --seed $(SEED)
 	$(call say,2/8 Dataset)
-	$(BIN)/python -m dataset_builders.build --raw $(OUT)/raw --out $(OUT)/dataset --tasks $(TASKS) --size "$(SIZE)" --seed $(SEED)
+	$(BIN)/python -m dataset_builders.build --raw $(OUT)/raw --out $(OUT)/dataset --tasks $(TASKS) --size "$(SIZE)" \
+		--word-rows 0 --seed $(SEED)
 ifeq ($(BASE_MODEL),$(OUT)/base)
 	$(call say,3/8 Base model)
 	$(BIN)/python -m training.embedded_model --out $(BASE_MODEL)
 endif
 	$(call say,4/8 LoRA adapter)
 	$(DEMO_ENV) $(BIN)/accelerate launch --quiet --config_file training/accelerate/cpu.yaml training/sft.py --config $(RECIPE) \
-		--model_name_or_path $(BASE_MODEL) --dataset_name $(OUT)/dataset --output_dir $(OUT)/adapter --seed $(SEED) $(TRAIN_ARGS)
+		--model_name_or_path $(BASE_MODEL) --dataset_name $(OUT)/dataset --output_dir $(OUT)/adapter --group_wordings true \
+		--seed $(SEED) $(TRAIN_ARGS)
 	$(DEMO_ENV) $(BIN)/python -m training.merge --adapter $(OUT)/adapter --out $(OUT)/merged
 	$(call say,5/8 Evaluation of the base model and of the tuned one)
 	rm -rf $(OUT)/results
-	$(DEMO_ENV) $(BIN)/python -m eval_tasks.run --model $(BASE_MODEL) --adapter $(OUT)/adapter --names base,tuned --answers both \
+	$(DEMO_ENV) $(BIN)/python -m eval_tasks.run --model $(BASE_MODEL) --adapter $(OUT)/adapter --names base,tuned --answers both --lists text \
 		--baseline random --baseline majority --baseline tfidf --baseline minilm --out $(OUT)/results
 	$(call say,6/8 Model card)
 	$(BIN)/python -m model_card.build --adapter $(OUT)/adapter --data $(OUT)/dataset \
@@ -133,8 +136,8 @@ endif
 	$(call say,7/8 Space)
 	$(BIN)/python -m space.publish --data $(OUT)/dataset --results $(OUT)/results --out $(OUT)/space --dry-run
 	$(call say,8/8 What came of it)
-	$(BIN)/python -m eval_tasks.report --results $(OUT)/results/base --results $(OUT)/results/tuned --results $(OUT)/results/tuned_scored \
-		--names base,tuned,tuned_scored
+	$(BIN)/python -m eval_tasks.report --results $(OUT)/results/base --results $(OUT)/results/tuned \
+		--results $(OUT)/results/base_scored --results $(OUT)/results/tuned_scored --names base,tuned,base_scored,tuned_scored
 	@printf 'dataset  %s\nadapter  %s\nmerged   %s\nresults  %s\nreport   %s\ncard     %s\nSpace    %s   (make space serves it)\n' \
 		$(OUT)/dataset $(OUT)/adapter $(OUT)/merged $(OUT)/results $(OUT)/results/report/report.html $(OUT)/adapter/README.md $(OUT)/space
 
