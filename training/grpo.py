@@ -125,12 +125,11 @@ def choose_rows(script: Any, data: RewardArguments, seed: int) -> "Dataset":
 
 def make_trainer(args: Any, model: Any, data: RewardArguments, tokenizer: Any, rows: "Dataset") -> Any:
     """TRL's trainer over the rows. Raises UserError."""
-    from peft import PeftModel
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from trl import GRPOTrainer, get_peft_config, get_quantization_config
 
-    from common.dataset import find_folder
+    from training.base_model import with_adapter
 
     logging.getLogger("trl").setLevel(logging.ERROR)
     options = {"revision": model.model_revision, "attn_implementation": model.attn_implementation, "dtype": model.dtype}
@@ -138,9 +137,8 @@ def make_trainer(args: Any, model: Any, data: RewardArguments, tokenizer: Any, r
     try:
         policy: Any = model.model_name_or_path
         if data.adapter:
-            folder = find_folder(data.adapter, ["*"], None, "model", "--adapter")
             base = AutoModelForCausalLM.from_pretrained(policy, quantization_config=quantised, **options)
-            policy = PeftModel.from_pretrained(base, str(folder), is_trainable=True)
+            policy = with_adapter(base, data.adapter)
         else:
             args.model_init_kwargs = options | (args.model_init_kwargs or {})
         return GRPOTrainer(

@@ -96,7 +96,7 @@ def test_all_options_are_listed_on_demand() -> None:
         (["--task_weight", "uniform"], "unknown field task_weight; did you mean task_weights?"),
         (["--batch_by_length", "true"], "unknown field batch_by_length"),
         (["--zzzzqqqq"], "unknown field zzzzqqqq"),
-        (["adapter"], "unknown field adapter"),
+        (["adapters"], "unknown field adapters"),
         (["--learning_rate", "fast"], "argument --learning_rate/--learning-rate: invalid float value: 'fast'"),
         (["--config"], "--config needs the path of a recipe; those that come along are in training/recipes"),
     ],
