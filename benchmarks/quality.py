@@ -104,7 +104,8 @@ def main() -> None:
             "base": Path(base).resolve().name if Path(base).exists() else base,
             "dataset": asdict(read_manifest(str(data)).configs["default"]),
             "shop": scores,
-            "pairs": {"count": len(pairs), **aucs},
+            "pairs": len(pairs),
+            "aucs": aucs,
             "shopbench": official,
         },
     )
@@ -208,9 +209,8 @@ def evaluate(arguments: argparse.Namespace, base: str, adapter: str | None, suit
 
 def report(arguments: argparse.Namespace, stages: dict[str, Any], found: dict[str, Any]) -> None:
     """The pairs' AUC, the trainings' time, and everything as JSON."""
-    for name, each in found["pairs"].items():
-        if isinstance(each, dict):
-            print(f"{name:8} " + "  ".join(f"{measure} {score:.3f}" for measure, score in each.items()))
+    for name, each in found["aucs"].items():
+        print(f"{name:8} " + "  ".join(f"{measure} {score:.3f}" for measure, score in each.items()))
     cpu, wall = (round(sum(stage[f"{unit}_minutes"] for stage in stages.values()), 2) for unit in ("cpu", "wall"))
     within = cpu <= arguments.cpu_minutes
     if stages:

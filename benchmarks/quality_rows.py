@@ -21,14 +21,18 @@ def make_rows(arguments: Namespace, out: Path) -> Path:
     """A dataset folder of real rows. Its train split is in words, its test split numbered. Raises UserError.
 
     The builder's test split is a ninth of the groups, which are few rows of small corpora: --held-out more are tested on. With
-    --split validation they are the only ones, and no test row is read.
+    --split validation as many of the others are held out, and no test row is scored.
     """
     link_raw(arguments.raw, out / "raw")
     words, numbered = (build(arguments, out / "raw", out / name, share) for name, share in (("words", 1), ("numbered", 0)))
     train, own = (task_rows(folder, "train") for folder in (words, numbered))
-    tested = task_rows(numbered, "test") if arguments.split == "test" else {}
-    names = chosen_tasks(arguments.tasks, own, task_rows(numbered, "test"))
+    tested = task_rows(numbered, "test")
+    names = chosen_tasks(arguments.tasks, own, tested)
     kept, held = hold_out(train, arguments.seed, arguments.held_out, own, tested)
+    if arguments.split == "validation":
+        groups = {row["group"] for rows in held.values() for row in rows}
+        others = {name: [row for row in rows if row["group"] not in groups] for name, rows in own.items()}
+        kept, held = hold_out(kept, arguments.seed + 1, arguments.held_out, others)
     parts = {
         "train": {name: first_of_draw(kept[name], arguments.seed, arguments.train_rows) for name in names},
         "test": {name: first_of_draw(held.get(name, []), arguments.seed) for name in names},

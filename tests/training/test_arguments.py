@@ -53,7 +53,7 @@ def test_a_number_of_rows_may_be_a_number_or_a_text_in_a_recipe(written: str, pa
 
 def test_unless_asked_for_all_rows_are_trained_on_as_they_are() -> None:
     assert parse()[3] == DataArguments()
-    assert DataArguments() == DataArguments(None, "proportional", 0, "0", 0, 0, 0.0, None, 0)
+    assert DataArguments() == DataArguments(None, None, "proportional", 0, "0", 0, 0, 0.0, None, 0)
 
 
 def test_training_is_in_bfloat16_where_the_device_computes_in_it_and_else_in_float32(
