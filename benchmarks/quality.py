@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.measure import command
 from benchmarks.quality_rows import make_rows, make_sample_rows, pairs_to_score
-from benchmarks.transfer import score_pairs, similarity_aucs
+from benchmarks.transfer import LABELS, PROMPT, JudgedPair, pair_scores, similarity_aucs
 from common.dataset import read_manifest, read_split
 from common.errors import UserError, plain_errors
 
@@ -92,7 +92,8 @@ def main() -> None:
     stages, adapter = tune(arguments, data, base, out)
     scores = evaluate(arguments, base, adapter, "shop", data)
     pairs = pairs_to_score(data)
-    aucs = {**similarity_aucs(pairs), "tuned" if adapter else "base": score_pairs(base, adapter, pairs)} if pairs else {}
+    name, answers = "tuned" if adapter else "base", out / "answers"
+    aucs = {**similarity_aucs(pairs), name: score_judged_pairs(base, adapter, pairs, answers)} if pairs else {}
     official = None
     if arguments.shopbench and arguments.split == "test":
         os.environ["SHOP_DATASET"] = str(data)  # where baselines learn from
@@ -205,6 +206,24 @@ def evaluate(arguments: argparse.Namespace, base: str, adapter: str | None, suit
         raise UserError(f"The evaluation ended with exit code {done.returncode}; its reason is above.")
     figures: dict[str, Any] = json.loads((out / "report" / "scores.json").read_text(encoding="utf-8"))
     return figures
+
+
+def score_judged_pairs(base: str, adapter: str | None, pairs: Sequence[JudgedPair], answers: Path) -> dict[str, float]:
+    """Accuracy and both AUCs by the likelihoods of the four label words, which are kept in the folder `answers`."""
+    from common.words import probabilities
+    from eval_tasks.backends.answer_store import AnswerStore
+    from eval_tasks.backends.lighteval_model import local_folder, score_prompts, store_path
+    from eval_tasks.backends.prompts import Prompt, ScoredPrompt, parse_options
+    from eval_tasks.transformers_model import TransformersBackend
+
+    folder = local_folder(adapter, "--adapter") if adapter else None
+    loaded = TransformersBackend.load(
+        parse_options(f"model_name={base}", TransformersBackend.OPTIONS), [folder] if folder else []
+    )
+    texts = [PROMPT.format(query=pair.query, product=pair.product) for pair in pairs]
+    prompts = [ScoredPrompt(Prompt((("user", text),), text, 8, "shop:query_product_relation"), LABELS) for text in texts]
+    found = score_prompts(loaded, prompts, folder, AnswerStore(store_path(str(answers))))
+    return pair_scores([probabilities(each) for each in found], pairs)
 
 
 def report(arguments: argparse.Namespace, stages: dict[str, Any], found: dict[str, Any]) -> None:
