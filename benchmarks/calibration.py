@@ -131,14 +131,19 @@ def make_real(real: Path, out: Path, seed: int) -> Path:
     if not real.is_dir():
         raise UserError(f"{real} is not a folder. Give --real a folder with files of the raw corpora.")
     raw = out / "real_raw"
+    link_raw(real, raw)
+    command("dataset_builders.build", "--raw", raw, "--out", out / REAL, "--size", "unlimited", "--seed", seed)
+    return out / REAL
+
+
+def link_raw(real: Path, raw: Path) -> None:
+    """A folder of links to the real raw files, without the one that gives its label away."""
     shutil.rmtree(raw, ignore_errors=True)
     for path in real.rglob("*"):
         if path.is_file() and path.name != ONE_LABEL:
             link = raw / path.relative_to(real)
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(path.resolve())
-    command("dataset_builders.build", "--raw", raw, "--out", out / REAL, "--size", "unlimited", "--seed", seed)
-    return out / REAL
 
 
 def make_samples(arguments: argparse.Namespace) -> None:

@@ -1,16 +1,15 @@
-"""The rows of a dataset folder, and a folder like it whose test split was held out of train.
+"""The rows of a dataset folder, and a folder like it that has more to test on: rows held out of its train split.
 
-Recipes are tuned on the second, so that the test split is looked at once, at the end.
+Recipes are tuned on held-out rows alone, so that the test split is looked at once, at the end.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from common.dataset import MANIFEST, data_pattern, read_split
-from common.errors import UserError
 from common.files import replaced, write_json
 from common.tasks import TASKS
 from common.words import row_task
@@ -33,16 +32,21 @@ def task_rows(folder: Path, split: str) -> Rows:
     return {name: table.to_pylist() for name, table in read_split(str(folder), split).items()}
 
 
-def hold_out(train: Rows, seed: int, share: float = VALIDATION_SHARE) -> tuple[Rows, Rows]:
+def hold_out(
+    train: Rows, seed: int, share: float = VALIDATION_SHARE, numbered: Rows | None = None, test: Rows | None = None
+) -> tuple[Rows, Rows]:
     """Rows to train on and rows held out, as the builder parts train and test.
 
     A group is on one side in all tasks, and no row to train on is left whose texts stand in a held-out one or share 13 words
-    in a row with it. As of test rows, those held out are the ones of a task's own form, and none in words.
+    in a row with it. As of test rows, those held out are the ones of a task's own form, and none in words: of `numbered`,
+    where those to train on are all in words. `test` are rows that are tested on as well.
     """
     held = {
         name: [row for row in rows if _is_held(row["group"], seed, share) and not _in_words(row)]
-        for name, rows in train.items()
+        for name, rows in (numbered or train).items()
     }
+    for name, rows in (test or {}).items():
+        held[name] = [*rows, *held.get(name, [])]
     kept = [row for rows in train.values() for row in rows if not _is_held(row["group"], seed, share)]
     items = EvaluationSet("validation", [_texts(row) for rows in held.values() for row in rows])
     hits = contaminated([template_row(row).content() for row in kept], [items])
@@ -73,15 +77,15 @@ def _texts(row: dict[str, Any]) -> tuple[str, ...]:
     return (*(text for texts in asked.content().values() for text in texts), *answer)
 
 
-def write_validation_folder(dataset: Path, out: Path, seed: int) -> None:
-    """A dataset folder whose two splits are both of `dataset`'s train split; its test split is not read.
+def first_of_draw(rows: Sequence[dict[str, Any]], seed: int, most: int | None = None) -> list[dict[str, Any]]:
+    """At most so many rows in a drawn order, so that the first ones are of all sources."""
+    return sorted(rows, key=lambda row: _draw(f"{seed}|order|{row['sample_id']}"))[:most]
 
-    Raises UserError where nothing can be held out.
-    """
-    train, held = hold_out(task_rows(dataset, "train"), seed)
-    if not held or not any(train.values()):
-        raise UserError(f"{dataset} has too few rows to hold some of them out. Give more raw data, or --split test.")
-    parts = {name: Split([*map(row_of_columns, train[name])], [*map(row_of_columns, held.get(name, []))]) for name in train}
+
+def write_folder(train: Rows, test: Rows, out: Path) -> None:
+    """A dataset folder of these rows."""
+    names = [name for name in TASKS if name in train or name in test]
+    parts = {name: Split(*([row_of_columns(row) for row in rows.get(name, [])] for rows in (train, test))) for name in names}
     built = {name: part for name, part in parts.items() if part.train or part.test}
     with replaced(out, MANIFEST) as folder:
         for name, part in built.items():

@@ -1,10 +1,11 @@
-"""Quality of a tuned model on held-out rows of real corpora, beside its base and baselines.
+"""Quality of a model tuned in two stages on held-out rows of real corpora, beside its base and baselines.
 
     python -m benchmarks.quality --raw DIR [--shopbench FILE] [-- any option of training/sft.py]
-    python -m benchmarks.quality --raw DIR --split validation -- --learning_rate 5e-4    # to tune; reads no test row
+    python -m benchmarks.quality --raw DIR --split validation --start ADAPTER -- --learning_rate 3e-4    # reads no test row
 
-Builds the dataset, trains a LoRA adapter on it and evaluates base, adapter and baselines with the ordinary commands. Reports
-are in --out; answers that were given are not asked for again. The last line is JSON.
+Stage one trains a LoRA adapter on sample corpora, stage two goes on from it on real rows; base, adapter and baselines are
+evaluated with the ordinary commands, answers written and scored. Reports are in --out; answers that were given are not asked
+for again. The last line is JSON.
 """
 
 import argparse
@@ -14,20 +15,22 @@ import resource
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from benchmarks.holdout import write_validation_folder
 from benchmarks.measure import command
-from common.dataset import read_manifest
+from benchmarks.quality_rows import make_rows, make_sample_rows, pairs_to_score
+from benchmarks.transfer import LABELS, PROMPT, JudgedPair, pair_scores, similarity_aucs
+from common.dataset import read_manifest, read_split
 from common.errors import UserError, plain_errors
 
 ROOT = Path(__file__).parents[1]
-RECIPE = ROOT / "training" / "recipes" / "smollm2-135m-lora.yaml"
+RECIPES = ROOT / "training" / "recipes" / "two_stages"
+FIRST, SECOND = RECIPES / "1-sample-corpora.yaml", RECIPES / "2-own-rows.yaml"
+NOTHING = "none"
 BASELINES = {"shop": ("random", "majority", "tfidf", "minilm"), "shopbench": ("random", "tfidf", "minilm")}
 """Suite -> the baselines that answer it."""
 
@@ -41,18 +44,30 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.quality",
         description=(__doc__ or "").split("\n")[0],
-        epilog="What stands behind -- goes to training/sft.py, and wins over the recipe.",
+        epilog="What stands behind -- goes to training/sft.py in each stage, and wins over the recipes.",
     )
     parser.add_argument("--raw", type=Path, required=True, metavar="DIR", help="folder of raw corpora")
     parser.add_argument(
         "--shopbench", type=Path, metavar="FILE", help="ShopBench rows: out of train, and scored on (test only)"
     )
-    parser.add_argument("--size", default="unlimited", help="of the dataset, as dataset_builders.build takes it (default: all)")
+    parser.add_argument("--tasks", metavar="A,B", help="(default: those with enough real rows)")
+    parser.add_argument("--train-rows", type=int, default=1200, metavar="N", help="most of a task (default: %(default)s)")
+    parser.add_argument("--scale", type=float, default=0.1, help="of the sample corpora (default: %(default)s)")
+    parser.add_argument(
+        "--sample-size",
+        default="150+1,query_product_relation=2400+1,product_relation=700+1",
+        help="of the sample rows, as dataset_builders.build takes it (default: %(default)s)",
+    )
     parser.add_argument("--base", metavar="MODEL", help="folder or Hub id (default: the embedded SmolLM2-135M-Instruct)")
-    parser.add_argument("--recipe", type=Path, default=RECIPE, metavar="YAML", help=f"(default: {RECIPE.name})")
+    parser.add_argument("--start", metavar="ADAPTER", help=f"go on from this adapter, or from {NOTHING}, without stage one")
+    parser.add_argument("--first", type=Path, default=FIRST, metavar="YAML", help=f"stage one (default: {FIRST.name})")
+    parser.add_argument("--second", type=Path, default=SECOND, metavar="YAML", help=f"stage two (default: {SECOND.name})")
     parser.add_argument("--split", choices=("test", "validation"), default="test", help="validation: rows held out of train")
+    parser.add_argument(
+        "--held-out", type=float, default=0.2, metavar="SHARE", help="of the groups to train on (default: %(default)s)"
+    )
     parser.add_argument("--rows", type=int, metavar="N", help="evaluate the first N test rows of each task (default: all)")
-    parser.add_argument("--cpu-minutes", type=float, default=30, metavar="M", help="budget of the training (default: 30)")
+    parser.add_argument("--cpu-minutes", type=float, default=60, metavar="M", help="budget of the trainings (default: 60)")
     tuned = parser.add_mutually_exclusive_group()
     tuned.add_argument("--adapter", metavar="DIR", help="score this adapter instead of training one")
     tuned.add_argument("--untuned", action="store_true", help="train nothing: only the base model and the baselines")
@@ -68,29 +83,51 @@ def main() -> None:
     check(arguments)
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
-    data = make_dataset(arguments, out)
+    say("Real rows")
+    data = make_rows(arguments, out)
     base = arguments.base or str(out / "base")
     if not arguments.base:
         say("Base model")
         command("training.embedded_model", "--out", base)
-    training, adapter = tune(arguments, data, base, out)
+    stages, adapter = tune(arguments, data, base, out)
     scores = evaluate(arguments, base, adapter, "shop", data)
+    pairs = pairs_to_score(data)
+    name, answers = "tuned" if adapter else "base", out / "answers"
+    aucs = {**similarity_aucs(pairs), name: score_judged_pairs(base, adapter, pairs, answers)} if pairs else {}
     official = None
     if arguments.shopbench and arguments.split == "test":
         os.environ["SHOP_DATASET"] = str(data)  # where baselines learn from
         official = evaluate(arguments, base, adapter, "shopbench", arguments.shopbench)
-    report(arguments, training, data, base, scores, official)
+    report(
+        arguments,
+        stages,
+        {
+            "base": Path(base).resolve().name if Path(base).exists() else base,
+            "dataset": asdict(read_manifest(str(data)).configs["default"]),
+            "shop": scores,
+            "pairs": len(pairs),
+            "aucs": aucs,
+            "shopbench": official,
+        },
+    )
 
 
 def check(arguments: argparse.Namespace) -> None:
     """Raises UserError for what would else be found out after minutes."""
     if not arguments.raw.is_dir():
         raise UserError(f"{arguments.raw} is not a folder. Give --raw a folder with files of the raw corpora.")
-    for path, option in ((arguments.shopbench, "--shopbench"), (arguments.recipe, "--recipe")):
+    files = ((arguments.shopbench, "--shopbench"), (arguments.first, "--first"), (arguments.second, "--second"))
+    for path, option in files:
         if path and not path.is_file():
             raise UserError(f"{path}: no such file. Give {option} one that is there.")
     if arguments.rows is not None and arguments.rows < 1:
         raise UserError(f"--rows {arguments.rows} scores nothing. Give 1 or more, or leave it out.")
+    if not 0 < arguments.held_out < 1:
+        raise UserError(f"--held-out must be a share between 0 and 1, not {arguments.held_out:g}.")
+    if arguments.train_rows < 1:
+        raise UserError(f"--train-rows must be 1 or more, not {arguments.train_rows}.")
+    if arguments.start and (arguments.adapter or arguments.untuned):
+        raise UserError("--start is of a training, and nothing is trained. Leave it out, or --adapter and --untuned.")
     if arguments.options and (arguments.adapter or arguments.untuned):
         raise UserError(
             "Options behind -- are of a training, and nothing is trained. Leave them out, or --adapter and --untuned."
@@ -101,59 +138,44 @@ def say(what: str) -> None:
     print(f"== {what}", file=sys.stderr, flush=True)
 
 
-# --- The stages before scoring ---
+# --- The two stages ---
 
 
-def make_dataset(arguments: argparse.Namespace, out: Path) -> Path:
-    """The folder to train and to score on."""
-    say("Dataset")
-    dataset = out / "dataset"
-    with tempfile.TemporaryDirectory() as folder:
-        sets = []
-        if arguments.shopbench:
-            shutil.copy(arguments.shopbench, folder)
-            sets = ["--evaluation-sets", folder]
-        options = ("--size", arguments.size, "--seed", arguments.seed, *sets)
-        command("dataset_builders.build", "--raw", arguments.raw, "--out", dataset, *options)
-    if arguments.split == "test":
-        return dataset
-    write_validation_folder(dataset, out / "validation", arguments.seed)
-    return out / "validation"
-
-
-def tune(arguments: argparse.Namespace, data: Path, base: str, out: Path) -> tuple[dict[str, Any] | None, str | None]:
-    """Figures of the training, if there was one, and the adapter, if there is one."""
+def tune(arguments: argparse.Namespace, data: Path, base: str, out: Path) -> tuple[dict[str, Any], str | None]:
+    """Figures of each training by its name, and the adapter to score, if there is one."""
+    stages: dict[str, Any] = {}
     if arguments.untuned or arguments.adapter:
-        return None, arguments.adapter
-    say("Training")
-    return train_adapter(arguments, data, base, str(out / "adapter")), str(out / "adapter")
+        return stages, arguments.adapter
+    start = arguments.start
+    if not start:
+        say("Sample rows")
+        samples = make_sample_rows(arguments, list(read_split(str(data), "train")), out)
+        say("Stage one: sample rows")
+        start = str(out / "sample_adapter")
+        stages["sample"] = train_adapter(arguments, arguments.first, base, samples, start)
+    say("Stage two: real rows")
+    going_on = [] if start == NOTHING else ["--adapter", start]
+    stages["real"] = train_adapter(arguments, arguments.second, base, data, str(out / "adapter"), going_on)
+    return stages, str(out / "adapter")
 
 
-def train_adapter(arguments: argparse.Namespace, data: Path, base: str, adapter: str) -> dict[str, Any]:
-    """Seconds of the training, of all its processes, and whether they are within the budget."""
+def train_adapter(
+    arguments: argparse.Namespace, recipe: Path, base: str, data: Path, adapter: str, more: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Minutes of the training, of all its processes, and what it trained on."""
     launch = ("-m", "accelerate.commands.launch", "--quiet", "--config_file", ROOT / "training/accelerate/cpu.yaml")
-    options = {"config": arguments.recipe, "model_name_or_path": base, "dataset_name": data, "output_dir": adapter}
+    options = {"config": recipe, "model_name_or_path": base, "dataset_name": data, "output_dir": adapter}
     words = [word for name, value in (*options.items(), ("seed", arguments.seed)) for word in (f"--{name}", value)]
     shutil.rmtree(adapter, ignore_errors=True)
     started, busy = perf_counter(), children_seconds()
-    line = [sys.executable, *launch, ROOT / "training/sft.py", *words, *arguments.options]
+    line = [sys.executable, *launch, ROOT / "training/sft.py", *words, *more, *arguments.options]
     done = subprocess.run([str(word) for word in line], stdout=sys.stderr, check=False)
     if done.returncode:
         raise UserError(f"The training ended with exit code {done.returncode}; what it said stands above.")
     wall, cpu = (perf_counter() - started) / 60, (children_seconds() - busy) / 60
     summary = json.loads(Path(adapter, "training_summary.json").read_text(encoding="utf-8"))
-    return {
-        "recipe": arguments.recipe.name,
-        "options": arguments.options,
-        "wall_minutes": round(wall, 2),
-        "cpu_minutes": round(cpu, 2),
-        "budget_cpu_minutes": arguments.cpu_minutes,
-        "within_budget": cpu <= arguments.cpu_minutes,
-        "rows": summary.get("train_rows"),
-        "steps": summary.get("steps"),
-        "epochs": summary.get("epochs"),
-        "tokens": summary.get("tokens"),
-    }
+    known = {name: summary.get(name) for name in ("tasks", "adapter", "steps", "epochs", "tokens")}
+    return {"recipe": recipe.name, "wall_minutes": round(wall, 2), "cpu_minutes": round(cpu, 2), **known}
 
 
 def children_seconds() -> float:
@@ -171,7 +193,11 @@ def evaluate(arguments: argparse.Namespace, base: str, adapter: str | None, suit
     out = arguments.out / suite
     names = ["base", *(["tuned"] if adapter else [])]
     options = [("--model", base), ("--suite", suite), ("--data", data), ("--out", out), ("--names", ",".join(names))]
-    options += [("--option", f"cache_dir={arguments.out / 'answers'}"), *(("--baseline", name) for name in BASELINES[suite])]
+    options += [
+        ("--answers", "both"),
+        ("--option", f"cache_dir={arguments.out / 'answers'}"),
+        *(("--baseline", name) for name in BASELINES[suite]),
+    ]
     options += [("--adapter", adapter)] if adapter else []
     options += [("--max-samples", arguments.rows)] if arguments.rows and suite == "shop" else []
     words = [str(word) for option in options for word in option]
@@ -182,32 +208,40 @@ def evaluate(arguments: argparse.Namespace, base: str, adapter: str | None, suit
     return figures
 
 
-def report(
-    arguments: argparse.Namespace,
-    training: dict[str, Any] | None,
-    data: Path,
-    base: str,
-    scores: dict[str, Any],
-    official: dict[str, Any] | None,
-) -> None:
-    """The training's time, and everything as JSON."""
-    figures = {
-        "split": arguments.split,
-        "seed": arguments.seed,
-        "base": Path(base).resolve().name if Path(base).exists() else base,
-        "dataset": asdict(read_manifest(str(data)).configs["default"]),
-        "training": training,
-        "shop": scores,
-        "shopbench": official,
-    }
-    if training:
+def score_judged_pairs(base: str, adapter: str | None, pairs: Sequence[JudgedPair], answers: Path) -> dict[str, float]:
+    """Accuracy and both AUCs by the likelihoods of the four label words, which are kept in the folder `answers`."""
+    from common.words import probabilities
+    from eval_tasks.backends.answer_store import AnswerStore
+    from eval_tasks.backends.lighteval_model import local_folder, score_prompts, store_path
+    from eval_tasks.backends.prompts import Prompt, ScoredPrompt, parse_options
+    from eval_tasks.transformers_model import TransformersBackend
+
+    folder = local_folder(adapter, "--adapter") if adapter else None
+    loaded = TransformersBackend.load(
+        parse_options(f"model_name={base}", TransformersBackend.OPTIONS), [folder] if folder else []
+    )
+    texts = [PROMPT.format(query=pair.query, product=pair.product) for pair in pairs]
+    prompts = [ScoredPrompt(Prompt((("user", text),), text, 8, "shop:query_product_relation"), LABELS) for text in texts]
+    found = score_prompts(loaded, prompts, folder, AnswerStore(store_path(str(answers))))
+    return pair_scores([probabilities(each) for each in found], pairs)
+
+
+def report(arguments: argparse.Namespace, stages: dict[str, Any], found: dict[str, Any]) -> None:
+    """The pairs' AUC, the trainings' time, and everything as JSON."""
+    for name, each in found["aucs"].items():
+        print(f"{name:8} " + "  ".join(f"{measure} {score:.3f}" for measure, score in each.items()))
+    cpu, wall = (round(sum(stage[f"{unit}_minutes"] for stage in stages.values()), 2) for unit in ("cpu", "wall"))
+    within = cpu <= arguments.cpu_minutes
+    if stages:
         print(
-            "The training took {cpu_minutes} CPU minutes and {wall_minutes} minutes, ".format(**training)
-            + ("within" if training["within_budget"] else "OVER")
-            + f" the budget of {arguments.cpu_minutes:g} CPU minutes."
+            f"The trainings took {cpu} CPU minutes and {wall} minutes, {'within' if within else 'OVER'} the budget of "
+            f"{arguments.cpu_minutes:g} CPU minutes."
         )
-    (arguments.out / "quality.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(figures))
+    training = {"options": arguments.options, "cpu_minutes": cpu, "wall_minutes": wall, "within_budget": within, **stages}
+    asked = {"split": arguments.split, "seed": arguments.seed, "training": training if stages else None}
+    text = json.dumps({**asked, **found}, indent=1)
+    (arguments.out / "quality.json").write_text(text + "\n", encoding="utf-8")
+    print(json.dumps(json.loads(text)))
 
 
 if __name__ == "__main__":

@@ -71,7 +71,12 @@ def similarity_aucs(pairs: Sequence[JudgedPair]) -> dict[str, dict[str, float]]:
 
 def score_pairs(base: str, adapter: str | None, pairs: Sequence[JudgedPair]) -> dict[str, float]:
     """Accuracy and both AUCs by the probabilities of the four label words."""
-    chances = label_probabilities(base, adapter, [PROMPT.format(query=pair.query, product=pair.product) for pair in pairs])
+    prompts = [PROMPT.format(query=pair.query, product=pair.product) for pair in pairs]
+    return pair_scores(label_probabilities(base, adapter, prompts), pairs)
+
+
+def pair_scores(chances: Sequence[Sequence[float]], pairs: Sequence[JudgedPair]) -> dict[str, float]:
+    """Accuracy and both AUCs, by each pair's probabilities of the labels in the order of LABELS."""
     said = [LABELS[max(range(len(LABELS)), key=each.__getitem__)] for each in chances]
     exact, irrelevant = ([each[LABELS.index(label)] for each in chances] for label in ("exact", "irrelevant"))
     right = sum(label == pair.label for label, pair in zip(said, pairs, strict=True))

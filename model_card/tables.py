@@ -135,6 +135,7 @@ def recipe_table(inputs: CardInputs) -> str:
     versions = inputs.adapter.section("versions")
     rows = [
         ("Method", plain(lora.get("peft_type") or "LoRA").replace("LORA", "LoRA")),
+        ("Adapter that the training went on from", plain(summary.get("adapter") or markdown.MISSING)),
         ("LoRA rank", count(lora.get("r"))),
         ("LoRA alpha", figure(lora.get("lora_alpha"))),
         ("LoRA dropout", figure(lora.get("lora_dropout"))),

@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class DataArguments:
-    """The rows to train on, and the size of batches."""
+    """The adapter to go on from, the rows to train on, and the size of batches."""
 
+    adapter: str | None = field(
+        default=None,
+        metadata={"help": "Folder or Hub id of the LoRA adapter to go on from, with its own rank; default a new adapter."},
+    )
     tasks: str | None = field(default=None, metadata={"help": "Comma-separated tasks to train on; default all."})
     task_weights: str = field(
         default="proportional",

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, cast
 
+from common.errors import UserError, first_line
 from common.model_files import loading
 from training.rows import say
 
@@ -43,3 +44,24 @@ def load_base(args: "SFTConfig", model: "ModelConfig") -> Any:
     if model.load_in_4bit:
         patches.keep_gradients_of_4bit_weights(base)
     return base
+
+
+def with_adapter(base: Any, name: str) -> Any:
+    """The base with the weights of the LoRA adapter in a folder or on the Hub (`org/name@revision`), which are to be trained.
+
+    Raises UserError.
+    """
+    from peft import PeftModel
+    from safetensors import SafetensorError
+
+    from common.dataset import find_folder
+    from training.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+
+    folder = find_folder(name, [ADAPTER_CONFIG, ADAPTER_WEIGHTS], None, "model", "--adapter")
+    try:
+        tuned: Any = PeftModel.from_pretrained(base, str(folder), is_trainable=True)
+    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
+        raise UserError(f"cannot go on from the adapter {name}: {first_line(error)}; give one of this base model") from None
+    if (kind := tuned.active_peft_config.peft_type) != "LORA":
+        raise UserError(f"{name} is no LoRA adapter but {kind}; give --adapter the output folder of a LoRA training")
+    return tuned

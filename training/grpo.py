@@ -131,10 +131,11 @@ def choose_rows(script: Any, data: RewardArguments, seed: int) -> "Dataset":
 
 def make_trainer(args: Any, model: Any, adapter: Path | None, tokenizer: Any, rows: "Dataset") -> Any:
     """TRL's trainer over the rows, from the adapter in a folder where there is one. Raises UserError."""
-    from peft import PeftModel
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from trl import GRPOTrainer, get_peft_config, get_quantization_config
+
+    from training.base_model import with_adapter
 
     logging.getLogger("trl").setLevel(logging.ERROR)
     options = {"revision": model.model_revision, "attn_implementation": model.attn_implementation, "dtype": model.dtype}
@@ -143,7 +144,7 @@ def make_trainer(args: Any, model: Any, adapter: Path | None, tokenizer: Any, ro
         policy: Any = model.model_name_or_path
         if adapter:
             base = AutoModelForCausalLM.from_pretrained(policy, quantization_config=quantised, **options)
-            policy = PeftModel.from_pretrained(base, str(adapter), is_trainable=True)
+            policy = with_adapter(base, str(adapter))
         else:
             args.model_init_kwargs = options | (args.model_init_kwargs or {})
         return GRPOTrainer(

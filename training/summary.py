@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.adapters import LOG, LOSS_PLOT, SUMMARY
+from training.adapters import LOG, LOSS_PLOT, SUMMARY, public_name
 from training.arguments import DataArguments, output_folder
 from training.mixture import dataset_fingerprint
 
@@ -62,6 +62,7 @@ def summarise(
     tokens, name = trainer.tokens_seen, script.dataset_name or ""
     return {
         "base_model": model.model_name_or_path,
+        "adapter": public_name(data.adapter) if data.adapter else None,
         "dataset_name": name,
         "dataset_config": script.dataset_config or "default",
         "dataset_fingerprint": dataset_fingerprint(name, script.dataset_config, data.dataset_revision),
@@ -81,15 +82,19 @@ def summarise(
         "seed": args.seed,
         "processes": args.world_size,
         "hardware": hardware(),
-        "lora": {
-            "r": model.lora_r,
-            "alpha": model.lora_alpha,
-            "dropout": model.lora_dropout,
-            "target_modules": model.lora_target_modules,
-        }
-        if model.use_peft
-        else None,
+        "lora": lora_settings(trainer.model.active_peft_config) if data.adapter or model.use_peft else None,
         "versions": versions(),
+    }
+
+
+def lora_settings(config: Any) -> dict[str, Any]:
+    """Those of PEFT's configuration, which are the ones of the adapter that a run went on from, if it did."""
+    modules = config.target_modules
+    return {
+        "r": config.r,
+        "alpha": config.lora_alpha,
+        "dropout": config.lora_dropout,
+        "target_modules": modules if isinstance(modules, str) else sorted(modules),
     }
 
 

@@ -13,6 +13,7 @@ from trl import SFTTrainer, get_peft_config
 from common.errors import UserError, first_line
 from training import patches
 from training.arguments import DataArguments, output_folder
+from training.base_model import with_adapter
 from training.batches import PrefixCollator, TokenBatches
 from training.callbacks import any_process
 from training.checkpoints import last_whole, mark_complete, rotate
@@ -209,12 +210,12 @@ def make_trainer(
         versions = concatenate_datasets([versions, versions.map(with_sorted_options, desc="Sorting options")])
     try:
         trainer = SafeTrainer(
-            model=base,
+            model=with_adapter(base, data.adapter) if data.adapter else base,
             args=args,
             train_dataset=versions,
             eval_dataset=validation.select_columns(columns) if validation else None,
             processing_class=tokenizer,
-            peft_config=get_peft_config(model),
+            peft_config=None if data.adapter else get_peft_config(model),
         )
     except (OSError, SafetensorError, ValueError, ImportError, TemplateError) as error:
         refused = isinstance(error, TemplateError)

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.holdout import hold_out, task_rows, write_validation_folder
+from benchmarks.holdout import first_of_draw, hold_out, task_rows, write_folder
 from benchmarks.quality import BASELINES, parse_arguments
+from benchmarks.quality_rows import chosen_tasks
 from common.errors import UserError
+from common.tasks import TASKS, render_prompt
+from common.words import in_words
 from eval_tasks.baselines.template_rows import template_row
 from tests.benchmarks.conftest import Benchmark
 from tests.command import run_command
@@ -68,27 +71,62 @@ def test_a_row_whose_text_stands_in_a_held_out_one_is_not_trained_on() -> None:
     assert twin not in again["review_rating"]
 
 
-def test_the_validation_folder_is_a_dataset_of_train_rows_only(built_dataset: Path, tmp_path: Path) -> None:
+def test_rows_in_words_are_trained_on_and_their_numbered_forms_are_held_out() -> None:
+    template = in_words(TASKS["product_relation"]).templates[0]
+    numbered, words = [], []
+    for place in range(60):
+        fields = {"product": f"Sofa {place}", "other_product": f"Couch {place}"}
+        row = make_row("product_relation", "0", **fields, group=f"product:{place}")
+        numbered.append(row)
+        prompt = [{"role": "user", "content": render_prompt(template, fields)}]
+        words.append({**row, "prompt": prompt, "answer": '"bought"'})
+    kept, held = hold_out({"product_relation": words}, 0, 0.3, {"product_relation": numbered})
+    assert {row["answer"] for row in kept["product_relation"]} <= {'"bought"'}
+    assert {row["answer"] for row in held["product_relation"]} == {'"0"'}
+
+
+def test_test_rows_that_are_given_are_held_out_too_and_nothing_like_them_is_trained_on() -> None:
+    rows = train_rows()
+    kept, held = hold_out(rows, 0)
+    tested = kept["review_rating"][:1]
+    less, more = hold_out(rows, 0, test={"review_rating": tested})
+    assert more["review_rating"] == [*tested, *held["review_rating"]]
+    assert tested[0] not in less["review_rating"]
+
+
+def test_the_first_rows_of_a_draw_do_not_depend_on_the_order_of_the_files() -> None:
+    rows = train_rows()["review_rating"]
+    assert first_of_draw(rows, 0, 5) == first_of_draw(rows[::-1], 0, 5)
+    assert len(first_of_draw(rows, 0, 5)) == 5
+    assert first_of_draw(rows, 1, 5) != first_of_draw(rows, 0, 5)
+
+
+def test_rows_are_written_as_a_dataset_folder(built_dataset: Path, tmp_path: Path) -> None:
     from datasets import load_dataset
 
-    out = tmp_path / "validation"
-    write_validation_folder(built_dataset, out, seed=0)
+    out = tmp_path / "rows"
+    kept, held = hold_out(task_rows(built_dataset, "train"), seed=0)
+    write_folder(kept, held, out)
     train, test = (load_dataset(str(out), "default", split=split) for split in ("train", "test"))
     assert not set(train["group"]) & set(test["group"])
     before = {row["sample_id"]: row for rows in task_rows(built_dataset, "train").values() for row in rows}
     for part in (train, test):
         assert all(before[row["sample_id"]] == row for row in part)
-    assert len(train) + len(test) <= len(before)
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["configs"]["default"]["train"] == len(train)
     assert manifest["configs"]["default"]["test"] == len(test)
-    write_validation_folder(built_dataset, out, seed=0)  # again, in its own place
+    write_folder(kept, held, out)  # again, in its own place
     assert json.loads((out / "manifest.json").read_text()) == manifest
 
 
-def test_a_dataset_of_one_group_cannot_be_parted(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="too few rows to hold some of them out"):
-        write_validation_folder(tmp_path, tmp_path / "validation", seed=0)
+def test_tasks_are_those_with_enough_rows_or_those_asked_for() -> None:
+    train, test = {"also_buy": range(750), "review_rating": range(749)}, {"also_buy": range(200), "review_rating": range(900)}
+    assert chosen_tasks(None, train, test) == ["also_buy"]
+    assert chosen_tasks("review_rating,also_buy", train, test) == ["review_rating", "also_buy"]
+    with pytest.raises(UserError, match="the raw files yield no rows of 'chess'; they do of also_buy, review_rating"):
+        chosen_tasks("chess", train, test)
+    with pytest.raises(UserError, match="No task has 750 train and 200 test rows"):
+        chosen_tasks(None, train, {})
 
 
 # --- The command ---
@@ -106,7 +144,10 @@ def test_options_behind_two_dashes_are_the_training_s() -> None:
     [
         (("--raw", "no/such"), "error: no/such is not a folder"),
         (("--raw", "tests", "--shopbench", "no/such.json"), "error: no/such.json: no such file. Give --shopbench"),
-        (("--raw", "tests", "--recipe", "no/such.yaml"), "error: no/such.yaml: no such file. Give --recipe"),
+        (("--raw", "tests", "--second", "no/such.yaml"), "error: no/such.yaml: no such file. Give --second"),
+        (("--raw", "tests", "--held-out", "1"), "error: --held-out must be a share between 0 and 1, not 1."),
+        (("--raw", "tests", "--train-rows", "0"), "error: --train-rows must be 1 or more, not 0."),
+        (("--raw", "tests", "--start", "none", "--untuned"), "error: --start is of a training, and nothing is trained"),
         (("--raw", "tests", "--rows", "0"), "error: --rows 0 scores nothing"),
         (("--raw", "tests", "--untuned", "--", "--max_steps", "1"), "error: Options behind -- are of a training"),
     ],
@@ -134,10 +175,16 @@ def scored(
         folder / "out",
         "--rows",
         2,
-        "--size",
-        "12+4",
+        "--train-rows",
+        12,
+        "--tasks",
+        "review_rating,query_product_relation",
+        "--sample-size",
+        "12+1",
+        "--scale",
+        0.01,
     )
-    done = benchmark("quality", *options, "--", "--max_steps", 2, "--validation_samples", 0, "--cpu_threads", 1)
+    done = benchmark("quality", *options, "--", "--max_steps", 2, "--cpu_threads", 1)
     return folder, done.stdout.splitlines()
 
 
@@ -150,27 +197,34 @@ def test_a_run_ends_with_json_of_every_task_and_column(scored: tuple[Path, list[
     training = figures["training"]
     assert training["within_budget"] is True
     assert 0 < training["cpu_minutes"] < 5
-    assert training["steps"] == 2
+    assert [training[name]["steps"] for name in ("sample", "real")] == [2, 2]
+    assert (training["sample"]["adapter"], training["real"]["adapter"]) == (None, "sample_adapter")
+    assert training["real"]["tasks"].keys() == {"review_rating", "query_product_relation"}
+    assert max(training["real"]["tasks"].values()) <= 12
     rating = next(task for task in figures["shop"]["tasks"] if task["task"] == "shop:review_rating")
     assert rating["rows"]["tuned"] <= 2
-    assert all(0 <= rating["scores"][name] <= 1 for name in ("base", "tuned", *BASELINES["shop"]))
+    assert all(
+        0 <= rating["scores"][name] <= 1 for name in ("base", "tuned", "base_scored", "tuned_scored", *BASELINES["shop"])
+    )
     low, high = rating["intervals"]["tuned"]
     assert low <= rating["scores"]["tuned"] <= high
     assert {task["task"] for task in figures["shopbench"]["tasks"]} >= {"shopbench:task2", "shopbench:task12"}
     assert figures["shopbench"]["names"][:2] == ["base", "tuned"]
-    assert any("the budget of 30 CPU minutes" in text for text in printed)
+    assert any("the budget of 60 CPU minutes" in text for text in printed)
 
 
 def test_a_validation_run_scores_rows_of_train_with_an_adapter_that_is_there(
     benchmark: Benchmark, scored: tuple[Path, list[str]], corpora: Path, tiny_llama: Path
 ) -> None:
     folder, _ = scored
-    options = ("--raw", corpora, "--base", tiny_llama, "--out", folder / "out", "--rows", 2, "--size", "12+4")
+    options = ("--raw", corpora, "--base", tiny_llama, "--out", folder / "out", "--rows", 2, "--tasks", "review_rating")
+    tested = {row["sample_id"] for rows in task_rows(folder / "out" / "rows", "test").values() for row in rows}
     done = benchmark("quality", *options, "--split", "validation", "--adapter", folder / "out" / "adapter")
     figures = json.loads(done.stdout.splitlines()[-1])
     assert figures["split"] == "validation"
     assert figures["training"] is None
     assert figures["shopbench"] is None
-    held = {row["sample_id"] for rows in task_rows(folder / "out" / "validation", "test").values() for row in rows}
+    held = {row["sample_id"] for rows in task_rows(folder / "out" / "rows", "test").values() for row in rows}
     assert held
-    assert not held & {row["sample_id"] for rows in task_rows(folder / "out" / "dataset", "test").values() for row in rows}
+    assert tested
+    assert not held & tested

@@ -53,7 +53,7 @@ def test_a_number_of_rows_may_be_a_number_or_a_text_in_a_recipe(written: str, pa
 
 def test_unless_asked_for_all_rows_are_trained_on_as_they_are() -> None:
     assert parse()[3] == DataArguments()
-    assert DataArguments() == DataArguments(None, "proportional", 0, "0", 0, 0, 0.0, None, 0, False)
+    assert DataArguments() == DataArguments(None, None, "proportional", 0, "0", 0, 0, 0.0, None, 0, False)
 
 
 def test_training_is_in_bfloat16_where_the_device_computes_in_it_and_else_in_float32(
@@ -96,7 +96,7 @@ def test_all_options_are_listed_on_demand() -> None:
         (["--task_weight", "uniform"], "unknown field task_weight; did you mean task_weights?"),
         (["--batch_by_length", "true"], "unknown field batch_by_length"),
         (["--zzzzqqqq"], "unknown field zzzzqqqq"),
-        (["adapter"], "unknown field adapter"),
+        (["adapters"], "unknown field adapters"),
         (["--learning_rate", "fast"], "argument --learning_rate/--learning-rate: invalid float value: 'fast'"),
         (["--config"], "--config needs the path of a recipe; those that come along are in training/recipes"),
     ],

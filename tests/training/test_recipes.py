@@ -13,6 +13,7 @@ from tests.training.conftest import ROOT
 from training import arguments
 
 RECIPES = sorted((ROOT / "training" / "recipes").glob("*.yaml"))
+TWO_STAGES = sorted((ROOT / "training" / "recipes" / "two_stages").glob("*.yaml"))
 FILES = sorted((ROOT / "training" / "accelerate").glob("*.yaml"))
 LARGE = [path for path in RECIPES if path.stem != "smollm2-135m-lora"]
 KNOWN = {
@@ -43,7 +44,7 @@ def settings(path: Path) -> dict[str, Any]:
     return loaded
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=stems(RECIPES))
+@pytest.mark.parametrize("path", RECIPES + TWO_STAGES, ids=stems(RECIPES + TWO_STAGES))
 def test_a_recipe_is_parsed_and_every_key_reaches_its_field(path: Path) -> None:
     parsed = arguments.parse_arguments(["--config", str(path)])
     for key, value in settings(path).items():
@@ -51,6 +52,15 @@ def test_a_recipe_is_parsed_and_every_key_reaches_its_field(path: Path) -> None:
         assert homes, f"{key} is a field of no class"
         if isinstance(value, bool | int | float) and not isinstance(getattr(homes[0], key), str):
             assert getattr(homes[0], key) == value
+
+
+def test_the_two_stages_train_one_adapter_of_one_base() -> None:
+    first, second = map(settings, TWO_STAGES)
+    own = {"num_train_epochs", "learning_rate", "output_dir"}
+    assert {key: value for key, value in first.items() if key not in own} == {
+        key: value for key, value in second.items() if key not in own
+    }
+    assert first["output_dir"] != second["output_dir"]
 
 
 @pytest.mark.parametrize("path", LARGE, ids=stems(LARGE))

@@ -15,6 +15,7 @@ import pytest
 from common.errors import UserError
 from tests.hub import Hub
 from tests.training.conftest import COMPLETIONS, RECIPE, ROOT, ROWS, TrainingRun, make_row
+from tests.training.random_adapters import random_adapter
 from tests.training.trainers import prepare_trainer
 from training import sft
 from training.arguments import parse_arguments
@@ -22,6 +23,7 @@ from training.mixture import load_rows, split_validation
 
 SUMMARY_KEYS = {
     "base_model",
+    "adapter",
     "dataset_name",
     "dataset_config",
     "dataset_fingerprint",
@@ -249,6 +251,24 @@ def test_a_run_goes_on_from_its_last_checkpoint(run: TrainingRun, tiny_llama: Pa
     assert said.error.startswith(f"error: {checkpoint} is of a run with other seed (0, now 1); resume with the same dataset")
 
 
+def test_a_run_goes_on_from_an_adapter_with_its_own_rank(tiny_llama: Path, shop_rows: Path, tmp_path: Path, call: Call) -> None:
+    from safetensors.torch import load_file
+
+    start = random_adapter(tiny_llama, tmp_path / "start", seed=0)
+    options = ["--config", RECIPE, "--model_name_or_path", tiny_llama, "--dataset_name", shop_rows, "--adapter", start]
+    options += ["--validation_samples", 0, "--max_steps", 1, "--bf16", "false", "--dtype", "float32"]
+    for rate in (0, 0.01):
+        assert call(*options, "--output_dir", tmp_path / str(rate), "--warmup_steps", 0, "--learning_rate", rate).code == 0
+    before, same, after = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("start", "0", "0.01"))
+    assert before.keys() == same.keys() == after.keys()
+    assert all((before[name] == same[name]).all() for name in before)
+    assert all((before[name] != after[name]).any() for name in before)
+    summary = json.loads((tmp_path / "0" / "training_summary.json").read_text())
+    assert summary["adapter"] == "start"
+    assert (summary["lora"]["r"], summary["lora"]["alpha"]) == (4, 8)
+    assert json.loads((tmp_path / "0" / "adapter_config.json").read_text())["base_model_name_or_path"] == str(tiny_llama)
+
+
 def test_supervised_tokens_are_the_completion_and_the_end_of_turn(prepared: Any) -> None:
     tokenizer, dataset = prepared.processing_class, prepared.train_dataset
     expected = {completion + "<|im_end|>" for _, _, completion in COMPLETIONS.values()}
@@ -447,6 +467,15 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
+def adapter_of_another_base(base: Path, folder: Path) -> Path:
+    """A folder whose weights have other shapes than the base's adapters."""
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(random_adapter(base, folder, seed=0) / "adapter_model.safetensors")
+    save_file({name: tensor[:, :-1].contiguous() for name, tensor in weights.items()}, folder / "adapter_model.safetensors")
+    return folder
+
+
 Case = tuple[Callable[[Path, Path, Path], list[object]], str]
 MISTAKES: dict[str, Case] = {
     "no dataset": (lambda base, rows, tmp: ["--model_name_or_path", base], "no dataset; give --dataset_name"),
@@ -526,6 +555,21 @@ MISTAKES: dict[str, Case] = {
     "nothing to resume": (
         lambda base, rows, tmp: ["--model_name_or_path", base, "--dataset_name", rows, "--resume_from_checkpoint", "last"],
         "there is no whole checkpoint to resume from in",
+    ),
+    "missing adapter": (
+        lambda base, rows, tmp: ["--model_name_or_path", base, "--dataset_name", rows, "--adapter", tmp / "none"],
+        "is no file or folder here",
+    ),
+    "adapter of another base": (
+        lambda base, rows, tmp: [
+            *["--model_name_or_path", base, "--dataset_name", rows],
+            *["--adapter", adapter_of_another_base(base, tmp / "adapter")],
+        ],
+        "give one of this base model",
+    ),
+    "folder that is no adapter": (
+        lambda base, rows, tmp: ["--model_name_or_path", base, "--dataset_name", rows, "--adapter", tmp],
+        "cannot go on from the adapter",
     ),
     "negative weight": (
         lambda base, rows, tmp: ["--model_name_or_path", base, "--dataset_name", rows, "--task_weights", "also_buy=-1"],

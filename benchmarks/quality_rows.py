@@ -1,0 +1,84 @@
+"""The rows of the benchmark of quality: real ones, in words to train on and numbered to score, and those of sample corpora."""
+
+import shutil
+import tempfile
+from argparse import Namespace
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.calibration import PAIRS, link_raw, slices
+from benchmarks.holdout import first_of_draw, hold_out, task_rows, write_folder
+from benchmarks.measure import command
+from benchmarks.transfer import JudgedPair, judged_pairs
+from common.errors import UserError
+
+FEWEST_TRAIN, FEWEST_TEST = 750, 200
+"""Real rows that a task must have for a score to say something."""
+
+
+def make_rows(arguments: Namespace, out: Path) -> Path:
+    """A dataset folder of real rows. Its train split is in words, its test split numbered. Raises UserError.
+
+    The builder's test split is a ninth of the groups, which are few rows of small corpora: --held-out more are tested on. With
+    --split validation as many of the others are held out, and no test row is scored.
+    """
+    link_raw(arguments.raw, out / "raw")
+    words, numbered = (build(arguments, out / "raw", out / name, share) for name, share in (("words", 1), ("numbered", 0)))
+    train, own = (task_rows(folder, "train") for folder in (words, numbered))
+    tested = task_rows(numbered, "test")
+    names = chosen_tasks(arguments.tasks, own, tested)
+    kept, held = hold_out(train, arguments.seed, arguments.held_out, own, tested)
+    if arguments.split == "validation":
+        groups = {row["group"] for rows in held.values() for row in rows}
+        others = {name: [row for row in rows if row["group"] not in groups] for name, rows in own.items()}
+        kept, held = hold_out(kept, arguments.seed + 1, arguments.held_out, others)
+    parts = {
+        "train": {name: first_of_draw(kept[name], arguments.seed, arguments.train_rows) for name in names},
+        "test": {name: first_of_draw(held.get(name, []), arguments.seed) for name in names},
+    }
+    for split, rows in parts.items():
+        if empty := [name for name, found in rows.items() if not found]:
+            raise UserError(f"{empty[0]} has no rows for the {split} split. Give more raw data, or leave it out of --tasks.")
+    write_folder(parts["train"], parts["test"], out / "rows")
+    return out / "rows"
+
+
+def build(arguments: Namespace, raw: Path, dataset: Path, share: float) -> Path:
+    """A dataset of all rows that the raw files yield, that share of those to train on in words."""
+    with tempfile.TemporaryDirectory() as folder:
+        sets = []
+        if arguments.shopbench:
+            shutil.copy(arguments.shopbench, folder)
+            sets = ["--evaluation-sets", folder]
+        options = ("--size", "unlimited", "--seed", arguments.seed, "--word-rows", share, *sets)
+        command("dataset_builders.build", "--raw", raw, "--out", dataset, *options)
+    return dataset
+
+
+def chosen_tasks(asked: str | None, train: Mapping[str, Collection[Any]], test: Mapping[str, Collection[Any]]) -> list[str]:
+    """Those asked for, or all that have enough rows. Raises UserError."""
+    if asked:
+        names = [name.strip() for name in asked.split(",")]
+        if unknown := [name for name in names if name not in train]:
+            raise UserError(f"--tasks: the raw files yield no rows of {unknown[0]!r}; they do of {', '.join(train)}.")
+        return names
+    names = [name for name in train if len(train[name]) >= FEWEST_TRAIN and len(test.get(name, ())) >= FEWEST_TEST]
+    if not names:
+        raise UserError(f"No task has {FEWEST_TRAIN} train and {FEWEST_TEST} test rows. Give more raw data, or --tasks.")
+    return names
+
+
+def make_sample_rows(arguments: Namespace, tasks: Collection[str], out: Path) -> Path:
+    """A dataset folder of the same tasks' rows of sample corpora, all in words."""
+    command(
+        "dataset_builders.sample_corpora", "--out", out / "sample_raw", "--scale", arguments.scale, "--seed", arguments.seed
+    )
+    options = ("--tasks", ",".join(tasks), "--size", arguments.sample_size, "--seed", arguments.seed, "--word-rows", 1)
+    command("dataset_builders.build", "--raw", out / "sample_raw", "--out", out / "sample", *options)
+    return out / "sample"
+
+
+def pairs_to_score(data: Path) -> list[JudgedPair]:
+    """The judged pairs of query and product to score, of sources that know several labels."""
+    return judged_pairs([row for rows in slices(data).get(PAIRS, {}).values() if rows.suffice() for row in rows.test])
