@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any, cast
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `accelerate launch` puts only this file's folder there
 
 from common.answers import decode_answer, parse_completion
-from common.dataset import find_folder
 from common.errors import UserError, first_line, plain_errors
 from common.scoring import score_answer
 from common.tasks import TASKS
@@ -91,7 +90,6 @@ def run(argv: list[str]) -> None:
     import torch
     from transformers.trainer_utils import set_seed
 
-    from training.adapters import adapter_tokenizer, has_tokenizer
     from training.summary import usable_cores
     from training.tokenizer import load_tokenizer
 
@@ -101,12 +99,10 @@ def run(argv: list[str]) -> None:
     longest = max(TASKS[name].max_new_tokens for name in set(rows["task"]))
     args.max_completion_length = min(args.max_completion_length or longest, longest)
     args.chat_template_path = None  # a field of SFTConfig, which load_tokenizer looks at
-    adapter = find_folder(data.adapter, ["*"], None, "model", "--adapter") if data.adapter else None
-    own = adapter and has_tokenizer(adapter)  # the template that the adapter was trained with
-    tokenizer = adapter_tokenizer(model.model_name_or_path, adapter) if own else load_tokenizer(model, args)
+    tokenizer = load_tokenizer(model, args, data.adapter)
     args.chat_template_kwargs = template_arguments(tokenizer.get_chat_template(), args.chat_template_kwargs)
     tokenizer.pad_token, tokenizer.eos_token = data.pad_token or tokenizer.pad_token, data.eos_token or tokenizer.eos_token
-    trainer = make_trainer(args, model, adapter, tokenizer, rows)
+    trainer = make_trainer(args, model, data.adapter, tokenizer, rows)
     started = time.monotonic()
     try:
         result = trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
@@ -129,8 +125,8 @@ def choose_rows(script: Any, data: RewardArguments, seed: int) -> "Dataset":
     return cap_tasks(rows, data.max_rows_per_task, seed).select_columns(["prompt", "task", "answer"])
 
 
-def make_trainer(args: Any, model: Any, adapter: Path | None, tokenizer: Any, rows: "Dataset") -> Any:
-    """TRL's trainer over the rows, from the adapter in a folder where there is one. Raises UserError."""
+def make_trainer(args: Any, model: Any, adapter: str | None, tokenizer: Any, rows: "Dataset") -> Any:
+    """TRL's trainer over the rows, from an adapter where one is given. Raises UserError."""
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from trl import GRPOTrainer, get_peft_config, get_quantization_config
@@ -144,7 +140,7 @@ def make_trainer(args: Any, model: Any, adapter: Path | None, tokenizer: Any, ro
         policy: Any = model.model_name_or_path
         if adapter:
             base = AutoModelForCausalLM.from_pretrained(policy, quantization_config=quantised, **options)
-            policy = with_adapter(base, str(adapter))
+            policy = with_adapter(base, adapter)
         else:
             args.model_init_kwargs = options | (args.model_init_kwargs or {})
         return GRPOTrainer(

@@ -74,7 +74,7 @@ def run(argv: list[str]) -> None:
     with args.main_process_first(local=False, desc="fetching a checkpoint"):  # nodes may share the output folder
         checkpoint = checkpoints.resolve(args.resume_from_checkpoint, output, args.hub_token)
     with args.main_process_first(desc="fetching what is on the Hub"):
-        tokenizer = load_tokenizer(model, args)
+        tokenizer = load_tokenizer(model, args, data.adapter)
         train, validation, available = choose_rows(script, data, args.seed)
     train, validation = with_template_options(tokenizer, train, validation, args.seed)
     pushing, args.push_to_hub = args.push_to_hub, False  # transformers' own pushes include training_args.bin, a pickle

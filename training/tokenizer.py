@@ -1,9 +1,9 @@
-"""The base model's tokenizer."""
+"""The tokenizer to train with: the base model's, or that of the adapter to go on from."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.dataset import looks_like_path
+from common.dataset import find_folder, looks_like_path
 from common.errors import UserError, first_line
 from common.model_files import check_model_folder, loading
 from training.rows import say
@@ -13,9 +13,14 @@ if TYPE_CHECKING:
     from trl import ModelConfig, SFTConfig
 
 
-def load_tokenizer(model: "ModelConfig", args: "SFTConfig") -> "PreTrainedTokenizerBase":
-    """The base model's tokenizer. Raises UserError if there is no such model or it has no chat template."""
+def load_tokenizer(model: "ModelConfig", args: "SFTConfig", adapter: str | None = None) -> "PreTrainedTokenizerBase":
+    """The base model's tokenizer, or that of the adapter to go on from, with the template and end token that it learned.
+
+    Raises UserError if there is no such model or it has no chat template.
+    """
     from transformers import AutoConfig, AutoTokenizer
+
+    from training.adapters import ADAPTER_CONFIG, TOKENIZER_FILES, adapter_tokenizer
 
     name = model.model_name_or_path
     if not name:
@@ -29,6 +34,10 @@ def load_tokenizer(model: "ModelConfig", args: "SFTConfig") -> "PreTrainedTokeni
     with loading(name, "the model", "check --model_name_or_path, or run: hf auth login"):
         config = AutoConfig.from_pretrained(name, revision=model.model_revision)
         tokenizer = AutoTokenizer.from_pretrained(name, revision=model.model_revision)
+    if adapter:
+        tokenizer = adapter_tokenizer(
+            name, find_folder(adapter, [ADAPTER_CONFIG, *TOKENIZER_FILES], None, "model", "--adapter")
+        )
     if args.chat_template_path is not None:
         use_template(tokenizer, name, args.chat_template_path)
         args.chat_template_path = None  # TRL would resize the model for its tokens, and the adapter would not fit its base
