@@ -35,9 +35,8 @@ def load_tokenizer(model: "ModelConfig", args: "SFTConfig", adapter: str | None 
         config = AutoConfig.from_pretrained(name, revision=model.model_revision)
         tokenizer = AutoTokenizer.from_pretrained(name, revision=model.model_revision)
     if adapter:
-        tokenizer = adapter_tokenizer(
-            name, find_folder(adapter, [ADAPTER_CONFIG, *TOKENIZER_FILES], None, "model", "--adapter")
-        )
+        files = (ADAPTER_CONFIG, *TOKENIZER_FILES)
+        tokenizer = adapter_tokenizer(name, find_folder(adapter, files, kind="model", option="--adapter"))
     if args.chat_template_path is not None:
         use_template(tokenizer, name, args.chat_template_path)
         args.chat_template_path = None  # TRL would resize the model for its tokens, and the adapter would not fit its base

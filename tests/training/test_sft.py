@@ -251,10 +251,16 @@ def test_a_run_goes_on_from_its_last_checkpoint(run: TrainingRun, tiny_llama: Pa
     assert said.error.startswith(f"error: {checkpoint} is of a run with other seed (0, now 1); resume with the same dataset")
 
 
-def test_a_run_goes_on_from_an_adapter_with_its_own_rank(tiny_llama: Path, shop_rows: Path, tmp_path: Path, call: Call) -> None:
+def test_a_run_goes_on_from_an_adapter_with_its_own_rank_and_tokenizer(
+    tiny_llama: Path, shop_rows: Path, tmp_path: Path, call: Call
+) -> None:
     from safetensors.torch import load_file
+    from transformers import AutoTokenizer
 
     start = random_adapter(tiny_llama, tmp_path / "start", seed=0)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
+    tokenizer.chat_template = "{# the adapter's own #}" + tokenizer.chat_template
+    tokenizer.save_pretrained(start)
     options = ["--config", RECIPE, "--model_name_or_path", tiny_llama, "--dataset_name", shop_rows, "--adapter", start]
     options += ["--validation_samples", 0, "--max_steps", 1, "--bf16", "false", "--dtype", "float32"]
     for rate in (0, 0.01):
@@ -263,6 +269,7 @@ def test_a_run_goes_on_from_an_adapter_with_its_own_rank(tiny_llama: Path, shop_
     assert before.keys() == same.keys() == after.keys()
     assert all((before[name] == same[name]).all() for name in before)
     assert all((before[name] != after[name]).any() for name in before)
+    assert (tmp_path / "0" / "chat_template.jinja").read_text().startswith("{# the adapter's own #}")
     summary = json.loads((tmp_path / "0" / "training_summary.json").read_text())
     assert summary["adapter"] == "start"
     assert (summary["lora"]["r"], summary["lora"]["alpha"]) == (4, 8)
