@@ -177,7 +177,7 @@ def test_a_mistake_is_one_sentence(
     arguments: list[str], sentence: str, predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "FULL").mkdir()
-    (tmp_path / "FULL" / "letter.txt").write_text("mine")
+    (tmp_path / "FULL" / "letter.docx").write_text("mine")
     lines(tmp_path / "IN.jsonl", reviews(2))
     lines(tmp_path / "EMPTY.jsonl", [])
     (tmp_path / "NOTHING.csv").touch()
