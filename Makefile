@@ -19,7 +19,7 @@ OUT ?= outputs/demo
 SCALE ?= 0.05
 # Rows to train and test on, so few that two cores are done in minutes. Lists are scored by text: rows of query_generation teach
 # rankings, those of next_title_amazon also_buy, and of the lists themselves a few teach the form of a written answer.
-SIZE ?= review_rating=300+100,query_product_ranking=150+100,also_buy=64+60,answer_generation=160+100,query_generation=200+0,next_title_amazon=1300+0
+SIZE ?= review_rating=1000+100,query_product_ranking=250+100,also_buy=100+60,answer_generation=260+100,query_generation=400+0,next_title_amazon=1300+0
 SEED ?= 0
 TASKS ?= review_rating,query_product_ranking,also_buy,answer_generation,query_generation,next_title_amazon
 BASE_MODEL ?= $(OUT)/base

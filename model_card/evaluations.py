@@ -91,7 +91,7 @@ class SuiteComparison:
 
     @cached_property
     def answer_forms(self) -> Report | None:
-        """Written beside scored answers, on the tasks that can be scored: the tuned model's, then the base's.
+        """Written beside scored answers, on the tasks that can be scored: the tuned model's, then the base's, then baselines.
 
         None where the tuned model was not asked both ways.
         """
@@ -108,7 +108,8 @@ class SuiteComparison:
             for pair in pairs
             for one, form, name in zip(pair, ("written", "scored"), (pair[0].model.name,) * 2, strict=True)
         ]
-        return make_report(models) if tasks else None
+        baselines = [comparable(one, self.tuned)[0].of_tasks(tasks).model for one in self.baselines]
+        return make_report([*models, *baselines]) if tasks else None
 
     @property
     def other_prompts(self) -> dict[str, list[str]]:

@@ -33,14 +33,17 @@ def scores_table(report: Report, lines: Sequence[tuple[str, ScoreLine]]) -> str:
 
 
 def answers_table(report: Report) -> str:
-    """Written beside scored answers of each model, and the tuned model's difference; see SuiteComparison.answer_forms."""
+    """Written beside scored answers of each model, the tuned model's difference and the best baseline's score; see
+    SuiteComparison.answer_forms."""
     lines = [*task_lines(report.lines), *([("all of these, mean", report.mean)] if len(report.lines) > 1 else [])]
-    names = [name[:1].upper() + name[1:] for name in report.names]
-    columns = ["Task", *(f"{name}:" for name in names[:2]), "Difference:", *(f"{name}:" for name in names[2:])]
+    names = [f"{name[:1].upper()}{name[1:]}:" for name in report.names[: report.last + 1]]
+    beside = len(report.models) > len(names)
+    columns = ["Task", *names[:2], "Difference:", *names[2:], *(["Best baseline:"] if beside else [])]
     rows = []
     for name, line in lines:
-        own, others = ([number(cell.value if cell else None) for cell in cells] for cells in (line.cells[:2], line.cells[2:]))
-        rows.append([_with_small(_name(name, line), metric_name(line)), *own, _gain(line.gains[1]), *others])
+        values = [number(cell.value if cell else None) for cell in line.cells[: len(names)]]
+        best = [number(report.best_baseline(line))] if beside else []
+        rows.append([_with_small(_name(name, line), metric_name(line)), *values[:2], _gain(line.gains[1]), *values[2:], *best])
     return markdown.table(columns, rows)
 
 

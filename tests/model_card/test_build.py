@@ -522,6 +522,17 @@ def test_written_and_scored_answers_stand_beside_one_another_where_both_were_mea
     assert ModelCard.load(options["--out"]).data.eval_results[0].metric_value == TUNED["review_rating"]
 
 
+def test_the_best_baseline_stands_beside_written_and_scored_answers(options, tmp_path):
+    scored = write_results(tmp_path / "tuned_scored", TUNED, **SCORED)
+    write_baseline(tmp_path / "out" / "tfidf", "tfidf", {"review_rating": 0.9, "also_buy": 0.1})
+    write_baseline(tmp_path / "out" / "random", "random", dict.fromkeys(TUNED, 0.2))
+    text = build(options | {"--baseline-results": tmp_path / "out"}, "--results", str(scored))
+    section = text.partition("### Written and scored answers")[2].partition("\n#")[0]
+    assert table_cells(section, "Task")[-1] == "Best baseline"
+    assert table_cells(section, TASKS["review_rating"].title)[-1] == "0.900"
+    assert table_cells(section, TASKS["also_buy"].title)[-1] == "0.200"
+
+
 def test_scored_answers_alone_are_the_cards_scores(options):
     write_results(options["--results"], TUNED, time="2027-01-02T03-04-05.678901", **SCORED)
     shutil.rmtree(options["--results"] / "results" / "adapter")
