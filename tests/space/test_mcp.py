@@ -54,7 +54,8 @@ def with_session(page: Served, ask: Callable[[Any], Awaitable[Any]]) -> Any:
 
 def test_every_task_is_a_tool_whose_inputs_are_typed_and_described(mcp_page: Served) -> None:
     tools = {tool.name: tool for tool in with_session(mcp_page, lambda session: session.list_tools()).tools}
-    assert set(tools) == {f"shop_demo_{name}" for name in (*TASKS, "answer")}
+    assert set(tools) == {f"shop_demo_{name}" for name in (*TASKS, "answer", "rank")}
+    assert {"query", "products"} <= set(tools["shop_demo_rank"].inputSchema["properties"])
     for task in TASKS.values():
         tool = tools[f"shop_demo_{task.name}"]
         assert tool.description.startswith(task.about)
