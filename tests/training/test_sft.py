@@ -200,7 +200,7 @@ def test_a_run_keeps_its_last_checkpoint_whole(run: TrainingRun) -> None:
     assert checkpoints(run.folder) == [run.folder / "checkpoint-2"]
     mark = read_mark(run.folder / "checkpoint-2")
     assert mark is not None
-    assert mark["run"].keys() == {"rows", "seed", "tokens per batch", "sorted options", "batches a step"}
+    assert mark["run"].keys() == {"rows", "seed", "tokens per batch", "sorted options", "grouped wordings", "batches a step"}
 
 
 def test_a_run_is_pushed_while_it_goes_on_one_commit_a_checkpoint(run: TrainingRun, hub: Hub) -> None:
