@@ -10,7 +10,8 @@ from benchmarks.holdout import first_of_draw, hold_out, task_rows, write_folder
 from benchmarks.quality import BASELINES, parse_arguments
 from benchmarks.quality_rows import chosen_tasks
 from common.errors import UserError
-from common.tasks import TASKS, render_prompt
+from common.prompts import render_prompt
+from common.tasks import TASKS
 from common.words import in_words
 from eval_tasks.baselines.template_rows import template_row
 from tests.benchmarks.conftest import Benchmark

@@ -156,6 +156,12 @@ def test_a_question() -> None:
     }
 
 
+@pytest.mark.parametrize("answers", [[], None])
+def test_a_question_that_cannot_be_answered_needs_no_answers(answers: list[str] | None) -> None:
+    [(_, row)] = amazonqa.canonical(question(answers=answers, is_answerable=0), Path("train-qar.jsonl"))
+    assert (row["answers"], row["answerable"]) == ([], False)
+
+
 def test_an_example_joined_to_its_product_is_a_judgment_and_a_product() -> None:
     joined = judgment() | raw.esci_product(raw.asin(5001), 1)
     (first, row), (second, product) = esci.canonical(joined, Path("x.csv"))
