@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +222,9 @@ def runnable(suite: Suite, table: list[LightevalTaskConfig], source: str) -> lis
     """
     if not table:
         raise UserError(f"{suite.variable}={source}: there is no {suite.name} task in it that can be scored here")
-    asked = {name.strip().split("|", maxsplit=1)[0] for argument in sys.argv[1:] for name in argument.split(",")}
+    # A word behind an option is its value, such as `--suite shop`, unless it can only be a task.
+    words = [word for before, word in pairwise(sys.argv) if "|" in word or not before.startswith("--")]
+    asked = {name.strip().split("|", maxsplit=1)[0] for word in words for name in word.split(",")}
     if len(table) == 1 and suite.name in asked:
         raise UserError(
             f'{suite.variable}={source}: {table[0].name} is its only task, and lighteval takes "{suite.name}" for two or more; '
