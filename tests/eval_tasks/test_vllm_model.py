@@ -26,8 +26,8 @@ ROWS = 6
 SHORT = 64
 """Tokens of a context into which none of the prompts fits."""
 
-ELSEWHERE = {"peft", "mteb"}
-"""What only the transformers backend and the reranking model of MTEB import."""
+ELSEWHERE = {"peft", "mteb", "pyspark", "py4j"}
+"""What only the transformers backend, the reranking model of MTEB and predictions on Spark import."""
 
 
 class Models(NamedTuple):
