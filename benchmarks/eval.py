@@ -5,9 +5,8 @@ python -m benchmarks.eval likelihoods --data DATASET --model MODEL    # candidat
 python -m benchmarks.eval scoring                                     # scores/s of stored answers
 """
 
-import sys
-
-from common.errors import UserError, plain_errors
+from benchmarks.parts import run_part
+from common.errors import plain_errors
 
 PARTS = {
     "generation": "benchmarks.generation_speed",
@@ -16,18 +15,6 @@ PARTS = {
 }
 
 
-def main() -> None:
-    from importlib import import_module
-
-    name, *argv = sys.argv[1:] or ["--help"]
-    if name in ("-h", "--help"):
-        print((__doc__ or "").strip())
-        return
-    if name not in PARTS:
-        raise UserError(f"there is no part {name!r}; give one of {', '.join(PARTS)}")
-    import_module(PARTS[name]).main(argv)
-
-
 if __name__ == "__main__":
     with plain_errors():
-        main()
+        run_part(PARTS, __doc__ or "")
