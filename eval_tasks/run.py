@@ -74,7 +74,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="how lists are scored: by the expected gain of each item in words, or by the likelihood of a text behind it, the "
         "query behind a product, what was bought behind a candidate (default: %(default)s)",
     )
-    parser.add_argument("--max-samples", type=int, metavar="N", help="the first N rows of each task only")
+    parser.add_argument("--max-samples", type=int, metavar="N", help="N rows of each task, by a fixed draw")
     parser.add_argument("--names", help="of base and adapters, separated by commas (default: the last parts of theirs)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results and details, a folder for each model")
     arguments = parser.parse_args(argv)

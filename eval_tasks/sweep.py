@@ -193,7 +193,7 @@ def read_sweep(argv: Sequence[str] | None = None) -> Sweep:
     parser.add_argument("--weights", default="0,0.25,0.5,0.75,1", help="separated by commas (default: %(default)s)")
     parser.add_argument("--tasks", default="", help="tasks or families, separated by commas (default: all of the dataset)")
     parser.add_argument("--choose-on", choices=("half", "all"), default="half", help="test rows to choose on (default: half)")
-    parser.add_argument("--max-samples", type=int, metavar="N", help="the first N rows of each task only")
+    parser.add_argument("--max-samples", type=int, metavar="N", help="N rows of each task, by a fixed draw")
     parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="such as dtype=float32")
     arguments = parser.parse_args(argv)
 
