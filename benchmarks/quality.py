@@ -66,7 +66,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--held-out", type=float, default=0.2, metavar="SHARE", help="of the groups to train on (default: %(default)s)"
     )
-    parser.add_argument("--rows", type=int, metavar="N", help="evaluate N test rows of each task, by a fixed draw (default: all)")
+    parser.add_argument("--rows", type=int, metavar="N", help="N test rows of each task, by a fixed draw (default: all)")
     parser.add_argument("--cpu-minutes", type=float, default=60, metavar="M", help="budget of the trainings (default: 60)")
     tuned = parser.add_mutually_exclusive_group()
     tuned.add_argument("--adapter", metavar="DIR", help="score this adapter instead of training one")

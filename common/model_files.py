@@ -9,6 +9,15 @@ from common.errors import UserError, first_line
 from common.hub import gated_sentence, is_gated
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+TOKENIZER_FILES = (
+    *("tokenizer_config.json", "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "merges.txt"),
+    *("added_tokens.json", "special_tokens_map.json", "chat_template.jinja"),
+)
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a model's or adapter's folder brings a tokenizer along."""
+    return any((folder / name).is_file() for name in ("tokenizer_config.json", "tokenizer.json"))
 
 
 def check_model_folder(folder: Path, name: str) -> None:

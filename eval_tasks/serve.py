@@ -14,9 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.errors import UserError, plain_errors
-
-TOKENIZER = ("tokenizer_config.json", "chat_template.jinja")
-"""An adapter that has one of these is asked with its own tokenizer, as on every other backend."""
+from common.model_files import has_tokenizer
 
 
 def server_command(
@@ -32,7 +30,7 @@ def server_command(
     if adapter:
         # On a CPU vLLM takes the last place of its list of adapters for the base's, so that has to be an empty one.
         command += ["--enable-lora", "--max-lora-rank", str(rank), "--max-loras", "2", "--lora-modules", f"{name}={adapter}"]
-        if any((adapter / file).is_file() for file in TOKENIZER):
+        if has_tokenizer(adapter):
             command += ["--tokenizer", str(adapter)]
     # Compiling takes minutes on a CPU and gains little.
     return [*command, *(["--enforce-eager"] if on_cpu else []), *more]
@@ -51,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from eval_tasks.backends.lighteval_model import local_folder
     from eval_tasks.vllm_model import memory_share, rank_limit
+    from training.adapters import adapter_tokenizer
 
     try:
         from vllm.platforms import current_platform
@@ -59,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "vLLM is not in this environment: run make setup-vllm (VLLM=vllm with a GPU), then this with .venv-vllm/bin/python"
         ) from None
     adapter = local_folder(arguments.adapter, "--adapter").resolve() if arguments.adapter else None
+    adapter_tokenizer(arguments.model, adapter)  # an error shows before vLLM starts
     rank = rank_limit([adapter]) if adapter else 0
     if (on_cpu := current_platform.is_cpu()) and "--gpu-memory-utilization" not in more:
         more += ["--gpu-memory-utilization", f"{memory_share('', on_cpu):.2f}"]

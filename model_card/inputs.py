@@ -9,6 +9,7 @@ from typing import Any
 from common.dataset import NONE_STATED, Manifest, as_hub_id, licence_text, read_manifest
 from common.errors import UserError
 from common.files import read_object, sha256_of
+from common.model_files import has_tokenizer
 from common.tasks import TASKS, Task
 from model_card.evaluations import ModelResults, SuiteComparison, read_comparisons
 from training.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, SUMMARY
@@ -167,9 +168,11 @@ def read_adapter(folder: Path) -> TrainedAdapter:
 def read_template(folder: Path) -> str | None:
     """The chat template of the tokenizer in a folder, "" where it has none, None without a tokenizer."""
     config, template = folder / "tokenizer_config.json", folder / "chat_template.jinja"
+    if not has_tokenizer(folder):
+        return None
     if template.is_file():
         return template.read_text(encoding="utf-8")
-    return str(read_object(config).get("chat_template") or "") if config.is_file() else None
+    return str(read_object(config).get("chat_template") or "") if config.is_file() else ""
 
 
 def read_base(adapter: TrainedAdapter, known: str | None = None) -> BaseModel:

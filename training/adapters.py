@@ -2,32 +2,31 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from common.dataset import split_revision
+from common.dataset import find_folder, split_revision
 from common.errors import UserError, first_line
 from common.files import sha256_of
 from common.hub import gated_sentence, is_gated
-from common.model_files import loading
+from common.model_files import TOKENIZER_FILES, has_tokenizer, loading
+from training.rows import say
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 SUMMARY = "training_summary.json"
 LOG = "training_log.jsonl"
 LOSS_PLOT = "loss.png"
-TOKENIZER_FILES = (
-    *("tokenizer_config.json", "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "merges.txt"),
-    *("added_tokens.json", "special_tokens_map.json", "chat_template.jinja"),
-)
 MODEL_FILES = ("*.safetensors", "*.safetensors.index.json", ADAPTER_CONFIG, "config.json", "generation_config.json")
 SAME_RANK = ("linear", "ties", "dare_linear", "dare_ties", "magnitude_prune")
 METHODS = ("cat", "svd", *SAME_RANK, "ties_svd", "dare_linear_svd", "dare_ties_svd", "magnitude_prune_svd")
 NOT_COMBINED = ("use_dora", "modules_to_save", "trainable_token_indices", "target_parameters", "lora_bias")
 """Fields of an adapter's configuration that PEFT leaves out of a combination or refuses."""
+RENAMED = 0.01
+"""Share of a tokenizer's tokens that a training may rename, as reserved ones; those of another model differ nearly all."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +55,50 @@ def model_files(folder: Path) -> list[str]:
     return [name for name in names if any(fnmatchcase(name, pattern) for pattern in (*MODEL_FILES, *TOKENIZER_FILES))]
 
 
-def has_tokenizer(folder: Path) -> bool:
-    """Whether an adapter's folder brings a tokenizer along."""
-    return any((folder / name).is_file() for name in ("tokenizer_config.json", "tokenizer.json"))
+def find_adapter(name: str) -> Path:
+    """The folder with the weights and tokenizer of an adapter in a folder or on the Hub, of one commit. Raises UserError."""
+    return find_folder(name, (ADAPTER_CONFIG, ADAPTER_WEIGHTS, *TOKENIZER_FILES), None, "model", "--adapter")
 
 
-def adapter_tokenizer(base: str, adapter: Path | None) -> Any:
-    """The tokenizer that an adapter was trained with: its own, or the base's where it brings none along. Raises UserError."""
+def adapter_tokenizer(base: str, adapter: Path | None, revision: str | None = None) -> Any:
+    """The tokenizer that an adapter was trained with: its own, or the base's where it brings none along.
+
+    `revision` is the base's. Raises UserError, also for an adapter of a model with other tokens, whose weights may fit this
+    base all the same where no embedding was trained.
+    """
+    if adapter is None or not has_tokenizer(adapter):
+        return _tokenizer(base, revision)
+    own = _tokenizer(str(adapter))
+    if not Path(base).is_dir() or has_tokenizer(Path(base)):
+        check_tokens(own.get_vocab(), _tokenizer(base, revision).get_vocab(), str(adapter), base)
+    return own
+
+
+def _tokenizer(name: str, revision: str | None = None) -> Any:
     from transformers import AutoTokenizer
 
-    source = str(adapter) if adapter and has_tokenizer(adapter) else base
-    with loading(source, "the tokenizer of", "check its files, or fetch it again"):
-        return AutoTokenizer.from_pretrained(source)
+    with loading(name, "the tokenizer of", "check its files, or fetch it again"):
+        return AutoTokenizer.from_pretrained(name, revision=revision)
+
+
+def check_tokens(own: Mapping[str, int], tokens: Mapping[str, int], adapter: str, base: str) -> None:
+    """Raises UserError where the numbers of an adapter's tokens (token -> number) are other tokens of the base.
+
+    More or fewer tokens are said and taken, since models are resized; a vocabulary that is padded to a round size has none.
+    """
+    known = {number: token for token, number in tokens.items()}
+    both = {number: token for token, number in own.items() if number in known}
+    others = [number for number, token in sorted(both.items()) if token != known[number]]
+    if len(others) > RENAMED * len(both):
+        raise UserError(
+            f"the adapter {adapter} was trained with other tokens than {base} has, such as {both[others[0]]!r} where that has "
+            f"{known[others[0]]!r}; give the base that it was trained on"
+        )
+    if len(own) != len(tokens):
+        say(
+            f"note: the adapter {adapter} was trained with {len(own):,} tokens and {base} has {len(tokens):,}, those that both "
+            "have being the same; this is right if the base was resized before or after the training"
+        )
 
 
 def read_adapter(name: str, revision: str | None = None) -> Adapter:

@@ -1,5 +1,6 @@
 """The base model, loaded as TRL loads it, but before the training plan: whether rows can be packed depends on it."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from common.errors import UserError, first_line
@@ -46,22 +47,15 @@ def load_base(args: "SFTConfig", model: "ModelConfig") -> Any:
     return base
 
 
-def with_adapter(base: Any, name: str) -> Any:
-    """The base with the weights of the LoRA adapter in a folder or on the Hub (`org/name@revision`), which are to be trained.
-
-    Raises UserError.
-    """
+def with_adapter(base: Any, adapter: Path) -> Any:
+    """The base with the weights of the LoRA adapter in a folder, which are to be trained. Raises UserError."""
     from peft import PeftModel
     from safetensors import SafetensorError
 
-    from common.dataset import find_folder
-    from training.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-
-    folder = find_folder(name, [ADAPTER_CONFIG, ADAPTER_WEIGHTS], None, "model", "--adapter")
     try:
-        tuned: Any = PeftModel.from_pretrained(base, str(folder), is_trainable=True)
+        tuned: Any = PeftModel.from_pretrained(base, str(adapter), is_trainable=True)
     except (OSError, SafetensorError, ValueError, RuntimeError) as error:
-        raise UserError(f"cannot go on from the adapter {name}: {first_line(error)}; give one of this base model") from None
+        raise UserError(f"cannot go on from the adapter {adapter}: {first_line(error)}; give one of this base model") from None
     if (kind := tuned.active_peft_config.peft_type) != "LORA":
-        raise UserError(f"{name} is no LoRA adapter but {kind}; give --adapter the output folder of a LoRA training")
+        raise UserError(f"{adapter} is no LoRA adapter but {kind}; give --adapter the output folder of a LoRA training")
     return tuned

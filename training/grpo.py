@@ -90,6 +90,7 @@ def run(argv: list[str]) -> None:
     import torch
     from transformers.trainer_utils import set_seed
 
+    from training.adapters import find_adapter
     from training.summary import usable_cores
     from training.tokenizer import load_tokenizer
 
@@ -99,10 +100,11 @@ def run(argv: list[str]) -> None:
     longest = max(TASKS[name].max_new_tokens for name in set(rows["task"]))
     args.max_completion_length = min(args.max_completion_length or longest, longest)
     args.chat_template_path = None  # a field of SFTConfig, which load_tokenizer looks at
-    tokenizer = load_tokenizer(model, args, data.adapter)
+    adapter = find_adapter(data.adapter) if data.adapter else None
+    tokenizer = load_tokenizer(model, args, adapter)
     args.chat_template_kwargs = template_arguments(tokenizer.get_chat_template(), args.chat_template_kwargs)
     tokenizer.pad_token, tokenizer.eos_token = data.pad_token or tokenizer.pad_token, data.eos_token or tokenizer.eos_token
-    trainer = make_trainer(args, model, data.adapter, tokenizer, rows)
+    trainer = make_trainer(args, model, adapter, tokenizer, rows)
     started = time.monotonic()
     try:
         result = trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
@@ -125,7 +127,7 @@ def choose_rows(script: Any, data: RewardArguments, seed: int) -> "Dataset":
     return cap_tasks(rows, data.max_rows_per_task, seed).select_columns(["prompt", "task", "answer"])
 
 
-def make_trainer(args: Any, model: Any, adapter: str | None, tokenizer: Any, rows: "Dataset") -> Any:
+def make_trainer(args: Any, model: Any, adapter: Path | None, tokenizer: Any, rows: "Dataset") -> Any:
     """TRL's trainer over the rows, from an adapter where one is given. Raises UserError."""
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM

@@ -36,11 +36,10 @@ from common import publishing
 from common.dataset import find_folder
 from common.errors import UserError, plain_errors
 from common.files import every_file, replaced
-from common.model_files import check_model_folder, loading, reason_of
+from common.model_files import TOKENIZER_FILES, check_model_folder, loading, reason_of
 from common.publishing import Destination, Upload
 from training.adapters import (
     METHODS,
-    TOKENIZER_FILES,
     Adapter,
     Combination,
     adapter_tokenizer,

@@ -16,8 +16,9 @@ from common import publishing
 from common.errors import UserError, plain_errors
 from common.files import read_object, sha256_of
 from common.hub import hub_errors, retried, signed_in
+from common.model_files import TOKENIZER_FILES
 from common.publishing import Destination, Upload
-from training.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, LOG, LOSS_PLOT, SUMMARY, TOKENIZER_FILES
+from training.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, LOG, LOSS_PLOT, SUMMARY
 
 NEEDED = (ADAPTER_WEIGHTS, ADAPTER_CONFIG, "tokenizer_config.json", SUMMARY, LOG)
 OPTIONAL = tuple(name for name in (*TOKENIZER_FILES, LOSS_PLOT) if name not in NEEDED)

@@ -28,7 +28,9 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `accelerate launch` puts only this file's folder there
 
 from common.errors import UserError, plain_errors
+from training.adapters import find_adapter
 from training.arguments import output_folder, parse_arguments
+from training.base_model import with_adapter
 from training.mixture import choose_rows, content_key, print_composition, task_counts
 from training.processes import ends_all_processes, watch_others
 from training.tokenizer import load_tokenizer
@@ -74,7 +76,8 @@ def run(argv: list[str]) -> None:
     with args.main_process_first(local=False, desc="fetching a checkpoint"):  # nodes may share the output folder
         checkpoint = checkpoints.resolve(args.resume_from_checkpoint, output, args.hub_token)
     with args.main_process_first(desc="fetching what is on the Hub"):
-        tokenizer = load_tokenizer(model, args, data.adapter)
+        adapter = find_adapter(data.adapter) if data.adapter else None
+        tokenizer = load_tokenizer(model, args, adapter)
         train, validation, available = choose_rows(script, data, args.seed)
     train, validation = with_template_options(tokenizer, train, validation, args.seed)
     pushing, args.push_to_hub = args.push_to_hub, False  # transformers' own pushes include training_args.bin, a pickle
@@ -84,7 +87,8 @@ def run(argv: list[str]) -> None:
     if first:
         print_composition(train, available, len(validation) if validation else 0)
         print_plan(plan)
-    trainer = make_trainer(args, model, base, tokenizer, train, validation, data, plan)
+    start_from = with_adapter(base, adapter) if adapter else base
+    trainer = make_trainer(args, model, start_from, tokenizer, train, validation, data, plan)
     left_out = 0 if args.packing else len(train) - trainer.epoch_rows
     if left_out and first:
         print(f"{left_out:,} rows are left out: they are longer than --max_length {args.max_length} tokens")
@@ -101,9 +105,7 @@ def run(argv: list[str]) -> None:
     if checkpoint:
         checkpoints.check_same_run(checkpoint, trainer.identity)
 
-    start = time.monotonic()
-    train_loss = train_until_done(trainer, checkpoint, repo)
-    seconds = time.monotonic() - start
+    train_loss, seconds = train_until_done(trainer, checkpoint, repo)
     validation_loss = trainer.evaluate()["eval_loss"] if validation else None
     summary = summarise(script, args, model, data, plan, trainer, seconds) | {
         "tasks": task_counts(train),
@@ -127,8 +129,8 @@ def check_writable(folder: Path) -> None:
         raise UserError(f"cannot write to --output_dir {folder}: {error.strerror}") from None
 
 
-def train_until_done(trainer: "SafeTrainer", checkpoint: Path | None, repo: str | None) -> float:
-    """Trains, pushing to `repo` meanwhile, and returns the mean loss; exits if a signal stopped the training."""
+def train_until_done(trainer: "SafeTrainer", checkpoint: Path | None, repo: str | None) -> tuple[float, float]:
+    """Trains, pushing to `repo` meanwhile, and returns mean loss and seconds; exits if a signal stopped the training."""
     from transformers.trainer_callback import ProgressCallback
 
     from training.callbacks import LossBar, StopOnSignal
@@ -144,6 +146,7 @@ def train_until_done(trainer: "SafeTrainer", checkpoint: Path | None, repo: str 
     push = HubPush(repo, args) if repo else None
     if push:
         trainer.add_callback(push)
+    start = time.monotonic()
     try:
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
@@ -156,7 +159,7 @@ def train_until_done(trainer: "SafeTrainer", checkpoint: Path | None, repo: str 
         if args.process_index == 0:
             print(f"stopped after step {step}, which is saved; --resume_from_checkpoint last goes on from there")
         sys.exit(128 + (stop.received or signal.SIGTERM))
-    return float(result.training_loss)
+    return float(result.training_loss), time.monotonic() - start
 
 
 def deliver(trainer: "SafeTrainer", summary: dict[str, Any], repo: str | None) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.dataset import find_folder, looks_like_path
+from common.dataset import looks_like_path
 from common.errors import UserError, first_line
 from common.model_files import check_model_folder, loading
 from training.rows import say
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from trl import ModelConfig, SFTConfig
 
 
-def load_tokenizer(model: "ModelConfig", args: "SFTConfig", adapter: str | None = None) -> "PreTrainedTokenizerBase":
+def load_tokenizer(model: "ModelConfig", args: "SFTConfig", adapter: Path | None = None) -> "PreTrainedTokenizerBase":
     """The base model's tokenizer, or that of the adapter to go on from, with the template and end token that it learned.
 
     Raises UserError if there is no such model or it has no chat template.
     """
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig
 
-    from training.adapters import ADAPTER_CONFIG, TOKENIZER_FILES, adapter_tokenizer
+    from training.adapters import adapter_tokenizer
 
     name = model.model_name_or_path
     if not name:
@@ -33,10 +33,7 @@ def load_tokenizer(model: "ModelConfig", args: "SFTConfig", adapter: str | None 
         check_model_folder(Path(name), name)
     with loading(name, "the model", "check --model_name_or_path, or run: hf auth login"):
         config = AutoConfig.from_pretrained(name, revision=model.model_revision)
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=model.model_revision)
-    if adapter:
-        files = (ADAPTER_CONFIG, *TOKENIZER_FILES)
-        tokenizer = adapter_tokenizer(name, find_folder(adapter, files, kind="model", option="--adapter"))
+    tokenizer: PreTrainedTokenizerBase = adapter_tokenizer(name, adapter, model.model_revision)
     if args.chat_template_path is not None:
         use_template(tokenizer, name, args.chat_template_path)
         args.chat_template_path = None  # TRL would resize the model for its tokens, and the adapter would not fit its base

@@ -13,7 +13,6 @@ from trl import SFTTrainer, get_peft_config
 from common.errors import UserError, first_line
 from training import patches
 from training.arguments import DataArguments, output_folder
-from training.base_model import with_adapter
 from training.batches import PrefixCollator, TokenBatches
 from training.callbacks import any_process
 from training.checkpoints import last_whole, mark_complete, rotate
@@ -193,7 +192,10 @@ def make_trainer(
     data: DataArguments,
     plan: TrainingPlan,
 ) -> SafeTrainer:
-    """The trainer over tokenised rows: prompt, completion and end-of-turn token, the last two supervised."""
+    """The trainer over tokenised rows: prompt, completion and end-of-turn token, the last two supervised.
+
+    `base` has the adapter that a training goes on from, if it does.
+    """
     from datasets import concatenate_datasets
 
     # It warns that one row a batch is few, and of prompts that begin no row, which template_check.py has looked at.
@@ -210,7 +212,7 @@ def make_trainer(
         versions = concatenate_datasets([versions, versions.map(with_sorted_options, desc="Sorting options")])
     try:
         trainer = SafeTrainer(
-            model=with_adapter(base, data.adapter) if data.adapter else base,
+            model=base,
             args=args,
             train_dataset=versions,
             eval_dataset=validation.select_columns(columns) if validation else None,

@@ -32,6 +32,8 @@ def test_an_adapter_is_served_under_its_name_with_its_rank_and_its_own_tokenizer
     assert "--tokenizer" not in command
     assert "--enforce-eager" not in command
     (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
+    assert "--tokenizer" not in server_command("org/base", tmp_path, "shop", ("", 9), 32, False)  # a template is no tokenizer
+    (tmp_path / "tokenizer_config.json").write_text("{}")
     assert option(server_command("org/base", tmp_path, "shop", ("", 9), 32, False), "--tokenizer") == str(tmp_path)
 
 

@@ -137,7 +137,8 @@ def test_each_program_stands_by_itself(card: Card) -> None:
     [
         ({}, "base", False),
         ({"tokenizer_config.json": "{}"}, "adapter", False),
-        ({"chat_template.jinja": "{{ messages }}"}, "adapter", False),
+        ({"chat_template.jinja": "{{ messages }}"}, "base", False),
+        ({"chat_template.jinja": "{{ messages }}", "tokenizer.json": "{}"}, "adapter", False),
         ({"tokenizer_config.json": '{"chat_template": "{% if enable_thinking %}{% endif %}"}'}, "adapter", True),
         ({"chat_template.jinja": "{% if enable_thinking %}{% endif %}", "tokenizer_config.json": "{}"}, "adapter", True),
     ],

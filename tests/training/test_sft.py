@@ -483,6 +483,20 @@ def adapter_of_another_base(base: Path, folder: Path) -> Path:
     return folder
 
 
+def adapter_of_other_tokens(base: Path, folder: Path) -> Path:
+    """A folder whose weights fit the base and whose tokenizer numbers tokens in another order."""
+    random_adapter(base, folder, seed=0)
+    (folder / "tokenizer_config.json").write_bytes((base / "tokenizer_config.json").read_bytes())
+    tokenizer = json.loads((base / "tokenizer.json").read_text())
+    tokens = tokenizer["model"]["vocab"]
+    special = {token["content"] for token in tokenizer["added_tokens"]}
+    numbers = [number for token, number in tokens.items() if token not in special]
+    others = iter(reversed(numbers))
+    tokenizer["model"]["vocab"] = {token: number if token in special else next(others) for token, number in tokens.items()}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    return folder
+
+
 Case = tuple[Callable[[Path, Path, Path], list[object]], str]
 MISTAKES: dict[str, Case] = {
     "no dataset": (lambda base, rows, tmp: ["--model_name_or_path", base], "no dataset; give --dataset_name"),
@@ -573,6 +587,13 @@ MISTAKES: dict[str, Case] = {
             *["--adapter", adapter_of_another_base(base, tmp / "adapter")],
         ],
         "give one of this base model",
+    ),
+    "adapter of a model with other tokens": (
+        lambda base, rows, tmp: [
+            *["--model_name_or_path", base, "--dataset_name", rows],
+            *["--adapter", adapter_of_other_tokens(base, tmp / "adapter")],
+        ],
+        "give the base that it was trained on",
     ),
     "folder that is no adapter": (
         lambda base, rows, tmp: ["--model_name_or_path", base, "--dataset_name", rows, "--adapter", tmp],
