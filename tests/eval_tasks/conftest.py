@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -21,6 +22,22 @@ def environment(home: Path) -> dict[str, str]:
     """Without a network and without what the caller's shell says about data."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("SHOP", "ECINSTRUCT", "SENTENCE_MODEL"))}
     return kept | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(home), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+
+def load_tasks(suite: str, monkeypatch: pytest.MonkeyPatch, home: Path, **variables: str) -> ModuleType:
+    """A suite's task file as lighteval loads it, without a network, with these of the suite's environment variables."""
+    from lighteval.tasks.registry import Registry
+
+    for name in list(os.environ):
+        if name.startswith(f"{suite.upper()}_"):
+            monkeypatch.delenv(name)
+    for name, setting in variables.items():
+        monkeypatch.setenv(name, setting)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(home))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    module = Registry.create_custom_tasks_module(REPOSITORY / "eval_tasks" / f"{suite}.py")
+    assert module is not None
+    return module
 
 
 @pytest.fixture(scope="session")

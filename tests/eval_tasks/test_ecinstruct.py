@@ -5,7 +5,6 @@ import math
 import re
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from eval_tasks.metrics.task_scores import AGGREGATES, task_score
 from eval_tasks.suites.ecinstruct_rows import read_rows
 from eval_tasks.suites.ecinstruct_scoring import BY_PLACE, GAINS, TASKS, EcinstructRow, parse_answer, pattern, value
 from eval_tasks.suites.suite import shown_answer
-from tests.eval_tasks.conftest import REPOSITORY, Lighteval
+from tests.eval_tasks.conftest import Lighteval, load_tasks
 
 CASES = json.loads((Path(__file__).parent / "cases" / "ecinstruct.json").read_text(encoding="utf-8"))
 
@@ -412,26 +411,12 @@ def test_garbage_scores_0_within_a_second(row: EcinstructRow, text: str) -> None
 # --- lighteval ---
 
 
-def load_tasks(monkeypatch: pytest.MonkeyPatch, home: Path, **environment: str) -> ModuleType:
-    from lighteval.tasks.registry import Registry
-
-    for name in ("ECINSTRUCT_DATA", "ECINSTRUCT_REVISION", "ECINSTRUCT_INSTRUCTIONS"):
-        monkeypatch.delenv(name, raising=False)
-    for name, setting in environment.items():
-        monkeypatch.setenv(name, setting)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(home))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    module = Registry.create_custom_tasks_module(REPOSITORY / "eval_tasks" / "ecinstruct.py")
-    assert module is not None
-    return module
-
-
 def test_gold_answers_score_1_inside_lighteval(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lighteval.metrics import apply_metric
     from lighteval.models.model_output import ModelResponse
     from lighteval.tasks.lighteval_task import LightevalTask
 
-    table = load_tasks(monkeypatch, tmp_path, ECINSTRUCT_DATA=str(published)).TASKS_TABLE
+    table = load_tasks("ecinstruct", monkeypatch, tmp_path, ECINSTRUCT_DATA=str(published)).TASKS_TABLE
 
     assert [config.name for config in table][:2] == [
         "ecinstruct:attribute_value_extraction",
@@ -495,7 +480,12 @@ def test_what_cannot_be_run_is_told_in_one_sentence(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        load_tasks(monkeypatch, tmp_path, **{name: text.replace("FILE", str(published)) for name, text in environment.items()})
+        load_tasks(
+            "ecinstruct",
+            monkeypatch,
+            tmp_path,
+            **{name: text.replace("FILE", str(published)) for name, text in environment.items()},
+        )
 
     error = capsys.readouterr().err
     assert stopped.value.code == 2
@@ -511,6 +501,6 @@ def test_a_single_task_is_not_run_by_the_suites_name(
     monkeypatch.setattr("sys.argv", ["lighteval", "accelerate", "model_name=x", "gsm8k|0,ecinstruct|0"])
 
     with pytest.raises(SystemExit):
-        load_tasks(monkeypatch, tmp_path, ECINSTRUCT_DATA=str(data))
+        load_tasks("ecinstruct", monkeypatch, tmp_path, ECINSTRUCT_DATA=str(data))
 
     assert 'write "ecinstruct:product_matching|0" instead of "ecinstruct|0"' in capsys.readouterr().err

@@ -4,23 +4,11 @@ import json
 import re
 import time
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from tests.eval_tasks.conftest import REPOSITORY, Lighteval
+from tests.eval_tasks.conftest import Lighteval, load_tasks
 from tests.eval_tasks.rows import SHOPBENCH_ROWS, shopbench_records, write_lines
-
-
-def load_tasks(monkeypatch: pytest.MonkeyPatch, source: Path, home: Path) -> ModuleType:
-    from lighteval.tasks.registry import Registry
-
-    monkeypatch.setenv("SHOPBENCH_DATA", str(source))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(home))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    module = Registry.create_custom_tasks_module(REPOSITORY / "eval_tasks" / "shopbench.py")
-    assert module is not None
-    return module
 
 
 def test_a_run_of_the_console_script_scores_every_task_of_the_file(
@@ -51,7 +39,7 @@ def test_gold_answers_score_1(shopbench_file: Path, tmp_path: Path, monkeypatch:
     from lighteval.tasks.lighteval_task import LightevalTask
 
     scores = {}
-    for config in load_tasks(monkeypatch, shopbench_file, tmp_path).TASKS_TABLE:
+    for config in load_tasks("shopbench", monkeypatch, tmp_path, SHOPBENCH_DATA=str(shopbench_file)).TASKS_TABLE:
         docs = LightevalTask(config).get_docs()
         outputs = apply_metric([ModelResponse(text=[doc.get_golds()[0]]) for doc in docs], docs, config.metrics)
         scores[config.name] = config.metrics[0].corpus_level_fn([output["score"] for output in outputs])["score"]
@@ -69,7 +57,9 @@ def test_a_task_whose_model_is_missing_is_left_out_and_said(
     records = [other, generation | {"metric": "sent-transformer", "task_name": "task1"}]
     monkeypatch.setenv("SENTENCE_MODEL", str(tmp_path / "nowhere"))
 
-    table = load_tasks(monkeypatch, write_lines(tmp_path / "rows.json", records), tmp_path).TASKS_TABLE
+    table = load_tasks(
+        "shopbench", monkeypatch, tmp_path, SHOPBENCH_DATA=str(write_lines(tmp_path / "rows.json", records))
+    ).TASKS_TABLE
 
     assert [config.name for config in table] == ["shopbench:task2"]
     assert "warning: shopbench:task1 is left out: the sentence-embedding model" in capsys.readouterr().err
@@ -87,7 +77,9 @@ def test_tasks_of_unknown_metrics_types_and_names_are_left_out_and_said(
         choice | {"task_name": "warm_up"},
     ]
 
-    table = load_tasks(monkeypatch, write_lines(tmp_path / "rows.json", records), tmp_path).TASKS_TABLE
+    table = load_tasks(
+        "shopbench", monkeypatch, tmp_path, SHOPBENCH_DATA=str(write_lines(tmp_path / "rows.json", records))
+    ).TASKS_TABLE
 
     assert [config.name for config in table] == ["shopbench:task2", "shopbench:warm_up"]
     told = capsys.readouterr().err.splitlines()
@@ -101,7 +93,7 @@ def test_tasks_of_unknown_metrics_types_and_names_are_left_out_and_said(
 def test_documents_have_the_pattern_of_their_row(shopbench_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lighteval.tasks.lighteval_task import LightevalTask
 
-    table = load_tasks(monkeypatch, shopbench_file, tmp_path).TASKS_TABLE
+    table = load_tasks("shopbench", monkeypatch, tmp_path, SHOPBENCH_DATA=str(shopbench_file)).TASKS_TABLE
     patterns = {config.name: [doc.specific["pattern"] for doc in LightevalTask(config).get_docs()] for config in table}
 
     assert patterns["shopbench:task2"] == ["0|1", "0|1"]
@@ -120,7 +112,7 @@ def test_garbage_scores_0_within_a_second(
     from lighteval.metrics import apply_metric
     from lighteval.models.model_output import ModelResponse
 
-    tasks = load_tasks(monkeypatch, shopbench_file, tmp_path)
+    tasks = load_tasks("shopbench", monkeypatch, tmp_path, SHOPBENCH_DATA=str(shopbench_file))
     rows = tasks.load_rows(str(shopbench_file))
     for config in tasks.TASKS_TABLE:
         lines = [{"row": json.dumps(vars(row))} for row in rows if row.task == config.hf_subset]
@@ -138,8 +130,8 @@ def test_a_dataset_folder_with_the_columns_serves_as_well_as_a_file(
     (tmp_path / "dataset").mkdir()
     write_lines(tmp_path / "dataset" / "test.jsonl", encoded)
 
-    from_file = load_tasks(monkeypatch, shopbench_file, tmp_path).TASKS_TABLE
-    from_folder = load_tasks(monkeypatch, tmp_path / "dataset", tmp_path).TASKS_TABLE
+    from_file = load_tasks("shopbench", monkeypatch, tmp_path, SHOPBENCH_DATA=str(shopbench_file)).TASKS_TABLE
+    from_folder = load_tasks("shopbench", monkeypatch, tmp_path, SHOPBENCH_DATA=str(tmp_path / "dataset")).TASKS_TABLE
 
     assert [str(config) for config in from_folder] == [str(config) for config in from_file]
 
@@ -166,7 +158,7 @@ def test_bad_data_is_told_in_one_sentence(
         write_lines(tmp_path / "rows.json", records)
 
     with pytest.raises(SystemExit) as stopped:
-        load_tasks(monkeypatch, tmp_path / "rows.json", tmp_path)
+        load_tasks("shopbench", monkeypatch, tmp_path, SHOPBENCH_DATA=str(tmp_path / "rows.json"))
 
     error = capsys.readouterr().err
     assert stopped.value.code == 2

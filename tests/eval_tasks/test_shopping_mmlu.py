@@ -6,7 +6,6 @@ import math
 import re
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ from eval_tasks.suites.shopbench_rows import ShopBenchRow
 from eval_tasks.suites.shopbench_scoring import plain_scores, score_parsed
 from eval_tasks.suites.shopping_mmlu_rows import INSTRUCTION, read_rows
 from eval_tasks.suites.shopping_mmlu_scoring import parse_answer
-from tests.eval_tasks.conftest import REPOSITORY, Lighteval
+from tests.eval_tasks.conftest import Lighteval, load_tasks
 from tests.eval_tasks.rows import write_lines
 
 CASES = json.loads((Path(__file__).parent / "cases" / "shopping_mmlu.json").read_text(encoding="utf-8"))
@@ -368,26 +367,12 @@ def test_what_a_pattern_allows_can_be_read(row: ShopBenchRow, data: st.DataObjec
 # --- lighteval ---
 
 
-def load_tasks(monkeypatch: pytest.MonkeyPatch, home: Path, **environment: str) -> ModuleType:
-    from lighteval.tasks.registry import Registry
-
-    for name in ("SHOPPING_MMLU_DATA", "SHOPPING_MMLU_REVISION", "SHOPPING_MMLU_SKILLS"):
-        monkeypatch.delenv(name, raising=False)
-    for name, setting in environment.items():
-        monkeypatch.setenv(name, setting)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(home))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    module = Registry.create_custom_tasks_module(REPOSITORY / "eval_tasks" / "shopping_mmlu.py")
-    assert module is not None
-    return module
-
-
 def test_gold_answers_score_1_inside_lighteval(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lighteval.metrics import apply_metric
     from lighteval.models.model_output import ModelResponse
     from lighteval.tasks.lighteval_task import LightevalTask
 
-    table = load_tasks(monkeypatch, tmp_path, SHOPPING_MMLU_DATA=str(data)).TASKS_TABLE
+    table = load_tasks("shopping_mmlu", monkeypatch, tmp_path, SHOPPING_MMLU_DATA=str(data)).TASKS_TABLE
 
     assert [config.name for config in table] == [f"shopping_mmlu:{name}" for name in TASKS]
     for config in table:
@@ -400,7 +385,7 @@ def test_gold_answers_score_1_inside_lighteval(data: Path, tmp_path: Path, monke
 
 def test_one_skill_can_be_declared_alone(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = load_tasks(
-        monkeypatch, tmp_path, SHOPPING_MMLU_DATA=str(data), SHOPPING_MMLU_SKILLS="behavior, reasoning"
+        "shopping_mmlu", monkeypatch, tmp_path, SHOPPING_MMLU_DATA=str(data), SHOPPING_MMLU_SKILLS="behavior, reasoning"
     ).TASKS_TABLE
 
     assert [config.name.split(":")[1] for config in tasks] == ["reasoning", "behavior", "behavior"]
@@ -449,7 +434,9 @@ def test_what_cannot_be_run_is_told_in_one_sentence(
     folders = {"DATA": str(data), "EMPTY": str(tmp_path)}
 
     with pytest.raises(SystemExit) as stopped:
-        load_tasks(monkeypatch, tmp_path, **{name: folders.get(text, text) for name, text in environment.items()})
+        load_tasks(
+            "shopping_mmlu", monkeypatch, tmp_path, **{name: folders.get(text, text) for name, text in environment.items()}
+        )
 
     error = capsys.readouterr().err
     assert stopped.value.code == 2
