@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping, Sequence
 
 from common.answers import numbered_items
-from common.scoring import expected_ndcg
 from common.tasks import TASKS
 from eval_tasks.baselines import shop as baselines
 from eval_tasks.baselines.encoders import Ranker, ranker
@@ -42,15 +41,6 @@ def shopbench_answers(
     for place, rating in zip(rated, ratings or (), strict=False):
         said[place] = rating
     return said
-
-
-def expected_score(row: ShopBenchRow) -> float | None:
-    """What a guess scores on average; None of texts."""
-    if row.metric == "accuracy":
-        return 1 / (len(numbered_items(row.prompt)) or len(RATINGS))
-    if row.metric == "hit rate@3":
-        return min(3, len(numbered_items(row.prompt))) / max(len(numbered_items(row.prompt)), 1)
-    return expected_ndcg(row.truth) if row.metric == "ndcg" else None
 
 
 def is_rating(row: ShopBenchRow) -> bool:
