@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from common.errors import UserError, plain_errors
 
 if TYPE_CHECKING:
-    from eval_tasks.reporting.comparison import Report
+    from eval_tasks.reporting.report import Report
 
 FILES = ("report.html", "report.md", "scores.json", "scores.png")
 EXAMPLES = 2000
@@ -63,8 +63,9 @@ def compare(
     `names` of the models are by default those of the folders. `examples`: rows whose answers are in report.html.
     """
     from common.answers import whole_characters
-    from eval_tasks.reporting.comparison import EvaluatedModel, make_report
+    from eval_tasks.reporting.comparison import make_report
     from eval_tasks.reporting.details import by_row, read_details
+    from eval_tasks.reporting.report import EvaluatedModel
     from eval_tasks.reporting.results import names_of, read_run
     from eval_tasks.reporting.table import print_report
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from common.tasks import Family
 from dataset_builders.card import REFERENCES
-from eval_tasks.reporting.comparison import Report, ScoreLine
 from eval_tasks.reporting.model_index import eval_result
 from eval_tasks.reporting.notes import notes
+from eval_tasks.reporting.report import Report, ScoreLine
 from eval_tasks.reporting.results import shown_time
 from eval_tasks.reporting.table import metric_name, number, share
 from eval_tasks.suites.suite import SUITES, task_title

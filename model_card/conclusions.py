@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from eval_tasks.reporting.comparison import Report, ScoreCell, ScoreGain, ScoreLine
+from eval_tasks.reporting.report import Report, ScoreCell, ScoreGain, ScoreLine
 from eval_tasks.reporting.table import number, signed
 from eval_tasks.suites.suite import task_title
 from model_card.markdown import plain

@@ -13,8 +13,9 @@ from typing import Any
 
 from common.errors import UserError
 from common.words import is_scored
-from eval_tasks.reporting.comparison import EvaluatedModel, Report, make_report
+from eval_tasks.reporting.comparison import make_report
 from eval_tasks.reporting.details import by_row, read_details
+from eval_tasks.reporting.report import EvaluatedModel, Report
 from eval_tasks.reporting.results import read_run, results_files, task_of
 from eval_tasks.suites.suite import SHOP, SUITES, UNSEEN, shop_task
 from model_card.markdown import number

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from eval_tasks.reporting.comparison import Report, ScoreLine
 from eval_tasks.reporting.plot import FAINT, INK, draw_scores, frame, legend, literal, score_axis
+from eval_tasks.reporting.report import Report, ScoreLine
 from eval_tasks.reporting.table import metric_name
 from eval_tasks.suites.suite import task_title
 

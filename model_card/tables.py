@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from common.dataset import Manifest
-from eval_tasks.reporting.comparison import Report, ScoreCell, ScoreGain, ScoreLine
+from eval_tasks.reporting.report import Report, ScoreCell, ScoreGain, ScoreLine
 from eval_tasks.reporting.table import NOTHING, gain_interval, metric_name, number, score_interval, share, signed
 from eval_tasks.suites.suite import task_title
 from model_card import markdown

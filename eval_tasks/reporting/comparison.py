@@ -6,122 +6,22 @@ else they come from lighteval's standard errors, as if two runs were independent
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eval_tasks.metrics.task_scores import AGGREGATES
-from eval_tasks.reporting.details import Answer
+from eval_tasks.reporting.details import paired_values, task_values
 from eval_tasks.reporting.intervals import TaskValues, overall_interval, overall_paired
-from eval_tasks.reporting.results import Run
+from eval_tasks.reporting.report import EvaluatedModel, Report, ScoreCell, ScoreGain, ScoreGroup, ScoreLine
+from eval_tasks.reporting.wordings import wording_lines
 from eval_tasks.suites.suite import UNSEEN, place, suite_name
-
-if TYPE_CHECKING:
-    from eval_tasks.reporting.wordings import WordingLine
 
 Z95 = 1.96
 """Half-width of a 95 % interval in standard errors."""
 
-LEVEL = 0.05
-"""P-value below which a difference is taken to be more than chance."""
-
 Progress = Callable[[Sequence[Any], str], Iterable[Any]]
-
-
-@dataclass(frozen=True)
-class EvaluatedModel:
-    """A column: a run under the name that it is shown by, and the answers that it kept: task -> details.by_row -> answer."""
-
-    name: str
-    run: Run
-    answers: Mapping[str, Mapping[str, Answer]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ScoreCell:
-    """What a model scored. `low` to `high` is the 95 % interval, None where it is unknown."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-    unparsable: float | None = None
-    rows: int | None = None
-
-
-@dataclass(frozen=True)
-class ScoreGain:
-    """What a model has more than the reference; `rows` that both answered, None where it is not known which."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-    p_value: float | None = None
-    rows: int | None = None
-
-    @property
-    def clear(self) -> bool:
-        """Whether it is beyond chance: the interval lies on one side of zero, and the p-value below 0.05 where there is one.
-
-        Of a few rows that all differ alike the interval has no length; the p-value still knows how few they are.
-        """
-        off_zero = self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
-        return off_zero and (self.p_value is None or self.p_value < LEVEL)
-
-
-@dataclass(frozen=True)
-class ScoreLine:
-    """A task, or a mean over several, which has no metric: a cell and a gain for each model, None where it has none."""
-
-    name: str
-    metric: str
-    cells: tuple[ScoreCell | None, ...]
-    gains: tuple[ScoreGain | None, ...]
-
-
-@dataclass(frozen=True)
-class ScoreGroup:
-    """The tasks of one family or track, and their mean."""
-
-    suite: str
-    family: str
-    lines: tuple[ScoreLine, ...]
-    mean: ScoreLine
-
-
-@dataclass(frozen=True)
-class Report:
-    """Models, the reference first and baselines last, and what they scored.
-
-    Means are over the tasks that every model but the baselines was scored on; `means` are the suites' where there are several.
-    `wordings` compare scores in a trained and in an unseen wording, of the models that are no baselines; empty where no row was
-    asked in both.
-    """
-
-    models: tuple[EvaluatedModel, ...]
-    groups: tuple[ScoreGroup, ...]
-    means: tuple[ScoreLine, ...]
-    mean: ScoreLine
-    wordings: "tuple[WordingLine, ...]" = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(model.name for model in self.models)
-
-    @property
-    def last(self) -> int:
-        """Number of the last column that is no baseline: what a reader wants to know of."""
-        return sum(1 for model in self.models if not model.run.baseline) - 1
-
-    @property
-    def lines(self) -> tuple[ScoreLine, ...]:
-        """Those of tasks."""
-        return tuple(line for group in self.groups for line in group.lines)
-
-    def best_baseline(self, line: ScoreLine) -> float | None:
-        """The highest score of a baseline, None where there is none."""
-        values = [cell.value for cell in line.cells[self.last + 1 :] if cell]
-        return max(values) if values else None
 
 
 def make_report(models: Sequence[EvaluatedModel], seed: int = 0, progress: Progress = lambda items, _: items) -> Report:
@@ -133,8 +33,6 @@ def make_report(models: Sequence[EvaluatedModel], seed: int = 0, progress: Progr
         models = sorted(models, key=lambda model: model.run.baseline)
     else:  # nothing to set them apart from
         models = [replace(model, run=replace(model.run, baseline=False)) for model in models]
-    from eval_tasks.reporting.wordings import wording_lines  # it imports this module
-
     every = sorted({task for model in models for task in model.run.scores}, key=place)
     tasks = [task for task in every if suite_name(task) != UNSEEN] or every
     contestants = [model for model in models if not model.run.baseline]
@@ -214,21 +112,7 @@ def _values(task: str, model: EvaluatedModel) -> TaskValues | None:
     metric = model.run.scores[task].metric
     if metric not in AGGREGATES and any(isinstance(answer.value, list) for answer in answers):
         return None  # of a metric that is not known here
-    return _task_values(answers, metric)
-
-
-def _task_values(answers: Sequence[Answer], metric: str) -> TaskValues:
-    values: Any = [answer.value for answer in answers]
-    # An answer without a group is a group of its own.
-    groups = [answer.group or f"\0{number}" for number, answer in enumerate(answers)]
-    return TaskValues(values, metric, groups if any(answer.group for answer in answers) else None)
-
-
-def paired_values(mine: Mapping[str, Answer], theirs: Mapping[str, Answer], metric: str) -> tuple[TaskValues, TaskValues]:
-    """Two models' values of the rows that both answered, for eval_tasks.reporting.intervals."""
-    rows = [row for row in mine if row in theirs]
-    first, second = (_task_values([answers[row] for row in rows], metric) for answers in (mine, theirs))
-    return first, TaskValues(second.values, metric, first.groups)
+    return task_values(answers, metric)
 
 
 def _around(value: float, stderr: float | None) -> tuple[float | None, float | None]:

@@ -10,12 +10,13 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
+from eval_tasks.reporting.intervals import TaskValues
 from eval_tasks.reporting.results import results_files, task_of
 from eval_tasks.suites.suite import metric_key
 
@@ -139,3 +140,18 @@ def by_row(answers: Sequence[Answer]) -> dict[str, Answer]:
         rows[f"{digest}-{seen[digest]}"] = answer
         seen[digest] += 1
     return rows
+
+
+def task_values(answers: Sequence[Answer], metric: str) -> TaskValues:
+    """The rows' values, for eval_tasks.reporting.intervals."""
+    values: Any = [answer.value for answer in answers]
+    # An answer without a group is a group of its own.
+    groups = [answer.group or f"\0{number}" for number, answer in enumerate(answers)]
+    return TaskValues(values, metric, groups if any(answer.group for answer in answers) else None)
+
+
+def paired_values(mine: Mapping[str, Answer], theirs: Mapping[str, Answer], metric: str) -> tuple[TaskValues, TaskValues]:
+    """Two models' values of the rows that both answered, in the same order."""
+    rows = [row for row in mine if row in theirs]
+    first, second = (task_values([answers[row] for row in rows], metric) for answers in (mine, theirs))
+    return first, TaskValues(second.values, metric, first.groups)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from eval_tasks.metrics.task_scores import AGGREGATES, macro_f1, micro_f1, task_score
-from eval_tasks.reporting.comparison import EvaluatedModel, Report
 from eval_tasks.reporting.details import Answer
+from eval_tasks.reporting.report import EvaluatedModel, Report
 from eval_tasks.reporting.table import group_name, metric_name
 from eval_tasks.suites.suite import shown_answer, task_title
 

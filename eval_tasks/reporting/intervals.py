@@ -75,29 +75,16 @@ def overall_interval(
     return _ends(means, tables, level)
 
 
-def paired(
-    first: Values,
-    second: Values,
-    metric: str = "mean",
-    groups: Sequence[Any] | None = None,
-    seed: int = 0,
-    draws: int = DRAWS,
-    level: float = LEVEL,
+def overall_paired(
+    first: Sequence[TaskValues], second: Sequence[TaskValues], seed: int = 0, draws: int = DRAWS, level: float = LEVEL
 ) -> Difference:
-    """The difference of two models' scores on the same rows in the same order, from draws of rows with both values.
+    """The difference of two models' mean scores over the same tasks, on the same rows in the same order, from draws of rows.
 
     The p-value is that of a permutation test which swaps the two models' values of whole groups: of all swaps where there are
     no more than `draws`, of a binomial where a mean's differences have one size (McNemar's exact test, as for accuracy), and
     else of `draws` random ones, with one added to both counts (https://doi.org/10.2202/1544-6115.1585).
-    Raises ValueError as `interval` does, and where the two have not as many rows.
+    Raises ValueError as `interval` does, and where the two have not as many tasks or rows.
     """
-    return overall_paired([TaskValues(first, metric, groups)], [TaskValues(second, metric, groups)], seed, draws, level)
-
-
-def overall_paired(
-    first: Sequence[TaskValues], second: Sequence[TaskValues], seed: int = 0, draws: int = DRAWS, level: float = LEVEL
-) -> Difference:
-    """`paired` for the mean over tasks. Both have the same tasks in the same order. Raises ValueError as `paired` does."""
     if len(first) != len(second):
         raise ValueError(f"{len(first)} tasks of the first model and {len(second)} of the second; they must be the same ones")
     tables = [

@@ -6,7 +6,7 @@ from common.tasks import TASKS
 from common.words import is_scored
 from eval_tasks.backends.prompts import LISTS
 from eval_tasks.metrics.task_scores import AGGREGATES, task_score
-from eval_tasks.reporting.comparison import EvaluatedModel, Report, ScoreGain
+from eval_tasks.reporting.report import EvaluatedModel, Report, ScoreGain
 from eval_tasks.reporting.results import shown_time
 from eval_tasks.suites.suite import place
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eval_tasks.reporting.comparison import EvaluatedModel, Report, ScoreCell, ScoreGain, ScoreLine
 from eval_tasks.reporting.examples import ReportExamples, as_data
 from eval_tasks.reporting.notes import notes, summary
 from eval_tasks.reporting.plot import COLOURS, Axis, gain_axis, rows_of, score_axis, tick_label
+from eval_tasks.reporting.report import EvaluatedModel, Report, ScoreCell, ScoreGain, ScoreLine, WordingLine
 from eval_tasks.reporting.results import shown_time
 from eval_tasks.reporting.table import (
     ABOUT_WORDINGS,
@@ -30,7 +30,6 @@ from eval_tasks.reporting.table import (
     short_name,
     signed,
 )
-from eval_tasks.reporting.wordings import WordingLine
 from eval_tasks.suites.suite import task_title
 
 FOLDER = Path(__file__).parent

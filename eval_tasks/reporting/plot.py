@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval_tasks.reporting.comparison import Report, ScoreCell, ScoreGain, ScoreLine
+from eval_tasks.reporting.report import Report, ScoreCell, ScoreGain, ScoreLine
 from eval_tasks.reporting.table import group_name, metric_name, signed
 from eval_tasks.suites.suite import task_title
 

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from dataset_builders.card import METRICS as SHOP_METRICS
-from eval_tasks.reporting.comparison import Report, ScoreCell, ScoreGain, ScoreLine
 from eval_tasks.reporting.notes import notes, summary
-from eval_tasks.reporting.wordings import WordingLine
+from eval_tasks.reporting.report import Report, ScoreCell, ScoreGain, ScoreLine, WordingLine
 from eval_tasks.suites.suite import suite_title
 
 NOTHING = "-"

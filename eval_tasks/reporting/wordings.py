@@ -5,30 +5,12 @@ of all test rows. Differences have paired intervals, as those of two models have
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from eval_tasks.metrics.task_scores import AGGREGATES, task_score
-from eval_tasks.reporting.comparison import EvaluatedModel, ScoreGain, paired_values
+from eval_tasks.reporting.details import paired_values
 from eval_tasks.reporting.intervals import TaskValues, overall_paired
+from eval_tasks.reporting.report import EvaluatedModel, ScoreGain, WordingCell, WordingLine
 from eval_tasks.suites.suite import SHOP, UNSEEN, place, suite_name
-
-
-@dataclass(frozen=True)
-class WordingCell:
-    """One model: its scores in the trained and in the unseen wording, and the second less the first."""
-
-    seen: float
-    unseen: float
-    gain: ScoreGain
-
-
-@dataclass(frozen=True)
-class WordingLine:
-    """A task, or the mean over all tasks here, which has no metric: a cell for each model, None where it has none."""
-
-    name: str
-    metric: str
-    cells: tuple[WordingCell | None, ...]
 
 
 def wording_lines(models: Sequence[EvaluatedModel], seed: int = 0) -> tuple[WordingLine, ...]:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from eval_tasks.metrics.task_scores import task_score
-from eval_tasks.reporting.comparison import EvaluatedModel, Report, make_report
+from eval_tasks.reporting.comparison import make_report
 from eval_tasks.reporting.details import by_row, read_details
+from eval_tasks.reporting.report import EvaluatedModel, Report
 from eval_tasks.reporting.results import read_run
 from eval_tasks.suites.suite import metric_key
 

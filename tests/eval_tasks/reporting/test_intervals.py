@@ -12,10 +12,14 @@ from scipy import stats
 
 from eval_tasks.metrics.task_scores import AGGREGATES, micro_f1
 from eval_tasks.reporting import intervals
-from eval_tasks.reporting.intervals import TaskValues, interval, overall_interval, overall_paired, paired
+from eval_tasks.reporting.intervals import Difference, TaskValues, interval, overall_interval, overall_paired
 
 SHARES = st.floats(0, 1).map(lambda share: round(share, 3))
 COUNTS = st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)).map(list)
+
+
+def paired(first: Any, second: Any, metric: str = "mean", groups: Any = None, **options: Any) -> Difference:
+    return overall_paired([TaskValues(first, metric, groups)], [TaskValues(second, metric, groups)], **options)
 
 
 def share_covered(draw: Any, truth: float, simulations: int = 400, **options: Any) -> float:

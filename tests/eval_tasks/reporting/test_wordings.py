@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from eval_tasks.reporting.comparison import Report
 from eval_tasks.reporting.examples import draw
 from eval_tasks.reporting.page import render
+from eval_tasks.reporting.report import Report
 from eval_tasks.reporting.table import as_json, markdown, print_report
 from tests.eval_tasks.runs import BASELINE, Said, report_of, said, write_run
 
