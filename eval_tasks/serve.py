@@ -48,8 +48,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(own)
 
     from eval_tasks.backends.lighteval_model import local_folder
-    from eval_tasks.vllm_model import memory_share, rank_limit
-    from training.adapters import adapter_tokenizer
+    from eval_tasks.vllm_model import memory_share
+    from training.adapters import adapter_tokenizer, rank_limit
 
     try:
         from vllm.platforms import current_platform

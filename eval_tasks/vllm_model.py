@@ -22,7 +22,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
@@ -32,6 +32,7 @@ from common.thinking import argument_value
 from eval_tasks.backends import lighteval_model
 from eval_tasks.backends.chat_format import ChatFormat, format_identity, kept_ids, load_format, tokens_cut
 from eval_tasks.backends.prompts import Likelihoods, LoadedModel, Prompt, ScoredPrompt, int_option
+from training.adapters import rank_limit
 
 ENGINE = "engine."
 """Prefix of model options that are arguments of vLLM's engine."""
@@ -162,26 +163,6 @@ def memory_share(option: str, cpu: bool) -> float:
     if not 0 < share <= 1:
         raise UserError(f"the model option memory is a share such as 0.5, not {option!r}")
     return share
-
-
-def rank_limit(adapters: Sequence[Path]) -> int:
-    """The least rank limit of vLLM that these adapters fit into. Raises UserError for an adapter that vLLM cannot use."""
-    from vllm.config.lora import LoRAConfig, MaxLoRARanks
-    from vllm.lora.peft_helper import PEFTHelper
-
-    limits = sorted(get_args(MaxLoRARanks))
-    highest = 1
-    for adapter in adapters:
-        try:
-            config = PEFTHelper.from_local_dir(str(adapter), None)
-            config.validate_legal(LoRAConfig(max_lora_rank=limits[-1]))
-        except (OSError, TypeError, ValueError) as error:
-            raise UserError(
-                f"vLLM cannot use the adapter {adapter} ({first_line(error)}); put it into the base with python -m "
-                "training.merge, or take the transformers backend"
-            ) from None
-        highest = max(highest, config.r, *config.rank_pattern.values())
-    return int(next(limit for limit in limits if limit >= highest))
 
 
 def load_adapter(llm: Any, adapter: Path, number: int) -> Any:

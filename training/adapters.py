@@ -177,6 +177,28 @@ def check_combination(adapters: Sequence[Adapter], combination: Combination) -> 
         )
 
 
+def rank_limit(adapters: Sequence[Path]) -> int:
+    """The least of vLLM's rank limits that these adapters fit into. Raises UserError for an adapter that vLLM cannot use."""
+    from typing import get_args
+
+    from vllm.config.lora import LoRAConfig, MaxLoRARanks
+    from vllm.lora.peft_helper import PEFTHelper
+
+    limits = sorted(get_args(MaxLoRARanks))
+    highest = 1
+    for adapter in adapters:
+        try:
+            config = PEFTHelper.from_local_dir(str(adapter), None)
+            config.validate_legal(LoRAConfig(max_lora_rank=limits[-1]))
+        except (OSError, TypeError, ValueError) as error:
+            raise UserError(
+                f"vLLM cannot use the adapter {adapter} ({first_line(error)}); put it into the base with python -m "
+                "training.merge, or take the transformers backend"
+            ) from None
+        highest = max(highest, config.r, *config.rank_pattern.values())
+    return int(next(limit for limit in limits if limit >= highest))
+
+
 def parse_weights(text: str, option: str) -> tuple[float, ...]:
     """`0.7,0.3` -> numbers. Raises UserError."""
     try:

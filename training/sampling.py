@@ -11,7 +11,7 @@ from typing import Any
 from common.errors import UserError, first_line
 from common.model_files import check_model_folder, loading
 from common.thinking import template_arguments
-from training.adapters import adapter_tokenizer
+from training.adapters import adapter_tokenizer, rank_limit
 
 Chat = Sequence[dict[str, str]]
 """Messages with role and content, the last of them the user's."""
@@ -153,7 +153,7 @@ def load_vllm(model: str, adapter: Path | None, how: Sampling) -> Callable[[Sequ
             "give --engine transformers"
         ) from None
     cpu = current_platform.is_cpu()
-    lora = {"enable_lora": True, "max_lora_rank": lora_rank(adapter)} if adapter else {}
+    lora = {"enable_lora": True, "max_lora_rank": rank_limit([adapter])} if adapter else {}
     try:
         llm = vllm.LLM(model, gpu_memory_utilization=0.5 if cpu else 0.9, enforce_eager=cpu, seed=how.seed, **lora)
     except (OSError, RuntimeError, ValueError) as error:
@@ -182,19 +182,3 @@ def load_vllm(model: str, adapter: Path | None, how: Sampling) -> Callable[[Sequ
                 yield place, decoded(tokenizer, [list(one.token_ids) for one in output.outputs], [end])
 
     return answer
-
-
-def lora_rank(adapter: Path) -> int:
-    """The rank limit for vLLM, which knows some only, that holds an adapter's rank. Raises UserError."""
-    from typing import get_args
-
-    from vllm.config.lora import MaxLoRARanks
-
-    from common.files import read_object
-
-    config = read_object(adapter / "adapter_config.json", "give the folder of a LoRA adapter as --adapter")
-    rank = max([int(config.get("r", 8)), *map(int, (config.get("rank_pattern") or {}).values())])
-    fitting = [limit for limit in sorted(get_args(MaxLoRARanks)) if limit >= rank]
-    if not fitting:
-        raise UserError(f"the adapter {adapter} has rank {rank}, which vLLM does not take; merge it with training.merge")
-    return int(fitting[0])

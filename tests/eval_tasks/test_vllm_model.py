@@ -298,7 +298,7 @@ class TestWithVllm:
         folders = [models.adapter, changed("patterned", rank_pattern={"q_proj": 100}), changed("dora", use_dora=True), tmp_path]
         script = (
             "import sys\nfrom pathlib import Path\nfrom common.errors import UserError\n"
-            "from eval_tasks.vllm_model import rank_limit\n"
+            "from training.adapters import rank_limit\n"
             "for argument in sys.argv[1:]:\n"
             "    try:\n        print(rank_limit([Path(argument)]))\n"
             "    except UserError as error:\n        print(error)\n"
