@@ -12,9 +12,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from common.dataset import MANIFEST, languages
+from common.dataset import MANIFEST
 from common.errors import UserError, plain_errors
 from common.files import replaced
+from common.languages import languages
 from common.tasks import TASKS
 from dataset_builders.assembly import OWN_TEST, assemble_rows
 from dataset_builders.contamination import read_evaluation_sets

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.dataset import SPLITS, data_pattern, languages
+from common.dataset import SPLITS, data_pattern
+from common.languages import languages
 from common.tasks import FAMILIES, TASKS
 from dataset_builders.benchmark import in_benchmark
 from dataset_builders.rows import LABEL_COLUMNS, TEXT_COLUMNS, UNSEEN, WORDING

@@ -6,8 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from common.dataset import language_of
 from common.errors import UserError
+from common.languages import language_of
 from dataset_builders.file_profiles import FileProfile
 from dataset_builders.mapping import normal
 from dataset_builders.values import LABELS, as_integer, as_text
