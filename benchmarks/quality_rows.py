@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.calibration import PAIRS, link_raw, slices
 from benchmarks.holdout import first_of_draw, hold_out, task_rows, write_folder
 from benchmarks.measure import command
+from benchmarks.real_rows import PAIRS, link_raw, slices
 from benchmarks.transfer import JudgedPair, judged_pairs
 from common.errors import UserError
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.real_rows import PAIRS, make_real, slices
 from common.errors import UserError, plain_errors
 from common.scoring import MetricUnavailableError
 from common.tasks import RELEVANCE_IN_WORDS, TASKS
@@ -112,8 +113,6 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def main() -> None:
-    from benchmarks.calibration import PAIRS, make_real, slices
-
     arguments = parse_arguments(sys.argv[1:])
     if arguments.pairs < 1:
         raise UserError(f"--pairs {arguments.pairs} scores nothing. Give 1 or more.")

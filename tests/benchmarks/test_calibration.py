@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from benchmarks import calibration
-from benchmarks.calibration import CalibrationScore, SplitRows, alike, parse_baselines, slices
+from benchmarks.calibration import CalibrationScore, parse_baselines
+from benchmarks.real_rows import SplitRows, alike, slices
 from common.errors import UserError
 from common.prompts import render_prompt
 from common.tasks import TASKS
