@@ -38,17 +38,17 @@ def make_report(models: Sequence[EvaluatedModel], seed: int = 0, progress: Progr
     contestants = [model for model in models if not model.run.baseline]
     shared = [task for task in tasks if all(task in model.run.scores for model in contestants)]
     lines = {task: _task_line(task, models, seed) for task in progress(tasks, "Intervals of tasks")}
-    suites = list(dict.fromkeys(map(_suite, tasks)))
+    suites = list(dict.fromkeys(map(suite_name, tasks)))
 
     def mean(name: str, members: Sequence[str]) -> ScoreLine:
         return _mean_line(name, [lines[task] for task in members if task in shared], models, seed)
 
     groups = []
-    families = list(dict.fromkeys((_suite(task), _family(task, models)) for task in tasks))
+    families = list(dict.fromkeys((suite_name(task), _family(task, models)) for task in tasks))
     for suite, family in progress(families, "Intervals of means"):
-        own = [task for task in tasks if (_suite(task), _family(task, models)) == (suite, family)]
+        own = [task for task in tasks if (suite_name(task), _family(task, models)) == (suite, family)]
         groups.append(ScoreGroup(suite, family, tuple(lines[task] for task in own), mean(family, own)))
-    of_suites = [mean(f"{suite}, all tasks", [task for task in tasks if _suite(task) == suite]) for suite in suites]
+    of_suites = [mean(f"{suite}, all tasks", [task for task in tasks if suite_name(task) == suite]) for suite in suites]
     return Report(
         models=tuple(models),
         groups=tuple(groups),
@@ -56,10 +56,6 @@ def make_report(models: Sequence[EvaluatedModel], seed: int = 0, progress: Progr
         mean=mean("all tasks", tasks) if len(suites) > 1 else replace(of_suites[0], name="all tasks"),
         wordings=wording_lines(contestants, seed),
     )
-
-
-def _suite(task: str) -> str:
-    return task.partition(":")[0]
 
 
 def _family(task: str, models: Sequence[EvaluatedModel]) -> str:
