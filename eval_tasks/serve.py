@@ -58,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             "vLLM is not in this environment: run make setup-vllm (VLLM=vllm with a GPU), then this with .venv-vllm/bin/python"
         ) from None
     adapter = local_folder(arguments.adapter, "--adapter").resolve() if arguments.adapter else None
-    adapter_tokenizer(arguments.model, adapter)  # an error shows before vLLM starts
+    if adapter:
+        adapter_tokenizer(arguments.model, adapter)  # an error shows before vLLM starts
     rank = rank_limit([adapter]) if adapter else 0
     if (on_cpu := current_platform.is_cpu()) and "--gpu-memory-utilization" not in more:
         more += ["--gpu-memory-utilization", f"{memory_share('', on_cpu):.2f}"]
