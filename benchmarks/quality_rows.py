@@ -7,10 +7,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.calibration import PAIRS, link_raw, slices
+from benchmarks.calibration import link_raw
 from benchmarks.holdout import first_of_draw, hold_out, task_rows, write_folder
 from benchmarks.measure import command
-from benchmarks.transfer import JudgedPair, judged_pairs
 from common.errors import UserError
 
 FEWEST_TRAIN, FEWEST_TEST = 750, 200
@@ -77,8 +76,3 @@ def make_sample_rows(arguments: Namespace, tasks: Collection[str], out: Path) ->
     options = ("--tasks", ",".join(tasks), "--size", arguments.sample_size, "--seed", arguments.seed, "--word-rows", 1)
     command("dataset_builders.build", "--raw", out / "sample_raw", "--out", out / "sample", *options)
     return out / "sample"
-
-
-def pairs_to_score(data: Path) -> list[JudgedPair]:
-    """The judged pairs of query and product to score, of sources that know several labels."""
-    return judged_pairs([row for rows in slices(data).get(PAIRS, {}).values() if rows.suffice() for row in rows.test])

@@ -149,6 +149,8 @@ def test_options_behind_two_dashes_are_the_training_s() -> None:
         (("--raw", "tests", "--held-out", "1"), "error: --held-out must be a share between 0 and 1, not 1."),
         (("--raw", "tests", "--train-rows", "0"), "error: --train-rows must be 1 or more, not 0."),
         (("--raw", "tests", "--start", "none", "--untuned"), "error: --start is of a training, and nothing is trained"),
+        (("--raw", "tests", "--curve", "no/such"), "error: no/such holds no adapter or whole checkpoint"),
+        (("--raw", "tests", "--curve", "--curve-points", "1"), "error: --curve-points must be 2 or more, not 1."),
         (("--raw", "tests", "--rows", "0"), "error: --rows 0 scores nothing"),
         (("--raw", "tests", "--untuned", "--", "--max_steps", "1"), "error: Options behind -- are of a training"),
     ],
@@ -184,6 +186,7 @@ def scored(
         "12+1",
         "--scale",
         0.01,
+        "--curve",
     )
     done = benchmark("quality", *options, "--", "--max_steps", 2, "--cpu_threads", 1)
     return folder, done.stdout.splitlines()
@@ -212,6 +215,22 @@ def test_a_run_ends_with_json_of_every_task_and_column(scored: tuple[Path, list[
     assert {task["task"] for task in figures["shopbench"]["tasks"]} >= {"shopbench:task2", "shopbench:task12"}
     assert figures["shopbench"]["names"][:2] == ["base", "tuned"]
     assert any("the budget of 60 CPU minutes" in text for text in printed)
+
+
+def test_the_curve_goes_from_the_base_over_each_training_s_checkpoints_to_its_adapter(scored: tuple[Path, list[str]]) -> None:
+    folder, printed = scored
+    curve, figures = json.loads((folder / "out" / "curve.json").read_text()), json.loads(printed[-1])
+    points = curve["points"]
+    assert [(point["training"], point["step"]) for point in points] == [(0, 0), (1, 1), (1, 2), (2, 1), (2, 2)]
+    tokens = [figures["training"][name]["tokens"] for name in ("sample", "real")]
+    assert [point["tokens"] for point in (points[0], points[2], points[4])] == [0, tokens[0], sum(tokens)]
+    assert tokens[0] < points[3]["tokens"] < sum(tokens)
+    rating = next(task for task in figures["shop"]["tasks"] if task["task"] == "shop:review_rating")
+    for point, name in ((points[0], "base"), (points[4], "tuned")):
+        found = {way: point[way]["shop:review_rating"]["score"] for way in ("written", "scored")}
+        assert found == {"written": rating["scores"][name], "scored": rating["scores"][f"{name}_scored"]}
+    assert curve["baselines"].keys() == set(BASELINES["shop"])
+    assert (folder / "out" / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_validation_run_scores_rows_of_train_with_an_adapter_that_is_there(
