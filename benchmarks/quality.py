@@ -120,7 +120,8 @@ def main() -> None:
         os.environ["SHOP_DATASET"] = str(data)  # where baselines learn from
         official = evaluate(arguments, "shopbench", arguments.shopbench, base, tuned)
     if points:
-        between = evaluate(arguments, CURVE, data, base, {point.name: str(point.folder) for point in points})
+        asked = [line["task"] for line in scores["tasks"]]
+        between = evaluate(arguments, CURVE, data, base, {point.name: str(point.folder) for point in points}, asked)
         write_curve(make_curve(points, scores, between, of_models, of_baselines), out)
     report(
         arguments,
@@ -226,8 +227,15 @@ def children_seconds() -> float:
 # --- Scores ---
 
 
-def evaluate(arguments: argparse.Namespace, suite: str, data: Path, base: str, adapters: Mapping[str, str]) -> dict[str, Any]:
-    """The figures of a report on a suite, whose table is printed. `adapters`: name -> folder or Hub id.
+def evaluate(
+    arguments: argparse.Namespace,
+    suite: str,
+    data: Path,
+    base: str,
+    adapters: Mapping[str, str],
+    tasks: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The figures of a report on a suite, whose table is printed. `adapters`: name -> folder or Hub id; `tasks`: all, if none.
 
     Of the curve, which is no suite but many adapters on shop, neither base nor baselines, nor a table.
     """
@@ -237,6 +245,7 @@ def evaluate(arguments: argparse.Namespace, suite: str, data: Path, base: str, a
     options = [("--model", base), ("--suite", "shop" if curve else suite), ("--data", data), ("--out", out)]
     options += [("--names", ",".join(names)), ("--answers", "both"), ("--option", f"cache_dir={arguments.out / 'answers'}")]
     options += [] if curve else [("--baseline", name) for name in BASELINES[suite]]
+    options += [("--tasks", ",".join(f"{task}|0" for task in tasks))] if tasks else []
     options += [("--adapter", adapter) for adapter in adapters.values()]
     options += [("--max-samples", arguments.rows)] if arguments.rows and suite != "shopbench" else []
     words = [*(["--adapters-only"] if curve else []), *(str(word) for option in options for word in option)]
