@@ -2,10 +2,12 @@
 
     python -m benchmarks.quality --raw DIR [--shopbench FILE] [-- any option of training/sft.py]
     python -m benchmarks.quality --raw DIR --split validation --start ADAPTER -- --learning_rate 3e-4    # reads no test row
+    python -m benchmarks.quality --raw DIR --curve [TRAINING TRAINING]
 
 Stage one trains a LoRA adapter on sample corpora, stage two goes on from it on real rows; base, adapter and baselines are
 evaluated with the ordinary commands, answers written and scored. Reports are in --out; answers that were given are not asked
-for again. The last line is JSON.
+for again. With --curve so are the checkpoints on the way, whose scores against tokens are curve.json and curve.png. The last
+line is JSON.
 """
 
 import argparse
@@ -15,22 +17,26 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from benchmarks.measure import command
-from benchmarks.quality_rows import make_rows, make_sample_rows, pairs_to_score
-from benchmarks.transfer import LABELS, PROMPT, JudgedPair, pair_scores, similarity_aucs
+from benchmarks.quality_curve import curve_points, make_curve, write_curve
+from benchmarks.quality_pairs import baseline_scores, model_scores, rows_to_score
+from benchmarks.quality_rows import make_rows, make_sample_rows
+from benchmarks.transfer import judged_pairs
 from common.dataset import read_manifest, read_split
 from common.errors import UserError, plain_errors
+from training.adapters import LOG
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "training" / "recipes" / "two_stages"
 FIRST, SECOND = RECIPES / "1-sample-corpora.yaml", RECIPES / "2-own-rows.yaml"
 NOTHING = "none"
+CURVE = "curve"
 BASELINES = {"shop": ("random", "majority", "tfidf", "minilm"), "shopbench": ("random", "tfidf", "minilm")}
 """Suite -> the baselines that answer it."""
 
@@ -71,6 +77,17 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     tuned = parser.add_mutually_exclusive_group()
     tuned.add_argument("--adapter", metavar="DIR", help="score this adapter instead of training one")
     tuned.add_argument("--untuned", action="store_true", help="train nothing: only the base model and the baselines")
+    tuned.add_argument(
+        "--curve",
+        type=Path,
+        nargs="*",
+        metavar="TRAINING",
+        help="draw scores against tokens: of the trainings of this run, or of those in these folders, in the order of their "
+        "stages; the last one's adapter is scored, and nothing is trained",
+    )
+    parser.add_argument(
+        "--curve-points", type=int, default=12, metavar="N", help="most adapters of each training (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("outputs/quality"), metavar="DIR", help="(default: %(default)s)")
     arguments = parser.parse_args(own)
@@ -90,14 +107,22 @@ def main() -> None:
         say("Base model")
         command("training.embedded_model", "--out", base)
     stages, adapter = tune(arguments, data, base, out)
-    scores = evaluate(arguments, base, adapter, "shop", data)
-    pairs = pairs_to_score(data)
-    name, answers = "tuned" if adapter else "base", out / "answers"
-    aucs = {**similarity_aucs(pairs), name: score_judged_pairs(base, adapter, pairs, answers)} if pairs else {}
+    points = curve_points(trainings(arguments), arguments.curve_points) if arguments.curve is not None else []
+    tuned = {"tuned": adapter or str(points[-1].folder)} if adapter or points else {}
+    scores = evaluate(arguments, "shop", data, base, tuned)
+    train, held = rows_to_score(data)
+    pairs = judged_pairs(held)
+    models = [None, *(str(point.folder) for point in points)] if points else [tuned.get("tuned")]
+    of_models = model_scores(base, models, pairs, out / "answers") if pairs else []
+    of_baselines = baseline_scores(train, held) if pairs else {}
     official = None
     if arguments.shopbench and arguments.split == "test":
         os.environ["SHOP_DATASET"] = str(data)  # where baselines learn from
-        official = evaluate(arguments, base, adapter, "shopbench", arguments.shopbench)
+        official = evaluate(arguments, "shopbench", arguments.shopbench, base, tuned)
+    if points:
+        asked = [line["task"] for line in scores["tasks"]]
+        between = evaluate(arguments, CURVE, data, base, {point.name: str(point.folder) for point in points}, asked)
+        write_curve(make_curve(points, scores, between, of_models, of_baselines), out)
     report(
         arguments,
         stages,
@@ -106,7 +131,7 @@ def main() -> None:
             "dataset": asdict(read_manifest(str(data)).configs["default"]),
             "shop": scores,
             "pairs": len(pairs),
-            "aucs": aucs,
+            "pair_scores": {**of_baselines, "tuned" if tuned else "base": of_models[-1]} if pairs else {},
             "shopbench": official,
         },
     )
@@ -126,11 +151,16 @@ def check(arguments: argparse.Namespace) -> None:
         raise UserError(f"--held-out must be a share between 0 and 1, not {arguments.held_out:g}.")
     if arguments.train_rows < 1:
         raise UserError(f"--train-rows must be 1 or more, not {arguments.train_rows}.")
-    if arguments.start and (arguments.adapter or arguments.untuned):
-        raise UserError("--start is of a training, and nothing is trained. Leave it out, or --adapter and --untuned.")
-    if arguments.options and (arguments.adapter or arguments.untuned):
+    if arguments.curve_points < 2:
+        raise UserError(f"--curve-points must be 2 or more, not {arguments.curve_points}.")
+    if arguments.curve:
+        curve_points(arguments.curve, arguments.curve_points)
+    nothing = arguments.adapter or arguments.untuned or arguments.curve
+    if arguments.start and nothing:
+        raise UserError("--start is of a training, and nothing is trained. Leave it out, or what says what to score instead.")
+    if arguments.options and nothing:
         raise UserError(
-            "Options behind -- are of a training, and nothing is trained. Leave them out, or --adapter and --untuned."
+            "Options behind -- are of a training, and nothing is trained. Leave them out, or what says what to score instead."
         )
 
 
@@ -144,7 +174,7 @@ def say(what: str) -> None:
 def tune(arguments: argparse.Namespace, data: Path, base: str, out: Path) -> tuple[dict[str, Any], str | None]:
     """Figures of each training by its name, and the adapter to score, if there is one."""
     stages: dict[str, Any] = {}
-    if arguments.untuned or arguments.adapter:
+    if arguments.untuned or arguments.adapter or arguments.curve:
         return stages, arguments.adapter
     start = arguments.start
     if not start:
@@ -164,7 +194,9 @@ def train_adapter(
 ) -> dict[str, Any]:
     """Minutes of the training, of all its processes, and what it trained on."""
     launch = ("-m", "accelerate.commands.launch", "--quiet", "--config_file", ROOT / "training/accelerate/cpu.yaml")
-    options = {"config": recipe, "model_name_or_path": base, "dataset_name": data, "output_dir": adapter}
+    options: dict[str, object] = {"config": recipe, "model_name_or_path": base, "dataset_name": data, "output_dir": adapter}
+    if arguments.curve is not None:
+        options |= {"save_total_limit": 0, "save_steps": round(1 / arguments.curve_points, 4)}  # all, each a share of the steps
     words = [word for name, value in (*options.items(), ("seed", arguments.seed)) for word in (f"--{name}", value)]
     shutil.rmtree(adapter, ignore_errors=True)
     started, busy = perf_counter(), children_seconds()
@@ -178,6 +210,14 @@ def train_adapter(
     return {"recipe": recipe.name, "wall_minutes": round(wall, 2), "cpu_minutes": round(cpu, 2), **known}
 
 
+def trainings(arguments: argparse.Namespace) -> list[Path]:
+    """Output folders of the trainings of the curve, in their order."""
+    if arguments.curve:
+        return list(arguments.curve)
+    first = Path(arguments.start or arguments.out / "sample_adapter")
+    return [*([first] if (first / LOG).is_file() else []), arguments.out / "adapter"]
+
+
 def children_seconds() -> float:
     """User and system seconds of every process that was started from here and has ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -187,48 +227,39 @@ def children_seconds() -> float:
 # --- Scores ---
 
 
-def evaluate(arguments: argparse.Namespace, base: str, adapter: str | None, suite: str, data: Path) -> dict[str, Any]:
-    """The figures of a report on a suite, whose table is printed."""
+def evaluate(
+    arguments: argparse.Namespace,
+    suite: str,
+    data: Path,
+    base: str,
+    adapters: Mapping[str, str],
+    tasks: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The figures of a report on a suite, whose table is printed. `adapters`: name -> folder or Hub id; `tasks`: all, if none.
+
+    Of the curve, which is no suite but many adapters on shop, neither base nor baselines, nor a table.
+    """
     say(f"Evaluation on {suite}")
-    out = arguments.out / suite
-    names = ["base", *(["tuned"] if adapter else [])]
-    options = [("--model", base), ("--suite", suite), ("--data", data), ("--out", out), ("--names", ",".join(names))]
-    options += [
-        ("--answers", "both"),
-        ("--option", f"cache_dir={arguments.out / 'answers'}"),
-        *(("--baseline", name) for name in BASELINES[suite]),
-    ]
-    options += [("--adapter", adapter)] if adapter else []
-    options += [("--max-samples", arguments.rows)] if arguments.rows and suite == "shop" else []
-    words = [str(word) for option in options for word in option]
-    done = subprocess.run([sys.executable, "-m", "eval_tasks.run", *words], check=False)
+    out, curve = arguments.out / suite, suite == CURVE
+    names = [*([] if curve else ["base"]), *adapters]
+    options = [("--model", base), ("--suite", "shop" if curve else suite), ("--data", data), ("--out", out)]
+    options += [("--names", ",".join(names)), ("--answers", "both"), ("--option", f"cache_dir={arguments.out / 'answers'}")]
+    options += [] if curve else [("--baseline", name) for name in BASELINES[suite]]
+    options += [("--tasks", ",".join(f"{task}|0" for task in tasks))] if tasks else []
+    options += [("--adapter", adapter) for adapter in adapters.values()]
+    options += [("--max-samples", arguments.rows)] if arguments.rows and suite != "shopbench" else []
+    words = [*(["--adapters-only"] if curve else []), *(str(word) for option in options for word in option)]
+    line = [sys.executable, "-m", "eval_tasks.run", *words]
+    done = subprocess.run(line, stdout=subprocess.DEVNULL if curve else None, check=False)
     if done.returncode:
         raise UserError(f"The evaluation ended with exit code {done.returncode}; its reason is above.")
     figures: dict[str, Any] = json.loads((out / "report" / "scores.json").read_text(encoding="utf-8"))
     return figures
 
 
-def score_judged_pairs(base: str, adapter: str | None, pairs: Sequence[JudgedPair], answers: Path) -> dict[str, float]:
-    """Accuracy and both AUCs by the likelihoods of the four label words, which are kept in the folder `answers`."""
-    from common.words import probabilities
-    from eval_tasks.backends.answer_store import AnswerStore
-    from eval_tasks.backends.lighteval_model import local_folder, score_prompts, store_path
-    from eval_tasks.backends.prompts import Prompt, ScoredPrompt, parse_options
-    from eval_tasks.transformers_model import TransformersBackend
-
-    folder = local_folder(adapter, "--adapter") if adapter else None
-    loaded = TransformersBackend.load(
-        parse_options(f"model_name={base}", TransformersBackend.OPTIONS), [folder] if folder else []
-    )
-    texts = [PROMPT.format(query=pair.query, product=pair.product) for pair in pairs]
-    prompts = [ScoredPrompt(Prompt((("user", text),), text, 8, "shop:query_product_relation"), LABELS) for text in texts]
-    found = score_prompts(loaded, prompts, folder, AnswerStore(store_path(str(answers))))
-    return pair_scores([probabilities(each) for each in found], pairs)
-
-
 def report(arguments: argparse.Namespace, stages: dict[str, Any], found: dict[str, Any]) -> None:
-    """The pairs' AUC, the trainings' time, and everything as JSON."""
-    for name, each in found["aucs"].items():
+    """The pairs' measures, the trainings' time, and everything as JSON."""
+    for name, each in found["pair_scores"].items():
         print(f"{name:8} " + "  ".join(f"{measure} {score:.3f}" for measure, score in each.items()))
     cpu, wall = (round(sum(stage[f"{unit}_minutes"] for stage in stages.values()), 2) for unit in ("cpu", "wall"))
     within = cpu <= arguments.cpu_minutes

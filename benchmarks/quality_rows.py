@@ -3,32 +3,39 @@
 import shutil
 import tempfile
 from argparse import Namespace
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.holdout import first_of_draw, hold_out, task_rows, write_folder
+from benchmarks.holdout import Rows, first_of_draw, hold_out, task_rows, write_folder
 from benchmarks.measure import command
-from benchmarks.real_rows import PAIRS, link_raw, slices
-from benchmarks.transfer import JudgedPair, judged_pairs
+from benchmarks.real_rows import label_of, link_raw
 from common.errors import UserError
+from common.tasks import TASKS
+from eval_tasks.baselines.template_rows import template_row
 
-FEWEST_TRAIN, FEWEST_TEST = 750, 200
-"""Real rows that a task must have for a score to say something."""
+FEWEST_TRAIN, FEWEST_TEST = 500, 200
+"""Real rows that a task must have, besides those held out, for a score to say something."""
 
 
 def make_rows(arguments: Namespace, out: Path) -> Path:
     """A dataset folder of real rows. Its train split is in words, its test split numbered. Raises UserError.
 
     The builder's test split is a ninth of the groups, which are few rows of small corpora: --held-out more are tested on. With
-    --split validation as many of the others are held out, and no test row is scored.
+    --split validation as many of the others are held out, and no test row is scored. Sources that give all their rows of a task
+    one label are left out of it, since a model would learn, and be scored on, how that source writes.
     """
     link_raw(arguments.raw, out / "raw")
     words, numbered = (build(arguments, out / "raw", out / name, share) for name, share in (("words", 1), ("numbered", 0)))
-    train, own = (task_rows(folder, "train") for folder in (words, numbered))
-    tested = task_rows(numbered, "test")
-    names = chosen_tasks(arguments.tasks, own, tested)
+    train = task_rows(words, "train")
+    silent = single_label_sources(train)
+    train, own, tested = (
+        {name: [row for row in rows if (name, row["source"]) not in silent] for name, rows in found.items()}
+        for found in (train, task_rows(numbered, "train"), task_rows(numbered, "test"))
+    )
     kept, held = hold_out(train, arguments.seed, arguments.held_out, own, tested)
+    names = chosen_tasks(arguments.tasks, kept, held)
     if arguments.split == "validation":
         groups = {row["group"] for rows in held.values() for row in rows}
         others = {name: [row for row in rows if row["group"] not in groups] for name, rows in own.items()}
@@ -42,6 +49,15 @@ def make_rows(arguments: Namespace, out: Path) -> Path:
             raise UserError(f"{empty[0]} has no rows for the {split} split. Give more raw data, or leave it out of --tasks.")
     write_folder(parts["train"], parts["test"], out / "rows")
     return out / "rows"
+
+
+def single_label_sources(train: Rows) -> set[tuple[str, str]]:
+    """Task and source of multiple-choice rows of which all from that source have one label."""
+    labels = defaultdict(set)
+    for name, rows in train.items():
+        for row in rows if TASKS[name].family == "multiple_choice" else ():
+            labels[name, row["source"]].add(label_of(template_row(row)))
+    return {place for place, found in labels.items() if len(found) == 1}
 
 
 def build(arguments: Namespace, raw: Path, dataset: Path, share: float) -> Path:
@@ -77,8 +93,3 @@ def make_sample_rows(arguments: Namespace, tasks: Collection[str], out: Path) ->
     options = ("--tasks", ",".join(tasks), "--size", arguments.sample_size, "--seed", arguments.seed, "--word-rows", 1)
     command("dataset_builders.build", "--raw", out / "sample_raw", "--out", out / "sample", *options)
     return out / "sample"
-
-
-def pairs_to_score(data: Path) -> list[JudgedPair]:
-    """The judged pairs of query and product to score, of sources that know several labels."""
-    return judged_pairs([row for rows in slices(data).get(PAIRS, {}).values() if rows.suffice() for row in rows.test])

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.holdout import first_of_draw, hold_out, task_rows, write_folder
 from benchmarks.quality import BASELINES, parse_arguments
-from benchmarks.quality_rows import chosen_tasks
+from benchmarks.quality_rows import chosen_tasks, single_label_sources
 from common.errors import UserError
 from common.prompts import render_prompt
 from common.tasks import TASKS
@@ -121,13 +121,20 @@ def test_rows_are_written_as_a_dataset_folder(built_dataset: Path, tmp_path: Pat
 
 
 def test_tasks_are_those_with_enough_rows_or_those_asked_for() -> None:
-    train, test = {"also_buy": range(750), "review_rating": range(749)}, {"also_buy": range(200), "review_rating": range(900)}
+    train, test = {"also_buy": range(500), "review_rating": range(499)}, {"also_buy": range(200), "review_rating": range(900)}
     assert chosen_tasks(None, train, test) == ["also_buy"]
     assert chosen_tasks("review_rating,also_buy", train, test) == ["review_rating", "also_buy"]
     with pytest.raises(UserError, match="the raw files yield no rows of 'chess'; they do of also_buy, review_rating"):
         chosen_tasks("chess", train, test)
-    with pytest.raises(UserError, match="No task has 750 train and 200 test rows"):
+    with pytest.raises(UserError, match="No task has 500 train and 200 test rows"):
         chosen_tasks(None, train, {})
+
+
+def test_a_source_whose_rows_of_a_choice_all_have_one_label_is_found() -> None:
+    labels = (("a", "5"), ("a", "5"), ("b", "5"), ("b", "1"))
+    reviews = [{**make_row("review_rating", label), "source": source} for source, label in labels]
+    lists = [{**make_row("also_buy", [1]), "source": "a"}]
+    assert single_label_sources({"review_rating": reviews, "also_buy": lists}) == {("review_rating", "a")}
 
 
 # --- The command ---
@@ -149,6 +156,8 @@ def test_options_behind_two_dashes_are_the_training_s() -> None:
         (("--raw", "tests", "--held-out", "1"), "error: --held-out must be a share between 0 and 1, not 1."),
         (("--raw", "tests", "--train-rows", "0"), "error: --train-rows must be 1 or more, not 0."),
         (("--raw", "tests", "--start", "none", "--untuned"), "error: --start is of a training, and nothing is trained"),
+        (("--raw", "tests", "--curve", "no/such"), "error: no/such holds no adapter or whole checkpoint"),
+        (("--raw", "tests", "--curve", "--curve-points", "1"), "error: --curve-points must be 2 or more, not 1."),
         (("--raw", "tests", "--rows", "0"), "error: --rows 0 scores nothing"),
         (("--raw", "tests", "--untuned", "--", "--max_steps", "1"), "error: Options behind -- are of a training"),
     ],
@@ -184,6 +193,7 @@ def scored(
         "12+1",
         "--scale",
         0.01,
+        "--curve",
     )
     done = benchmark("quality", *options, "--", "--max_steps", 2, "--cpu_threads", 1)
     return folder, done.stdout.splitlines()
@@ -212,6 +222,22 @@ def test_a_run_ends_with_json_of_every_task_and_column(scored: tuple[Path, list[
     assert {task["task"] for task in figures["shopbench"]["tasks"]} >= {"shopbench:task2", "shopbench:task12"}
     assert figures["shopbench"]["names"][:2] == ["base", "tuned"]
     assert any("the budget of 60 CPU minutes" in text for text in printed)
+
+
+def test_the_curve_goes_from_the_base_over_each_training_s_checkpoints_to_its_adapter(scored: tuple[Path, list[str]]) -> None:
+    folder, printed = scored
+    curve, figures = json.loads((folder / "out" / "curve.json").read_text()), json.loads(printed[-1])
+    points = curve["points"]
+    assert [(point["training"], point["step"]) for point in points] == [(0, 0), (1, 1), (1, 2), (2, 1), (2, 2)]
+    tokens = [figures["training"][name]["tokens"] for name in ("sample", "real")]
+    assert [point["tokens"] for point in (points[0], points[2], points[4])] == [0, tokens[0], sum(tokens)]
+    assert tokens[0] < points[3]["tokens"] < sum(tokens)
+    rating = next(task for task in figures["shop"]["tasks"] if task["task"] == "shop:review_rating")
+    for point, name in ((points[0], "base"), (points[4], "tuned")):
+        found = {way: point[way]["shop:review_rating"]["score"] for way in ("written", "scored")}
+        assert found == {"written": rating["scores"][name], "scored": rating["scores"][f"{name}_scored"]}
+    assert curve["baselines"].keys() == set(BASELINES["shop"])
+    assert (folder / "out" / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_validation_run_scores_rows_of_train_with_an_adapter_that_is_there(
