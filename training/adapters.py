@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,6 +17,7 @@ from common.model_files import loading
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 SUMMARY = "training_summary.json"
+MERGED = "merge.json"
 LOG = "training_log.jsonl"
 LOSS_PLOT = "loss.png"
 TOKENIZER_FILES = (
@@ -48,6 +49,33 @@ class Combination:
     method: str = "cat"
     density: float | None = None
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class TrainedRows:
+    """Which rows an adapter learnt from: task -> rows of it, and how many of these are answered by a word.
+
+    `adapter` is the one that its training went on from, whose rows are not among them.
+    """
+
+    tasks: Mapping[str, int]
+    rows_in_words: Mapping[str, int]
+    adapter: str | None = None
+
+
+def read_training(folder: Path) -> TrainedRows | None:
+    """The rows that an adapter, or a model that one was merged into, learnt from; None where its folder does not say.
+
+    Summaries of earlier versions do not count rows in words.
+    """
+    try:
+        if (path := folder / SUMMARY).is_file():
+            found = json.loads(path.read_text(encoding="utf-8"))
+        else:
+            found = json.loads((folder / MERGED).read_text(encoding="utf-8"))["training"]
+        return TrainedRows(dict(found["tasks"]), dict(found["rows_in_words"]), found["adapter"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def model_files(folder: Path) -> list[str]:

@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `accelerate laun
 
 from common.errors import UserError, plain_errors
 from training.arguments import output_folder, parse_arguments
-from training.mixture import choose_rows, content_key, print_composition, task_counts
+from training.mixture import choose_rows, content_key, print_composition, task_counts, word_row_counts
 from training.processes import ends_all_processes, watch_others
 from training.tokenizer import load_tokenizer
 
@@ -107,6 +107,7 @@ def run(argv: list[str]) -> None:
     validation_loss = trainer.evaluate()["eval_loss"] if validation else None
     summary = summarise(script, args, model, data, plan, trainer, seconds) | {
         "tasks": task_counts(train),
+        "rows_in_words": word_row_counts(train),
         "train_rows": len(train) - left_out,
         "validation_rows": len(validation) if validation and args.packing else trainer.validation_rows,
         "train_loss": train_loss,
