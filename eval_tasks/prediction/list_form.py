@@ -1,6 +1,7 @@
 """How the items of a list are scored, in words or by text: as --lists says, else as the model was trained."""
 
 import argparse
+from pathlib import Path
 
 from common.dataset import find_folder
 from common.errors import UserError
@@ -29,6 +30,17 @@ def list_form(task: Task, arguments: argparse.Namespace) -> tuple[TextForm | Non
     if trained is None or not learnt_by_text(task, trained):
         return None, ""
     return task.by_text, f"lists by text: the {which} was trained on rows of {task.by_text.task} and on no list in words"
+
+
+def note_for_server(adapter: Path | None) -> str:
+    """What to know of lists before an adapter is served; "" where it is nothing."""
+    trained = read_training(adapter) if adapter else None
+    if trained is None or not any(learnt_by_text(task, trained) for task in TASKS.values()):
+        return ""
+    return (
+        "note: this adapter learnt lists by text, of which a server tells no likelihoods, and no list in words, as clients "
+        "ask: rank with python -m eval_tasks.rank"
+    )
 
 
 def learnt_by_text(task: Task, trained: TrainedRows) -> bool:

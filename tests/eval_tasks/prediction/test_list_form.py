@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import UserError
 from common.tasks import TASKS
-from eval_tasks.prediction.list_form import list_form
+from eval_tasks.prediction.list_form import list_form, note_for_server
 from eval_tasks.prediction.questions import row_form, wordings
 from tests.eval_tasks.runs import BY_TEXT
 
@@ -67,6 +67,12 @@ def test_an_endpoint_is_asked_in_words_and_cannot_be_asked_by_text() -> None:
         list_form(RANKING, arguments(backend="endpoint", lists="text"))
     with pytest.raises(UserError, match="of query_product_ranking, also_buy, not of review_rating; leave it out"):
         list_form(TASKS["review_rating"], arguments(lists="text"))
+
+
+def test_who_serves_an_adapter_that_learnt_by_text_is_told(tmp_path: Path) -> None:
+    assert "rank with python -m eval_tasks.rank" in note_for_server(trained(tmp_path / "adapter"))
+    assert note_for_server(trained(tmp_path / "words", rows_in_words={"also_buy": 1, "query_product_ranking": 1})) == ""
+    assert note_for_server(tmp_path) == note_for_server(None) == ""
 
 
 @pytest.mark.parametrize("task", [task for task in TASKS.values() if task.by_text], ids=lambda task: task.name)
