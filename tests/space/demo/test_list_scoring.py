@@ -1,5 +1,6 @@
 """Lists scored by text in the Space: which requests a prompt makes, and the answer that their likelihoods make."""
 
+import json
 from typing import Any
 
 import pytest
@@ -87,6 +88,26 @@ def test_a_backend_that_cannot_score_texts_writes_and_the_page_says_so() -> None
     assert (comparison.by_text, comparison.text_is_missing) == (False, True)
     assert not comparison.answer(RANKING.name, RANKING_PROMPT)["base"]["scored"]
     assert [request.prompt for request in backend.asked] == [RANKING_PROMPT]
+
+
+@pytest.mark.parametrize("scores_texts", [True, False])
+def test_the_page_and_the_tool_say_how_lists_are_scored(scores_texts: bool) -> None:
+    from space.demo.api_endpoints import rank_endpoint
+    from space.demo.page import page
+
+    def answers(request: AnswerRequest) -> Answers:
+        return likely(request) if request.text else {"base": ModelAnswer("e", 0.1, probabilities=(0.7, 0.1, 0.1, 0.1))}
+
+    comparison = ModelComparison(RowsBackend(answers, scores_texts=scores_texts), lists="text")
+    shown = json.dumps(page(comparison, None).get_config_file(), default=str)
+    assert ("the logarithm of that likelihood" in shown) == scores_texts
+    assert shown.count("an endpoint tells no likelihoods of texts") == (0 if scores_texts else 3), "two tabs and one's own list"
+    tool = rank_endpoint(comparison)
+    assert ("the log-likelihood of the query" in str(tool.__doc__)) == scores_texts
+    told = tool("bottle", ["cup", "steel bottle"])
+    assert told["lists"] == ("text" if scores_texts else "words")
+    best = told["tuned" if scores_texts else "base"][0]
+    assert (best["product"], best["label"]) == (("steel bottle", None) if scores_texts else ("cup", "exact"))
 
 
 def test_where_no_item_is_answered_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
