@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from space.demo import local_backend, model_pair
 from space.demo.backend import AnswerRequest, BackendBusy, BackendError, ModelAnswer
 from space.demo.local_backend import LocalBackend
-from space.demo.model_pair import first_tokens, load, token_ids
+from space.demo.model_pair import load
 from space.demo.streaming import BatchStreamer, GenerationJob, TokenisedRequest, answer_text
+from space.demo.tokens import first_tokens, token_ids
 from tests.training.random_adapters import random_adapter
 
 LABELS = ("1", "2", "3", "4", "5")
