@@ -11,7 +11,7 @@ from typing import Any
 
 from common.answers import render_completion
 from common.prompts import render_prompt
-from common.tasks import TASKS, Task, WordForm
+from common.tasks import TASKS, Task, TextForm, WordForm
 
 Fields = Mapping[str, Any]
 """What a row's template was filled with: texts, and sequences of texts."""
@@ -68,8 +68,12 @@ def text_prompts(task: Task, fields: Fields) -> list[str]:
     """The prompts that a list scored by text makes (see TextForm), one for each item. Raises ValueError for other tasks."""
     if task.by_text is None or task.words is None:
         raise ValueError(f"{task.name} is no list that can be scored by text")
-    template = TASKS[task.by_text.task].templates[0]
-    return [render_prompt(template, {task.by_text.item: (item,)}) for item in fields[task.words.items]]
+    return [text_prompt(task.by_text, item) for item in fields[task.words.items]]
+
+
+def text_prompt(form: TextForm, item: str) -> str:
+    """The prompt whose answer would be the row's text, for one item of a list scored by text."""
+    return render_prompt(TASKS[form.task].templates[0], {form.item: (item,)})
 
 
 def item_fields(form: WordForm, fields: Fields, item: str) -> dict[str, Any]:
@@ -126,8 +130,12 @@ def scored_completion(task: Task, fields: Fields, likelihoods: Sequence[Sequence
 
 def completion_by_text(task: Task, likelihoods: Sequence[Sequence[float]]) -> str:
     """All numbers of a list, the item first behind which the row's text is likeliest; of equals the first first."""
-    order = sorted(range(1, len(likelihoods) + 1), key=lambda number: -likelihoods[number - 1][0])
-    return render_completion(task, order)
+    return render_completion(task, likeliest_first([each[0] for each in likelihoods]))
+
+
+def likeliest_first(likelihoods: Sequence[float]) -> list[int]:
+    """Numbers of a list's items from 1, in the order of one log-likelihood each; of equals the first first."""
+    return sorted(range(1, len(likelihoods) + 1), key=lambda number: -likelihoods[number - 1])
 
 
 def labelled_items(task: Task, fields: Fields, answer: Any) -> list[tuple[str, str]]:

@@ -38,7 +38,7 @@ class ShopAnswer:
 
 @dataclass(frozen=True)
 class RankedProduct:
-    """A product of a list, its place there from 0, and its expected gain."""
+    """A product of a list, its place there from 0, and its expected gain in words: a server tells no likelihoods of texts."""
 
     product: str
     place: int

@@ -82,16 +82,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     required(arguments, "task", "input", "model", "out")
     shard, mapped = parse_shard(arguments.shard), mapped_columns(arguments.map)
     check_engine(arguments, shard)
+    if arguments.lists == "text" and arguments.answers == "written":
+        raise UserError("--lists text is of scored answers; give --answers scored, or leave it out")
 
     from eval_tasks.prediction.input_rows import open_input
+    from eval_tasks.prediction.list_form import list_form
     from eval_tasks.prediction.outcome import draw_outcome, outcome_of, print_outcome, write_review
     from eval_tasks.prediction.shards import Shard, answer_shard, shard_folder
     from eval_tasks.prediction.spark import answer_on_spark
 
     table = open_input(arguments.input, arguments.input_revision)
     form = row_form(arguments.task, arguments.answers == "scored", list(table.columns), mapped)
-    if arguments.sample_for_review is not None and (not form.scored or arguments.sample_for_review < 1):
-        raise UserError("--sample-for-review needs a number of rows, and answers with a confidence: give --answers scored")
+    by_text, why = list_form(form.task, arguments)
+    if by_text and form.scored:
+        form = form.scored_by_text(by_text)
+    if why:
+        print(why if form.scored else f"note: --answers scored would score {why}")
+    if arguments.sample_for_review is not None and (not form.scored or form.by_text or arguments.sample_for_review < 1):
+        raise UserError(
+            "--sample-for-review needs a number of rows, and answers with a confidence: give --answers scored"
+            + (" and --lists words" if form.by_text else "")
+        )
     if arguments.engine:
         parts = answer_on_spark(arguments, table, form)
     else:

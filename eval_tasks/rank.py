@@ -4,7 +4,8 @@
     python -m eval_tasks.rank --input pairs.csv --map query=q,product=title --judgments label --model BASE --out ranked.csv
 
 Each product is scored by itself: the model's probabilities of exact, substitute, complement and irrelevant, times what NDCG
-counts each for. Scores are kept beside --out until all pairs have one, so the same command goes on where it was interrupted.
+counts each for; or by text, the log-likelihood of the query behind the product (--lists). Scores are kept beside --out until
+all pairs have one, so the same command goes on where it was interrupted.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from common.errors import UserError, plain_errors
+from common.tasks import TASKS
 from eval_tasks.prediction.options import add_options, load_model, mapped_columns, required
 
 LISTS = ("candidates", "products")
@@ -41,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from dataset_builders.mapping import near
     from eval_tasks.prediction.input_rows import one_row_an_item, open_input
+    from eval_tasks.prediction.list_form import list_form
     from eval_tasks.prediction.outcome import outcome_of, print_outcome
     from eval_tasks.prediction.parts import AnswerParts, alone, answer_rows, resume
     from eval_tasks.prediction.questions import row_form
@@ -63,6 +66,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in filter(None, (arguments.group, arguments.judgments)):
         if name not in table.columns:
             raise UserError(f"--input has no column {name!r}. {near(name, table.columns)}")
+    by_text, why = list_form(TASKS["query_product_ranking"], arguments)
+    if by_text:
+        form = form.scored_by_text(by_text)
+    if why:
+        print(why)
 
     folder = out.with_name(f"{out.name}.parts")
     with alone(folder):
@@ -79,10 +87,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         answer_rows(table, form, answerer, parts)
         outcome = outcome_of(parts, form)
         group = parts.kept_name(arguments.group or form.columns["query"])
-        write_ranked(folder, group, out, arguments.top)
+        write_ranked(folder, group, out, arguments.top, by_text is not None)
         print_outcome(outcome, "Pairs")
         if arguments.judgments:
-            found = quality(folder, group, parts.kept_name(arguments.judgments))
+            found = quality(folder, group, parts.kept_name(arguments.judgments), by_text is not None)
             print(
                 f"NDCG over {found.queries:,} queries: {found.ranked:.4f}; in the input's order {found.given:.4f}, by chance "
                 f"{found.chance:.4f}; {found.unjudged:,} pairs have no judgment"

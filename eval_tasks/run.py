@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError, plain_errors
-from eval_tasks.backends.prompts import LISTS
+from eval_tasks.backends.prompts import LISTS, LISTS_HELP, NO_TEXT_AT_ENDPOINT
 from eval_tasks.suites.suite import SHOP, SUITES, UNSEEN, suite_name
 
 BACKENDS = {"transformers": "TransformersBackend", "vllm": "VllmBackend", "endpoint": "EndpointBackend"}
@@ -71,8 +71,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--lists",
         choices=LISTS,
         default="words",
-        help="how lists are scored: by the expected gain of each item in words, or by the likelihood of a text behind it, the "
-        "query behind a product, what was bought behind a candidate (default: %(default)s)",
+        help=f"{LISTS_HELP} (default: %(default)s)",
     )
     parser.add_argument("--max-samples", type=int, metavar="N", help="N rows of each task, by a fixed draw")
     parser.add_argument("--names", help="of base and adapters, separated by commas (default: the last parts of theirs)")
@@ -83,7 +82,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if arguments.lists == "text" and arguments.answers == "written":
         raise UserError("--lists text is of scored answers; give --answers scored or both, or leave it out")
     if arguments.lists == "text" and arguments.backend == "endpoint":
-        raise UserError("--lists text takes likelihoods of whole texts, which an endpoint does not tell; leave it out")
+        raise UserError(NO_TEXT_AT_ENDPOINT)
     if arguments.max_samples is not None and arguments.max_samples < 1:
         raise UserError(f"--max-samples {arguments.max_samples} evaluates nothing; give 1 or more, or leave it out")
     return arguments

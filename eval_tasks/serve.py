@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(own)
 
     from eval_tasks.backends.lighteval_model import local_folder
+    from eval_tasks.prediction.list_form import note_for_server
     from eval_tasks.vllm_model import memory_share
     from training.adapters import adapter_tokenizer, rank_limit
 
@@ -65,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         more += ["--gpu-memory-utilization", f"{memory_share('', on_cpu):.2f}"]
     command = server_command(arguments.model, adapter, arguments.name, (arguments.host, arguments.port), rank, on_cpu, more)
     print(shlex.join(command), flush=True)
+    if note := note_for_server(adapter):
+        print(note, flush=True)
     print(
         f"\nThe model {arguments.name} will answer at http://{arguments.host}:{arguments.port}/v1; Ctrl-C ends it.", flush=True
     )

@@ -5,7 +5,8 @@
 
 For any model of lighteval's that gives log-likelihoods; `python -m eval_tasks.run --answers scored` asks the same prompts of
 this project's backends, and its results are comparable row by row with written answers. A choice is one document; a ranking or
-retrieval one for each of its items, whose expected gains are put in order by row when all are there. SHOP_DATASET,
+retrieval one for each of its items, whose expected gains are put in order by row when all are there. SHOP_LISTS=text scores
+lists by text, as --lists text does: each document's only choice is the text that may be behind the item. SHOP_DATASET,
 SHOP_DATASET_REVISION and SHOP_TASKS are those of shop.py. The metrics are those of the tasks, by the same functions.
 """
 
@@ -27,12 +28,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` 
 
 from common.answers import decode_answer, parse_completion
 from common.dataset import read_split
-from common.errors import plain_errors
+from common.errors import UserError, plain_errors
 from common.prompts import read_fields
 from common.scoring import score_answer
 from common.tasks import TASKS, Task
-from common.words import in_words, is_scored, scored_completion, word_candidates, word_prompts
+from common.words import (
+    completion_by_text,
+    in_words,
+    is_scored,
+    scored_completion,
+    text_prompts,
+    word_candidates,
+    word_prompts,
+)
 from eval_tasks.backends.cache_key import data_version, named_after, weights_stamp
+from eval_tasks.backends.prompts import LISTS
 from eval_tasks.suites.lighteval_tasks import SuiteMetric, rows_source, runnable, write_folder
 from eval_tasks.suites.suite import SUITES
 
@@ -63,21 +73,31 @@ class RowScores:
         for number, by_item in rows.items():
             row = self.rows[number]
             if len(by_item) == row["items"]:
-                said = scored_completion(self.task, row["fields"], [by_item[item] for item in sorted(by_item)])
+                likelihoods = [by_item[item] for item in sorted(by_item)]
+                if row["by_text"]:
+                    said = completion_by_text(self.task, likelihoods)
+                else:
+                    said = scored_completion(self.task, row["fields"], likelihoods)
                 scores.append(score_answer(self.task, parse_completion(self.task, said), row["answer"]))
         return {self.task.metric: sum(scores) / len(scores) if scores else 0.0, "rows": float(len(scores))}
 
 
-def documents_of(task: Task, rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """What each document is made of, in the order of the rows; none of a row that cannot be asked in words."""
+def documents_of(task: Task, rows: Sequence[dict[str, Any]], lists: str = "words") -> Iterator[dict[str, Any]]:
+    """What each document is made of, in the order of the rows; none of a row that cannot be asked in words.
+
+    `lists`: one of prompts.LISTS.
+    """
     for number, row in enumerate(rows):
         prompt = row["prompt"][0]["content"]
         fields = dict(read_fields(task, prompt))
         candidates = word_candidates(task, fields) if fields else ()
-        # A choice whose labels are words keeps its own wording.
-        prompts = [prompt] if task.words is None else word_prompts(task, fields) if candidates else []
+        by_text = False
+        if task.by_text and fields and lists == "text":
+            prompts, candidates, by_text = text_prompts(task, fields), (str(fields[task.by_text.text]),), True
+        else:  # a choice whose labels are words keeps its own wording
+            prompts = [prompt] if task.words is None else word_prompts(task, fields) if candidates else []
         for item, text in enumerate(prompts):
-            about = {"number": number, "item": item, "items": len(prompts), "answer": decode_answer(row)}
+            about = {"number": number, "item": item, "items": len(prompts), "answer": decode_answer(row), "by_text": by_text}
             yield {**about, "fields": fields, "prompt": text, "candidates": candidates or in_words(task).labels}
 
 
@@ -87,12 +107,14 @@ def prompt(line: dict[str, Any], task_name: str) -> Doc:
     return Doc(known["prompt"], known["candidates"], 0, specific={"row": line["row"]}, task_name=task_name)
 
 
-def task_table(dataset: str, revision: str | None, only: str) -> list[LightevalTaskConfig]:
-    """A config for each task whose answers can be scored, of those that `only` names (see shop.py)."""
+def task_table(dataset: str, revision: str | None, only: str, lists: str = "words") -> list[LightevalTaskConfig]:
+    """A config for each task whose answers can be scored, of those that `only` names (see shop.py). Raises UserError."""
+    if lists not in LISTS:
+        raise UserError(f"SHOP_LISTS must be {' or '.join(LISTS)}, not {lists!r}")
     wanted = [name for part in only.split(",") if (name := part.strip())]
     tables = read_split(dataset, "test", revision=revision, option=SUITE.variable)
     asked = {
-        name: list(documents_of(TASKS[name], table.to_pylist()))
+        name: list(documents_of(TASKS[name], table.to_pylist(), lists))
         for name, table in tables.items()
         if is_scored(TASKS[name]) and (not wanted or name in wanted or TASKS[name].family in wanted)
     }
@@ -129,5 +151,8 @@ def row_metric(task: Task, documents: Sequence[dict[str, Any]]) -> SuiteMetric:
 
 with plain_errors():
     TASKS_TABLE = task_table(
-        rows_source(SUITE), os.environ.get("SHOP_DATASET_REVISION") or None, os.environ.get("SHOP_TASKS", "").strip()
+        rows_source(SUITE),
+        os.environ.get("SHOP_DATASET_REVISION") or None,
+        os.environ.get("SHOP_TASKS", "").strip(),
+        os.environ.get("SHOP_LISTS", "").strip() or "words",
     )

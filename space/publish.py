@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from common import publishing
 from common.errors import UserError, plain_errors
@@ -55,13 +56,15 @@ def assemble(
     """Writes the Space's tree to `folder`, replacing an earlier one.
 
     data: a dataset folder or Hub id whose test rows become the examples of its tasks; other tasks keep those of examples.json.
-    results: the output folder of eval_tasks.run, or a report's folder, for the Evaluation tab.
+    results: the output folder of eval_tasks.run, or a report's folder, for the Evaluation tab. The Space scores lists as the
+    model did there that scored its lists best.
     backend: a key of REQUIREMENTS. Raises UserError.
     """
     with replaced(folder, "app.py") as tree:
         _copy_files(tree, _sources() | {"requirements.txt": HERE / REQUIREMENTS[backend]})
         if results is not None:
             _copy_report(tree, results)
+            _write_settings(tree, {"lists": best_lists(json.loads((tree / "evaluation.json").read_text(encoding="utf-8")))})
         if data is not None:
             _write_data_examples(tree, data, revision, examples)
         _write_links(tree, links or Links())
@@ -110,6 +113,25 @@ def _copy_report(tree: Path, results: Path) -> None:
         raise UserError(f"{report / 'scores.json'} is not from a report; run python -m eval_tasks.report again") from None
 
 
+def best_lists(scores: Mapping[str, Any]) -> str:
+    """How lists were scored, "words" or "text", for the model of a report's scores.json that has the best scores of them.
+
+    "words" where no model's lists were scored. Only lists that can be scored both ways count.
+    """
+    either = {f"shop:{task.name}" for task in TASKS.values() if task.by_text}
+    lines = [line["scores"] for line in scores["tasks"] if line["task"] in either]
+    forms: Mapping[str, str] = scores.get("lists", {}) if lines else {}  # reports of earlier versions do not say
+    best = max(forms, key=lambda name: sum(line.get(name) or 0.0 for line in lines), default=None)
+    return forms[best] if best else "words"
+
+
+def _write_settings(tree: Path, given: Mapping[str, str]) -> dict[str, Any]:
+    path = tree / "settings.json"
+    settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) | dict(given)
+    path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    return settings
+
+
 def _write_data_examples(tree: Path, data: str, revision: str | None, examples: int) -> None:
     from space.demo.comparison import form_examples
     from space.demo.dataset_pages import DatasetError, DatasetReader
@@ -135,9 +157,7 @@ def _write_links(tree: Path, links: Links) -> None:
             )
     if not given:
         return
-    path = tree / "settings.json"
-    settings = json.loads(path.read_text(encoding="utf-8")) | given
-    path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    settings = _write_settings(tree, given)
     header = metadata_load(tree / "README.md") or {}
     header["models"] = [value for value in (settings["base_model"], settings["adapter"]) if value]
     if settings["dataset"]:

@@ -18,6 +18,7 @@ from training.rows import say
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 SUMMARY = "training_summary.json"
+MERGED = "merge.json"
 LOG = "training_log.jsonl"
 LOSS_PLOT = "loss.png"
 MODEL_FILES = ("*.safetensors", "*.safetensors.index.json", ADAPTER_CONFIG, "config.json", "generation_config.json")
@@ -47,6 +48,33 @@ class Combination:
     method: str = "cat"
     density: float | None = None
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class TrainedRows:
+    """Which rows an adapter learnt from: task -> rows of it, and how many of these are answered by a word.
+
+    `adapter` is the one that its training went on from, whose rows are not among them.
+    """
+
+    tasks: Mapping[str, int]
+    rows_in_words: Mapping[str, int]
+    adapter: str | None = None
+
+
+def read_training(folder: Path) -> TrainedRows | None:
+    """The rows that an adapter, or a model that one was merged into, learnt from; None where its folder does not say.
+
+    Summaries of earlier versions do not count rows in words.
+    """
+    try:
+        if (path := folder / SUMMARY).is_file():
+            found = json.loads(path.read_text(encoding="utf-8"))
+        else:
+            found = json.loads((folder / MERGED).read_text(encoding="utf-8"))["training"]
+        return TrainedRows(dict(found["tasks"]), dict(found["rows_in_words"]), found["adapter"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def model_files(folder: Path) -> list[str]:

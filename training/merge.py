@@ -28,6 +28,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,9 @@ from common.files import every_file, replaced
 from common.model_files import TOKENIZER_FILES, check_model_folder, loading, reason_of
 from common.publishing import Destination, Upload
 from training.adapters import (
+    MERGED,
     METHODS,
+    SUMMARY,
     Adapter,
     Combination,
     adapter_tokenizer,
@@ -48,6 +51,7 @@ from training.adapters import (
     parse_weights,
     public_name,
     read_adapter,
+    read_training,
 )
 
 if TYPE_CHECKING:
@@ -167,7 +171,8 @@ def merge_adapters(
         model.save_pretrained(building)
         tokenizer.save_pretrained(building)
         record = provenance(adapters, base, weight, combination)
-        (building / "merge.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        record["training"] = _training_of(adapters[0]) if len(adapters) == 1 else None
+        (building / MERGED).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         (building / "README.md").write_text(card(record, base), encoding="utf-8")
         (building / MARKER).touch()
     return base
@@ -193,6 +198,12 @@ def provenance(adapters: Sequence[Adapter], base: str, weight: float, combinatio
         "seed": combination.seed if combination and combination.method.startswith("dare") else None,
         "peft": version("peft"),
     }
+
+
+def _training_of(adapter: Adapter) -> dict[str, Any] | None:
+    """Which rows an adapter learnt from, by which `predict` and `rank` know how to score lists; None where it does not say."""
+    found = read_training(find_folder(adapter.name, [SUMMARY], adapter.revision, "model", "--adapter"))
+    return asdict(found) if found else None
 
 
 def card(record: dict[str, Any], base: str) -> str:

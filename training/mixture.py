@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from common.dataset import load_dataset, read_manifest
 from common.errors import UserError
+from common.tasks import TASKS
 from training.rows import as_chats
 
 if TYPE_CHECKING:
@@ -140,6 +141,15 @@ def apportion(shares: Mapping[str, float], total: int) -> dict[str, int]:
 
 def task_counts(rows: "Dataset") -> dict[str, int]:
     return dict(sorted(Counter(tasks_of(rows)).items()))
+
+
+def word_row_counts(rows: "Dataset") -> dict[str, int]:
+    """Task -> how many of its rows are answered by a word, of the tasks that have a form in words."""
+    counts: Counter[str] = Counter()
+    for name, completion in zip(tasks_of(rows), rows["completion"], strict=True):
+        if name in TASKS and (form := TASKS[name].words):
+            counts[name] += str(completion[-1]["content"]).strip() in form.labels
+    return dict(sorted(counts.items()))
 
 
 def tasks_of(rows: "Dataset") -> list[str]:

@@ -31,7 +31,7 @@ from common.errors import UserError, plain_errors
 from training.adapters import find_adapter
 from training.arguments import output_folder, parse_arguments
 from training.base_model import with_adapter
-from training.mixture import choose_rows, content_key, print_composition, task_counts
+from training.mixture import choose_rows, content_key, print_composition, task_counts, word_row_counts
 from training.processes import ends_all_processes, watch_others
 from training.tokenizer import load_tokenizer
 
@@ -109,6 +109,7 @@ def run(argv: list[str]) -> None:
     validation_loss = trainer.evaluate()["eval_loss"] if validation else None
     summary = summarise(script, args, model, data, plan, trainer, seconds) | {
         "tasks": task_counts(train),
+        "rows_in_words": word_row_counts(train),
         "train_rows": len(train) - left_out,
         "validation_rows": len(validation) if validation and args.packing else trainer.validation_rows,
         "train_loss": train_loss,

@@ -27,6 +27,13 @@ ANSWERS = ("written", "scored")
 LISTS = ("words", "text")
 """How the items of a list are scored."""
 
+LISTS_HELP = (
+    "how lists are scored: by the expected gain of each item in words, or by the likelihood of a text behind it, the query "
+    "behind a product, what was bought behind a candidate"
+)
+
+NO_TEXT_AT_ENDPOINT = "--lists text takes likelihoods of whole texts, which an endpoint does not tell; leave it out"
+
 
 @dataclass(frozen=True)
 class Prompt:

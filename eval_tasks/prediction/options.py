@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from common.errors import UserError
+from eval_tasks.backends.prompts import LISTS, LISTS_HELP
 from eval_tasks.prediction.asking import Answerer
 from eval_tasks.run import BACKENDS
 
@@ -26,6 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--template-option", action="append", default=[], metavar="KEY=VALUE", help="an argument of the chat template"
     )
+    parser.add_argument("--lists", choices=LISTS, help=f"{LISTS_HELP} (default: as the model was trained, else words)")
 
 
 def required(arguments: argparse.Namespace, *names: str) -> None:

@@ -52,7 +52,7 @@ def outcome_of(parts: AnswerParts, form: RowForm) -> Outcome:
     columns = [name for name in ("answer", "confidence", "error") if name in parts.answer_columns]
     for batch in parts.batches(columns):
         for row in batch:
-            outcome.add(row, by_label=form.task.family == "multiple_choice")
+            outcome.add(row, by_label=form.task.family == "multiple_choice" and not form.by_text)
     return outcome
 
 

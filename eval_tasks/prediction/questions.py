@@ -4,7 +4,7 @@ import json
 import re
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isnan
 from typing import TYPE_CHECKING, Any
@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 from common.answers import answer_pattern, parse_completion, selection_pattern
 from common.errors import UserError
 from common.prompts import render_prompt, template_fields
-from common.tasks import RANKED, TASKS, Task
+from common.tasks import RANKED, TASKS, Task, TextForm
 from common.thinking import without_thoughts
 from common.words import (
     best_first,
     expected_gain,
     in_words,
     is_scored,
+    likeliest_first,
     probabilities,
     scored_completion,
+    text_prompt,
     word_candidates,
     word_of_label,
     word_prompts,
@@ -67,12 +69,20 @@ class CannotAskError(Exception):
 
 @dataclass(frozen=True)
 class RowForm:
-    """How the rows of a table are asked a task. `columns`: field -> column of the table; `template` is the wording."""
+    """How the rows of a table are asked a task. `columns`: field -> column of the table; `template` is the wording.
+
+    `by_text`: a list's items are scored by a text; of a pair, as `rank` has them, the one item is in the field of that name.
+    """
 
     task: Task
     scored: bool
     template: str
     columns: Mapping[str, str]
+    by_text: TextForm | None = None
+
+    def scored_by_text(self, by_text: TextForm) -> "RowForm":
+        """The form with items scored by a text. The columns are those that scoring in words takes."""
+        return replace(self, by_text=by_text, template=TASKS[by_text.task].templates[0])
 
     @cached_property
     def lists(self) -> set[str]:
@@ -122,6 +132,9 @@ class RowForm:
         """Raises CannotAskError."""
         if not self.scored:
             return [self._prompt(render_prompt(self.template, dict(fields)), self._pattern(fields))]
+        if by_text := self.by_text:
+            items = fields[self.items] if self.items else [fields[by_text.item]]
+            return [ScoredPrompt(self._prompt(text_prompt(by_text, item)), (fields[by_text.text],)) for item in items]
         candidates = word_candidates(self.task, fields)
         if not candidates:
             raise CannotAskError("options are other statements than the task's, which written answers take")
@@ -174,7 +187,12 @@ class RowForm:
         return {"answer": [fields[self.items][number - 1] for number in numbers], "numbers": list(numbers)}
 
     def read_likelihoods(self, fields: Mapping[str, Any], found: Sequence[Likelihoods]) -> dict[str, Any]:
-        """The columns of a scored answer."""
+        """The columns of a scored answer. By text there is no confidence: log-likelihoods of other items are none of it."""
+        if self.by_text:
+            scores = [each[0] for each in found]
+            return (
+                {**self._chosen(fields, likeliest_first(scores)), "scores": scores} if self.items else {"likelihood": scores[0]}
+            )
         form = self.task.words
         chances = [probabilities(each) for each in found]
         sure = sum(map(max, chances)) / len(chances)
@@ -203,6 +221,8 @@ class RowForm:
             columns["confidence"] = number
             if self.items:
                 columns["scores"] = pa.list_(number)
+            elif self.by_text:
+                columns["likelihood"] = number
             else:
                 columns["probabilities"] = pa.struct([(label, number) for label in in_words(self.task).labels])
         return {**columns, "text": text, "error": text}

@@ -46,22 +46,28 @@ def connection(folder: Path) -> Any:
     return duckdb.connect(config={"threads": 1, "memory_limit": MEMORY, "temp_directory": str(folder / "spilled")})
 
 
-def ranked_sql(folder: Path, group: str) -> str:
-    """All pairs with `score` and `rank`, from 1 in each group; a pair that has an error has neither."""
+def ranked_sql(folder: Path, group: str, by_text: bool = False) -> str:
+    """All pairs with `score` and `rank`, from 1 in each group; a pair that has an error has neither.
+
+    `by_text`: the score is the log-likelihood of the query behind the product, else the expected gain.
+    """
     parts = str(folder / "part-*.parquet").replace("'", "''")
     gain = " + ".join(f"probabilities.{label} * {2**gain - 1!r}" for label, gain in GAINS.items())
+    found, score = ("likelihood", "likelihood") if by_text else ("probabilities", gain)
     return (
-        f"WITH scored AS (SELECT * EXCLUDE (text, probabilities), {gain} AS score FROM read_parquet('{parts}')) "
+        f"WITH scored AS (SELECT * EXCLUDE (text, {found}), {score} AS score FROM read_parquet('{parts}')) "
         f"SELECT *, CASE WHEN error IS NULL THEN row_number() OVER (PARTITION BY {quoted(group)}, error IS NULL "
         'ORDER BY score DESC, "row") END AS rank FROM scored'
     )
 
 
-def write_ranked(folder: Path, group: str, out: Path, top: int | None) -> None:
+def write_ranked(folder: Path, group: str, out: Path, top: int | None, by_text: bool = False) -> None:
     """Writes the ranked pairs: groups in the order of the input, each with its best first, and its errors last."""
     kept = f"WHERE rank <= {top} OR rank IS NULL" if top else ""
     firsts = f'min("row") OVER (PARTITION BY {quoted(group)})'
-    sql = f'SELECT * EXCLUDE ("row") FROM ({ranked_sql(folder, group)}) {kept} ORDER BY {firsts}, rank NULLS LAST, "row"'
+    sql = (
+        f'SELECT * EXCLUDE ("row") FROM ({ranked_sql(folder, group, by_text)}) {kept} ORDER BY {firsts}, rank NULLS LAST, "row"'
+    )
 
     def write(unfinished: Path) -> None:
         import duckdb
@@ -76,11 +82,11 @@ def write_ranked(folder: Path, group: str, out: Path, top: int | None) -> None:
     write_whole(out, write)
 
 
-def judged_groups(folder: Path, group: str, judgments: str) -> Iterator[tuple[list[Any], list[int]]]:
+def judged_groups(folder: Path, group: str, judgments: str, by_text: bool = False) -> Iterator[tuple[list[Any], list[int]]]:
     """Of each group the judgments in the input's order, the ranks of the same pairs."""
     sql = (
-        f'SELECT list({quoted(judgments)} ORDER BY "row"), list(rank ORDER BY "row") FROM ({ranked_sql(folder, group)}) '
-        f'WHERE rank IS NOT NULL GROUP BY {quoted(group)} ORDER BY min("row")'
+        f'SELECT list({quoted(judgments)} ORDER BY "row"), list(rank ORDER BY "row") '
+        f'FROM ({ranked_sql(folder, group, by_text)}) WHERE rank IS NOT NULL GROUP BY {quoted(group)} ORDER BY min("row")'
     )
     with connection(folder) as database:
         found = database.execute(sql)
@@ -100,10 +106,10 @@ def gain_of(judgment: Any) -> float | None:
     return value if 0 <= value <= 100 else None
 
 
-def quality(folder: Path, group: str, judgments: str) -> RankQuality:
+def quality(folder: Path, group: str, judgments: str, by_text: bool = False) -> RankQuality:
     scores: list[tuple[float, float, float]] = []
     unjudged = 0
-    for values, ranks in judged_groups(folder, group, judgments):
+    for values, ranks in judged_groups(folder, group, judgments, by_text):
         pairs = [(gain, rank) for value, rank in zip(values, ranks, strict=True) if (gain := gain_of(value)) is not None]
         unjudged += len(values) - len(pairs)
         gains = [gain for gain, _ in pairs]

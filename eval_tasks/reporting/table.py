@@ -221,7 +221,10 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """Unrounded figures for other programs; see scores.json. `difference` is the last model's that is no baseline."""
+    """Unrounded figures for other programs; see scores.json. `difference` is the last model's that is no baseline.
+
+    `lists`: how each model that was scored by likelihood had its lists scored, see LISTS of eval_tasks.backends.prompts.
+    """
 
     def by_name(values: Sequence[Any]) -> dict[str, Any]:
         return dict(zip(report.names, values, strict=True))
@@ -252,6 +255,7 @@ def as_json(report: Report) -> dict[str, Any]:
     return {
         "names": list(report.names),
         "baselines": [model.name for model in report.models if model.run.baseline],
+        "lists": {model.name: model.run.lists for model in report.models if model.run.answers == "scored"},
         "tasks": [of_task(line, group.suite, group.family) for group in report.groups for line in group.lines],
         "families": {group_name(report, group.suite, group.family): figures(group.mean)["scores"] for group in report.groups},
         "mean": figures(report.mean)["scores"],

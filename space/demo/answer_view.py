@@ -39,6 +39,8 @@ class AnswerLine:
     """Of this option, from 0 to 1."""
     score: float | None = None
     """Of a product that is scored by itself, from 0 to 1."""
+    likelihood: float | None = None
+    """Of a product that is scored by text, as its natural logarithm."""
 
 
 @dataclass(frozen=True)

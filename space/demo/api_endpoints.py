@@ -39,15 +39,17 @@ def rank_endpoint(comparison: ModelComparison) -> ApiFunction:
     def rank(query: Any, products: Any) -> dict[str, Any]:
         query, products = list_ranking.read_list(query, products)
         comparison.backend.wait(LOADING_SECONDS)
-        *_, found = list_ranking.scores_so_far(comparison.backend, query, products, ANSWER_SECONDS)
+        by_text = comparison.by_text
+        *_, found = list_ranking.scores_so_far(comparison.backend, query, products, ANSWER_SECONDS, by_text)
         named = {who: list_ranking.as_json(list_ranking.ranked(products, scores)) for who, scores in found.items()}
-        return {"query": query, **{who: named.get(who) for who in TITLES}}
+        return {"query": query, "lists": "text" if by_text else "words", **{who: named.get(who) for who in TITLES}}
 
     parameters = [("query", str, inspect.Parameter.empty), ("products", list[str], inspect.Parameter.empty)]
     described = {"query": "Search query", "products": f"2 to {list_ranking.MOST_PRODUCTS} products"}
     result = (
-        "for base and tuned model the products, the best first, each with its number in the list from 1, its score from 0 to 1 "
-        "and its likeliest label (null where the time did not suffice)"
+        "for base and tuned model the products, the best first, each with its number in the list from 1, its score "
+        + ("(the log-likelihood of the query)" if comparison.by_text else "from 0 to 1 and its likeliest label")
+        + " (null where the time did not suffice)"
     )
     return _endpoint(rank, "rank", parameters, "Ranks products for a search, each scored by itself.", described, result)
 

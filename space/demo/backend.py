@@ -15,12 +15,16 @@ from typing import Literal, Protocol
 
 @dataclass(frozen=True)
 class AnswerRequest:
-    """One prompt. `labels` are those of a multiple choice, empty for other tasks; `only` are the models asked, if not all."""
+    """One prompt. `labels` are those of a multiple choice, empty for other tasks; `only` are the models asked, if not all.
+
+    `text`: how likely it is as the answer is asked, and nothing is written. Only a backend that `scores_texts` takes it.
+    """
 
     prompt: str
     max_new_tokens: int
     labels: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,10 @@ class ModelAnswer:
     """Whether the timeout ended it."""
     probabilities: tuple[float, ...] | None = None
     """Of each of `AnswerRequest.labels`, normalised to sum to 1. None where the backend does not know them (yet)."""
+    likelihood: float | None = None
+    """The natural logarithm of that of `AnswerRequest.text`, summed over its tokens. None of an answer that is written."""
+    scored: bool = False
+    """Whether `text` was put together from likelihoods, and not written (see list_scoring.py)."""
 
 
 Answers = dict[str, ModelAnswer]
@@ -62,6 +70,10 @@ class ModelBackend(Protocol):
     @property
     def names(self) -> dict[str, str]:
         """Display names by "base" and, where there is a tuned model, "tuned", in this order."""
+
+    @property
+    def scores_texts(self) -> bool:
+        """Whether it knows how likely a whole text is as an answer."""
 
     @property
     def max_concurrency(self) -> int:

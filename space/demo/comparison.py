@@ -10,11 +10,12 @@ from common.answers import parse_completion
 from common.tasks import TASKS, Task
 
 from .answer_view import answer_lines, gold_lines, grade, offered_labels, parse_partial, unparsable_reason
-from .backend import AnswerRequest, Answers, BackendError, ModelAnswer, ModelBackend
+from .backend import Answers, BackendBusy, BackendError, ModelAnswer, ModelBackend
 from .dataset_pages import DatasetError, DatasetReader
 from .examples import Examples, PageExample, dataset_examples, prompt_key, read_examples
 from .html import AnswerPanel, alert, hint, panels, spoken
 from .inputs import MAX_PROMPT, FilledForm, InputError, build_prompt, clean_prompt, fill_form
+from .list_scoring import question
 
 EXAMPLES_PER_TASK = 20
 ANSWER_SECONDS = 60.0
@@ -34,10 +35,16 @@ class FormExample:
 
 
 class ModelComparison:
-    """The backend and the examples, shared by all of the page's functions. It stores nothing of any visitor."""
+    """The backend and the examples, shared by all of the page's functions. It stores nothing of any visitor.
 
-    def __init__(self, backend: ModelBackend, dataset: DatasetReader | None = None) -> None:
+    `by_text`: whether lists are scored by text, for which the models were trained (`lists`); `text_is_missing` where the
+    backend cannot.
+    """
+
+    def __init__(self, backend: ModelBackend, dataset: DatasetReader | None = None, lists: str = "words") -> None:
         self.backend = backend
+        self.by_text = lists == "text" and backend.scores_texts
+        self.text_is_missing = lists == "text" and not backend.scores_texts
         self.examples = form_examples(read_examples())
         if dataset and dataset.is_local:
             self._add_rows(dataset)
@@ -92,8 +99,19 @@ class ModelComparison:
     def stream(self, task: Task, prompt: str) -> Iterator[Answers]:
         """The answers so far, after each token. Raises BackendError."""
         self.backend.wait(LOADING_SECONDS)
-        request = AnswerRequest(prompt, task.max_new_tokens, offered_labels(task, prompt))
-        yield from self.backend.stream(request, ANSWER_SECONDS)
+        asked = question(task, prompt, self.by_text)
+        if not asked.by_text:
+            yield from self.backend.stream(asked.requests[0], ANSWER_SECONDS)
+            return
+        found: dict[int, Answers] = {}
+        yield {}
+        for place, answers in self.backend.answer_all(asked.requests, ANSWER_SECONDS):
+            if isinstance(answers, BackendError):
+                raise answers
+            found[place] = answers
+        if not found:
+            raise BackendBusy("The model is busy with other requests. Try again in a minute.")
+        yield asked.answer(found)
 
     def show(self, task: Task, prompt: str, answers: Answers, example: PageExample | None) -> str:
         columns = [
@@ -155,8 +173,8 @@ def answer_panel(
         model,
         task.family,
         answer_lines(task, prompt, parsed, gold, answer.probabilities),
-        raw_text=answer.text if task.family != "generation" or answer.text.strip() != str(parsed) else None,
-        state=f"{answer.seconds:.1f} s" + (", cut off: the time was up" if answer.cut else ""),
+        raw_text=None if answer.scored or (task.family == "generation" and answer.text.strip() == str(parsed)) else answer.text,
+        state=f"{answer.seconds:.1f} s" + ", scored by text" * answer.scored + ", cut off: the time was up" * answer.cut,
         problem=unparsable_reason(task) if parsed is None else "",
         grade=None if example is None else grade(task, parsed, gold),
     )
@@ -181,5 +199,6 @@ def as_json(task: Task, prompt: str, answer: ModelAnswer | None, example: PageEx
         "chances": None if answer.probabilities is None else dict(zip(labels, answer.probabilities, strict=True)),
         "seconds": round(answer.seconds or 0.0, 3),
         "cut": answer.cut,
+        "scored": answer.scored,
         "mark": None if example is None else vars(grade(task, parsed, example.answer)),
     }

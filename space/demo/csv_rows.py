@@ -10,9 +10,10 @@ from typing import Any
 from common.answers import numbered_items, parse_completion
 from common.tasks import Task
 
-from .answer_view import has_options, offered_labels
-from .backend import AnswerRequest, Answers, BackendError, ModelAnswer, ModelBackend
+from .answer_view import has_options
+from .backend import Answers, BackendError, ModelAnswer, ModelBackend
 from .inputs import FilledForm, InputError, InputField, build_prompt, input_fields, wordings
+from .list_scoring import Question, question
 
 MOST_ROWS = 200
 MOST_CHARS = 400_000
@@ -102,25 +103,33 @@ def _cell(field: InputField, value: str | None) -> Any:
 
 
 def answers_so_far(
-    backend: ModelBackend, task: Task, table: Table, options: Any, timeout: float
+    backend: ModelBackend, task: Task, table: Table, options: Any, timeout: float, by_text: bool = False
 ) -> Iterator[dict[int, RowAnswer]]:
-    """The answers that are there by row, again after each; those of the tuned model, if there is one.
+    """The answers that are there by row, again after each; those of the tuned model, if there is one. `by_text`: see question.
 
     Raises InputError and BackendError where no row can be answered.
     """
     wording, who = wording_of(task, table), list(backend.names)[-1]
     found: dict[int, RowAnswer] = {}
-    prompts: dict[int, str] = {}
+    asked: dict[int, Question] = {}
     for place, row in enumerate(table.rows):
         try:
-            prompts[place] = row_prompt(task, row, wording, options)
+            asked[place] = question(task, row_prompt(task, row, wording, options), by_text, (who,))
         except InputError as error:
             found[place] = RowAnswer(error=str(error))
     yield found
-    places = list(prompts)
-    requests = [AnswerRequest(prompt, task.max_new_tokens, offered_labels(task, prompt), (who,)) for prompt in prompts.values()]
-    for number, answers in backend.answer_all(requests, timeout) if requests else ():
-        found[places[number]] = row_answer(task, requests[number].prompt, answers, who)
+    requests = [(place, number) for place, one in asked.items() for number in range(len(one.requests))]
+    said: dict[int, dict[int, Answers]] = {place: {} for place in asked}
+    everything = [request for one in asked.values() for request in one.requests]
+    for at, answers in backend.answer_all(everything, timeout) if everything else ():
+        place, number = requests[at]
+        one = asked[place]
+        if isinstance(answers, BackendError):
+            found[place] = row_answer(task, one.prompt, answers, who)
+        else:
+            said[place][number] = answers
+            if len(said[place]) == len(one.requests):
+                found[place] = row_answer(task, one.prompt, one.answer(said[place]), who)
         yield found
 
 

@@ -85,6 +85,7 @@ def _line(line: AnswerLine, family: Family, place: int) -> str:
         _movement(line) if family == "ranking" else _tick(line, family),
         _probability(line.probability) if family == "multiple_choice" and line.probability is not None else "",
         _share(f"{line.score:.2f}", line.score) if line.score is not None else "",
+        f'<span class="chance">{line.likelihood:.1f}</span>' if line.likelihood is not None else "",
     ]
     return f'<li class="{kinds}">{"".join(parts)}</li>'
 

@@ -14,6 +14,7 @@ class LocalBackend:
     """Loads in the background and generates in one thread, request by request: a batch holds the rows of one prompt."""
 
     max_concurrency = 1
+    scores_texts = True
 
     def __init__(self, base: str, adapter: str | None = None) -> None:
         self.names = public_names(base, adapter)

@@ -14,10 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from common.thinking import template_arguments
-
 from .backend import AnswerRequest, Answers, BackendBusy, BackendError, ModelAnswer, public_name
 from .streaming import BatchStreamer, GenerationJob, TokenisedRequest
+from .tokens import first_tokens, text_ids, token_ids
 
 MAX_PROMPT_TOKENS = 2048
 GATED = (
@@ -58,11 +57,15 @@ class ModelPair:
         return replace(base, tuned=self._tokenised(self.tuned_tokenizer, request)) if self.tuned_tokenizer else base
 
     def _tokenised(self, tokenizer: Any, request: AnswerRequest) -> TokenisedRequest:
-        ids = token_ids(tokenizer, request.prompt)
+        ids, text = (
+            text_ids(tokenizer, request.prompt, request.text) if request.text else (token_ids(tokenizer, request.prompt), [])
+        )
         window = getattr(self.model.config, "max_position_embeddings", None) or MAX_PROMPT_TOKENS
-        most = min(MAX_PROMPT_TOKENS, window - request.max_new_tokens)
+        most = min(MAX_PROMPT_TOKENS, window - (len(text) or request.max_new_tokens))
         if len(ids) > most:
             raise BackendError(f"The prompt is too long: {len(ids)} tokens, and the model takes {most}. Shorten it.")
+        if text:
+            return TokenisedRequest(ids, 0, only=request.only, text_ids=text)
         answers = [token_ids(tokenizer, request.prompt, label) for label in request.labels]
         return TokenisedRequest(ids, request.max_new_tokens, first_tokens(ids, answers), only=request.only)
 
@@ -97,7 +100,34 @@ class ModelPair:
 
             if job.cancelled.is_set():
                 return
-            self._generate(batch, job.request.of(batch[0]), stopped, report)
+            request = job.request.of(batch[0])
+            if request.text_ids:
+                report(self._likelihoods(batch, request))
+            else:
+                self._generate(batch, request, stopped, report)
+
+    def _likelihoods(self, batch: tuple[str, ...], request: TokenisedRequest) -> Answers:
+        """How likely the request's text is as the answer, from one forward pass over prompt and text."""
+        import torch
+
+        started = time.monotonic()
+        ids = torch.tensor([[*request.prompt_ids, *request.text_ids]] * len(batch), device=self.model.device)
+        given, mixed = ids[:, :-1], self._mixed(batch)
+        with torch.inference_mode(), self._adapter_of(batch), own_hooks(self.model):
+            logits = self.model(input_ids=given, attention_mask=torch.ones_like(given), use_cache=False, **mixed).logits
+            logs = logits[:, -len(request.text_ids) :].float().log_softmax(-1)
+            chosen = logs.gather(-1, ids[:, -len(request.text_ids) :, None])[..., 0].double().sum(-1).tolist()
+        seconds = time.monotonic() - started
+        return {name: ModelAnswer(seconds=seconds, likelihood=one) for name, one in zip(batch, chosen, strict=True)}
+
+    def _mixed(self, batch: tuple[str, ...]) -> dict[str, Any]:
+        """What tells PEFT which rows of a batch the adapter is for, where it holds several."""
+        return {"adapter_names": [PEFT_NAMES[name] for name in batch]} if len(batch) > 1 else {}
+
+    def _adapter_of(self, batch: tuple[str, ...]) -> Any:
+        """A context without the adapter, where the batch is the base alone."""
+        adapted = any("tuned" in names for names in self.batches)
+        return self.model.disable_adapter() if adapted and batch == ("base",) else nullcontext()
 
     def _generate(
         self, batch: tuple[str, ...], request: TokenisedRequest, stopped: Callable[[], bool], report: Callable[[Answers], None]
@@ -107,16 +137,13 @@ class ModelPair:
         def stop(ids: Any, scores: Any, **_: Any) -> Any:
             return torch.full((ids.shape[0],), stopped(), device=ids.device, dtype=torch.bool)
 
-        mixed = {"adapter_names": [PEFT_NAMES[name] for name in batch]} if len(batch) > 1 else {}
-        adapted = any("tuned" in names for names in self.batches)
-        adapter_off = self.model.disable_adapter() if adapted and batch == ("base",) else nullcontext()
         own = self.tuned_tokenizer is not None and batch == ("tuned",)
         tokenizer = self.tuned_tokenizer if own else self.tokenizer
         eos = self.model.generation_config.eos_token_id
         eos_ids = frozenset([eos] if isinstance(eos, int) else eos or ()) | ({tokenizer.eos_token_id} - {None})
         streamer = BatchStreamer(batch, request, tokenizer, eos_ids, report)
         ids = torch.tensor([request.prompt_ids] * len(batch), device=self.model.device)
-        with torch.inference_mode(), adapter_off, own_hooks(self.model):
+        with torch.inference_mode(), self._adapter_of(batch), own_hooks(self.model):
             self.model.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
@@ -126,7 +153,7 @@ class ModelPair:
                 streamer=streamer,
                 stopping_criteria=[stop],
                 logits_processor=[streamer.record_probabilities],
-                **mixed,
+                **self._mixed(batch),
             )
 
 
@@ -227,25 +254,6 @@ def own_hooks(model: Any) -> Iterator[None]:
         for module, own in before.items():
             for hook in set(module._forward_pre_hooks) - own:
                 del module._forward_pre_hooks[hook]
-
-
-def token_ids(tokenizer: Any, prompt: str, answer: str | None = None) -> list[int]:
-    """Token ids of the prompt, ready for generation, or of prompt and answer; in the chat template if there is one."""
-    if not tokenizer.chat_template:
-        completion = tokenizer(answer or "", add_special_tokens=False)["input_ids"]
-        return [*tokenizer(prompt)["input_ids"], *completion]
-    turns = [{"role": "user", "content": prompt}]
-    if answer is not None:
-        turns.append({"role": "assistant", "content": answer})
-    arguments = template_arguments(tokenizer.get_chat_template())
-    return list(tokenizer.apply_chat_template(turns, add_generation_prompt=answer is None, return_dict=False, **arguments))
-
-
-def first_tokens(prompt: list[int], answers: list[list[int]]) -> list[int]:
-    """The first token after the prompt in each of `answers`; empty where one has none or two have the same."""
-    known = all(answer[: len(prompt)] == prompt and len(answer) > len(prompt) for answer in answers)
-    firsts = [answer[len(prompt)] for answer in answers] if known else []
-    return firsts if len(set(firsts)) == len(firsts) else []
 
 
 def device() -> str:

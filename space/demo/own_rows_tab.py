@@ -65,11 +65,11 @@ def own_rows_tab(comparison: ModelComparison, queue: dict[str, Any]) -> None:
 def _rank_view(comparison: ModelComparison, queue: dict[str, Any]) -> None:
     first = comparison.example_after(list_ranking.TASK.name, "")
     values = first.form.values if first else {}
-    about = (
-        f"Ranks up to {list_ranking.MOST_PRODUCTS} products for a search. Each is scored by itself, from 0 to 1: its expected "
-        "gain by the model's probabilities of exact, substitute, complement and irrelevant."
+    about = f"Ranks up to {list_ranking.MOST_PRODUCTS} products for a search. Each is scored by itself, " + (
+        list_ranking.BY_TEXT if comparison.by_text else list_ranking.IN_WORDS
     )
-    gr.HTML(hint(about), elem_classes="about")
+    missing = list_ranking.TEXT_IS_MISSING if comparison.text_is_missing else ""
+    gr.HTML(hint(about) + hint(missing), elem_classes="about")
     query = gr.Textbox(
         str(values.get("query", "")), label=list_ranking.QUERY.heading, placeholder=list_ranking.QUERY.placeholder
     )
@@ -91,7 +91,7 @@ def _rank_view(comparison: ModelComparison, queue: dict[str, Any]) -> None:
             asked, listed = list_ranking.read_list(query, products)
             yield hint(waiting(comparison, f"Scoring {len(listed)} products.")), ""
             comparison.backend.wait(LOADING_SECONDS)
-            for found in list_ranking.scores_so_far(comparison.backend, asked, listed, ANSWER_SECONDS):
+            for found in list_ranking.scores_so_far(comparison.backend, asked, listed, ANSWER_SECONDS, comparison.by_text):
                 yield hint(f"Scored {len(next(iter(found.values())))} of {len(listed)} products."), ""
             yield spoken("The list is ranked."), ranking_panels(comparison, listed, found)
         except (InputError, BackendError) as error:
@@ -149,7 +149,8 @@ def _table_view(comparison: ModelComparison, queue: dict[str, Any]) -> None:
             options = default_options(comparison, name)
             yield [hint(waiting(comparison, f"Answering {len(table.rows)} rows.")), "", "", off]
             comparison.backend.wait(LOADING_SECONDS)
-            for found in csv_rows.answers_so_far(comparison.backend, TASKS[name], table, options, ANSWER_SECONDS):
+            asked = (comparison.backend, TASKS[name], table, options, ANSWER_SECONDS, comparison.by_text)
+            for found in csv_rows.answers_so_far(*asked):
                 yield [hint(f"{len(found)} of {len(table.rows)} rows are done."), "", "", off]
             yield [
                 hint(outcome(table, found)),

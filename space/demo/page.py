@@ -119,13 +119,13 @@ def theme() -> gr.themes.Base:
 
 
 def main() -> None:
-    settings = read_settings()
     try:
+        settings = read_settings()
         backend, mcp = make_backend(settings), mcp_server()
     except SettingsError as error:
         raise SystemExit(f"error: {error}") from None
     dataset = DatasetReader(settings.dataset) if settings.dataset else None
-    blocks = page(ModelComparison(backend, dataset), dataset)
+    blocks = page(ModelComparison(backend, dataset, settings.lists), dataset)
     blocks.launch(
         theme=theme(),
         css_paths=ROOT / "style.css",

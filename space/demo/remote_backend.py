@@ -61,6 +61,8 @@ class RemoteBackend:
     """Runs its requests in one event loop, so that cancelling one closes its connections at once."""
 
     max_concurrency = 16
+    scores_texts = False
+    """The interface tells the likelihoods of tokens that a model writes, not of a text that is given."""
     rows_at_once = 8
     """Of one visitor's many, so that others find a free place."""
 

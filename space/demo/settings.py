@@ -11,6 +11,7 @@ from common.thinking import argument_value
 
 from . import ROOT
 from .backend import ModelBackend
+from .list_scoring import FORMS
 from .remote_backend import EndpointSettings, RemoteBackend
 
 PACKAGES = {"transformers": ("torch", "transformers", "peft"), "endpoint": ("openai",)}
@@ -19,11 +20,12 @@ PACKAGES = {"transformers": ("torch", "transformers", "peft"), "endpoint": ("ope
 
 @dataclass(frozen=True)
 class SpaceSettings:
-    """The entries of settings.json: folders or Hub ids."""
+    """The entries of settings.json: folders or Hub ids, and how lists are scored, one of list_scoring.FORMS."""
 
     base_model: str
     adapter: str | None = None
     dataset: str | None = None
+    lists: str = "words"
 
 
 class SettingsError(Exception):
@@ -31,10 +33,13 @@ class SettingsError(Exception):
 
 
 def read_settings() -> SpaceSettings:
-    """settings.json, each entry overridden by the environment variable of its name in capitals."""
+    """settings.json, each entry overridden by the environment variable of its name in capitals. Raises SettingsError."""
     stored = json.loads((ROOT / "settings.json").read_text(encoding="utf-8"))
-    names = ("base_model", "adapter", "dataset")
-    return SpaceSettings(**{name: os.environ.get(name.upper()) or stored[name] for name in names})
+    names = ("base_model", "adapter", "dataset", "lists")
+    settings = SpaceSettings(**{name: os.environ.get(name.upper()) or stored[name] for name in names})
+    if settings.lists not in FORMS:
+        raise SettingsError(f"LISTS is {settings.lists!r}; it has to be {' or '.join(FORMS)}")
+    return settings
 
 
 def make_backend(settings: SpaceSettings, environ: Mapping[str, str] = os.environ) -> ModelBackend:

@@ -17,6 +17,7 @@ class TokenisedRequest:
     """`label_ids` are the first tokens of the labels; empty where they are unknown or two labels share one.
 
     `tuned` is the same for the tuned model, where that has another tokenizer or chat template; `only` as in AnswerRequest.
+    `text_ids` are the tokens of the text whose likelihood is asked; empty where an answer is to be written.
     """
 
     prompt_ids: list[int]
@@ -24,6 +25,7 @@ class TokenisedRequest:
     label_ids: list[int] = field(default_factory=list)
     tuned: "TokenisedRequest | None" = None
     only: tuple[str, ...] = ()
+    text_ids: list[int] = field(default_factory=list)
 
     def of(self, name: str) -> "TokenisedRequest":
         return self.tuned if name == "tuned" and self.tuned else self

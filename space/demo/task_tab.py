@@ -10,6 +10,8 @@ from common.tasks import Task
 from .comparison import FormExample, ModelComparison
 from .html import hint, prompt_block
 from .inputs import InputError, InputField, build_prompt, input_fields, wordings
+from .list_ranking import TEXT_IS_MISSING
+from .list_scoring import shown_prompt
 
 LIST_LINES, MAX_LINES = 4, 16
 EVENT_OPTIONS: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -21,9 +23,11 @@ def task_tab(task: Task, comparison: ModelComparison, queue: dict[str, Any]) -> 
     """A tab with the form, filled with the first example, and the answers below. `queue` are Gradio's options of the queue."""
     fields = input_fields(task)
     first = comparison.example_after(task.name, "")
+
     with gr.Tab(task.action or task.title, id=task.name, elem_id=f"view-{task.name}", elem_classes="view"):
         if task.about:
-            gr.HTML(hint(task.about), elem_classes="about")
+            missing = task.by_text is not None and comparison.text_is_missing
+            gr.HTML(hint(task.about) + hint(TEXT_IS_MISSING * missing), elem_classes="about")
         boxes = _boxes(task, first)
         with gr.Row(elem_classes="buttons"):
             go = gr.Button("Compare the answers", variant="primary")
@@ -36,7 +40,7 @@ def task_tab(task: Task, comparison: ModelComparison, queue: dict[str, Any]) -> 
             choices = [(f"Wording {number}", number) for number in wordings(task)]
             first_wording = first.form.wording if first else 1
             wording = gr.Radio(choices, value=first_wording, label="Wording", container=False, visible=len(choices) > 1)
-            sent = gr.HTML(prompt_block(first.example.prompt) if first else "")
+            sent = gr.HTML(_sent(task, comparison, first.example.prompt) if first else "")
 
     def values_of(typed: tuple[Any, ...]) -> dict[str, Any]:
         return dict(zip((field.name for field in fields), typed, strict=True))
@@ -56,7 +60,7 @@ def task_tab(task: Task, comparison: ModelComparison, queue: dict[str, Any]) -> 
     def changed(answered: str, wording: int, *typed: Any) -> tuple[str, str, Any]:
         try:
             prompt = build_prompt(task, values_of(typed), wording)
-            line, block = comparison.caption(task.name, prompt), prompt_block(prompt)
+            line, block = comparison.caption(task.name, prompt), _sent(task, comparison, prompt)
         except InputError as error:
             prompt, line, block = "", hint(str(error)), hint(str(error))
         stale = prompt != answered
@@ -70,7 +74,7 @@ def task_tab(task: Task, comparison: ModelComparison, queue: dict[str, Any]) -> 
         named = input_fields(task, example.form.wording)
         filled = [gr.Textbox(_box_text(field, example), visible=field in named) for field in fields]
         prompt = example.example.prompt
-        return [*filled, example.form.wording, comparison.caption(task.name, prompt), prompt_block(prompt), "", ""]
+        return [*filled, example.form.wording, comparison.caption(task.name, prompt), _sent(task, comparison, prompt), "", ""]
 
     inputs = [wording, *boxes]
     gr.on(
@@ -115,6 +119,10 @@ def _box_text(field: InputField, example: FormExample | None) -> str:
     """The field's value as text; a list has one item a line."""
     value = example.form.values.get(field.name, "") if example else ""
     return "\n".join(value) if isinstance(value, list) else value
+
+
+def _sent(task: Task, comparison: ModelComparison, prompt: str) -> str:
+    return prompt_block(shown_prompt(task, prompt, comparison.by_text))
 
 
 def _caption(task: Task, comparison: ModelComparison, example: FormExample | None) -> str:

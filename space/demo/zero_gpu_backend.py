@@ -28,6 +28,7 @@ class ZeroGpuBackend:
     """Each request has its own GPU process; while it waits for a GPU, `spaces` says so on the page."""
 
     max_concurrency = 4
+    scores_texts = True
 
     def __init__(self, base: str, adapter: str | None = None) -> None:
         import spaces

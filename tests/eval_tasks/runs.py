@@ -13,6 +13,13 @@ from eval_tasks.reporting.report import EvaluatedModel, Report
 from eval_tasks.reporting.results import read_run
 from eval_tasks.suites.suite import metric_key
 
+BY_TEXT = {
+    "tasks": {"query_generation": 9, "next_title_amazon": 9, "query_product_ranking": 9},
+    "rows_in_words": {"query_product_ranking": 0},
+    "adapter": None,
+}
+"""A training's summary, as far as it says how lists were learnt: by text."""
+
 TIME = "2026-01-02T10-00-00.000001"
 
 

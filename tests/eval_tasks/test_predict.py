@@ -21,7 +21,9 @@ from eval_tasks.prediction.questions import EXAMPLES, described, row_form, wordi
 from tests.chat_faults import TRANSIENT_FAULTS, Body, CutConnection, ErrorStatus, Fault
 from tests.chat_server import ChatServer, chat_server, completion
 from tests.command import run_command
+from tests.eval_tasks.runs import BY_TEXT
 from tests.hub import Hub
+from tests.training.random_adapters import random_adapter
 
 Predict = Callable[..., int]
 
@@ -402,6 +404,48 @@ def test_scored_answers_have_probabilities_and_the_least_certain_are_for_review(
     least = sorted(found[:5], key=lambda row: row["confidence"])[:2]
     assert [(row["id"], row["predicted"]) for row in review] == [(row["id"], row["answer"]) for row in least]
     assert {row["label"] for row in review} == {""}
+
+
+def test_lists_by_text_are_those_of_the_evaluation_and_have_no_confidence(
+    tiny_llama: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from eval_tasks.backends.prompts import parse_options
+    from eval_tasks.transformers_model import TransformersBackend, load
+
+    task = TASKS["also_buy"]
+    fields = {"product": "steel bottle", "candidates": ["bottle brush", "garden hose", "red shoes"], "number": "1 product"}
+    arguments = ("--task", task.name, "--input", lines(tmp_path / "in.jsonl", [fields]), "--model", tiny_llama)
+    text = ("--lists", "text", "--out", tmp_path / "out")
+    assert run_command("eval_tasks.predict", *arguments, "--answers", "scored", *text) == 0
+    [found] = answers(tmp_path / "out")
+    [row] = scored_rows(
+        [Doc(render_prompt(task.templates[0], fields), [""], 0, task_name=f"shop:{task.name}|0")], "text"
+    ).values()
+    loaded = load(parse_options(f"model_name={tiny_llama}", TransformersBackend.OPTIONS))
+    likelihoods = dict(loaded.score(row.prompts, None))
+    assert ",".join(map(str, found["numbers"])) == row.answer([likelihoods[place] for place in range(3)], {})
+    assert found["scores"] == pytest.approx([likelihoods[place][0] for place in range(3)], abs=1e-3)
+    assert found["confidence"] is None
+    for given, sentence in (
+        ((*text, "--answers", "scored", "--sample-for-review", 1), "and --lists words"),
+        (text, "--lists text is of scored answers; give --answers scored, or leave it out"),
+    ):
+        assert run_command("eval_tasks.predict", *arguments, *given) == 2
+        assert sentence in capsys.readouterr().err
+
+
+def test_who_lets_a_model_write_lists_that_it_learnt_by_text_is_told(
+    tiny_llama: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adapter = random_adapter(tiny_llama, tmp_path / "adapter", seed=3)
+    (adapter / "training_summary.json").write_text(json.dumps(BY_TEXT))
+    source = lines(tmp_path / "in.jsonl", [{"query": "bottle", "products": ["cup", "hose", "lamp", "tent", "mug"]}])
+    arguments = ("--task", "query_product_ranking", "--input", source, "--model", tiny_llama, "--adapter", adapter)
+    assert run_command("eval_tasks.predict", *arguments, "--out", tmp_path / "written") == 0
+    assert "note: --answers scored would score lists by text: the adapter was trained on" in capsys.readouterr().out
+    assert run_command("eval_tasks.predict", *arguments, "--answers", "scored", "--out", tmp_path / "scored") == 0
+    assert "\nlists by text: the adapter" in "\n" + capsys.readouterr().out
+    assert max(answers(tmp_path / "scored")[0]["scores"]) < 0
 
 
 def test_a_prompt_that_does_not_fit_has_a_reason(tiny_llama: Path, tmp_path: Path) -> None:

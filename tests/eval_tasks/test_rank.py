@@ -6,14 +6,20 @@ from typing import Any
 
 import duckdb
 import pytest
+from lighteval.tasks.requests import Doc
 
+from common.answers import parse_completion
+from common.prompts import render_prompt
 from common.scoring import ndcg
 from common.tasks import GAINS, TASKS
 from common.words import expected_gain
 from eval_tasks.backends.answer_store import AnswerStore
 from eval_tasks.backends.lighteval_model import score_prompts
+from eval_tasks.backends.scored_rows import scored_rows
 from eval_tasks.prediction.questions import row_form
 from tests.command import run_command
+from tests.eval_tasks.runs import BY_TEXT
+from tests.training.random_adapters import random_adapter
 
 PRODUCTS = ["steel bottle", "[2 pack] cup\nblue", "garden hose", "red shoes", "wireless mouse", "cotton shirt"]
 
@@ -77,6 +83,45 @@ def test_pairs_are_ranked_by_their_expected_gain(
     assert f"NDCG over 2 queries: {sum(expected) / 2:.4f}" in capsys.readouterr().out
 
 
+def test_an_adapter_that_learnt_lists_by_text_ranks_them_as_its_evaluation_does(
+    tiny_llama: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A demo's adapter: rows of query_generation among its rows, and none in words."""
+    from eval_tasks.backends.prompts import parse_options
+    from eval_tasks.transformers_model import TransformersBackend, load
+
+    adapter = random_adapter(tiny_llama, tmp_path / "adapter", seed=3, lora_alpha=64)
+    (adapter / "training_summary.json").write_text(json.dumps(BY_TEXT))
+    lists = [{"query": query, "candidates": PRODUCTS[start : start + 5]} for query in ("bottle", "shoes") for start in (0, 1)]
+    for number, row in enumerate(lists):
+        row |= {"id": number, "candidates": [" ".join(str(each).split()) for each in row["candidates"]]}
+    arguments = ("--input", write(tmp_path / "lists.jsonl", lists), "--model", tiny_llama, "--adapter", adapter)
+    loaded = load(parse_options(f"model_name={tiny_llama}", TransformersBackend.OPTIONS), [adapter])
+    task = TASKS["query_product_ranking"]
+
+    def evaluated(row: dict[str, Any], form: str) -> list[int]:
+        query = render_prompt(task.templates[0], {"query": row["query"], "products": row["candidates"]})
+        [scored] = scored_rows([Doc(query, ["never looked at"], 0, task_name=f"shop:{task.name}|0")], form).values()
+        store = AnswerStore(tmp_path / "store" / "answers.sqlite")
+        order = parse_completion(task, scored.answer(score_prompts(loaded, scored.prompts, adapter, store), {}))
+        assert isinstance(order, list)
+        return order
+
+    orders = []
+    for form, given in (("text", ()), ("words", ("--lists", "words"))):
+        out = tmp_path / f"{form}.parquet"
+        assert run_command("eval_tasks.rank", *arguments, *given, "--group", "id", "--out", out) == 0
+        assert ("lists by text: the adapter was trained on rows of query_generation" in capsys.readouterr().out) == (not given)
+        found = read(out)
+        orders.append([[row["product"] for row in found if row["id"] == each["id"]] for each in lists])
+        expected = [[each["candidates"][number - 1] for number in evaluated(each, form)] for each in lists]
+        assert orders[-1] == expected
+        assert set(found[0]) == {"id", "query", "product", "score", "rank", "answer", "confidence", "error"}
+        if form == "text":
+            assert all(row["score"] < 0 and row["answer"] is None and row["confidence"] is None for row in found)
+    assert orders[0] != orders[1]
+
+
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
 def test_a_list_of_any_length_is_ranked_and_cut_to_the_best(ending: str, tiny_llama: Path, tmp_path: Path) -> None:
     rows = [{"id": 1, "query": "bottle", "candidates": PRODUCTS}, {"id": 2, "query": "cup", "candidates": []}]
@@ -97,6 +142,10 @@ def test_a_list_of_any_length_is_ranked_and_cut_to_the_best(ending: str, tiny_ll
         (["--out", "ranked.csv", "--map", "candidates=nothing"], "has no column 'nothing'"),
         (["--out", "ranked.csv", "--map", "product=titel"], "Did you mean title?"),
         (["--out", "ranked.csv"], "has no column product"),
+        (
+            ["--out", "ranked.csv", "--map", "product=title", "--backend", "endpoint", "--lists", "text"],
+            "which an endpoint does not tell",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(

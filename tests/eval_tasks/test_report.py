@@ -37,6 +37,17 @@ def test_everything_is_written_and_the_table_shown(runs: list[str], tmp_path: Pa
     assert "tuned is better than base on 2 (0 beyond chance) and worse on 1" in shown
 
 
+def test_programs_are_told_how_lists_were_scored(tmp_path: Path) -> None:
+    forms = {"written": {}, "words": {"answers": "scored"}, "text": {"answers": "scored", "lists": "text"}}
+    folders = [
+        write_run(tmp_path / name, {"shop:also_buy": said(0.5)}, model_config={"model_name": name, **config})
+        for name, config in forms.items()
+    ]
+    main([*(word for folder in folders for word in ("--results", str(folder))), "--out", str(tmp_path / "out")])
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert scores["lists"] == {"words": "words", "text": "text"}
+
+
 def test_scores_are_there_for_other_programs(runs: list[str], tmp_path: Path) -> None:
     main([*runs, "--names", "small,chance,large", "--out", str(tmp_path / "out")])
 

@@ -74,6 +74,35 @@ def right_word(name: str, known: dict[str, Any]) -> str:
     return word_of_label(task, known["fields"], str(known["answer"]))
 
 
+def test_by_text_a_lists_documents_have_the_text_as_their_only_choice(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from lighteval.tasks.registry import Registry
+
+    monkeypatch.setenv("SHOP_DATASET", str(dataset))
+    monkeypatch.setenv("SHOP_LISTS", "text")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+    module = Registry.create_custom_tasks_module(str(REPOSITORY / "eval_tasks" / "shop_words.py"))
+    table = {config.hf_subset: config for config in module.TASKS_TABLE}
+    for name in ("query_product_ranking", "also_buy"):
+        (metric,) = table[name].metrics
+        found: dict[bool, list[str]] = {True: [], False: []}
+        for doc in LightevalTask(table[name]).get_docs():
+            known = json.loads(doc.specific["row"])
+            assert doc.choices == [known["fields"][TASKS[name].by_text.text]]
+            worth = known["answer"][known["item"]] if TASKS[name].family == "ranking" else known["item"] + 1 in known["answer"]
+            for liked, documents in found.items():
+                response = ModelResponse(logprobs=[float(worth) if liked else -float(worth)])
+                documents.append(metric.compute_sample(model_response=response, doc=doc)["likelihoods"])
+        assert metric.corpus_level_fn(found[True])[TASKS[name].metric] == pytest.approx(1)
+        assert metric.corpus_level_fn(found[False])[TASKS[name].metric] < 1
+    docs = LightevalTask(table["query_product_relation"]).get_docs()
+    assert all(len(doc.choices) == 4 for doc in docs), "a choice is asked in words all the same"
+    monkeypatch.setenv("SHOP_LISTS", "texts")
+    with pytest.raises(SystemExit):
+        Registry.create_custom_tasks_module(str(REPOSITORY / "eval_tasks" / "shop_words.py"))
+
+
 def test_lightevals_own_model_and_this_projects_score_the_same(
     lighteval: Lighteval, model: Path, dataset: Path, tmp_path: Path
 ) -> None:

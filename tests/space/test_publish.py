@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from huggingface_hub import metadata_load
 
-from space.publish import EVALUATION, FILES, space_address
+from space.publish import EVALUATION, FILES, best_lists, space_address
 from tests.space.conftest import REPO, run_publish, write_rows
 
 
@@ -89,6 +89,31 @@ def test_examples_come_from_the_test_rows_of_a_dataset_and_the_own_ones_fill_in(
     assert {row["origin"] for row in ratings} == {"test split of the dataset"}
     assert str(tmp_path) not in json.dumps(examples)
     assert len({row["task"] for row in examples}) == 12
+
+
+def report(lists: dict[str, str], ranking: dict[str, float], task: str = "shop:query_product_ranking") -> dict[str, Any]:
+    """As far as it says how lists were scored. Of scores.json of an earlier version it says nothing."""
+    return {"tasks": [{"task": "shop:review_rating", "scores": {}}, {"task": task, "scores": ranking}]} | (
+        {"lists": lists} if lists else {}
+    )
+
+
+def test_a_space_scores_lists_as_the_model_did_that_scored_them_best() -> None:
+    scores = {"tuned": 0.7, "base_scored": 0.6, "one": 0.8, "other": 0.9}
+    assert best_lists(report({"base_scored": "text", "one": "words", "other": "text"}, scores)) == "text"
+    assert best_lists(report({"base_scored": "text", "one": "words"}, scores)) == "words"
+    assert best_lists(report({}, scores)) == "words"
+    assert best_lists(report({"one": "text"}, scores, task="shop:next_query")) == "words", "which has one form only"
+
+
+def test_the_settings_of_an_assembled_space_have_the_form_of_its_report(tmp_path: Path, tree: Path) -> None:
+    evaluation = json.loads((tree / "evaluation.json").read_text()) | {"lists": {}}
+    names = evaluation["names"]
+    line = evaluation["tasks"][0] | {"task": "shop:also_buy", "scores": dict.fromkeys(names, 0.5)}
+    (tmp_path / "scores.json").write_text(json.dumps(evaluation | {"tasks": [line], "lists": {names[0]: "text"}}))
+    assert run_publish("--out", tmp_path / "tree", "--results", tmp_path, "--dry-run").returncode == 0
+    assert json.loads((tmp_path / "tree" / "settings.json").read_text())["lists"] == "text"
+    assert json.loads((tree / "settings.json").read_text())["lists"] == "words"
 
 
 def test_assembling_again_replaces_the_tree_and_leaves_nothing_beside_it(tmp_path: Path, tree: Path) -> None:

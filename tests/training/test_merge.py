@@ -16,7 +16,7 @@ from common.errors import UserError
 from tests.hub import Hub, run_main
 from tests.training.conftest import ROOT, TrainingRun
 from tests.training.random_adapters import random_adapter
-from training.adapters import METHODS, Combination, read_adapter
+from training.adapters import METHODS, Combination, read_adapter, read_training
 from training.merge import card, load_merged, main, merge, merge_adapters, provenance
 
 if TYPE_CHECKING:
@@ -398,6 +398,20 @@ def test_a_quantised_base_is_refused(adapters: dict[str, Path], tiny_llama: Path
 
 
 # --- What was merged ---
+
+
+def test_the_folder_says_what_a_single_adapter_was_trained_on(adapters: dict[str, Path], tmp_path: Path) -> None:
+    trained = {"tasks": {"query_generation": 3}, "rows_in_words": {"also_buy": 0}, "adapter": None}
+    adapter = tmp_path / "adapter"
+    shutil.copytree(adapters["first"], adapter)
+    merge(str(adapter), tmp_path / "unknown")
+    assert json.loads((tmp_path / "unknown" / "merge.json").read_text())["training"] is None
+    (adapter / "training_summary.json").write_text(json.dumps(trained | {"dataset_name": "/home/me/rows"}))
+    merge(str(adapter), tmp_path / "model")
+    assert json.loads((tmp_path / "model" / "merge.json").read_text())["training"] == trained
+    assert read_training(tmp_path / "model") == read_training(adapter)
+    merge_adapters([read_adapter(str(adapter))] * 2, tmp_path / "both", combination=Combination((0.5, 0.5)))
+    assert json.loads((tmp_path / "both" / "merge.json").read_text())["training"] is None
 
 
 def test_the_folder_says_what_was_merged_and_no_path(adapters: dict[str, Path], tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from training.mixture import (
     split_validation,
     take,
     task_counts,
+    word_row_counts,
 )
 
 COUNTS = st.dictionaries(st.sampled_from(["a", "b", "c", "d", "e"]), st.integers(1, 10**6), min_size=1)
@@ -51,6 +52,14 @@ def rows_of(counts: dict[str, int], seed: int = 0) -> list[dict[str, Any]]:
     rows = [{"task": task, "sample_id": f"{task}-{number}"} for task, count in counts.items() for number in range(count)]
     random.Random(seed).shuffle(rows)
     return rows
+
+
+def test_rows_in_words_are_counted_by_their_answers() -> None:
+    said = {"also_buy": ["1,3", "yes", "no"], "query_product_ranking": ["1,2,3,4,5"], "review_rating": ["5"], "own": ["yes"]}
+    rows = [
+        {"task": task, "completion": [{"role": "assistant", "content": text}]} for task, texts in said.items() for text in texts
+    ]
+    assert word_row_counts(dataset(rows)) == {"also_buy": 2, "query_product_ranking": 0}
 
 
 def refusal(weights: str) -> str:

@@ -30,6 +30,7 @@ SUMMARY_KEYS = {
     "task_weights",
     "sorted_options",
     "tasks",
+    "rows_in_words",
     "train_rows",
     "validation_rows",
     "epochs",

@@ -13,6 +13,7 @@ class RowsBackend:
     answer: Callable[[AnswerRequest], Answers]
     names: dict[str, str] = field(default_factory=lambda: {"base": "small", "tuned": "small + shop"})
     max_concurrency: int = 1
+    scores_texts: bool = True
     asked: list[AnswerRequest] = field(default_factory=list)
 
     def start(self) -> None:

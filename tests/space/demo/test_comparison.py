@@ -79,6 +79,7 @@ def test_json_has_text_reading_chances_seconds_and_mark() -> None:
         "chances": {"1": 0.0, "2": 0.0, "3": 0.125, "4": 0.25, "5": 0.625},
         "seconds": 0.512,
         "cut": False,
+        "scored": False,
         "mark": {"verdict": "correct", "note": ""},
     }
     assert as_json(RATING, REVIEW.prompt, None, REVIEW) is None

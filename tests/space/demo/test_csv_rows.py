@@ -34,6 +34,23 @@ def rated(request: AnswerRequest) -> Answers:
     return {who: ModelAnswer(label, 0.1, probabilities=chances) for who in request.only}
 
 
+def test_a_row_of_a_list_by_text_is_answered_when_all_of_its_items_are() -> None:
+    def likely(request: AnswerRequest) -> Answers:
+        if "lamp" in request.prompt:
+            raise BackendError("The model failed.")
+        return {who: ModelAnswer("", 0.1, likelihood=-1.0 * len(request.prompt)) for who in request.only}
+
+    table = read_table('product,candidates,number\ncup,"mug\nflask\ntea",2 products\ncup,"mug\nlamp",1 product\ncup,,1\n')
+    backend = RowsBackend(likely)
+    *_, found = answers_so_far(backend, TASKS["also_buy"], table, None, 10, by_text=True)
+    assert [(json.loads(one.answer) if one.answer else "", one.error) for _, one in sorted(found.items())[:2]] == [
+        (["mug", "tea"], ""),
+        ("", "The model failed."),
+    ]
+    assert "this is empty" in found[2].error
+    assert {(request.text, request.only) for request in backend.asked} == {("cup", ("tuned",))}
+
+
 def rows_of(text: str, separator: str = ",") -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text), delimiter=separator))
 

@@ -42,6 +42,27 @@ def test_it_asks_and_scores_as_the_ranking_command_does() -> None:
     assert [one.product for one in ranked(PRODUCTS, together)] == told["answer"]
 
 
+def test_by_text_products_are_ordered_by_the_likelihood_of_the_query() -> None:
+    def likely(request: AnswerRequest) -> Answers:
+        assert request.text == "bottle"
+        assert not request.labels
+        liked = {"Garden hose": -30.0, "Steel bottle": -2.5, "Bottle brush": -4.0}
+        [value] = [value for product, value in liked.items() if product in request.prompt]
+        return {"base": ModelAnswer("", 0.1, likelihood=-5.0), "tuned": ModelAnswer("", 0.1, likelihood=value)}
+
+    *_, found = scores_so_far(RowsBackend(likely), "bottle", PRODUCTS, 10, by_text=True)
+    assert [(one.product, one.score, one.label) for one in ranked(PRODUCTS, found["tuned"])] == [
+        ("Steel bottle", -2.5, ""),
+        ("Bottle brush", -4.0, ""),
+        ("Garden hose", -30.0, ""),
+    ]
+    assert [one.product for one in ranked(PRODUCTS, found["base"])] == PRODUCTS
+    first, *_ = lines(ranked(PRODUCTS, found["tuned"]))
+    assert (first.note, first.moved, first.score, first.likelihood) == ("", 1, None, -2.5)
+    [*_, last] = lines(ranked(PRODUCTS, {place: one for place, one in found["tuned"].items() if place}))
+    assert (last.text, last.note) == ("Garden hose", "not scored: the time was up")
+
+
 def test_both_models_rank_and_equal_scores_keep_the_lists_order() -> None:
     *_, found = scores_so_far(RowsBackend(answers), "bottle", PRODUCTS, 10)
     assert [one.product for one in ranked(PRODUCTS, found["base"])] == PRODUCTS

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from space.demo import local_backend, model_pair
 from space.demo.backend import AnswerRequest, BackendBusy, BackendError, ModelAnswer
 from space.demo.local_backend import LocalBackend
-from space.demo.model_pair import first_tokens, load, token_ids
+from space.demo.model_pair import load
 from space.demo.streaming import BatchStreamer, GenerationJob, TokenisedRequest, answer_text
+from space.demo.tokens import first_tokens, token_ids
 from tests.training.random_adapters import random_adapter
 
 LABELS = ("1", "2", "3", "4", "5")
@@ -91,6 +92,29 @@ def test_side_by_side_both_say_in_float32_what_each_says_alone(
         assert together[who].text == alone[who].text
         assert together[who].probabilities == pytest.approx(alone[who].probabilities, abs=1e-5)
     assert together["base"].text != together["tuned"].text
+
+
+def test_a_text_is_as_likely_as_the_evaluation_finds_it(local: LocalBackend, tiny_llama: Path, tiny_adapter: Path) -> None:
+    from eval_tasks.backends.prompts import Prompt, ScoredPrompt, parse_options
+    from eval_tasks.transformers_model import TransformersBackend, load
+
+    options = parse_options(f"model_name={tiny_llama},dtype=float32", TransformersBackend.OPTIONS)
+    loaded = load(options, [tiny_adapter])
+    requests = [AnswerRequest(prompt, 8, text=text) for prompt in PROMPTS for text in ("steel bottle", "1", "日本製")]
+    prompts = [
+        ScoredPrompt(Prompt((("user", each.prompt),), each.prompt, each.max_new_tokens), (each.text,)) for each in requests
+    ]
+    found = {place: answers for place, answers in local.answer_all(requests, 60) if isinstance(answers, dict)}
+    for who, adapter in (("base", None), ("tuned", tiny_adapter)):
+        expected = dict(loaded.score(prompts, adapter))
+        for place in range(len(requests)):
+            assert found[place][who].likelihood == pytest.approx(expected[place][0], abs=1e-3)
+    assert found[0]["base"].likelihood != pytest.approx(found[0]["tuned"].likelihood, abs=1e-2)
+    alone = last(local, replace(requests[0], only=("base",)))
+    assert alone["base"].likelihood == pytest.approx(found[0]["base"].likelihood, abs=1e-3)
+    assert set(alone) == {"base"}
+    with pytest.raises(BackendError, match="too long"):
+        last(local, AnswerRequest(PROMPTS[0], 8, text="odd words " * 3000))
 
 
 def test_an_adapter_that_cannot_be_mixed_answers_after_its_base(tiny_llama: Path, tiny_dora: Path) -> None:

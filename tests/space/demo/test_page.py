@@ -121,7 +121,7 @@ def test_every_task_is_asked_by_its_fields_and_gives_what_its_own_prompt_gives(c
     assert told["prompt"] == read_examples()[name][0].prompt
     assert {"base", "tuned", "right", "task"} < set(told)
     for who in ("base", "tuned"):
-        assert set(told[who]) == {"text", "read_as", "chances", "seconds", "cut", "mark"}
+        assert set(told[who]) == {"text", "read_as", "chances", "seconds", "cut", "scored", "mark"}
         assert told[who]["read_as"] == parse_completion(TASKS[name], told[who]["text"])
     if TASKS[name].family == "multiple_choice" and told["tuned"]["chances"] is not None:
         assert sum(told["tuned"]["chances"].values()) == pytest.approx(1, abs=1e-3)

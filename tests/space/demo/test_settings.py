@@ -4,10 +4,19 @@ import pytest
 
 from space.demo.local_backend import LocalBackend
 from space.demo.remote_backend import EndpointSettings, RemoteBackend
-from space.demo.settings import SettingsError, SpaceSettings, make_backend, mcp_server, read_endpoint_settings
+from space.demo.settings import SettingsError, SpaceSettings, make_backend, mcp_server, read_endpoint_settings, read_settings
 
 SETTINGS = SpaceSettings("no/base", "no/adapter")
 ADDRESS = {"ENDPOINT_URL": "http://127.0.0.1:9/v1", "ENDPOINT_BASE_MODEL": "base"}
+
+
+def test_how_lists_are_scored_is_a_setting_that_a_variable_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_settings().lists == "words"
+    monkeypatch.setenv("LISTS", "text")
+    assert read_settings().lists == "text"
+    monkeypatch.setenv("LISTS", "texts")
+    with pytest.raises(SettingsError, match="LISTS is 'texts'; it has to be words or text"):
+        read_settings()
 
 
 @pytest.mark.parametrize("environ", [{}, {"BACKEND": ""}, {"BACKEND": "transformers"}, {"SPACES_ZERO_GPU": "false"}])
