@@ -12,28 +12,19 @@ line is JSON.
 
 import argparse
 import json
-import math
 import tempfile
-from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from benchmarks.against_pandas import relational
+from benchmarks.build_steps import OURS, cells, draw_task, require_scale, show, show_markdown, stage_tables
 from benchmarks.measure import alone, command
 from common.errors import UserError, plain_errors
 from common.tasks import TASKS
 from dataset_builders.build import parse_tasks
 from dataset_builders.samples.files import SAMPLE_MARKER
-from dataset_builders.splits import is_test, parse_sizes
 from dataset_builders.workers import usable_cores
-
-RELATIONAL = ("query_relation", "query_product_ranking")
-OURS = (
-    *("pyarrow.parquet", "ibis.backends.duckdb", "ibis.formats.pandas"),
-    *(f"dataset_builders.recipes.{family}" for family in ("multiple_choice", "ranking", "retrieval", "generation")),
-)
-PANDAS = ("pyarrow.parquet", "benchmarks.pandas_way")
-"""What each way imports, lazily or not, and so is imported before its clock starts."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -49,6 +40,10 @@ def parse_arguments() -> argparse.Namespace:
     tasks.add_argument("--tasks", metavar="A,B", help="tasks to measure (default: all that the corpora support)")
     scaling.add_argument("--scales", default="0.5,1,2", metavar="A,B,C", help="of the sample corpora (default: %(default)s)")
     whole.add_argument("--workers", type=int, default=usable_cores(), metavar="N", help="processes (default: one a core)")
+    for part in (scaling, whole):
+        part.add_argument(
+            "--size", default="full", metavar="SIZE", help="of the dataset, as the build takes it (default: %(default)s)"
+        )
     for part in (relational, tasks, scaling, whole):
         part.add_argument("--seed", type=int, default=0)
         part.add_argument("--memory-limit", default="1GB", metavar="SIZE", help="of the engine (default: %(default)s)")
@@ -60,35 +55,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="shop-benchmark-") as folder:
         part = {"relational": relational, "tasks": each_task, "scaling": scaling, "whole": whole_build}[arguments.part]
         print(json.dumps(part(arguments, Path(folder))))
-
-
-def relational(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Both ways over the same tables, and the geometric mean of how many times as long pandas takes."""
-    require_scale(arguments.scale)
-    raw = arguments.raw or folder / "raw"
-    if not arguments.raw:
-        alone(write_judged, raw, arguments.scale, arguments.seed)
-    staged = folder / "staged"
-    alone(stage_tables, raw, staged, "esci")
-    require_tables(staged, ("judgments", "products"))
-    figures: dict[str, dict[str, Any]] = {}
-    for name in RELATIONAL:
-        ours = alone(draw_task, staged, name, arguments.seed, arguments.memory_limit, modules=OURS)
-        pandas = alone(in_pandas, staged, name, arguments.seed, modules=PANDAS)
-        figures[name] = {
-            "ratio": round(pandas.seconds / ours.seconds, 2),
-            "build": ours.figures() | {"rows": ours.result["rows"]},
-            "pandas": pandas.figures() | {"rows": pandas.result},
-        }
-    compared = alone(agreement, staged, arguments.seed, arguments.memory_limit).result
-    lines = [
-        (name, way, *cells(figures[name][way], "seconds", "cpu_seconds", "mb", "rows"))
-        for name in RELATIONAL
-        for way in ("build", "pandas")
-    ]
-    show("The same work in two ways", ("task", "way", "seconds", "CPU seconds", "MB", "rows"), lines)
-    ratio = math.prod(entry["ratio"] for entry in figures.values()) ** (1 / len(figures))
-    return {"ratio": round(ratio, 2), "agree": True, "compared": compared, **figures}
 
 
 def each_task(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -121,17 +87,15 @@ def scaling(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for number, scale in enumerate(scales):
         raw, out = folder / f"raw_{number}", folder / f"dataset_{number}"
         command("dataset_builders.sample_corpora", "--out", raw, "--scale", scale, "--seed", arguments.seed)
-        options = ("--size", "full", "--memory-limit", arguments.memory_limit, "--seed", arguments.seed)
+        options = ("--size", arguments.size, "--memory-limit", arguments.memory_limit, "--seed", arguments.seed)
         measured = command("dataset_builders.build", "--raw", raw, "--out", out, *options)
         manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
-        records = sum(source["read"] for source in manifest["sources"].values())
-        rows = manifest["configs"]["default"]["train"] + manifest["configs"]["default"]["test"]
-        built.append({"scale": scale, **measured.figures(), "records": records, "rows": rows})
+        built.append({"scale": scale, **measured.figures(), "main_mb": round(measured.main_megabytes), **counts_of(manifest)})
     growth = [round(later["seconds"] / earlier["seconds"], 2) for earlier, later in pairwise(built)]
-    header = ("scale", "seconds", "growth", "MB", "records", "rows")
+    header = ("scale", "seconds", "growth", "MB", "MB of the main process", "records", "rows")
     grown = ["", *(f"{factor:.2f}" for factor in growth)]
     lines = [
-        (f"{entry['scale']:g}", *cells(entry, "seconds"), factor, *cells(entry, "mb", "records", "rows"))
+        (f"{entry['scale']:g}", *cells(entry, "seconds"), factor, *cells(entry, "mb", "main_mb", "records", "rows"))
         for entry, factor in zip(built, grown, strict=True)
     ]
     show(f"Whole builds, engine limited to {arguments.memory_limit}", header, lines)
@@ -147,19 +111,34 @@ def whole_build(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         command("dataset_builders.sample_corpora", "--out", raw, "--scale", arguments.scale, "--seed", arguments.seed)
     plain = alone(parse_files, raw, modules=("orjson", "pyarrow.parquet"))
     options = ("--workers", arguments.workers, "--threads", arguments.workers, "--memory-limit", arguments.memory_limit)
-    built = command("dataset_builders.build", "--raw", raw, "--out", out, "--seed", arguments.seed, *options)
-    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
-    records = sum(source["read"] for source in manifest["sources"].values())
+    asked = ("--size", arguments.size, "--seed", arguments.seed)
+    built = command("dataset_builders.build", "--raw", raw, "--out", out, *asked, *options)
+    counts = counts_of(json.loads((out / "manifest.json").read_text(encoding="utf-8")))
+    records = counts["records"]
     figures = {
-        "build": {**built.figures(), "records_per_core_second": round(records / built.seconds / arguments.workers)},
+        "build": {
+            **built.figures(),
+            "main_mb": round(built.main_megabytes),
+            "records_per_core_second": round(records / built.seconds / arguments.workers),
+        },
         "plain read": {**plain.figures(), "records_per_core_second": round(plain.result / plain.seconds)},
     }
     lines = [(way, *cells(entry, "seconds", "cpu_seconds", "mb", "records_per_core_second")) for way, entry in figures.items()]
     header = ("way", "seconds", "CPU seconds", "MB", "records a second and core")
-    show(f"{records:,} records on {arguments.workers} cores", header, lines)
+    rows = f"{counts['rows']:,} rows, {round(counts['rows'] / built.seconds):,} a second"
+    main = f"{figures['build']['main_mb']:,} MB in the main process"
+    show(f"{records:,} records on {arguments.workers} cores; {rows}, {main}", header, lines)
     show_markdown(header, lines)
     build, limit = (entry["records_per_core_second"] for entry in figures.values())
-    return {"ratio": round(build / limit, 3), "records": records, "workers": arguments.workers, **figures}
+    return {"ratio": round(build / limit, 3), **counts, "workers": arguments.workers, **figures}
+
+
+def counts_of(manifest: dict[str, Any]) -> dict[str, int]:
+    """Records that were read for a dataset, and its rows."""
+    return {
+        "records": sum(source["read"] for source in manifest["sources"].values()),
+        "rows": sum(manifest["configs"]["default"][split] for split in ("train", "test")),
+    }
 
 
 def parse_files(raw: Path) -> int:
@@ -194,140 +173,6 @@ def parse_scales(text: str) -> list[float]:
     for scale in scales:
         require_scale(scale)
     return scales
-
-
-def require_scale(scale: float) -> None:
-    from dataset_builders.sample_corpora import LARGEST_SCALE, SMALLEST_SCALE
-
-    if not SMALLEST_SCALE <= scale <= LARGEST_SCALE:
-        raise UserError(f"A scale of {scale:g} cannot be made. Give one from {SMALLEST_SCALE:g} to {LARGEST_SCALE:g}.")
-
-
-def write_judged(raw: Path, scale: float, seed: int) -> None:
-    """The sample corpora's queries and products alone: what `relational` needs of them."""
-    from dataset_builders.sample_corpora import plan
-
-    for job in plan(scale):
-        if job.path.startswith("esci/"):
-            (raw / job.path).parent.mkdir(parents=True, exist_ok=True)
-            job.write(raw / job.path, seed, *job.arguments)
-
-
-def stage_tables(raw: Path, staged: Path, source: str) -> None:
-    """Canonical tables, locale us, of the corpora whose name starts with `source`."""
-    from dataset_builders.record_counts import RecordCounts
-    from dataset_builders.staging import find_corpora, stage
-
-    files, _ = find_corpora(raw, commercial_only=False)
-    staged.mkdir()
-    stage([file for file in files if file.source.startswith(source)], raw, staged, frozenset({"us"}), RecordCounts())
-
-
-def require_tables(staged: Path, tables: Iterable[str]) -> None:
-    missing = [name for name in tables if not (staged / f"{name}.parquet").exists()]
-    if missing:
-        raise UserError(f"--raw yields no {' and no '.join(missing)}. Give a folder that holds ESCI with the locale us.")
-
-
-def draw_task(staged: Path, name: str, seed: int, memory_limit: str) -> dict[str, Any]:
-    """A task this project's way, as a build of full size asks for it. Gives `reading` seconds, `records` and `rows`."""
-    from time import perf_counter
-
-    from pyarrow.dataset import dataset
-
-    with tempfile.TemporaryDirectory(dir=staged.parent) as scratch:
-        started = perf_counter()
-        tables = open_tables(staged, name, memory_limit, Path(scratch))
-        reading = perf_counter() - started
-        rows = rows_of(tables, name, seed, parse_sizes("full")[name].candidates()).to_pyarrow().num_rows
-        records = sum(dataset(staged / f"{table}.parquet").count_rows() for table in TASKS[name].tables)
-    return {"reading": round(reading, 2), "records": records, "rows": rows}
-
-
-def open_tables(staged: Path, name: str, memory_limit: str, scratch: Path) -> dict[str, Any]:
-    """The tables that a task is made from, and no others, in an engine that spills to `scratch`."""
-    from dataset_builders.engine import connect, load_tables
-
-    for table in TASKS[name].tables:
-        (scratch / f"{table}.parquet").symlink_to((staged / f"{table}.parquet").resolve())
-    tables, _ = load_tables(connect(memory_limit, None, scratch / "spill"), scratch)
-    return tables
-
-
-def rows_of(tables: dict[str, Any], name: str, seed: int, limit: int) -> Any:
-    from dataset_builders.engine import Draw
-    from dataset_builders.recipes import recipes
-
-    return recipes()[name](tables, Draw(seed, name), limit).rows
-
-
-def in_pandas(staged: Path, name: str, seed: int) -> int:
-    """The same task in pandas; the number of its rows."""
-    from benchmarks import pandas_way
-
-    way = {"query_relation": pandas_way.query_relation, "query_product_ranking": pandas_way.query_product_ranking}[name]
-    return len(way(staged, parse_sizes("full")[name].candidates(), seed))
-
-
-def agreement(staged: Path, seed: int, memory_limit: str) -> dict[str, int]:
-    """How many query pairs and usable queries both ways see before any is drawn. Raises UserError where they differ.
-
-    A pair with one query to train on and one to test on is left aside: whether it stays depends on the order drawn for it.
-    Where a corpus judges a query's product twice with different labels, each way keeps one, and the two may differ.
-    """
-    from benchmarks import pandas_way
-
-    def ours(name: str, *columns: str) -> list[tuple[str, ...]]:
-        with tempfile.TemporaryDirectory(dir=staged.parent) as scratch:
-            rows = rows_of(open_tables(staged, name, memory_limit, Path(scratch)), name, seed, 2**40)
-            return columns_of(rows.select(*columns).to_pandas(), *columns)
-
-    def columns_of(frame: Any, *columns: str) -> list[tuple[str, ...]]:
-        return list(zip(*(frame[column] for column in columns), strict=True))
-
-    def one_side(pairs: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:
-        distinct = {(min(pair), max(pair)) for pair in pairs}
-        tested = {query: is_test(f"query:{query}", seed) for query in {query for pair in distinct for query in pair}}
-        return {(low, high) for low, high in distinct if tested[low] == tested[high]}
-
-    seen = {
-        "query pairs": (
-            one_side(ours("query_relation", "query", "other_query")),
-            one_side(columns_of(pandas_way.query_pairs(staged), "query", "other_query")),
-        ),
-        "usable queries": (
-            set(ours("query_product_ranking", "query")),
-            set(columns_of(pandas_way.rankable(staged, seed), "query")),
-        ),
-    }
-    for what, (here, there) in seen.items():
-        if here != there:
-            raise UserError(
-                f"The two ways see different {what}: {len(here - there):,} only the build, {len(there - here):,} only pandas, "
-                f"{len(here & there):,} both. Give a folder of sample corpora, in which no query's product is judged twice."
-            )
-    return {what: len(here) for what, (here, _) in seen.items()}
-
-
-def cells(entry: dict[str, Any], *keys: str) -> list[str]:
-    return [f"{entry[key]:,.2f}" if isinstance(entry[key], float) else f"{entry[key]:,}" for key in keys]
-
-
-def show(title: str, header: tuple[str, ...], lines: list[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title)
-    for number, name in enumerate(header):
-        table.add_column(name, justify="right" if number else "left", no_wrap=True)
-    for line in lines:
-        table.add_row(*line)
-    Console(markup=False).print(table)
-
-
-def show_markdown(header: tuple[str, ...], lines: list[tuple[str, ...]]) -> None:
-    for line in (header, ("---", *["--:"] * (len(header) - 1)), *lines):
-        print(f"| {' | '.join(line)} |")
 
 
 if __name__ == "__main__":

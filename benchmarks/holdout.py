@@ -14,8 +14,10 @@ from common.files import replaced, write_json
 from common.tasks import TASKS
 from common.words import row_task
 from dataset_builders.card import config_tasks
-from dataset_builders.contamination import EvaluationSet, contaminated
-from dataset_builders.dataset_files import config_facts, write_split
+from dataset_builders.contamination import contaminated
+from dataset_builders.dataset_files import config_facts, write_splits
+from dataset_builders.evaluation_sets import EvaluationSet
+from dataset_builders.row_facts import read_facts
 from dataset_builders.rows import row_of_columns
 from dataset_builders.splits import Split
 from eval_tasks.baselines.template_rows import template_row
@@ -88,11 +90,8 @@ def write_folder(train: Rows, test: Rows, out: Path) -> None:
     parts = {name: Split(*([row_of_columns(row) for row in rows.get(name, [])] for rows in (train, test))) for name in names}
     built = {name: part for name, part in parts.items() if part.train or part.test}
     with replaced(out, MANIFEST) as folder:
-        for name, part in built.items():
-            for split in ("train", "test"):
-                if rows := getattr(part, split):
-                    write_split(folder, name, split, rows)
-        facts = config_facts(built)
+        write_splits(folder, built)
+        facts = config_facts(read_facts(built))
         (folder / "README.md").write_text(_card(built, facts), encoding="utf-8")
         write_json(folder / MANIFEST, {"configs": facts})
 

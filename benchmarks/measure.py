@@ -27,12 +27,16 @@ POLL_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Measured:
-    """Wall seconds, CPU seconds of all threads, resident megabytes (10^6 bytes) at the peak, and what the work returned."""
+    """Wall seconds, CPU seconds of all threads, resident megabytes (10^6 bytes) at the peak, and what the work returned.
+
+    `main_megabytes` are those of a command's first process alone.
+    """
 
     seconds: float
     cpu_seconds: float
     megabytes: float
     result: Any
+    main_megabytes: float = 0.0
 
     def figures(self) -> dict[str, float]:
         return {
@@ -82,9 +86,9 @@ def command(*arguments: object) -> Measured:
     with tempfile.TemporaryFile("w+") as said:
         started, busy = perf_counter(), _children_busy()
         process = psutil.Popen([sys.executable, "-m", *map(str, arguments)], stdout=said, stderr=subprocess.STDOUT)
-        peak = 0
+        peak = main = 0
         while True:
-            peak = max(peak, _resident(process))
+            peak, main = max(peak, _resident(process)), max(main, _resident(process, children=False))
             try:
                 code = process.wait(POLL_SECONDS)
                 break
@@ -95,7 +99,7 @@ def command(*arguments: object) -> Measured:
             said.seek(0)
             last = said.read().strip().rpartition("\n")[2] or f"exit code {code}"
             raise UserError(f"python -m {arguments[0]} failed: {last}")
-    return Measured(seconds, busy, peak / 1e6, None)
+    return Measured(seconds, busy, peak / 1e6, None, main / 1e6)
 
 
 def _children_busy() -> float:
@@ -103,12 +107,12 @@ def _children_busy() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _resident(process: Any) -> int:
+def _resident(process: Any, children: bool = True) -> int:
     import psutil
 
     total = 0
     try:
-        for part in (process, *process.children(recursive=True)):
+        for part in (process, *(process.children(recursive=True) if children else ())):
             total += part.memory_info().rss
     except psutil.Error:  # it ended meanwhile
         pass

@@ -4,32 +4,28 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, chain, islice, pairwise
+from itertools import accumulate, islice, pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.tasks import TASKS
-from dataset_builders.contamination import EvaluationSet, HashedRows, search
+from dataset_builders.contamination import HashedRows, HashedSet, Hit, hash_set, hit_of, search
+from dataset_builders.evaluation_sets import EvaluationSet
 from dataset_builders.explanation import KeyMatch
 from dataset_builders.record_counts import RecordCounts
-from dataset_builders.rendering import (
-    CHUNK,
-    DrawnRows,
-    Dropped,
-    distinct_rows,
-    hash_jobs,
-    hash_stored,
-    queries_of,
-    query_hash,
-    records_of,
-    render_rows,
-)
+from dataset_builders.rendering import CHUNK, DistinctJob, DrawnRows, Dropped, find_distinct, records_of, render_rows
+from dataset_builders.row_facts import RowFacts, distinct_numbers, read_facts
+from dataset_builders.row_hashes import hash_as_items, hash_jobs, hash_stored, queries_of, query_hash
+from dataset_builders.row_progress import row_progress
 from dataset_builders.row_store import StoredRows
 from dataset_builders.rows import DatasetRow
 from dataset_builders.sources import HELD_OUT
 from dataset_builders.sources.own_tables import NAME as OWN
 from dataset_builders.splits import UNLIMITED, Size, Split
 from dataset_builders.workers import Run
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
 
 OWN_TEST = "test split"
 CORPUS_TEST = "test split of {source}"
@@ -41,11 +37,11 @@ class BuiltRows:
     """Result of a build: splits by task, why tasks have none, and records that were drawn and dropped, by reason."""
 
     splits: dict[str, Split] = field(default_factory=dict)
+    facts: dict[str, RowFacts] = field(default_factory=dict)
     not_built: dict[str, str] = field(default_factory=dict)
     dropped: Dropped = field(default_factory=lambda: defaultdict(lambda: array("q")))
     near_duplicates: dict[str, int] = field(default_factory=dict)
     contaminated: Counter[tuple[str, str]] = field(default_factory=Counter)
-    masked: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     short: dict[str, dict[str, int]] = field(default_factory=dict)
     used: dict[str, int] = field(default_factory=dict)
     key_matches: list[KeyMatch] = field(default_factory=list)
@@ -72,11 +68,10 @@ def assemble_rows(
     The outcome of every record is added to `counts`. `unread` names the files that were not read. A recipe is asked for a few
     more rows than fill the splits; where too many of them are dropped, it is asked again for twice as many.
     """
-    from rich.progress import Progress
-
     from dataset_builders import explanation, outcomes
+    from dataset_builders.canonical_tables import load_tables
     from dataset_builders.co_purchases import derive_tables
-    from dataset_builders.engine import Draw, load_tables, row_batches
+    from dataset_builders.engine import Draw, row_batches
     from dataset_builders.recipes import recipes
 
     result, drawn, known = BuiltRows(), {}, recipes()
@@ -85,33 +80,39 @@ def assemble_rows(
     unused = {"": outcomes.save_unused(connection, duplicates, staged / "unused")}
     tables = derive_tables(connection, staged, tables, counts)
 
-    def draw_rows(name: str, limit: int) -> DrawnRows:
-        recipe_rows = known[name](tables, Draw(seed, name), limit)
-        batches = row_batches(recipe_rows.rows.order_by("key"), CHUNK)
-        rendered = render_rows(TASKS[name], batches, licences, seed, staged / f"rows_{name}.jsonl", run, word_share)
-        unused[name] = outcomes.save_unused(connection, recipe_rows.unused, staged / f"unused_{name}", f"{name}: ")
-        del recipe_rows, batches  # the engine's tables go before the rows are compared
-        return distinct_rows(TASKS[name], rendered, limit)
+    with row_progress("Building") as progress:
+        run = progress.counted(run)
 
-    with Progress() as progress:
-        bar = progress.add_task("Building", total=len(names))
+        def render(name: str, limit: int) -> DistinctJob:
+            progress.begin(f"Building {name}")
+            recipe_rows = known[name](tables, Draw(seed, name), limit)
+            batches = row_batches(recipe_rows.rows.order_by("key"), CHUNK)
+            rendered = render_rows(TASKS[name], batches, licences, seed, staged / f"rows_{name}.jsonl", run, word_share)
+            unused[name] = outcomes.save_unused(connection, recipe_rows.unused, staged / f"unused_{name}", f"{name}: ")
+            return DistinctJob(name, rendered, limit)
+
+        def draw(limits: Mapping[str, int]) -> None:
+            """Draws so many rows of these tasks, and as many more as are seen to be missing."""
+            while limits:
+                jobs = [render(name, limit) for name, limit in limits.items()]
+                progress.begin("Comparing rows")
+                # The largest first, so that none of them runs alone at the end.
+                drawn.update(run(find_distinct, sorted(jobs, key=lambda job: -len(job))))
+                limits = {
+                    name: 2 * drawn[name].limit for name in limits if not _may_suffice(sizes[name], drawn[name], held_out)
+                }
+
         for name in names:
-            progress.update(bar, description=f"Building {name}", advance=0)
             absent = [table for table in TASKS[name].tables if table not in tables]
             if absent:
                 result.not_built[name] = explanation.missing_tables(absent, counts.tables, unread)
-            else:
-                drawn[name] = draw_rows(name, sizes[name].candidates())
-                while not _may_suffice(sizes[name], drawn[name], held_out):
-                    progress.update(bar, description=f"Building more of {name}")
-                    drawn[name] = draw_rows(name, 2 * drawn[name].limit)
-            progress.advance(bar)
-        progress.update(bar, description="Removing evaluation sets")
+        draw({name: sizes[name].candidates() for name in names if name not in result.not_built})
+        drawn = {name: drawn[name] for name in names if name in drawn}
+        progress.begin("Removing evaluation sets")
         splits, dropped = split_rows(drawn, sizes, sets, held_out, run)
         while again := [name for name in drawn if not _suffices(splits[name], sizes[name], drawn[name])]:
-            for name in again:
-                progress.update(bar, description=f"Building more of {name}")
-                drawn[name] = draw_rows(name, 2 * drawn[name].limit)
+            draw({name: 2 * drawn[name].limit for name in again})
+            progress.begin("Removing evaluation sets")
             splits, dropped = split_rows(drawn, sizes, sets, held_out, run)
         for name, split in splits.items():
             _add_task(result, name, split, sizes[name], drawn[name])
@@ -119,19 +120,26 @@ def assemble_rows(
         if empty or OWN in licences:
             result.key_matches = explanation.key_matches(tables)
         for name in empty:
-            reasons = explanation.unused_reasons(unused[name], f"{name}: ")
-            for reason, records in drawn[name].dropped.items():
-                reasons[reason.removeprefix(f"{name}: ")] += len(records)
-            result.not_built[name] = explanation.no_rows(TASKS[name], reasons, result.key_matches)
+            result.not_built[name] = _no_rows(name, unused[name], drawn[name], result.key_matches)
         for each in dropped:
             result.dropped[each.reason] += records_of(each.rows)
             result.contaminated[each.hit] += len(each.rows)
-        progress.update(bar, description="Accounting for every record")
-        kept = _kept_records(result)
-        result.used = outcomes.count_outcomes(
-            connection, staged, [table for saved in unused.values() for table in saved], result.dropped, kept, counts.rejects
-        )
+        progress.begin("Counting rows and records")
+        result.facts = read_facts(result.splits, run)
+        kept = distinct_numbers([part for facts in result.facts.values() for part in facts.records])
+        not_used = [table for saved in unused.values() for table in saved]
+        result.used = outcomes.count_outcomes(connection, staged, not_used, result.dropped, kept, counts.rejects)
     return result
+
+
+def _no_rows(name: str, unused: Sequence["ir.Table"], drawn: DrawnRows, matches: Sequence[KeyMatch]) -> str:
+    """Why a task whose tables have rows has none."""
+    from dataset_builders import explanation
+
+    reasons = explanation.unused_reasons(unused, f"{name}: ")
+    for reason, records in drawn.dropped.items():
+        reasons[reason.removeprefix(f"{name}: ")] += len(records)
+    return explanation.no_rows(TASKS[name], reasons, matches)
 
 
 @dataclass(frozen=True)
@@ -140,7 +148,7 @@ class DroppedRows:
 
     rows: Sequence[DatasetRow]
     reason: str
-    hit: tuple[str, str]
+    hit: Hit
 
 
 def split_rows(
@@ -157,30 +165,29 @@ def split_rows(
     """
     import numpy as np
 
-    tested = {name: np.flatnonzero(rows.tested) for name, rows in drawn.items()}
-    trained = {name: np.flatnonzero(~rows.tested) for name, rows in drawn.items()}
+    tested = {name: np.flatnonzero(rows.tested).astype(np.int32) for name, rows in drawn.items()}
+    trained = {name: np.flatnonzero(~rows.tested).astype(np.int32) for name, rows in drawn.items()}
     test = {name: drawn[name].rows.taken(places[: sizes[name].test]) for name, places in tested.items()}
-    own = EvaluationSet(OWN_TEST, (row.texts() for rows in test.values() for row in rows))
+    own = HashedSet(OWN_TEST, run(hash_as_items, hash_jobs(test.values())))
     candidates = [drawn[name].rows.taken(places) for name, places in trained.items()]
+    found, hits = _find_hits(candidates, [own, *(hash_set(one, run) for one in sets)], held_out or {}, run)
     splits, dropped = {}, []
-    for (name, places), found in zip(trained.items(), _find_hits(candidates, [own, *sets], held_out or {}, run), strict=True):
+    for (name, places), of_rows in zip(trained.items(), found, strict=True):
         rows, size = drawn[name].rows, sizes[name]
-        held: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-        for place, hit in zip(places.tolist(), found, strict=True):
-            if hit:
-                held[hit].append(place)
-        for hit, held_places in held.items():
-            dropped.append(DroppedRows(rows.taken(held_places), f"{name}: row stands in an evaluation set ({hit[0]})", hit))
-        clean = places[[hit is None for hit in found]]
+        for number in np.unique(of_rows[of_rows >= 0]).tolist():
+            reason = f"{name}: row stands in an evaluation set ({hits[number][0]})"
+            dropped.append(DroppedRows(rows.taken(places[of_rows == number]), reason, hits[number]))
+        clean = places[of_rows < 0]
         surplus = np.concatenate([tested[name][size.test :], clean[size.train :]])
         splits[name] = Split(rows.taken(clean[: size.train]), test[name], rows.taken(surplus))
     return splits, dropped
 
 
 def _find_hits(
-    tables: Sequence[StoredRows], sets: Sequence[EvaluationSet], held_out: Mapping[str, frozenset[str]], run: Run
-) -> list[list[tuple[str, str] | None]]:
-    """For each row of each table the evaluation set that holds it and the rule, or None."""
+    tables: Sequence[StoredRows], sets: Sequence[HashedSet], held_out: Mapping[str, frozenset[str]], run: Run
+) -> tuple[list[Any], list[Hit]]:
+    """For each table int32 (rows,): the place in the list of the row's hit, the evaluation set that holds it and the rule; -1
+    for a row that is in none."""
     import numpy as np
 
     starts = [0, *accumulate(map(len, tables))]
@@ -193,10 +200,13 @@ def _find_hits(
                 source_of[found.start + row] = found.sources[row]
             yield found.start, found.hashed
 
-    hits = search(parts(), starts[-1], sets)
-    for row, source in source_of.items():
-        hits[row] = hits[row] or (CORPUS_TEST.format(source=source), "query")
-    return [hits[start:stop] for start, stop in pairwise(starts)]
+    found = search(parts(), starts[-1], sets)
+    hits = [hit_of(number, sets) for number in range(2 * len(sets))]
+    for source in sorted(set(source_of.values())):
+        rows = np.array([row for row, of in source_of.items() if of == source])
+        found[rows[found[rows] < 0]] = len(hits)
+        hits.append((CORPUS_TEST.format(source=source), "query"))
+    return [found[start:stop] for start, stop in pairwise(starts)], hits
 
 
 def read_held_out(staged: Path) -> dict[str, frozenset[str]]:
@@ -211,17 +221,6 @@ def read_held_out(staged: Path) -> dict[str, frozenset[str]]:
     for source, query in zip(table["source"].to_pylist(), table["query"].to_pylist(), strict=True):
         queries[source].add(query)
     return {source: frozenset(texts) for source, texts in queries.items()}
-
-
-def _kept_records(result: BuiltRows) -> "array[int]":
-    """The records that are in a row; adds to `result` what was masked in them."""
-    records = array("q")
-    for split in result.splits.values():
-        for row in chain(split.train, split.test):
-            records.extend(row.records)
-            if row.masked:
-                result.masked[row.source] += Counter(dict(row.masked))
-    return records
 
 
 def _suffices(split: Split, size: Size, drawn: DrawnRows) -> bool:

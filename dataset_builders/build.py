@@ -8,7 +8,7 @@ import argparse
 import sys
 import tempfile
 from collections import Counter
-from itertools import chain
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,23 @@ from common.errors import UserError, plain_errors
 from common.files import replaced
 from common.languages import languages
 from common.tasks import TASKS
-from dataset_builders.assembly import OWN_TEST, assemble_rows
-from dataset_builders.contamination import read_evaluation_sets
+from dataset_builders.assembly import OWN_TEST, BuiltRows, assemble_rows
+from dataset_builders.build_report import print_explanation, print_tables
 from dataset_builders.dataset_files import config_facts, word_counts, write_dataset
 from dataset_builders.derived import derive
 from dataset_builders.engine import connect, reader
 from dataset_builders.engine_errors import plain_engine_errors
-from dataset_builders.explanation import convertible, table_origins, with_derived
+from dataset_builders.evaluation_sets import read_evaluation_sets
+from dataset_builders.explanation import with_derived
 from dataset_builders.map_parser import read_map
 from dataset_builders.mapped_files import find_mapped
 from dataset_builders.mapping import ShopMap
 from dataset_builders.record_counts import RecordCounts
 from dataset_builders.record_reading import readable
+from dataset_builders.row_facts import RowFacts
+from dataset_builders.row_progress import row_progress
 from dataset_builders.samples.files import SAMPLE_MARKER
-from dataset_builders.sources.own_tables import NAME as OWN
-from dataset_builders.sources.own_tables import PROPOSE
-from dataset_builders.splits import Split, parse_sizes
+from dataset_builders.splits import parse_sizes
 from dataset_builders.staging import find_corpora, find_tables, stage, unread_names
 from dataset_builders.tables import SESSION_QUERIES, SESSION_QUERY_COLUMNS, STAGED
 from dataset_builders.workers import Run, usable_cores, worker_pool
@@ -114,15 +115,16 @@ def main() -> None:
             print_explanation(build_rows(arguments, Path(folder) / "staged", run)[0])
         return
     with replaced(arguments.out, MANIFEST) as out, worker_pool(workers) as run, exhausted:
-        manifest, built, counts = build_rows(arguments, out / "staged", run)
-        if not built:
+        manifest, rows, counts = build_rows(arguments, out / "staged", run)
+        if not rows.splits:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in manifest["not_built"].items())
             raise UserError(f"{arguments.raw or arguments.tables} yields no row of any task. {reasons}")
-        write_dataset(out, manifest, built, counts, arguments.title, run)
+        with row_progress("Writing") as progress:
+            write_dataset(out, manifest, rows.splits, rows.facts, counts, arguments.title, progress.counted(run))
     print_tables(manifest, arguments.out)
 
 
-def build_rows(arguments: argparse.Namespace, staged: Path, run: Run) -> tuple[dict[str, Any], dict[str, Split], RecordCounts]:
+def build_rows(arguments: argparse.Namespace, staged: Path, run: Run) -> tuple[dict[str, Any], BuiltRows, RecordCounts]:
     """The manifest, the rows of every task that can be built, and what became of the records. Tables, rows: in `staged`."""
     sizes = parse_sizes(arguments.size)
     if not 0 <= arguments.word_rows <= 1:
@@ -154,9 +156,8 @@ def build_rows(arguments: argparse.Namespace, staged: Path, run: Run) -> tuple[d
     rows = assemble_rows(
         connection, staged, names, sizes, licences, arguments.seed, sets, counts, locales, unread, run, arguments.word_rows
     )
-    built = rows.splits
     manifest = {
-        "configs": config_facts(built, run),
+        "configs": config_facts(rows.facts),
         "rejects": {source: dict(sorted(reasons.items())) for source, reasons in sorted(counts.rejects.items())},
         "sources": {
             file.source: {"licence": file.licence, "read": counts.read[file.source], "used": rows.used.get(file.source, 0)}
@@ -168,19 +169,19 @@ def build_rows(arguments: argparse.Namespace, staged: Path, run: Run) -> tuple[d
         "joins": [match.as_json() for match in rows.key_matches],
         "dropped_values": dict(sorted(counts.dropped.items())),
         "short": rows.short,
-        "in_words": word_counts(built),
+        "in_words": word_counts(rows.facts),
         "near_duplicates": rows.near_duplicates,
         "decontamination": decontamination(rows.contaminated, [OWN_TEST, *(found.name for found in sets)]),
         "skipped_evaluation_records": {found.name: found.skipped for found in sets if found.skipped},
-        "masked": {source: dict(sorted(kinds.items())) for source, kinds in sorted(rows.masked.items()) if kinds},
-        **queries_made_by(built.get("next_query"), written),
+        "masked": masked_counts(rows.facts),
+        **queries_made_by(rows.facts.get("next_query"), written),
         "unclaimed_files": [readable(path.relative_to(folder)) for path in unclaimed],
         "synthetic": (folder / SAMPLE_MARKER).exists(),
         "locales": list(locales),
         "size": arguments.size,
         "seed": arguments.seed,
     }
-    return manifest, built, counts
+    return manifest, rows, counts
 
 
 def parse_map_option(arguments: argparse.Namespace) -> ShopMap | None:
@@ -208,18 +209,25 @@ def stage_session_queries(folder: Path, staged: Path) -> list[str]:
     return models
 
 
-def queries_made_by(parts: Split | None, models: list[str] | None) -> dict[str, Any]:
+def queries_made_by(facts: RowFacts | None, models: list[str] | None) -> dict[str, Any]:
     """Who made the queries of next_query's rows: `models` are those that wrote some, None where all were made by rule."""
-    if parts is None:
+    if facts is None:
         return {}
     if models is None:
         return {"queries_made_by": "rule"}
-    rows = Counter(row.queries_by for row in chain(parts.train, parts.test))
+    rows = facts.queries_by
     by = "rule" if not rows["model"] else "model and rule" if rows["rule"] else "model"
     return {
         "queries_made_by": by,
         "session_queries": {"models": models, "rows": {name: rows[name] for name in ("model", "rule")}},
     }
+
+
+def masked_counts(facts: Mapping[str, RowFacts]) -> dict[str, dict[str, int]]:
+    """Source -> what was masked in its rows, and how many of each kind."""
+    masked = sum((found.masked for found in facts.values()), Counter[tuple[str, str]]())
+    sources = sorted({source for source, _ in masked})
+    return {name: {kind: number for (source, kind), number in sorted(masked.items()) if source == name} for name in sources}
 
 
 def decontamination(hits: Counter[tuple[str, str]], sets: list[str]) -> list[dict[str, Any]]:
@@ -253,64 +261,6 @@ def parse_tasks(text: str | None) -> list[str] | None:
     if unknown or not names:
         raise UserError(f"--tasks knows no {', '.join(unknown) or 'empty list'}. The tasks are {', '.join(TASKS)}.")
     return names
-
-
-def print_explanation(manifest: dict[str, Any]) -> None:
-    """Per task: whether it can be built, from which tables, how many rows, or what is missing."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("task", "made from", "train", "test", "what is missing")
-    for name in (*manifest["not_built"], *manifest["configs"]):
-        if name in TASKS:
-            rows = manifest["configs"].get(name, {"train": 0, "test": 0})
-            missing = manifest["not_built"].get(name, "")
-            table.add_row(name, ", ".join(TASKS[name].tables), f"{rows['train']:,}", f"{rows['test']:,}", missing)
-    console = Console(markup=False)
-    console.print(table)
-    for line in table_origins(manifest) if "map" in manifest else []:
-        console.print(line, highlight=False, soft_wrap=True)
-
-
-def print_tables(manifest: dict[str, Any], out: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(markup=False)  # names of files may look like markup
-    rows = Table("config", "train", "test", "fingerprint", title="Rows")
-    for name, config in manifest["configs"].items():
-        rows.add_row(name, f"{config['train']:,}", f"{config['test']:,}", config["fingerprint"][:12])
-    rejects = Table("source", "reason", "records", title="Records that are in no row")
-    for source, reasons in manifest["rejects"].items():
-        for reason, count in sorted(reasons.items(), key=lambda item: -item[1]):
-            rejects.add_row(source, reason, f"{count:,}")
-    leaks = Table("evaluation set", "rule", "rows", title="Rows taken out of train")
-    for hit in manifest["decontamination"]:
-        leaks.add_row(hit["set"], hit["rule"], f"{hit['rows']:,}")
-    console.print(rejects)
-    console.print(leaks)
-    console.print(rows)
-    if "map" not in manifest and convertible(manifest["rejects"].get(OWN, ())):
-        console.print(f"A map can say what values mean that no table takes: {PROPOSE}", highlight=False, soft_wrap=True)
-    for name, missing in manifest["short"].items():
-        console.print(
-            f"short: {name}: {missing['train']:,} rows to train and {missing['test']:,} to test on fewer than asked for",
-            highlight=False,
-        )
-    if by_rule := manifest.get("session_queries", {}).get("rows", {}).get("rule"):
-        console.print(
-            f"next_query: {by_rule:,} rows have queries made by rule, since none were written for their sessions; give the "
-            "--seed and the --size that they were written with, or write the missing ones",
-            highlight=False,
-        )
-    for name, count in manifest["skipped_evaluation_records"].items():
-        console.print(f"not read, {count:,} records of the evaluation set {name} are not sound", highlight=False)
-    for name, reason in manifest["not_built"].items():
-        console.print(f"not built: {name}: {reason}", highlight=False)
-    unclaimed = "the map does not name it" if "map" in manifest else "no corpus has such a file"
-    for name in manifest["unclaimed_files"]:
-        console.print(f"not read, since {unclaimed}: {name}", highlight=False)
-    console.print(f"The dataset is in {out}", highlight=False)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,8 @@
 """The files of a built dataset: Parquet, pictures, card, checksums and manifest."""
 
-import hashlib
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +10,9 @@ from common.dataset import MANIFEST, SPLITS, data_file
 from common.errors import UserError
 from common.files import sha256_of
 from common.tasks import TASKS
-from common.words import row_task
 from dataset_builders.card import SplitSize, TaskFacts, card_text, config_tasks
 from dataset_builders.record_counts import RecordCounts
+from dataset_builders.row_facts import RowFacts, fingerprint
 from dataset_builders.rows import LABEL_COLUMNS, TEXT_COLUMNS, UNSEEN, WORDING, DatasetRow
 from dataset_builders.splits import Split
 from dataset_builders.workers import Run
@@ -30,66 +28,32 @@ SHARD = 100_000
 """Rows a file, so that none comes near the 500 MB above which the Hub advises to split."""
 AT_ONCE = 10_000
 """Rows that are held as Python objects while a file is written."""
-LONGEST_EXAMPLE = 1500
-"""Characters of a prompt on the card, if the task has one so short."""
 
 
-def fingerprint(parts: Sequence[Split]) -> str:
-    """sha256 over the sorted sha256 of the rows, each as JSON with its split: the same for the same rows in any order."""
-    return _joined([_digests(part) for part in parts])
-
-
-def _digests(part: Split) -> Any:
-    """S32 (rows,): the sha256 of each row."""
-    import numpy as np
-
-    found = bytearray()
-    for name in SPLITS:
-        for row in getattr(part, name):
-            line = json.dumps({"split": name, **row.as_columns()}, sort_keys=True, ensure_ascii=False)
-            found += hashlib.sha256(line.encode()).digest()
-    return np.frombuffer(bytes(found), "S32")
-
-
-def _named_digests(task: tuple[str, Split]) -> tuple[str, Any]:
-    name, part = task
-    return name, _digests(part)
-
-
-def _joined(digests: Sequence[Any]) -> str:
-    import numpy as np
-
-    return hashlib.sha256(np.sort(np.concatenate([np.empty(0, "S32"), *digests])).tobytes()).hexdigest()
-
-
-def config_facts(built: Mapping[str, Split], run: Run = map) -> dict[str, dict[str, Any]]:
+def config_facts(facts: Mapping[str, RowFacts]) -> dict[str, dict[str, Any]]:
     """Rows of each split and fingerprint of every config, as the manifest tells them."""
-    digests = dict(run(_named_digests, built.items()))
     return {
         config: {
-            **{split: sum(len(getattr(built[name], split)) for name in names) for split in SPLITS},
-            "fingerprint": _joined([digests[name] for name in names]),
+            **{split: sum(facts[name].rows[split] for name in names) for split in SPLITS},
+            "fingerprint": fingerprint([facts[name] for name in names]),
         }
-        for config, names in config_tasks(list(built)).items()
+        for config, names in config_tasks(list(facts)).items()
     }
 
 
-def word_counts(built: Mapping[str, Split]) -> dict[str, int]:
+def word_counts(facts: Mapping[str, RowFacts]) -> dict[str, int]:
     """Task -> how many of its rows are in words, of the tasks that have that form."""
-
-    def is_in_words(row: DatasetRow) -> bool:
-        task = TASKS[row.task]
-        return row_task(task, json.loads(row.answer)) is not task
-
-    return {
-        name: sum(is_in_words(row) for part in SPLITS for row in getattr(split, part))
-        for name, split in built.items()
-        if TASKS[name].words
-    }
+    return {name: found.in_words for name, found in facts.items() if TASKS[name].words}
 
 
 def write_dataset(
-    out: Path, manifest: dict[str, Any], built: dict[str, Split], log: RecordCounts, title: str, run: Run = map
+    out: Path,
+    manifest: dict[str, Any],
+    built: Mapping[str, Split],
+    facts: Mapping[str, RowFacts],
+    log: RecordCounts,
+    title: str,
+    run: Run = map,
 ) -> None:
     """Parquet of every split, pictures, card, checksums, the places of some rejected records and, last, the manifest.
 
@@ -100,10 +64,13 @@ def write_dataset(
 
     from dataset_builders.plots import IMAGES, write_plots
 
-    written = dict(run(_write_task, [(out, name, part) for name, part in built.items()]))
-    facts = {name: written[name] for name in built}
-    write_plots(out, built)
-    (out / "README.md").write_text(card_text(manifest, facts, IMAGES, title), encoding="utf-8")
+    sizes = write_splits(out, built, run)
+    of_tasks = {
+        name: TaskFacts(sizes[name], found.licences, found.example[2], found.example[3], worded=found.example[4] > 0)
+        for name, found in facts.items()
+    }
+    write_plots(out, facts)
+    (out / "README.md").write_text(card_text(manifest, of_tasks, IMAGES, title), encoding="utf-8")
     places = [{"source": source, "reason": reason, "places": places} for (source, reason), places in sorted(log.places.items())]
     (out / "rejects").mkdir()
     # Places, and values of ids, labels and numbers at most: a rejected record may hold a reviewer's name.
@@ -113,57 +80,94 @@ def write_dataset(
     (out / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _write_task(job: tuple[Path, str, Split]) -> tuple[str, TaskFacts]:
-    out, name, part = job
-    licences: Counter[str] = Counter()
-    shown = (True, "~", "", "", 0)  # behind every row
-    for row in chain(part.train, part.test):  # read once: there may be millions
-        licences[row.licence] += 1
-        example = (len(row.prompt) > LONGEST_EXAMPLE, row.sample_id, row.prompt, row.completion, row.wording)
-        shown = min(shown, example)
-    splits = {split: write_split(out, name, split, found) for split in SPLITS if (found := getattr(part, split))}
-    _, _, prompt, completion, wording = shown
-    return name, TaskFacts(splits, licences, prompt, completion, worded=wording > 0)
+@dataclass(frozen=True)
+class _Shard:
+    """Rows of one file."""
+
+    path: Path
+    task: str
+    split: str
+    rows: Sequence[DatasetRow]
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
-def write_split(out: Path, task: str, split: str, rows: Sequence[DatasetRow]) -> SplitSize:
-    """Writes the rows in files of at most SHARD. Raises nothing of its own; `rows` may not be empty."""
+def write_splits(out: Path, built: Mapping[str, Split], run: Run = map) -> dict[str, dict[str, SplitSize]]:
+    """Writes all rows in files of at most SHARD; gives the sizes of each task's splits that have rows."""
+    sizes: dict[str, dict[str, SplitSize]] = {name: {} for name in built}
+    for name, split, size in run(_write_shard, _shards(out, built)):
+        earlier = sizes[name].get(split, SplitSize(0, 0, 0))
+        sizes[name][split] = SplitSize(*(a + b for a, b in zip(astuple(earlier), astuple(size), strict=True)))
+    return {name: {split: found[split] for split in SPLITS if split in found} for name, found in sizes.items()}
+
+
+def _shards(out: Path, built: Mapping[str, Split]) -> Iterator[_Shard]:
+    for name, part in built.items():
+        for split in SPLITS:
+            rows = getattr(part, split)
+            starts = range(0, len(rows), SHARD)
+            for number, start in enumerate(starts):
+                yield _Shard(out / data_file(name, split, number, len(starts)), name, split, rows[start : start + SHARD])
+
+
+def _write_shard(shard: _Shard) -> tuple[str, str, SplitSize]:
     import pyarrow.parquet as pq
 
-    starts = range(0, len(rows), SHARD)
-    memory = files = 0
-    for number, start in enumerate(starts):
-        path = out / data_file(task, split, number, len(starts))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        table = row_table(rows[start : start + SHARD])
-        # As the Hub advises for its viewer: with an index of the pages, and with chunks that are cut by content, of which an
-        # upload sends those only that the Hub has not got yet.
-        pq.write_table(
-            table,
-            path,
-            row_group_size=ROW_GROUP,
-            compression="zstd",
-            write_page_index=True,
-            use_content_defined_chunking=True,
-        )
-        memory += table.nbytes
-        files += path.stat().st_size
-    return SplitSize(len(rows), memory, files)
+    shard.path.parent.mkdir(parents=True, exist_ok=True)
+    table = row_table(shard.rows)
+    # As the Hub advises for its viewer: with an index of the pages, and with chunks that are cut by content, of which an
+    # upload sends those only that the Hub has not got yet.
+    pq.write_table(
+        table,
+        shard.path,
+        row_group_size=ROW_GROUP,
+        compression="zstd",
+        write_page_index=True,
+        use_content_defined_chunking=True,
+    )
+    return shard.task, shard.split, SplitSize(len(shard.rows), table.nbytes, shard.path.stat().st_size)
 
 
 def row_table(rows: Sequence[DatasetRow]) -> "pa.Table":
     """The rows as they are published. `rows` may not be empty."""
     import pyarrow as pa
 
-    turns = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
     checked = [(name, pa.type_for_alias(kind)) for name, kind in LABEL_COLUMNS.items() if name in rows[0].checked]
-    texts = [(name, pa.string()) for name in TEXT_COLUMNS]
-    worded = [(WORDING, pa.int64()), (UNSEEN, turns)] if rows[0].wording else []
-    schema = pa.schema([("prompt", turns), ("completion", turns), *texts, *worded, *checked])
+    worded = rows[0].wording > 0
     # Some at a time, since a row takes several times as much memory here as in a table.
-    parts = (rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE))
-    tables = [pa.Table.from_pylist([row.as_columns() for row in part], schema) for part in parts]
-    return pa.concat_tables(tables).combine_chunks()
+    parts = (list(rows[start : start + AT_ONCE]) for start in range(0, len(rows), AT_ONCE))
+    return pa.concat_tables([_part_table(part, checked, worded) for part in parts]).combine_chunks()
+
+
+def _part_table(rows: Sequence[DatasetRow], checked: Sequence[tuple[str, "pa.DataType"]], worded: bool) -> "pa.Table":
+    """Column by column: Arrow takes twenty times as long to find the same in rows that are dictionaries."""
+    import pyarrow as pa
+
+    columns = {
+        "prompt": _turns("user", [row.prompt for row in rows]),
+        "completion": _turns("assistant", [row.completion for row in rows]),
+        **{name: pa.array([getattr(row, name) for row in rows], pa.string()) for name in TEXT_COLUMNS},
+    }
+    if worded:
+        columns[WORDING] = pa.array([row.wording or None for row in rows], pa.int64())
+        columns[UNSEEN] = _turns("user", [(row.wording and row.unseen) or None for row in rows])
+    for name, kind in checked:
+        columns[name] = pa.array([row.checked.get(name) for row in rows], kind)
+    return pa.table(columns)
+
+
+def _turns(role: str, texts: Sequence[str | None]) -> "pa.ListArray":
+    """A list of one turn for each text, null where there is none."""
+    import numpy as np
+    import pyarrow as pa
+
+    known = np.array([text is not None for text in texts], bool)
+    contents = pa.array([text for text in texts if text is not None], pa.string())
+    fields = [pa.field("role", pa.string()), pa.field("content", pa.string())]
+    turns = pa.StructArray.from_arrays([pa.repeat(pa.scalar(role), len(contents)), contents], fields=fields)
+    places = pa.array(np.append(0, np.cumsum(known)).astype(np.int32))
+    return pa.ListArray.from_arrays(places, turns, mask=None if known.all() else pa.array(~known))
 
 
 def write_checksums(folder: Path, paths: Sequence[Path]) -> None:

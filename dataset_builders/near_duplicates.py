@@ -19,7 +19,7 @@ A pair that is found is compared exactly, so that nothing is dropped which is no
 import re
 import unicodedata
 import zlib
-from collections import defaultdict
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -57,25 +57,40 @@ def keep_mask(contents: Sequence[Content]) -> list[bool]:
 
 def first_of_alike(number: int, keys_of: Callable[[int], Any], content_of: Callable[[int], Content]) -> Any:
     """bool (number,): the same. `keys_of` a band are uint64 (number,), the contents' `band_keys` of it; a content is asked for
-    only where some of its keys are others' too."""
+    only where some of its keys are others' too.
+
+    Of every content and bucket that it shares with others there is an entry, 12 bytes in all: the kept ones of a bucket are a
+    linked list, where `newest` has the last, and `links` the one before it in the place of the bucket's number, which is not
+    needed again. Lists of Python would take kilobytes a content.
+    """
     import numpy as np
 
     content_of = lru_cache(2048)(content_of)
-    kept: defaultdict[int, list[int]] = defaultdict(list)
     mask = np.ones(number, bool)
-    buckets = _buckets(number, keys_of)
-    for position in np.flatnonzero((buckets >= 0).any(axis=1)).tolist():
+    rows, buckets, found = _entries(number, keys_of)
+    firsts = np.flatnonzero(np.diff(rows, prepend=-1))
+    stops = array("q", np.append(firsts, len(rows))[1:].tobytes())
+    positions, owners, links = array("i", rows[firsts].tobytes()), array("i", rows.tobytes()), array("i", buckets.tobytes())
+    newest = array("i", [-1]) * found
+    del rows, buckets, firsts
+    start = 0
+    for position, stop in zip(positions, stops, strict=True):
+        own, start = range(start, stop), stop
         content = content_of(position)
         if not any(content.values()):
             continue
-        row = buckets[position]
-        meeting = row[row >= 0].tolist()
-        candidates = {other for bucket in meeting for other in kept[bucket]}
+        candidates = set()
+        for entry in own:
+            other = newest[links[entry]]
+            while other >= 0:
+                candidates.add(owners[other])
+                other = links[other]
         if any(_nearly_same(content, content_of(other)) for other in candidates):
             mask[position] = False
             continue
-        for bucket in meeting:
-            kept[bucket].append(position)
+        for entry in own:
+            bucket = links[entry]
+            links[entry], newest[bucket] = newest[bucket], entry
     return mask
 
 
@@ -101,19 +116,28 @@ def _shingles(texts: tuple[str, ...]) -> frozenset[str]:
     )
 
 
-def _buckets(number: int, keys_of: Callable[[int], Any]) -> Any:
-    """int32 array (contents, bands): the number of the LSH bucket that a content is in, -1 where it is there alone.
-
-    datasketch's own index holds a Python set per content and band, some 7 kB a content; sorting takes 4 bytes a band.
-    """
+def _entries(number: int, keys_of: Callable[[int], Any]) -> tuple[Any, Any, int]:
+    """int32 (entries,) each: contents, in order, and the LSH buckets that they are in with others. And how many buckets there
+    are."""
     import numpy as np
 
-    buckets = np.full((number, BANDS), -1, np.int32)
+    rows, buckets, found = [np.empty(0, np.int32)], [np.empty(0, np.int32)], 0
     for band in range(BANDS):
-        _, numbers, sizes = np.unique(keys_of(band), return_inverse=True, return_counts=True)
-        shared = sizes[numbers] > 1
-        buckets[shared, band] = band * number + numbers[shared]
-    return buckets
+        keys = keys_of(band)
+        order = np.argsort(keys)
+        keys = keys[order]
+        like_last = np.zeros(number, bool)
+        like_last[1:] = keys[1:] == keys[:-1]
+        several = like_last.copy()
+        several[:-1] |= like_last[1:]
+        names = np.cumsum(~like_last[several]) - 1  # a bucket begins where the key is another than before
+        rows.append(order[several].astype(np.int32))
+        buckets.append((names + found).astype(np.int32))
+        found += int(names[-1]) + 1 if len(names) else 0
+    members, of_all = np.concatenate(rows), np.concatenate(buckets)
+    del rows, buckets
+    order = np.argsort(members, kind="stable")
+    return members[order], of_all[order], found
 
 
 def band_keys(contents: Sequence[Content]) -> Any:

@@ -50,7 +50,7 @@ def count_outcomes(
     staged: Path,
     unused: Sequence["ir.Table"],
     dropped: "Mapping[str, array[int]]",
-    kept: "array[int]",
+    kept: Any,
     rejects: dict[str, Counter[str]],
 ) -> dict[str, int]:
     """Adds a reason to `rejects` for every staged record that is in no row; returns how many of each source are in one.
@@ -90,8 +90,8 @@ def count_outcomes(
     return {row["source"]: row["records"] for row in connection.to_pyarrow(used).to_pylist()}
 
 
-def save_records(path: Path, records: "Mapping[str, array[int]]") -> Path:
-    """Writes `record` and `reason` of records by reason."""
+def save_records(path: Path, records: Mapping[str, Any]) -> Path:
+    """Writes `record` and `reason` of records by reason, whose numbers are arrays."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -1,16 +1,13 @@
 """Pictures of a dataset: rows a task, words of its prompts, and how its answers are distributed."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.tasks import FAMILIES, TASKS, Task
-from common.words import in_words, row_task
-from dataset_builders.rows import DatasetRow
-from dataset_builders.splits import Split
+from common.words import in_words
+from dataset_builders.row_facts import RowFacts, Shape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,57 +38,63 @@ CHARACTERS = 24
 PERCENTILES = (5, 25, 50, 75, 95)
 
 
-def write_plots(folder: Path, built: Mapping[str, Split]) -> None:
+def write_plots(folder: Path, facts: Mapping[str, RowFacts]) -> None:
     """Writes IMAGES as PNG below the folder. The same rows give the same bytes with the same matplotlib."""
     from matplotlib import style
 
     (folder / "images").mkdir(exist_ok=True)
-    tasks = {name: built[name] for name in TASKS if name in built}
+    tasks = {name: facts[name] for name in TASKS if name in facts}
     # A user's own matplotlibrc must not change the bytes.
     with style.context("default"):
         for path, draw in zip(IMAGES.values(), (_rows_figure, _prompts_figure, _answers_figure), strict=True):
             save(draw(tasks), folder / path)
 
 
-def prompt_words(rows: Iterable[DatasetRow]) -> list[int]:
-    """Whitespace-separated words of each prompt."""
-    return [len(row.prompt.split()) for row in rows]
+def answer_counts(task: Task, answers: Mapping[Shape, int]) -> dict[str, dict[str, int]]:
+    """What is counted -> its values in order -> rows with each, or items with each where positions are counted.
+
+    `answers` are numbers of rows by the shapes of their answers.
+    """
+    own = {answer: rows for (worded, answer), rows in answers.items() if not worded}
+    words = {answer: rows for (worded, answer), rows in answers.items() if worded}
+    counted = _own_counts(task, own) if own or not words else {}
+    return {**counted, "answer in words": _counted(in_words(task).labels, words.items())} if words else counted
 
 
-def answer_counts(task: Task, rows: Iterable[DatasetRow]) -> dict[str, dict[str, int]]:
-    """What is counted -> its values in order -> rows with each, or items with each where positions are counted."""
-    answers = [answer for row in rows if row_task(task, answer := json.loads(row.answer)) is task]
-    words = [answer for row in rows if row_task(task, answer := json.loads(row.answer)) is not task]
-    counted = _own_counts(task, answers) if answers or not words else {}
-    return {**counted, "answer in words": _counted(in_words(task).labels, words)} if words else counted
-
-
-def _own_counts(task: Task, answers: Sequence[Any]) -> dict[str, dict[str, int]]:
+def _own_counts(task: Task, answers: Mapping[Any, int]) -> dict[str, dict[str, int]]:
     if task.family == "multiple_choice":
-        return {"label": _counted(list(task.labels), answers)}
+        return {"label": _counted(list(task.labels), answers.items())}
     if task.family == "ranking":
-        best = [place for gains in answers for place, gain in enumerate(gains, 1) if gain == max(gains)]
+        best = [(place, rows) for gains, rows in answers.items() for place, gain in enumerate(gains, 1) if gain == max(gains)]
         return {"positions of the best products": _counted(range(1, max(map(len, answers), default=1) + 1), best)}
     if task.family == "retrieval":
-        numbers = [len(answer) for answer in answers]
-        places = [place for answer in answers for place in answer]
+        numbers = [(len(answer), rows) for answer, rows in answers.items()]
+        places = [(place, rows) for answer, rows in answers.items() for place in answer]
         return {
-            "number of right items": _counted(range(1, max(numbers, default=1) + 1), numbers),
-            "positions of right items": _counted(range(1, max(places, default=1) + 1), places),
+            "number of right items": _counted(_from_one(numbers), numbers),
+            "positions of right items": _counted(_from_one(places), places),
         }
-    return {"words of the answer": _binned([len(answer.split()) for answer in answers])}
+    return {"words of the answer": _binned(answers)}
 
 
-def _counted(values: Sequence[Any], found: Sequence[Any]) -> dict[str, int]:
-    counts = Counter(found)
+def _from_one(counts: Iterable[tuple[int, int]]) -> range:
+    return range(1, max((value for value, _ in counts), default=1) + 1)
+
+
+def _counted(values: Sequence[Any], found: Iterable[tuple[Any, int]]) -> dict[str, int]:
+    counts: Counter[Any] = Counter()
+    for value, rows in found:
+        counts[value] += rows
     return {str(value): counts[value] for value in values}
 
 
-def _binned(lengths: Sequence[int]) -> dict[str, int]:
+def _binned(lengths: Mapping[int, int]) -> dict[str, int]:
     """Counts of lengths from the shortest to the longest, in at most BINS bins of equal width."""
     first, last = min(lengths, default=0), max(lengths, default=0)
     width = -(-(last - first + 1) // BINS)
-    counts = Counter((length - first) // width for length in lengths)
+    counts: Counter[int] = Counter()
+    for length, rows in lengths.items():
+        counts[(length - first) // width] += rows
     starts = [first + number * width for number in range((last - first) // width + 1)]
     return {
         str(start) if width == 1 else f"{start}\u2013{start + width - 1}": counts[number] for number, start in enumerate(starts)
@@ -122,7 +125,7 @@ def plain_axes(axes: "Axes", grid: str) -> None:
     axes.set_axisbelow(True)
 
 
-def _task_axes(figure: "Figure", tasks: Mapping[str, Split]) -> "Axes":
+def _task_axes(figure: "Figure", tasks: Mapping[str, RowFacts]) -> "Axes":
     """A field of height 1 a task, the first on top, its name in the upper part; the families' colours are told in a legend."""
     from matplotlib.patches import Patch
 
@@ -142,16 +145,17 @@ def _task_axes(figure: "Figure", tasks: Mapping[str, Split]) -> "Axes":
     return axes
 
 
-def _rows_figure(tasks: Mapping[str, Split]) -> "Figure":
+def _rows_figure(tasks: Mapping[str, RowFacts]) -> "Figure":
     figure = plain_figure(0.5 * len(tasks) + 0.8)
     axes = _task_axes(figure, tasks)
-    longest = max(max(len(split.train), len(split.test)) for split in tasks.values())
-    for place, (name, split) in enumerate(tasks.items()):
+    longest = max(max(found.rows["train"], found.rows["test"]) for found in tasks.values())
+    for place, (name, found) in enumerate(tasks.items()):
         colour = FAMILY_COLOURS[TASKS[name].family]
-        for rows, offset, alpha, label in ((split.train, 0.5, 1.0, "train"), (split.test, 0.78, 0.45, "test")):
-            axes.barh(place + offset, len(rows), height=0.24, color=colour, alpha=alpha)
-            text = f"{len(rows):,} {label}"
-            axes.text(len(rows) + longest * 0.012, place + offset, text, va="center", fontsize=8, color=FAINT)
+        for split, offset, alpha in (("train", 0.5, 1.0), ("test", 0.78, 0.45)):
+            rows = found.rows[split]
+            axes.barh(place + offset, rows, height=0.24, color=colour, alpha=alpha)
+            text = f"{rows:,} {split}"
+            axes.text(rows + longest * 0.012, place + offset, text, va="center", fontsize=8, color=FAINT)
     axes.set_xlim(0, longest * 1.25)
     axes.set_xlabel("rows", color=FAINT, fontsize=9)
     axes.tick_params(axis="x", labelsize=8)
@@ -159,14 +163,15 @@ def _rows_figure(tasks: Mapping[str, Split]) -> "Figure":
     return figure
 
 
-def _prompts_figure(tasks: Mapping[str, Split]) -> "Figure":
+def _prompts_figure(tasks: Mapping[str, RowFacts]) -> "Figure":
     import numpy as np
 
     figure = plain_figure(0.42 * len(tasks) + 0.9)
     axes = _task_axes(figure, tasks)
     longest = 0.0
-    for number, (name, split) in enumerate(tasks.items()):
-        low, first, middle, third, high = map(float, np.percentile(prompt_words(chain(split.train, split.test)), PERCENTILES))
+    for number, (name, found) in enumerate(tasks.items()):
+        lengths = np.repeat(list(found.words), list(found.words.values()))
+        low, first, middle, third, high = map(float, np.percentile(lengths, PERCENTILES))
         colour, place = FAMILY_COLOURS[TASKS[name].family], number + 0.66
         axes.hlines(place, low, high, color=colour, linewidth=1.6)
         axes.hlines(place, first, third, color=colour, linewidth=7, alpha=0.55)
@@ -179,15 +184,15 @@ def _prompts_figure(tasks: Mapping[str, Split]) -> "Figure":
     return figure
 
 
-def _answers_figure(tasks: Mapping[str, Split]) -> "Figure":
+def _answers_figure(tasks: Mapping[str, RowFacts]) -> "Figure":
     import textwrap
 
     from matplotlib.ticker import MaxNLocator
 
     panels = [
         (TASKS[name], what, counts)
-        for name, split in tasks.items()
-        for what, counts in answer_counts(TASKS[name], chain(split.train, split.test)).items()
+        for name, found in tasks.items()
+        for what, counts in answer_counts(TASKS[name], found.answers).items()
     ]
     columns = min(2, len(panels))
     lines = -(-len(panels) // columns)

@@ -1,6 +1,5 @@
 """Renders what a recipe draws as rows of the dataset, in a pool of processes, onto disk."""
 
-import hashlib
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from common.tasks import TASKS, Task
-from dataset_builders.contamination import HashedRows, hash_rows, text_hash
+from dataset_builders.contamination import text_hash
 from dataset_builders.near_duplicates import band_keys, first_of_alike
 from dataset_builders.records import Rejected
-from dataset_builders.row_store import StoredRows, encode_row
+from dataset_builders.row_store import StoredRows, encode_row, row_writer
 from dataset_builders.rows import DatasetRow, is_drawn_in_words, make_row, make_word_rows
 from dataset_builders.splits import is_test
 from dataset_builders.workers import Run
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
 
 CHUNK = 1000
 """Recipe rows that a process renders at a time."""
-
-PROMPT_HASH = 16
-"""Bytes of a prompt's hash, by which equal prompts are found."""
 
 Dropped = dict[str, "array[int]"]
 """Reason -> numbers of the raw records."""
@@ -38,8 +34,8 @@ def _numbers() -> "array[int]":
 class RenderedRows:
     """A task's rows in order of their keys, each in a file with what is needed to tell them apart.
 
-    `prompts`: S16 (rows,), a hash of each prompt. `tested`: bool (rows,), whether the row is one to test on. `origins`: int64
-    (rows,), the recipe row that each was made of, rising. `keys`: the chunks of a file with the `band_keys` of the rows'
+    `prompts`: uint64 (rows,), a hash of each prompt. `tested`: bool (rows,), whether the row is one to test on. `origins`:
+    int32 (rows,), the recipe row that each was made of, rising. `keys`: the chunks of a file with the `band_keys` of the rows'
     contents, as (place, rows). `drawn` is the number of rows that the recipe gave.
     """
 
@@ -77,6 +73,9 @@ class _Chunk:
     licences: Mapping[str, str]
     seed: int
     word_share: float
+
+    def __len__(self) -> int:
+        return int(self.rows.num_rows)
 
 
 @dataclass(frozen=True)
@@ -117,22 +116,35 @@ def render_rows(
     found: dict[int, tuple[Any, Any, Any, Any, tuple[int, int]]] = {}
     dropped: Dropped = defaultdict(_numbers)
     drawn = 0
-    with path.open("wb") as lines, _keys_path(path).open("wb") as keys:
+    with row_writer(path) as rows, _keys_path(path).open("wb") as keys:
         for chunk in run(_render, chunks):
-            stops = lines.tell() + np.cumsum(chunk.lengths)
-            places = np.stack([stops - chunk.lengths, stops])
-            found[chunk.number] = places, chunk.prompts, chunk.tested, chunk.counts, (keys.tell(), len(chunk.tested))
-            lines.write(chunk.lines)
+            numbers = rows.add(chunk.lines, chunk.lengths)
+            found[chunk.number] = numbers, chunk.prompts, chunk.tested, chunk.counts, (keys.tell(), len(numbers))
             keys.write(chunk.keys.T.tobytes())
             for reason, records in chunk.dropped.items():
                 dropped[reason] += records
             drawn += chunk.drawn
-    empty = np.empty((2, 0), np.int64), np.empty(0, f"S{PROMPT_HASH}"), np.empty(0, bool), np.empty(0, np.int64), (0, 0)
+    empty = np.empty(0, np.int32), np.empty(0, np.uint64), np.empty(0, bool), np.empty(0, np.int64), (0, 0)
     ordered = list(zip(*(found[number] for number in sorted(found)), strict=True)) or [(part,) for part in empty]
-    rows = StoredRows(path, np.concatenate(ordered[0], axis=1))
-    prompts, tested, counts = (np.concatenate(parts) for parts in ordered[1:4])
-    origins = np.repeat(np.arange(len(counts)), counts)
-    return RenderedRows(rows, prompts, tested, origins, tuple(ordered[4]), dropped, drawn)
+    numbers, prompts, tested, counts = (np.concatenate(parts) for parts in ordered[:4])
+    origins = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    return RenderedRows(StoredRows(path, numbers), prompts, tested, origins, tuple(ordered[4]), dropped, drawn)
+
+
+@dataclass(frozen=True)
+class DistinctJob:
+    """A task's rows to compare with each other, and the limit that its recipe had."""
+
+    task: str
+    rendered: RenderedRows
+    limit: int
+
+    def __len__(self) -> int:
+        return len(self.rendered.rows)
+
+
+def find_distinct(job: DistinctJob) -> tuple[str, DrawnRows]:
+    return job.task, distinct_rows(TASKS[job.task], job.rendered, job.limit)
 
 
 def distinct_rows(task: Task, rendered: RenderedRows, limit: int) -> DrawnRows:
@@ -204,12 +216,11 @@ def _render(chunk: _Chunk) -> _RenderedChunk:
     counts = np.array([len(rows) for rows in made], np.int64)
     every = [row for rows in made for row in rows]
     lines = [encode_row(row) for row in every]
-    hashes = [hashlib.blake2b(row.prompt.encode(), digest_size=PROMPT_HASH).digest() for row in every]
     return _RenderedChunk(
         chunk.number,
         b"".join(lines),
         np.array([len(line) for line in lines], np.int64),
-        np.array(hashes, f"S{PROMPT_HASH}"),
+        np.array([text_hash(row.prompt) for row in every], np.uint64),
         np.array([is_test(row.group, chunk.seed) for row in every], bool),
         counts,
         np.repeat(band_keys([rows[0].content for rows in made]), counts, axis=0),
@@ -225,62 +236,3 @@ def _made_rows(task: Task, fields: dict[str, Any], chunk: _Chunk) -> list[Datase
         return make_word_rows(task, fields, chunk.licences, chunk.seed)
     row = make_row(task, fields, chunk.licences, chunk.seed, tested)
     return row if isinstance(row, Rejected) else [row]
-
-
-@dataclass(frozen=True)
-class HashJob:
-    """Stored rows to look for in evaluation sets; `start` is the place of the first among all that are looked for."""
-
-    start: int
-    parts: tuple[StoredRows, ...]
-
-
-@dataclass(frozen=True)
-class HashedChunk:
-    """The rows' hashes and sources, and hashes of their queries, uint64 (n,), with the row of each, int64 (n,)."""
-
-    start: int
-    hashed: HashedRows
-    sources: list[str]
-    queries: Any
-    query_rows: Any
-
-
-def hash_jobs(tables: Iterable[StoredRows]) -> Iterator[HashJob]:
-    """The rows of all tables, CHUNK at a time, so that small tables make one job."""
-    start, size = 0, 0
-    parts: list[StoredRows] = []
-    for rows in tables:
-        first = 0
-        while first < len(rows):
-            parts.append(rows[first : first + CHUNK - size])
-            first, size = first + len(parts[-1]), size + len(parts[-1])
-            if size == CHUNK:
-                yield HashJob(start, tuple(parts))
-                start, size, parts = start + size, 0, []
-    if parts:
-        yield HashJob(start, tuple(parts))
-
-
-def hash_stored(job: HashJob) -> HashedChunk:
-    import numpy as np
-
-    rows = [row for part in job.parts for row in part]
-    queries = [(query_hash(row.source, query), number) for number, row in enumerate(rows) for query in queries_of(row)]
-    return HashedChunk(
-        job.start,
-        hash_rows([row.content for row in rows]),
-        [row.source for row in rows],
-        np.array([query for query, _ in queries], np.uint64),
-        np.array([number for _, number in queries], np.int64),
-    )
-
-
-def queries_of(row: DatasetRow) -> set[str]:
-    """The queries that a row is about, in lower case."""
-    texts = [text for name in ("query", "other_query") for text in row.content.get(name, ())]
-    return {text.lower() for text in (*texts, row.group.removeprefix("query:"))}
-
-
-def query_hash(source: str, query: str) -> int:
-    return text_hash(f"{source}\0{query}")

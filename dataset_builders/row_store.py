@@ -1,10 +1,10 @@
-"""Dataset rows on disk, so that a build holds only numbers of each in memory, however many there are."""
+"""Dataset rows on disk: a build holds a number of four bytes for each in memory, however many there are."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, BinaryIO, overload
 
 from dataset_builders.rows import DatasetRow
 
@@ -13,13 +13,14 @@ _FIELDS = tuple(field.name for field in fields(DatasetRow))
 
 @dataclass(frozen=True, eq=False)
 class StoredRows(Sequence[DatasetRow]):
-    """Rows in a file of JSON lines. `places`: int64 (2, rows), where the line of each begins and ends."""
+    """Rows in a file of JSON without line ends; where each begins is in another beside it. `numbers`: int32 (rows,), the places
+    of these rows among all in the file."""
 
     path: Path
-    places: Any
+    numbers: Any
 
     def __len__(self) -> int:
-        return int(self.places.shape[1])
+        return len(self.numbers)
 
     def __iter__(self) -> Iterator[DatasetRow]:
         with self.opened() as row:
@@ -37,19 +38,56 @@ class StoredRows(Sequence[DatasetRow]):
 
     def taken(self, positions: Any) -> "StoredRows":
         """The rows at these positions, in their order. `positions` is what indexes an array: numbers, a mask or a slice."""
-        return StoredRows(self.path, self.places[:, positions])
+        return StoredRows(self.path, self.numbers[positions])
 
     @contextmanager
     def opened(self) -> Iterator[Callable[[int], DatasetRow]]:
         """Gives a function that reads the row at a position."""
+        import numpy as np
+
+        edges = np.memmap(edges_path(self.path), np.int64, "r")
         with self.path.open("rb") as file:
 
             def row(position: int) -> DatasetRow:
-                start, stop = self.places[:, position].tolist()
+                number = self.numbers[position]
+                start, stop = edges[number : number + 2].tolist()
                 file.seek(start)
                 return decode_row(file.read(stop - start))
 
             yield row
+
+
+class RowWriter:
+    """Writes encoded rows to a file, some at a time."""
+
+    def __init__(self, lines: BinaryIO, edges: BinaryIO) -> None:
+        self.lines, self.edges, self.rows = lines, edges, 0
+        self._write_edges([0])
+
+    def add(self, lines: bytes, lengths: Any) -> Any:
+        """Adds rows of `lengths` bytes, int64 (rows,); returns their numbers."""
+        import numpy as np
+
+        self._write_edges(self.lines.tell() + np.cumsum(lengths))
+        self.lines.write(lines)
+        first, self.rows = self.rows, self.rows + len(lengths)
+        return np.arange(first, self.rows, dtype=np.int32)
+
+    def _write_edges(self, edges: Any) -> None:
+        import numpy as np
+
+        self.edges.write(np.asarray(edges, np.int64).tobytes())
+
+
+@contextmanager
+def row_writer(path: Path) -> Iterator[RowWriter]:
+    with path.open("wb") as lines, edges_path(path).open("wb") as edges:
+        yield RowWriter(lines, edges)
+
+
+def edges_path(path: Path) -> Path:
+    """The file with the places at which rows begin, and at last the end, as int64."""
+    return path.with_suffix(".edges")
 
 
 def encode_row(row: DatasetRow) -> bytes:

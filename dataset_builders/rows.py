@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from common.answers import gold, parse_completion, render_completion
@@ -250,11 +251,16 @@ def _clean_field(name: str, value: Any, masked: Counter[str]) -> Any:
 
 
 def _clean_text(text: str, max_words: int, masked: Counter[str]) -> str:
-    """Cleaned first, so that no markup or invisible character inside an address hides it."""
-    plain, found = mask(clean(text, max_words))
+    plain, found = _masked_text(text, max_words)
     if found:
         masked += found
     return plain
+
+
+@lru_cache(maxsize=2**14)  # options stand in every row of a task, a product's title in many
+def _masked_text(text: str, max_words: int) -> tuple[str, Counter[str]]:
+    """Cleaned first, so that no markup or invisible character inside an address hides it."""
+    return mask(clean(text, max_words))
 
 
 def _unfit(name: str, value: Any) -> str | None:

@@ -79,7 +79,8 @@ def main() -> None:
 
 def find_subjects(arguments: argparse.Namespace) -> "list[QuerySubject]":
     """Subjects of the build's sessions, by key. Raises UserError where there are no sessions."""
-    from dataset_builders.engine import Draw, connect, load_tables, reader
+    from dataset_builders.canonical_tables import load_tables
+    from dataset_builders.engine import Draw, connect, reader
     from dataset_builders.engine_errors import plain_engine_errors
     from dataset_builders.labelling.query_writing import QuerySubject
     from dataset_builders.recipes.retrieval import subjects

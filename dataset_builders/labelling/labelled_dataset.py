@@ -18,6 +18,7 @@ from dataset_builders.labelling.agreement import Agreement
 from dataset_builders.labelling.votes import CONSTRUCTED
 from dataset_builders.publish import CARD, read_dataset
 from dataset_builders.record_counts import RecordCounts
+from dataset_builders.row_facts import read_facts
 from dataset_builders.rows import DatasetRow, row_of_columns
 from dataset_builders.splits import Split
 
@@ -116,16 +117,17 @@ def write_labelled(
     The plot of the agreement may be there already.
     """
     earlier = source.manifest.get("annotations", [])
+    facts = read_facts(built)
     manifest = {
         **source.manifest,
-        "configs": config_facts(built),
-        "in_words": word_counts(built),
+        "configs": config_facts(facts),
+        "in_words": word_counts(facts),
         "not_built": source.manifest["not_built"] | {task: NOTHING_KEPT for task in source.built if task not in built},
         "annotations": [*earlier, annotation],
     }
     for found in earlier:
         shutil.copyfile(source.folder / found["picture"], out / found["picture"])
-    write_dataset(out, manifest, built, _reject_log(source.folder), source.title)
+    write_dataset(out, manifest, built, facts, _reject_log(source.folder), source.title)
     for path in [*source.folder.glob("rejects/annotation*.parquet"), *source.folder.glob("LICENSE*")]:
         shutil.copyfile(path, out / path.relative_to(source.folder))
     _write_rejects(out / "rejects" / f"annotation-{len(earlier) + 1}.parquet", [one for one in checked if one.reason])

@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 
 from benchmarks import pandas_way
-from benchmarks.build import agreement, draw_task, parse_scales, stage_tables, write_judged
+from benchmarks.against_pandas import agreement, write_judged
+from benchmarks.build import parse_scales
+from benchmarks.build_steps import draw_task, stage_tables
 from benchmarks.measure import alone, command
 from common.errors import UserError
 from tests.benchmarks.conftest import Benchmark
@@ -151,12 +153,14 @@ def test_a_mistake_is_told_in_one_sentence(arguments: tuple[str, ...], said: str
 
 
 def test_whole_ends_with_the_build_s_speed_beside_a_plain_read_s(benchmark: Benchmark) -> None:
-    done = benchmark("build", "whole", "--scale", "0.001", "--memory-limit", MEMORY, "--workers", "2")
+    done = benchmark("build", "whole", "--scale", "0.001", "--size", "unlimited", "--memory-limit", MEMORY, "--workers", "2")
     figures = json.loads(done.stdout.splitlines()[-1])
     build, plain = figures["build"], figures["plain read"]
     assert build["records_per_core_second"] == pytest.approx(figures["records"] / build["seconds"] / 2, rel=0.02)
     assert plain["records_per_core_second"] == pytest.approx(figures["records"] / plain["seconds"], rel=0.2)
     assert figures["ratio"] == pytest.approx(build["records_per_core_second"] / plain["records_per_core_second"], abs=0.01)
+    assert 50 < build["main_mb"] < build["mb"]
+    assert figures["rows"] > 0
 
 
 def test_scaling_ends_with_the_growth_from_each_scale_to_the_next(benchmark: Benchmark) -> None:

@@ -10,7 +10,8 @@ from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.engine import DESCRIBED, Draw, RecipeRows, connect, load_tables, union
+from dataset_builders.canonical_tables import DESCRIBED, load_tables
+from dataset_builders.engine import Draw, RecipeRows, connect, union
 from dataset_builders.recipes import recipes
 from dataset_builders.tables import SESSION_QUERIES, TABLES, arrow_schema
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 import pyarrow as pa
@@ -13,15 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.tasks import TASKS
-from dataset_builders import rendering
+from dataset_builders import dataset_files, rendering, row_facts, row_hashes
 from dataset_builders.assembly import OWN_TEST, assemble_rows, split_rows
-from dataset_builders.contamination import EvaluationSet
+from dataset_builders.dataset_files import write_splits
 from dataset_builders.engine import connect
+from dataset_builders.evaluation_sets import EvaluationSet
 from dataset_builders.record_counts import RecordCounts
 from dataset_builders.rendering import DrawnRows, distinct_rows, render_rows
-from dataset_builders.row_store import StoredRows, encode_row
+from dataset_builders.row_store import StoredRows, encode_row, row_writer
 from dataset_builders.rows import DatasetRow
-from dataset_builders.splits import Size, is_test
+from dataset_builders.splits import UNLIMITED, Size, is_test
 from dataset_builders.tables import TABLES, arrow_schema
 
 Drawn = Callable[..., dict[str, DrawnRows]]
@@ -65,10 +67,10 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
 
     def store(rows: list[DatasetRow], seed: int = 0) -> dict[str, DrawnRows]:
         lines = [encode_row(row) for row in rows]
-        path.write_bytes(b"".join(lines))
-        stops = np.cumsum([0, *map(len, lines)])
+        with row_writer(path) as writer:
+            numbers = writer.add(b"".join(lines), np.array([len(line) for line in lines], np.int64))
         tested = np.array([is_test(row.group, seed) for row in rows], bool)
-        return {"review_rating": DrawnRows(StoredRows(path, np.stack([stops[:-1], stops[1:]])), tested, {}, 0, 1000, len(rows))}
+        return {"review_rating": DrawnRows(StoredRows(path, numbers), tested, {}, 0, 1000, len(rows))}
 
     return store
 
@@ -289,4 +291,29 @@ def test_what_is_masked_is_counted_by_source(tmp_path: Path, texts: list[str]) -
     [made] = [row for parts in built.splits.values() for row in (*parts.train, *parts.test)]
     assert "555" not in made.prompt
     assert "@" not in made.prompt
-    assert built.masked["s"] == {"e-mail": 1, "phone": 1}
+    assert built.facts["review_rating"].masked == {("s", "e-mail"): 1, ("s", "phone"): 1}
+
+
+def test_a_build_never_holds_more_rows_than_a_few_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are counted as they are made and as they go, from the recipe to the files."""
+    live, most = Counter[str](), 0
+    made = DatasetRow.__init__
+
+    def counted(self: DatasetRow, *arguments: Any, **fields: Any) -> None:
+        nonlocal most
+        made(self, *arguments, **fields)
+        live["rows"] += 1
+        most = max(most, live["rows"])
+        finalize(self, lambda: live.subtract({"rows": 1}))
+
+    monkeypatch.setattr(DatasetRow, "__init__", counted)
+    for module, name in ((rendering, "CHUNK"), *((part, "AT_ONCE") for part in (row_hashes, row_facts, dataset_files))):
+        monkeypatch.setattr(module, name, 20)
+    # Every fifth is nearly the one before it, and so is compared with it.
+    staged = staged_reviews(tmp_path / "staged", [f"{text(n - (n % 5 == 0))} {text(n + 7)}" for n in range(600)])
+    sizes = {"review_rating": Size(UNLIMITED, UNLIMITED)}
+    connection = connect("1GB", 1, tmp_path / "spill")
+    built = assemble_rows(connection, staged, list(sizes), sizes, {"s": "l"}, 0, [], RecordCounts())
+    written = write_splits(tmp_path, built.splits)
+    assert sum(size.rows for size in written["review_rating"].values()) > 400
+    assert 20 <= most <= 100

@@ -14,6 +14,7 @@ from dataset_builders.labelling.agreement import Agreement
 from dataset_builders.labelling.plots import plot_agreement
 from dataset_builders.labelling.votes import BOUNDS
 from dataset_builders.plots import IMAGES, PICTURE_DPI, write_plots
+from dataset_builders.row_facts import read_facts
 from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Split
 from tests.card_page import look, write_page
@@ -38,7 +39,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return [DatasetRow(text, "x", task, family, answer, "esci", "Apache-2.0", "group", ()) for text in texts]
 
     built = {name: Split(rows(name, 40), rows(name, 4), []) for name in TASKS}
-    write_plots(folder, built)
+    write_plots(folder, read_facts(built))
     sizes = {"train": SplitSize(1000, 1, 1), "test": SplitSize(9, 1, 1)}
     facts = {name: TaskFacts(sizes, {"none stated": 9, "CC-BY-NC-4.0": 1009}, "word " * 300, "an answer") for name in TASKS}
     manifest = {

@@ -1,18 +1,14 @@
-"""What an evaluation set holds is found in its prompts, files of every known shape are read, and nothing else is taken away."""
+"""What an evaluation set holds is found in its prompts, and nothing else is taken away."""
 
-import csv
-import gzip
 import json
 from collections import Counter
-from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import UserError
-from dataset_builders.contamination import EvaluationSet, contaminated, read_evaluation_sets, segments
+from dataset_builders.contamination import contaminated, hash_rows, hash_set, search
+from dataset_builders.evaluation_sets import EvaluationSet
 from dataset_builders.near_duplicates import Content
 
 SAME, GRAM = ("held out", "same text"), ("held out", "13-gram")
@@ -114,6 +110,15 @@ def test_a_run_in_more_than_ten_rows_is_boilerplate() -> None:
     assert hits([*rows, other], item, (numbered(13, 50),)) == [None] * 11 + [GRAM]
 
 
+@pytest.mark.parametrize(("rows", "hit"), [(10, 1), (11, -1)])
+def test_rows_in_parts_in_any_order_are_found_as_all_at_once(rows: int, hit: int) -> None:
+    """Boilerplate is what more than ten rows of all parts share."""
+    contents: list[Content] = [{"review": (f"{numbered(13)} x{number}",)} for number in range(rows)]
+    parts = [(start, hash_rows(contents[start : start + 4])) for start in (8, 0, 4)]
+    found = search(parts, rows, [hash_set(EvaluationSet("held out", [(numbered(13) + " theirs",)]))])
+    assert found.tolist() == [hit] * rows
+
+
 def test_boilerplate_that_is_a_whole_row_is_still_the_same_text() -> None:
     assert hits([{"review": (numbered(13),)}] * 11, (numbered(13),)) == [SAME] * 11
 
@@ -153,151 +158,3 @@ def test_a_hit_means_equal_texts_or_a_shared_run(rows: list[str], items: list[st
     for row, hit in zip(rows, found, strict=True):
         shared = set.union(set(), *map(runs, items)) & runs(row)
         assert hit == (SAME if row in items else GRAM if shared else None)
-
-
-@given(st.text(alphabet="[]{}\"':,&<>ab1.-\n “”", max_size=80))
-def test_any_text_has_segments_and_they_are_parts_of_it(text: str) -> None:
-    letters = [char for char in text if char.isalnum()]
-    for segment in segments(text):
-        assert all(char in letters for char in segment if char.isalnum())
-
-
-def test_segments_of_a_prompt() -> None:
-    found = list(dict.fromkeys(segments('Which fits?\n\n1. Query: "oak stool"\nAnswer: ')))
-    assert found == [
-        'Which fits? 1. Query: "oak stool" Answer:',
-        "Which fits?",
-        '1. Query: "oak stool"',
-        'Query: "oak stool"',
-        '"oak stool"',
-        "oak stool",
-        "Answer:",
-    ]
-
-
-@pytest.mark.parametrize("text", ["[" * 100_000, "[a: " * 50_000, '{"a": ' * 50_000, '"a ' * 50_000, "1. " * 50_000])
-def test_hostile_text_is_read_in_reasonable_time(text: str) -> None:
-    assert list(segments(text))
-
-
-# Reading
-
-
-def write_lines(path: Path, records: list[Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = "".join(json.dumps(record) + "\n" for record in records).encode()
-    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
-
-
-def write_csv(path: Path, rows: list[list[str]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
-
-
-def found_in(folder: Path, content: Content) -> list[tuple[str, str] | None]:
-    return contaminated([content], read_evaluation_sets(folder))
-
-
-def test_shopbench(tmp_path: Path) -> None:
-    prompt = f"Rank the products for the query.\nQuery: {QUERY}\nProduct List:\n1. A lamp\n2. {TITLE}\nOutput: "
-    record = {"input_field": prompt, "output_field": [2, 1], "task_name": "task1", "metric": "ndcg"}
-    write_lines(tmp_path / "shopbench" / "development.json", [record])
-    assert found_in(tmp_path, {"query": (QUERY,)}) == [None]
-    assert found_in(tmp_path, {"query": (QUERY,), "product": (TITLE,)}) == [("shopbench", "same text")]
-
-
-def test_ecinstruct_with_its_column_split(tmp_path: Path) -> None:
-    def record(split: str, query: str) -> dict[str, Any]:
-        return {
-            "instruction": "Relevant?",
-            "input": json.dumps({"query": query, "product": TITLE}),
-            "output": "A",
-            "split": split,
-        }
-
-    (tmp_path / "ecinstruct.json").write_text(json.dumps([record("train", "an oak ladder"), record("test", QUERY)]))
-    assert found_in(tmp_path, {"query": (QUERY,), "product": (TITLE[:20],)}) == [None]
-    assert found_in(tmp_path, {"query": (QUERY,), "product": (TITLE,)}) == [("ecinstruct", "same text")]
-    assert [len(evaluation.items) for evaluation in read_evaluation_sets(tmp_path)] == [1]
-    write_lines(tmp_path / "ecinstruct.json", [record("dev", QUERY), record("val", QUERY)])
-    assert [len(evaluation.items) for evaluation in read_evaluation_sets(tmp_path)] == [2]
-
-
-def test_ecinstruct_with_values_that_are_not_a_number(tmp_path: Path) -> None:
-    pair = f'{{"product 1": {{"title": "{TITLE}", "description": NaN}}, "product 2": {{"title": "{QUERY}"}}}}'
-    (tmp_path / "matching.json").write_text(json.dumps([{"instruction": "Same?", "input": pair, "price": float("nan")}]))
-    assert found_in(tmp_path, {"titles": (TITLE, QUERY)}) == [("matching", "same text")]
-
-
-def test_shopping_mmlu(tmp_path: Path) -> None:
-    data = tmp_path / "shopping_mmlu" / "data"
-    write_lines(data / "ranking" / "a_dataset.json", [{"input_field": f"Query: {QUERY}\n1. {TITLE}", "target_field": [1]}])
-    question = "Which of these stools has two treads and a handle"
-    write_csv(data / "multiple_choice" / "b_dataset.csv", [["question", "choices", "answer"], [question, f"['{TITLE}']", "0"]])
-    assert found_in(tmp_path, {"query": (QUERY,), "product": (TITLE,)}) == [("shopping_mmlu", "same text")]
-    assert found_in(tmp_path, {"question": (question,), "product": (TITLE,)}) == [("shopping_mmlu", "same text")]
-
-
-def test_a_dataset_of_this_project_counts_by_its_test_split_alone(tmp_path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    data = tmp_path / "ours" / "data" / "review_rating"
-    data.mkdir(parents=True)
-    for split, text in (("train", numbered(20)), ("test", TITLE)):
-        turns = [{"role": "user", "content": f"How many stars?\n{text}\nAnswer: "}]
-        pq.write_table(pa.table({"prompt": [turns], "number": [1]}), data / f"{split}-00000-of-00001.parquet")
-    (tmp_path / "ours" / "manifest.json").write_text('{\n "seed": 0\n}\n')
-    assert found_in(tmp_path, {"review": (TITLE,)}) == [("ours", "same text")]
-    assert found_in(tmp_path, {"review": (numbered(20),)}) == [None]
-    assert [(len(evaluation.items), evaluation.skipped) for evaluation in read_evaluation_sets(tmp_path)] == [(1, 0)]
-
-
-def test_sets_are_named_by_file_or_folder_and_come_in_order(tmp_path: Path) -> None:
-    write_lines(tmp_path / "b.jsonl.gz", [{"text": "b"}])
-    write_lines(tmp_path / "c.v2.jsonl", [{"text": "c"}])
-    write_csv(tmp_path / "a" / "deep" / "x.csv", [["text"], ["a"]])
-    write_lines(tmp_path / "a" / "y.json", [{"text": "a2"}, {"text": ["a3", {"more": "a4"}]}])
-    for ignored in (".hidden.json", "__MACOSX/x.json", "notes.txt", "train.json", "d/train-00000.json"):
-        write_lines(tmp_path / ignored, [{"text": "no"}])
-    assert [(evaluation.name, evaluation.items) for evaluation in read_evaluation_sets(tmp_path)] == [
-        ("a", [("a",), ("a2",), ("a3", "a4")]),
-        ("b", [("b",)]),
-        ("c.v2", [("c",)]),
-    ]
-
-
-def test_records_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
-    (tmp_path / "lines.json").write_text('{"text": "good"}\nnot json\n{"number": 1}\n{"text": "good"}\n')
-    (tmp_path / "list.json").write_text('\ufeff [{"text": "good"}, 7, "good", null]', encoding="utf-8")
-    read = [(evaluation.name, len(evaluation.items), evaluation.skipped) for evaluation in read_evaluation_sets(tmp_path)]
-    assert read == [("lines", 2, 2), ("list", 2, 2)]
-
-
-def test_a_record_nested_beyond_measure_is_no_crash(tmp_path: Path) -> None:
-    (tmp_path / "deep.json").write_text('{"text": "good"}\n{"text": ' + "[" * 900 + '"deep"' + "]" * 900 + "}\n")
-    assert read_evaluation_sets(tmp_path)[0].items == [("good",), ("deep",)]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        (None, b"", "holds no evaluation set"),
-        ("notes.txt", b"hello", "holds no evaluation set"),
-        ("train.json", b'{"text": "a"}', "holds no evaluation set"),
-        ("broken.json", b"[{", "No record of the evaluation set broken"),
-        ("empty.jsonl", b"", "No record of the evaluation set empty"),
-        ("broken.parquet", b"PAR1", "No record of the evaluation set broken"),
-    ],
-)
-def test_what_cannot_be_read_is_told_with_what_to_do(tmp_path: Path, name: str | None, content: bytes, message: str) -> None:
-    if name:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match=message):
-        read_evaluation_sets(tmp_path)
-
-
-def test_a_folder_that_is_none_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not a folder"):
-        read_evaluation_sets(tmp_path / "missing")

@@ -21,13 +21,13 @@ from dataset_builders.card import config_tasks
 from dataset_builders.dataset_files import (
     check_checksums,
     config_facts,
-    fingerprint,
     write_checksums,
     write_dataset,
-    write_split,
+    write_splits,
 )
 from dataset_builders.record_counts import RecordCounts
 from dataset_builders.records import Rejected
+from dataset_builders.row_facts import fingerprint, read_facts
 from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Split
 
@@ -62,7 +62,7 @@ def parts(train: int = 20, test: int = 4) -> dict[str, Split]:
 
 def manifest(built: dict[str, Split]) -> dict[str, Any]:
     return {
-        "configs": config_facts(built),
+        "configs": config_facts(read_facts(built)),
         "rejects": {},
         "sources": {
             "esci": {"licence": "Apache-2.0", "read": 100, "used": 90},
@@ -79,7 +79,7 @@ def write(folder: Path, built: dict[str, Split]) -> Path:
     (folder / "staged").mkdir(parents=True)
     counts = RecordCounts()
     counts.reject("esci", Rejected("query is missing"), "judgments.parquet:7")
-    write_dataset(folder, manifest(built), built, counts, "Shop")
+    write_dataset(folder, manifest(built), built, read_facts(built), counts, "Shop")
     return folder
 
 
@@ -148,7 +148,7 @@ def test_a_split_without_rows_has_no_file(tmp_path: Path) -> None:
 def test_many_rows_go_to_several_files_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset_files, "SHARD", 10)
     rows = [row("also_buy", number) for number in range(21)]
-    size = write_split(tmp_path, "also_buy", "train", rows)
+    size = write_splits(tmp_path, {"also_buy": Split(rows, [])})["also_buy"]["train"]
     names = [f"data/also_buy/train-0000{number}-of-00003.parquet" for number in range(3)]
     assert sorted(files(tmp_path)) == names
     assert [found["group"] for name in names for found in pq.read_table(tmp_path / name).to_pylist()] == [
@@ -171,7 +171,7 @@ class Counted(io.BytesIO):
 def test_the_first_row_takes_a_part_of_the_file(tmp_path: Path) -> None:
     draw = random.Random(0)
     rows = [row("also_buy", number, draw.randbytes(200).hex()) for number in range(10 * dataset_files.ROW_GROUP)]
-    write_split(tmp_path, "also_buy", "train", rows)
+    write_splits(tmp_path, {"also_buy": Split(rows, [])})
     path = tmp_path / data_file("also_buy", "train")
     file = Counted(path.read_bytes())
     # Arrow's own buffer would take 32 MiB at a time, which is more than this file has.
@@ -189,10 +189,14 @@ def test_the_first_row_takes_a_part_of_the_file(tmp_path: Path) -> None:
 # Fingerprint.
 
 
+def fingerprint_of(*splits: Split) -> str:
+    return fingerprint(list(read_facts({split.train[0].task: split for split in splits}).values()))
+
+
 def test_the_order_of_rows_does_not_change_the_fingerprint() -> None:
     one, other = parts()["also_buy"], parts()["review_rating"]
     turned = Split(one.train[::-1], one.test[::-1], [])
-    assert fingerprint([other, turned]) == fingerprint([one, other])
+    assert fingerprint_of(other, turned) == fingerprint_of(one, other)
 
 
 def test_another_row_another_split_or_a_row_twice_changes_the_fingerprint() -> None:
@@ -204,7 +208,7 @@ def test_another_row_another_split_or_a_row_twice_changes_the_fingerprint() -> N
         Split([*rows, rows[0]], [], []),
         Split([*rows[:2], row("also_buy", 3)], [], []),
     ]
-    assert len({fingerprint([split]) for split in splits}) == len(splits)
+    assert len({fingerprint_of(split) for split in splits}) == len(splits)
 
 
 # Checksums.

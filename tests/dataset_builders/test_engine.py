@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from common.errors import UserError
 from dataset_builders import spans
+from dataset_builders.canonical_tables import load_tables
 from dataset_builders.co_purchases import co_purchases
-from dataset_builders.engine import Draw, connect, deduplicate, load_tables, reader, row_batches
+from dataset_builders.engine import Draw, connect, deduplicate, reader, row_batches
 from dataset_builders.engine_errors import plain_engine_errors
 from dataset_builders.expressions import lower, spaced, without, words
 from dataset_builders.outcomes import save_unused

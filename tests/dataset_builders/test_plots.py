@@ -2,6 +2,7 @@
 
 import json
 import struct
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.tasks import TASKS
-from dataset_builders.plots import BINS, IMAGES, answer_counts, prompt_words, write_plots
+from dataset_builders.plots import BINS, IMAGES, answer_counts, write_plots
+from dataset_builders.row_facts import answer_shape, read_facts
 from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Split
 
@@ -20,7 +22,7 @@ def row(task: str, answer: Any, prompt: str = "a prompt of five words") -> Datas
 
 
 def counts(task: str, *answers: Any) -> dict[str, dict[str, int]]:
-    return answer_counts(TASKS[task], [row(task, answer) for answer in answers])
+    return answer_counts(TASKS[task], Counter(answer_shape(TASKS[task], answer) for answer in answers))
 
 
 def test_labels_are_counted_also_those_that_no_row_has() -> None:
@@ -56,7 +58,8 @@ def test_many_lengths_share_bins_that_hold_each_of_them_once(lengths: list[int])
 
 
 def test_words_of_a_prompt_are_those_between_spaces_and_line_ends() -> None:
-    assert prompt_words([row("also_buy", [1], "One two\nthree  four"), row("also_buy", [1], "x")]) == [4, 1]
+    rows = [row("also_buy", [1], "One two\nthree  four"), row("also_buy", [1], "x")]
+    assert read_facts({"also_buy": Split(rows, [])})["also_buy"].words == {4: 1, 1: 1}
 
 
 ANSWERS: dict[str, Any] = {"next_query": [1, 2, 3], "review_rating": "4", "answer_generation": "yes"}
@@ -65,7 +68,7 @@ ANSWERS: dict[str, Any] = {"next_query": [1, 2, 3], "review_rating": "4", "answe
 @pytest.mark.parametrize("tasks", [list(ANSWERS), ["answer_generation"]], ids=["three tasks", "one task"])
 def test_pictures_are_png_of_one_width_and_name_no_software(tmp_path: Path, tasks: list[str]) -> None:
     built = {name: Split([row(name, ANSWERS[name])] * 3, [], []) for name in tasks}
-    write_plots(tmp_path, built)
+    write_plots(tmp_path, read_facts(built))
     assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png")) == sorted(IMAGES.values())
     for path in IMAGES.values():
         content = (tmp_path / path).read_bytes()
@@ -83,6 +86,6 @@ def test_a_users_own_settings_change_no_byte(tmp_path: Path) -> None:
     for number, settings in enumerate(({}, {"font.size": 20, "axes.facecolor": "black"})):
         with matplotlib.rc_context(settings):
             (tmp_path / str(number)).mkdir()
-            write_plots(tmp_path / str(number), built)
+            write_plots(tmp_path / str(number), read_facts(built))
         pictures.append([(tmp_path / str(number) / path).read_bytes() for path in IMAGES.values()])
     assert pictures[0] == pictures[1]
