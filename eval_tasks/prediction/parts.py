@@ -15,7 +15,7 @@ from common.answers import whole_characters
 from common.errors import UserError
 from common.files import read_object, write_json, write_whole
 from eval_tasks.prediction.asking import REFUSED, Answerer, answered
-from eval_tasks.prediction.input_rows import InputRow, InputTable, as_type, shard_of
+from eval_tasks.prediction.input_rows import InputRow, InputTable, as_type
 from eval_tasks.prediction.questions import RowForm
 
 if TYPE_CHECKING:
@@ -146,16 +146,14 @@ def answer_rows(
     form: RowForm,
     answerer: Answerer,
     parts: AnswerParts,
-    shard: tuple[int, int] = (1, 1),
     shown: bool = True,
 ) -> None:
     """Writes the parts that are missing. Raises UserError, also where nothing at all could be answered."""
     done, number, size = parts.rows(), len(parts.files()), FEWEST
-    rows = islice(shard_of(table.read(), *shard), done, None)
-    total = max(-(-(table.rows - shard[0] + 1) // shard[1]), 0) if table.rows else None
+    rows = islice(table.read(), done, None)
     if done and shown:
         print(f"{done:,} rows are answered already", file=sys.stderr)
-    with progress(total, done, shown) as advance:
+    with progress(table.rows or None, done, shown) as advance:
         while batch := list(islice(rows, size)):
             start = time.monotonic()
             answers = answered(batch, form, answerer)

@@ -48,7 +48,7 @@ def connection(folder: Path) -> Any:
 
 def ranked_sql(folder: Path, group: str) -> str:
     """All pairs with `score` and `rank`, from 1 in each group; a pair that has an error has neither."""
-    parts = str(folder / "part-*.parquet").replace("'", "''")
+    parts = str(folder / "**" / "part-*.parquet").replace("'", "''")  # of a shard, or of all shards on Spark
     gain = " + ".join(f"probabilities.{label} * {2**gain - 1!r}" for label, gain in GAINS.items())
     return (
         f"WITH scored AS (SELECT * EXCLUDE (text, probabilities), {gain} AS score FROM read_parquet('{parts}')) "
