@@ -25,7 +25,9 @@ SETTINGS = "prediction.json"
 FEWEST, MOST = 64, 4096
 """Rows of a part."""
 SECONDS = 30.0
-"""Parts grow until one takes about so long: so much is lost at most, or twice that, when a run is killed."""
+"""Parts grow until one takes about so long: so much is lost at most, or GROWTH times that, when a run is killed."""
+GROWTH = 4
+"""A part has at most so many times the rows of the one before."""
 NUMBER = "row"
 """The column with a row's number in the input, from 1."""
 
@@ -167,5 +169,5 @@ def answer_rows(
 
 
 def next_size(rows: int, seconds: float) -> int:
-    """Rows of the next part, by how long the last one took: at most twice as many."""
-    return max(FEWEST, min(MOST, 2 * rows, int(rows * SECONDS / max(seconds, 1e-9))))
+    """Rows of the next part, by how long the last one took."""
+    return max(FEWEST, min(MOST, GROWTH * rows, int(rows * SECONDS / max(seconds, 1e-9))))
