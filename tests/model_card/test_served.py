@@ -56,7 +56,7 @@ def test_the_card_has_what_is_served_beside_the_tuned_model_with_a_paired_differ
     assert other[3:6] == ["+0.000 / +0.00 to +0.00", "-", "-"], "the second was not measured on it"
     assert "asked through an endpoint, which calls it `shop`; greedy decoding; measured on 2026-01-02" in section
     assert "which calls it `shop-q4`" in section
-    assert "inconsistent" not in text
+    assert "that of serving alone" not in text
     assert str(tmp_path) not in text
 
 
