@@ -16,7 +16,8 @@ from pathlib import Path
 
 from common.errors import UserError, plain_errors
 from common.tasks import TASKS
-from eval_tasks.prediction.options import add_options, load_model, mapped_columns, required
+from eval_tasks.prediction.options import add_options, mapped_columns, required
+from eval_tasks.prediction.shards import Shard, add_shard_options, answer_shard, chosen_shard
 
 LISTS = ("candidates", "products")
 """Columns that hold a query's products as a list."""
@@ -31,6 +32,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="COLUMN",
         help="exact, substitute, complement, irrelevant, their first letters, or gains as numbers: prints NDCG",
     )
+    add_shard_options(parser, "the K-th of N shares of the rankings, each of them whole, in a file of its own beside --out")
     parser.add_argument("--top", type=int, metavar="N", help="the best N of each ranking only")
     parser.add_argument("--out", type=Path, metavar="FILE", help="ranked pairs: .parquet, .csv or .jsonl")
     return parser.parse_args(argv)
@@ -39,15 +41,16 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     required(arguments, "input", "model", "out")
-    mapped = mapped_columns(arguments.map)
+    shard, mapped = chosen_shard(arguments), mapped_columns(arguments.map)
 
     from dataset_builders.mapping import near
     from eval_tasks.prediction.input_rows import one_row_an_item, open_input
     from eval_tasks.prediction.list_form import list_form
     from eval_tasks.prediction.outcome import outcome_of, print_outcome
-    from eval_tasks.prediction.parts import AnswerParts, alone, answer_rows, resume
+    from eval_tasks.prediction.parts import alone
     from eval_tasks.prediction.questions import row_form
     from eval_tasks.prediction.ranked import FORMATS, RANKED_COLUMNS, quality, write_ranked
+    from eval_tasks.prediction.spark import answer_on_spark
 
     out: Path = arguments.out
     if out.suffix.lower() not in FORMATS or out.is_dir():
@@ -72,21 +75,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     if why:
         print(why)
 
+    if shard[1] > 1:
+        out = out.with_stem(f"{out.stem}-{shard[0]}-of-{shard[1]}")
     folder = out.with_name(f"{out.name}.parts")
+    grouped = arguments.group or form.columns["query"]
+    whole = Shard(arguments, table, form, folder, *shard, grouped, settings={"lists": listed}, reserved=RANKED_COLUMNS)
     with alone(folder):
-        answerer, identity = load_model(arguments, constrained=False)
-        settings = {
-            "wording": form.template,
-            "columns": dict(form.columns),
-            "lists": listed,
-            "model": identity,
-            "input": list(table.stamp),
-        }
-        resume(folder, settings)
-        parts = AnswerParts(folder, table.columns, form.answer_columns(), RANKED_COLUMNS)
-        answer_rows(table, form, answerer, parts)
+        parts = answer_on_spark(whole) if arguments.engine else answer_shard(whole)
+        if not parts.files():  # more shards than groups
+            whole.parts().write(0, (), ())
         outcome = outcome_of(parts, form)
-        group = parts.kept_name(arguments.group or form.columns["query"])
+        group = parts.kept_name(grouped)
         write_ranked(folder, group, out, arguments.top, by_text is not None)
         print_outcome(outcome, "Pairs")
         if arguments.judgments:

@@ -22,6 +22,7 @@ from eval_tasks.reporting.table import print_report
 from model_card.card import PLOT, render
 from model_card.inputs import SHOP, CardInputs, read_inputs
 from model_card.notebook import NOTEBOOK, has_notebook, notebook
+from model_card.served import served_places
 
 CARD = "README.md"
 IMAGE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)|<img src=\"([^\"]+)\"")
@@ -118,6 +119,14 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="RESULTS",
         help="the same of a baseline, or the --out of eval_tasks.run with all baselines in it; repeat for more",
     )
+    parser.add_argument(
+        "--served-results",
+        action="append",
+        default=[],
+        metavar="WHAT=RESULTS",
+        help="the same of the tuned model as it is served: eval_tasks.run --backend endpoint; WHAT names server and file type, "
+        'such as "GGUF q8_0, llama.cpp"; repeat',
+    )
     parser.add_argument("--base-model", metavar="ORG/NAME", help="the base model on the Hub (default: as the adapter says)")
     parser.add_argument("--data", help="the dataset: folder that dataset_builders.build wrote, or id on the Hub")
     parser.add_argument("--revision", help="revision of a dataset on the Hub")
@@ -150,6 +159,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             args.results,
             args.base_results,
             args.baseline_results,
+            served_results=served_places(args.served_results),
             base_model=args.base_model,
             data=args.data,
             revision=args.revision,

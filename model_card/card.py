@@ -15,12 +15,13 @@ from eval_tasks.reporting.table import metric_name, number, share
 from eval_tasks.suites.suite import SUITES, task_title
 from model_card import markdown, tables
 from model_card.conclusions import conclusions, headline
-from model_card.consistency import decoding, inconsistencies
+from model_card.consistency import ENDPOINT, decoding, inconsistencies
 from model_card.evaluations import BASELINES, SuiteComparison
 from model_card.inputs import SHOP, CardInputs
 from model_card.notebook import COLAB, has_notebook
 from model_card.plot import SHOWN_WIDTH
 from model_card.quick_start import ADAPTER_FOLDER, BASE_FOLDER, quick_start
+from model_card.served import ServedComparison
 from training import curves
 
 if TYPE_CHECKING:
@@ -56,6 +57,15 @@ class OtherSuite:
     count: int
     baselines: str | None
     notes: list[str]
+
+
+@dataclass(frozen=True)
+class ServedSection:
+    """The served models with one form of answers: their table, and a sentence on each."""
+
+    answers: str
+    scores: str
+    sentences: list[str]
 
 
 def render(inputs: CardInputs, with_plot: bool) -> str:
@@ -96,9 +106,10 @@ def render(inputs: CardInputs, with_plot: bool) -> str:
         intervals=any(cell and cell.low is not None for _, line in lines for cell in line.cells),
         how=how_measured(inputs),
         answer_forms=tables.answers_table(forms) if (forms := inputs.shop.answer_forms) else None,
+        served=[served_section(each, inputs) for each in inputs.served],
         baselines=tables.baselines_table(report, lines),
         baseline_words=[(name, BASELINES[name]) for name in report.names[report.last + 1 :] if name in BASELINES],
-        notes=_notes(inputs.shop),
+        notes=_notes(report, SHOP),
         others=[other_suite(suite) for suite in inputs.others],
         configs=tables.configs_table(inputs.data, inputs.config),
         sources=tables.sources_table(inputs.data),
@@ -167,7 +178,7 @@ def other_suite(suite: SuiteComparison) -> OtherSuite:
         tables.scores_table(report, tables.task_lines(report.lines)),
         len(report.lines),
         tables.baselines_table(report, means),
-        _notes(suite),
+        _notes(report, suite.suite),
     )
 
 
@@ -186,6 +197,20 @@ def how_measured(inputs: CardInputs) -> str:
     return f"{decoding(inputs.tuned).capitalize()}, {examples} in the prompts; measured on {day}."
 
 
+def served_section(comparison: ServedComparison, inputs: CardInputs) -> ServedSection:
+    """Of each served model, through what it was asked, how and when, and what to mind that the other tables do not say."""
+    sentences = [
+        f"**{markdown.plain(one.model.name)}**: asked through "
+        f"{'an endpoint' if one.backend == ENDPOINT else markdown.plain(one.backend or 'lighteval')}, which calls it "
+        f"{markdown.identifier(Path(one.called).name)}; {decoding(one)}; measured on "
+        f"{markdown.plain(shown_time(one.model.run.times[0]).partition(' ')[0])}."
+        for one in comparison.served
+    ]
+    known = _notes(inputs.shop.report, SHOP)
+    sentences += [note for note in _notes(comparison.report, SHOP) if note not in known]
+    return ServedSection(comparison.answers, tables.served_table(comparison.report), sentences)
+
+
 def _languages(inputs: CardInputs) -> list[str]:
     return inputs.data.languages if inputs.data else ["en"]
 
@@ -194,11 +219,10 @@ def _families(inputs: CardInputs) -> set[Family]:
     return {task.family for task in inputs.measured}
 
 
-def _notes(suite: SuiteComparison) -> list[str]:
+def _notes(report: Report, suite: str) -> list[str]:
     """The report's notes, with task names as code."""
     return [
-        re.sub(rf"\b{suite.suite}:([\w:]*\w)", r"`\1`", markdown.plain(note, LONGEST_NOTE))
-        for note in notes(suite.report, advice=False)
+        re.sub(rf"\b{suite}:([\w:]*\w)", r"`\1`", markdown.plain(note, LONGEST_NOTE)) for note in notes(report, advice=False)
     ]
 
 

@@ -9,6 +9,10 @@ from eval_tasks.backends.cache_key import data_version
 from model_card import markdown
 from model_card.evaluations import ModelResults, SuiteComparison
 from model_card.inputs import SHOP, CardInputs
+from model_card.served import ServedComparison
+
+ENDPOINT = "endpoint"
+"""The backend whose results tell a name and no weights."""
 
 SHORT = 12
 """Digits shown of a checksum."""
@@ -27,6 +31,7 @@ def inconsistencies(inputs: CardInputs) -> list[str]:
         *_of_test_rows(inputs),
         *(sentence for suite in suites for sentence in (*_of_prompts(suite), *_of_decoding(suite))),
         *_of_wording(inputs),
+        *(sentence for comparison in inputs.served for sentence in _of_served(inputs, comparison)),
     ]
 
 
@@ -76,7 +81,8 @@ def _of_test_rows(inputs: CardInputs) -> Iterator[str]:
     """Scores on other rows than the dataset's: a task's version is made from the fingerprint of its rows."""
     configs = inputs.data.configs if inputs.data else {}
     models: dict[tuple[str, ...], list[str]] = {}
-    for evaluation in inputs.shop.evaluations:
+    served = [one for comparison in inputs.served for one in comparison.served]
+    for evaluation in (*inputs.shop.evaluations, *served):
         other = tuple(
             name
             for task, score in evaluation.model.run.scores.items()
@@ -93,10 +99,23 @@ def _of_test_rows(inputs: CardInputs) -> Iterator[str]:
         )
 
 
-def _of_prompts(suite: SuiteComparison) -> Iterator[str]:
+def _of_prompts(suite: SuiteComparison | ServedComparison) -> Iterator[str]:
     for name, tasks in suite.other_prompts.items():
         shown = _tasks([task.partition(":")[2] or task for task in tasks])
         yield f"{markdown.plain(name)} was asked with other prompts than the tuned model in {shown}, so it has no score there."
+
+
+def _of_served(inputs: CardInputs, comparison: ServedComparison) -> Iterator[str]:
+    """Other weights, prompts or decoding than the tuned model's. Of an endpoint the weights cannot be known."""
+    for one in comparison.served:
+        if one.backend != ENDPOINT:
+            yield from _of_model(inputs, one)
+        if decoding(one) != decoding(comparison.tuned):
+            yield (
+                f"{markdown.plain(one.model.name)} was measured with {decoding(one)} and the tuned model with "
+                f"{decoding(comparison.tuned)}, so the difference is not that of serving alone."
+            )
+    yield from _of_prompts(comparison)
 
 
 def _of_wording(inputs: CardInputs) -> Iterator[str]:

@@ -45,7 +45,8 @@ class ModelResults:
     """One model's results in one suite. `called` is the model's name or path in them.
 
     `prompts`: task -> lighteval's hash of its prompts. `temperature`: 0 is greedy decoding. `seconds`: of the whole run.
-    `adapter_sha256`: of the adapter's weights. None stands for what the results do not record.
+    `adapter_sha256`: of the adapter's weights. None stands for what the results do not record. `backend`: of eval_tasks, "" of
+    lighteval's own.
     """
 
     model: EvaluatedModel
@@ -56,6 +57,7 @@ class ModelResults:
     seconds: float | None = None
     adapter_sha256: str | None = None
     merged: Merged | None = None
+    backend: str = ""
 
     def of_tasks(self, names: Sequence[str]) -> "ModelResults":
         """The results of these tasks only."""
@@ -124,8 +126,8 @@ def read_comparisons(tuned: Sequence[Path], base: Sequence[Path], baselines: Seq
     Each path is a results file, or a folder, from which the newest results of each suite are taken; a baseline's may also be
     the --out of eval_tasks.run with several models. Raises UserError.
     """
-    mine, my_scored = _by_form(TUNED, tuned)
-    theirs, their_scored = _by_form(BASE, base)
+    mine, my_scored = by_form(TUNED, tuned)
+    theirs, their_scored = by_form(BASE, base)
     if any(one.model.run.baseline for one in mine.values()):
         raise UserError(f"{tuned[0]} holds the results of a baseline; give those of the tuned model with --results")
     others = [read_evaluations(name, paths) for name, paths in baseline_places(baselines).items()]
@@ -147,7 +149,7 @@ def _by_name(*found: ModelResults | None) -> dict[str, ModelResults]:
     return {one.model.name: one for one in found if one}
 
 
-def _by_form(name: str, paths: Sequence[Path]) -> tuple[dict[str, ModelResults], dict[str, ModelResults]]:
+def by_form(name: str, paths: Sequence[Path]) -> tuple[dict[str, ModelResults], dict[str, ModelResults]]:
     """Suite -> results, and those of scored answers where there are written ones too. Raises UserError."""
     scored = [path for path in paths if read_run(path).answers == "scored"]
     written = [path for path in paths if path not in scored]
@@ -236,6 +238,7 @@ def _read_file(name: str, file: Path) -> ModelResults:
         seconds=_seconds(general.get("total_evaluation_time_secondes")),
         adapter_sha256=str(config["adapter_sha256"]) if config.get("adapter_sha256") else None,
         merged=_merged(Path(run.model)),
+        backend=Path(str(config.get("model_definition_file_path") or "")).stem.removesuffix("_model"),
     )
 
 

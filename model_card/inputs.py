@@ -1,7 +1,7 @@
 """Everything that one card is made from: the adapter and its training run, the base model, the dataset and the scores."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from common.files import read_object, sha256_of
 from common.model_files import has_tokenizer
 from common.tasks import TASKS, Task
 from model_card.evaluations import ModelResults, SuiteComparison, read_comparisons
+from model_card.served import ServedComparison, read_served
 from training.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, SUMMARY
 
 SHOP = "shop"
@@ -73,8 +74,8 @@ class BaseModel:
 class CardInputs:
     """Everything that a card is made from; None for what was not given.
 
-    `shop`: scores on the dataset's own test rows; `others`: on other benchmarks; `places`: files and folders of this machine
-    that were read, which the card must not name.
+    `shop`: scores on the dataset's own test rows; `others`: on other benchmarks; `served`: of the model as it is served;
+    `places`: files and folders of this machine that were read, which the card must not name.
     """
 
     adapter: TrainedAdapter
@@ -84,6 +85,7 @@ class CardInputs:
     others: tuple[SuiteComparison, ...] = ()
     repo_id: str | None = None
     places: tuple[Path, ...] = ()
+    served: tuple[ServedComparison, ...] = ()
 
     @property
     def tuned(self) -> ModelResults:
@@ -130,6 +132,7 @@ def read_inputs(
     base_results: Sequence[Path] = (),
     baseline_results: Sequence[Path] = (),
     *,
+    served_results: Mapping[str, Sequence[Path]] | None = None,
     base_model: str | None = None,
     data: str | None = None,
     revision: str | None = None,
@@ -137,7 +140,8 @@ def read_inputs(
 ) -> CardInputs:
     """Reads the adapter's folder, the results and the dataset (a folder or Hub id). Raises UserError.
 
-    base_model: Hub id of the adapter's base, by default as the adapter says; repo_id: the model's own.
+    base_model: Hub id of the adapter's base, by default as the adapter says; repo_id: the model's own; served_results: what is
+    served -> its results.
     """
     found = read_adapter(adapter)
     suites = read_comparisons(results, base_results, baseline_results)
@@ -145,8 +149,19 @@ def read_inputs(
         raise UserError(f"{results[0]} holds no score of a {SHOP} task; evaluate with eval_tasks.run --data first")
     dataset = read_manifest(data, revision) if data else None
     names = [Path(str(name)) for name in (data, found.config.get("base_model_name_or_path")) if name]
-    places = tuple(path for path in (adapter, *results, *base_results, *baseline_results, *names) if path.exists())
-    return CardInputs(found, read_base(found, base_model), dataset, suites[0], tuple(suites[1:]), repo_id, places)
+    served = served_results or {}
+    of_served = [path for paths in served.values() for path in paths]
+    read = (adapter, *results, *base_results, *baseline_results, *of_served, *names)
+    return CardInputs(
+        found,
+        read_base(found, base_model),
+        dataset,
+        suites[0],
+        tuple(suites[1:]),
+        repo_id,
+        tuple(path for path in read if path.exists()),
+        read_served(served, suites[0]),
+    )
 
 
 def read_adapter(folder: Path) -> TrainedAdapter:

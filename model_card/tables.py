@@ -47,6 +47,25 @@ def answers_table(report: Report) -> str:
     return markdown.table(columns, rows)
 
 
+def served_table(report: Report) -> str:
+    """The tuned model, and each served one with its difference; see ServedComparison."""
+    lines = [*task_lines(report.lines), *([("all of these, mean", report.mean)] if len(report.lines) > 1 else [])]
+    columns = ["Task", "Tuned:", *(title for name in report.names[1:] for title in (f"{markdown.plain(name)}:", "Difference:"))]
+    rows = []
+    for name, line in lines:
+        pairs = [(_score(cell), _gain(gain)) for cell, gain in zip(line.cells[1:], line.gains[1:], strict=True)]
+        shares = f"{UNBROKEN}→{UNBROKEN}".join(share(cell.unparsable if cell else None) for cell in line.cells)
+        rows.append(
+            [
+                _name_and_rows(name, line, line.cells[-1]),
+                _score(line.cells[0]),
+                *(text for pair in pairs for text in pair),
+                shares,
+            ]
+        )
+    return markdown.table([*columns, "Unreadable:"], rows)
+
+
 def baselines_table(report: Report, lines: Sequence[tuple[str, ScoreLine]]) -> str | None:
     """The tuned model beside baselines, the highest score of a line in bold; None without baselines."""
     shown = range(report.last, len(report.models))

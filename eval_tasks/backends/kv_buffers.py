@@ -50,6 +50,9 @@ IGNORED = frozenset(
 QUERIES_AT_A_TIME = 160
 """Queries whose scores are computed together: of longer texts, what comes after them is left out and not masked."""
 
+TREE_QUERIES = 96
+"""The same of a tree of texts, where what none of them sees is left out, too: most of the tree is other texts."""
+
 
 @dataclass(frozen=True)
 class KVBuffers:
@@ -159,13 +162,20 @@ def grouped_attention(
         return attended.reshape(rows, 1, heads, size), None
     # Of several queries torch's own kernel for CPUs takes twice as long at these lengths.
     parts = []
-    for start in range(0, queries, QUERIES_AT_A_TIME):
-        stop = min(start + QUERIES_AT_A_TIME, queries)
+    together = TREE_QUERIES if rows == 1 else QUERIES_AT_A_TIME
+    for start in range(0, queries, together):
+        stop = min(start + together, queries)
         seen = key.size(2) - queries + stop
+        keys, values, mask = key[:, :, :seen], value[:, :, :seen], attention_mask[:, :, start:stop, :seen]
+        if rows == 1:
+            places = (mask[0, 0].amax(0) == 0).nonzero()[:, 0]
+            if len(places) < seen:
+                keys, values, mask = (each.index_select(dim, places) for each, dim in ((keys, 2), (values, 2), (mask, 3)))
+                seen = len(places)
         asked = query[:, :, start:stop].reshape(rows, key.size(1), -1, size)  # the heads of a group behind one another
-        scores = torch.matmul(asked, key[:, :, :seen].transpose(2, 3)).view(rows, heads, stop - start, seen)
-        weights = torch.add(attention_mask[:, :, start:stop, :seen], scores, alpha=scale).softmax(-1).to(value.dtype)
-        attended = torch.matmul(weights.view(rows, key.size(1), -1, seen), value[:, :, :seen])
+        scores = torch.matmul(asked, keys.transpose(2, 3)).view(rows, heads, stop - start, seen)
+        weights = torch.add(mask, scores, alpha=scale).softmax(-1).to(value.dtype)
+        attended = torch.matmul(weights.view(rows, key.size(1), -1, seen), values)
         parts.append(attended.view(rows, heads, stop - start, size).transpose(1, 2))
     return torch.cat(parts, dim=1), None
 

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from common.answers import whole_characters
 from common.dataset import find_folder
@@ -173,27 +174,48 @@ def as_type(value: Any, kind: "pa.DataType") -> Any:
     return float(value) if types.is_floating(kind) else value
 
 
-def shard_of(rows: Iterator[InputRow], number: int, shards: int) -> Iterator[InputRow]:
-    """Every `shards`-th row, from the one with this number on."""
-    return (row for row in rows if (row.number - 1) % shards == number - 1)
+def shard_of(table: InputTable, number: int, shards: int, group: str = "") -> InputTable:
+    """Every `shards`-th row, from the one with this number on. Where `group` names a column, about as many, and all rows with
+    the same value there are in one shard. Rows keep their numbers.
+    """
+    if shards == 1:
+        return table
+    own: Any = partial(shard_groups, group, table.columns[group]) if group else shard_rows
+    rows = 0 if group or not table.rows else max(-(-(table.rows - number + 1) // shards), 0)
+    return replace(table, rows=rows, read=partial(own, table.read, number, shards))
+
+
+def shard_rows(read: Callable[[], Iterator[InputRow]], number: int, shards: int) -> Iterator[InputRow]:
+    return (row for row in read() if (row.number - 1) % shards == number - 1)
+
+
+def shard_groups(
+    group: str, kind: "pa.DataType", read: Callable[[], Iterator[InputRow]], number: int, shards: int
+) -> Iterator[InputRow]:
+    """By a checksum of the value, which is the same on every machine. Rows that cannot be read are a group."""
+    for row in read():
+        value = repr(as_type(row.values.get(group), kind))  # as it is grouped by in the output
+        if crc32(value.encode()) % shards == number - 1:
+            yield row
 
 
 def one_row_an_item(table: InputTable, column: str, item: str) -> InputTable:
     """The table with a row for each item of a list's column, in the column `item`; a list that is none stays one row."""
     import pyarrow as pa
 
-    def read() -> Iterator[InputRow]:
-        numbers = count(1)
-        for row in table.read():
-            rest = {name: value for name, value in row.values.items() if name != column}
-            items = list_items(row.values.get(column))
-            if row.error or not items:
-                yield replace(row, number=next(numbers), values=rest, error=row.error or f"{column} is missing or empty")
-            else:
-                yield from (InputRow(next(numbers), {**rest, item: value}) for value in items)
-
     columns = {name: kind for name, kind in table.columns.items() if name != column}
-    return InputTable({**columns, item: pa.string()}, 0, read, table.stamp)
+    return replace(table, columns={**columns, item: pa.string()}, rows=0, read=partial(item_rows, table.read, column, item))
+
+
+def item_rows(read: Callable[[], Iterator[InputRow]], column: str, item: str) -> Iterator[InputRow]:
+    numbers = count(1)
+    for row in read():
+        rest = {name: value for name, value in row.values.items() if name != column}
+        items = list_items(row.values.get(column))
+        if row.error or not items:
+            yield replace(row, number=next(numbers), values=rest, error=row.error or f"{column} is missing or empty")
+        else:
+            yield from (InputRow(next(numbers), {**rest, item: value}) for value in items)
 
 
 def list_items(value: Any) -> list[Any]:

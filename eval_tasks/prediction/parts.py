@@ -15,7 +15,7 @@ from common.answers import whole_characters
 from common.errors import UserError
 from common.files import read_object, write_json, write_whole
 from eval_tasks.prediction.asking import REFUSED, Answerer, answered
-from eval_tasks.prediction.input_rows import InputRow, InputTable, as_type, shard_of
+from eval_tasks.prediction.input_rows import InputRow, InputTable, as_type
 from eval_tasks.prediction.questions import RowForm
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ SETTINGS = "prediction.json"
 FEWEST, MOST = 64, 4096
 """Rows of a part."""
 SECONDS = 30.0
-"""Parts grow until one takes about so long: so much is lost at most, or twice that, when a run is killed."""
+"""Parts grow until one takes about so long: so much is lost at most, or GROWTH times that, when a run is killed."""
+GROWTH = 4
+"""A part has at most so many times the rows of the one before."""
 NUMBER = "row"
 """The column with a row's number in the input, from 1."""
 
@@ -146,16 +148,14 @@ def answer_rows(
     form: RowForm,
     answerer: Answerer,
     parts: AnswerParts,
-    shard: tuple[int, int] = (1, 1),
     shown: bool = True,
 ) -> None:
     """Writes the parts that are missing. Raises UserError, also where nothing at all could be answered."""
     done, number, size = parts.rows(), len(parts.files()), FEWEST
-    rows = islice(shard_of(table.read(), *shard), done, None)
-    total = max(-(-(table.rows - shard[0] + 1) // shard[1]), 0) if table.rows else None
+    rows = islice(table.read(), done, None)
     if done and shown:
         print(f"{done:,} rows are answered already", file=sys.stderr)
-    with progress(total, done, shown) as advance:
+    with progress(table.rows or None, done, shown) as advance:
         while batch := list(islice(rows, size)):
             start = time.monotonic()
             answers = answered(batch, form, answerer)
@@ -169,5 +169,5 @@ def answer_rows(
 
 
 def next_size(rows: int, seconds: float) -> int:
-    """Rows of the next part, by how long the last one took: at most twice as many."""
-    return max(FEWEST, min(MOST, 2 * rows, int(rows * SECONDS / max(seconds, 1e-9))))
+    """Rows of the next part, by how long the last one took."""
+    return max(FEWEST, min(MOST, GROWTH * rows, int(rows * SECONDS / max(seconds, 1e-9))))

@@ -51,7 +51,7 @@ def ranked_sql(folder: Path, group: str, by_text: bool = False) -> str:
 
     `by_text`: the score is the log-likelihood of the query behind the product, else the expected gain.
     """
-    parts = str(folder / "part-*.parquet").replace("'", "''")
+    parts = str(folder / "**" / "part-*.parquet").replace("'", "''")  # of a shard, or of all shards on Spark
     gain = " + ".join(f"probabilities.{label} * {2**gain - 1!r}" for label, gain in GAINS.items())
     found, score = ("likelihood", "likelihood") if by_text else ("probabilities", gain)
     return (

@@ -1,4 +1,4 @@
-"""The shards of an input on Spark in local mode: the same answers as one process gives, and a run that is killed goes on."""
+"""The shards of an input on Spark in local mode: the same answers and ranks as one process gives, and a killed run goes on."""
 
 import json
 import os
@@ -126,3 +126,19 @@ def test_each_executor_loads_a_model_of_its_own(spark: None, tiny_llama: Path, t
         )
         assert (theirs["row"], theirs["answer"], theirs["error"]) == (ours["row"], ours["answer"], ours["error"])
     assert len((tmp_path / "spark" / "review.jsonl").read_text().splitlines()) == 3
+
+
+def test_spark_ranks_as_one_process_does(spark: None, tiny_llama: Path, tmp_path: Path) -> None:
+    rows = [{"query": f"bottle {number}", "candidates": ["steel bottle", "red shoes", "cotton shirt"]} for number in range(5)]
+    rows.append({"query": "cup", "candidates": []})
+    source = tmp_path / "lists.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ("--model", tiny_llama, "--input", source)
+    assert run_command("eval_tasks.rank", *command, "--out", tmp_path / "one.parquet") == 0
+    several = ("--engine", "pyspark", "--partitions", 3, "--out", tmp_path / "spark.parquet")
+    assert run_command("eval_tasks.rank", *command, *several) == 0
+    one, other = (pq.read_table(tmp_path / f"{name}.parquet").to_pylist() for name in ("one", "spark"))
+    scores = [[row.pop(name) or 0 for row in found] for found in (one, other) for name in ("score", "confidence")]
+    assert one == other
+    assert scores[:2] == [pytest.approx(column, abs=1e-5) for column in scores[2:]]
+    assert not (tmp_path / "spark.parquet.parts").exists()

@@ -133,6 +133,37 @@ def test_a_list_of_any_length_is_ranked_and_cut_to_the_best(ending: str, tiny_ll
     assert ranked[0]["score"] >= ranked[1]["score"]
 
 
+@pytest.mark.parametrize("listed", [False, True])
+def test_shards_hold_whole_rankings_with_the_ranks_of_one_process(listed: bool, tiny_llama: Path, tmp_path: Path) -> None:
+    queries = ["bottle", "cup", "garden hose", "7", 7]  # the last two are one query in a column of texts
+    if listed:
+        rows = [{"query": query, "candidates": PRODUCTS[: 2 + place % 3]} for place, query in enumerate(queries)]
+    else:
+        rows = [{"query": query, "product": product} for product in PRODUCTS[:3] for query in queries]
+    source, out = write(tmp_path / "in.jsonl", rows), tmp_path / "ranked.parquet"
+    command = ("--input", source, "--model", tiny_llama, "--out", out)
+    assert run_command("eval_tasks.rank", *command) == 0
+    whole = {(row["query"], row["product"], row["rank"]): row["score"] for row in read(out)}
+    for number in (1, 2, 3):
+        assert run_command("eval_tasks.rank", *command, "--shard", f"{number}/3") == 0
+    shards = [read(tmp_path / f"ranked-{number}-of-3.parquet") for number in (1, 2, 3)]
+    assert max(map(len, shards)) < len(whole)
+    found = [(row["query"], row["product"], row["rank"]) for shard in shards for row in shard]
+    assert sorted(found) == sorted(whole), "no pair is missing, twice there or ranked among others"
+    assert [row["score"] for shard in shards for row in shard] == pytest.approx([whole[pair] for pair in found], abs=1e-5)
+    together = [{row["query"] for row in shard} for shard in shards]
+    assert sum(map(len, together)) == 4, "no query is in two shards"
+
+
+def test_a_shard_without_a_ranking_is_an_empty_file(tiny_llama: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.jsonl", [{"query": "bottle", "product": product} for product in PRODUCTS])
+    out = tmp_path / "ranked.parquet"
+    for number in (1, 2):
+        arguments = ("--input", source, "--model", tiny_llama, "--out", out, "--shard", f"{number}/2")
+        assert run_command("eval_tasks.rank", *arguments) == 0
+    assert sorted(len(read(tmp_path / f"ranked-{number}-of-2.parquet")) for number in (1, 2)) == [0, 6]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -146,6 +177,8 @@ def test_a_list_of_any_length_is_ranked_and_cut_to_the_best(ending: str, tiny_ll
             ["--out", "ranked.csv", "--map", "product=title", "--backend", "endpoint", "--lists", "text"],
             "which an endpoint does not tell",
         ),
+        (["--out", "ranked.csv", "--shard", "3/2"], "write K/N"),
+        (["--out", "ranked.csv", "--engine", "pyspark", "--shard", "1/2"], "leave out --shard"),
     ],
 )
 def test_a_mistake_is_one_sentence(
