@@ -84,10 +84,10 @@ def _rows(document: Any) -> list[Any]:
         return _rows(inner[0])
     lists = {name: value for name, value in document.items() if isinstance(value, list) and value and _are_objects(value)}
     told = [value for name, value in lists.items() if name in ENVELOPES]
-    if len(told) == 1:  # beside what pages have, such as the address of the next one
-        return told[0]
     alone = len(lists) == 1 and not any(isinstance(value, str | list) and value not in lists.values() for value in values)
-    return next(iter(lists.values())) if alone else [document]
+    if len(told) != 1:  # it may stand beside what pages have, such as the address of the next one
+        told = list(lists.values()) if alone else [[document]]
+    return told[0]
 
 
 def _are_objects(items: list[Any]) -> bool:
