@@ -110,6 +110,8 @@ def rating_guess(values: Sequence[Any]) -> ValueGuess:
     if not numbers:
         return ValueGuess(pattern)
     scale, unsure = scale_of([*numbers, *best], any("," in text for text in texts))
+    if best and scale is None and max(numbers) < 5:  # the texts say that they go up to 5
+        scale = (1, 5)
     return ValueGuess({**pattern, **({"scale": [f"{end:g}" for end in scale]} if scale else {})}, unsure)
 
 

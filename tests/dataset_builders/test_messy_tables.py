@@ -923,6 +923,15 @@ def test_a_table_whose_rows_were_all_rejected_is_never_called_absent(
         build(folder, "--tasks", "review_rating")
 
 
+def test_rows_of_a_locale_that_was_not_asked_for_say_where_to_ask(tmp_path: Path, build: Callable[..., dict[str, Any]]) -> None:
+    folder = write(tmp_path / "shop", products=with_column(products(), locale=lambda row: "fr_FR"), co_purchases=links())
+    told = (
+        r"40 read, 0 usable: locale was not asked for, e.g. 'fr_fr' \(products.csv:2\); name the locales to take in --locales"
+    )
+    with pytest.raises(UserError, match=told):
+        build(folder, "--tasks", "product_relation")
+
+
 def test_values_that_a_map_could_convert_are_pointed_out(
     tmp_path: Path, build: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
