@@ -139,6 +139,8 @@ def input_files(folder: Path) -> list[Path]:
 
 def _refuse_folder(error: OSError) -> None:
     """Else what is in a folder that cannot be opened would vanish from the count."""
+    if _is_hidden(Path(Path(error.filename).name)) or error.filename.endswith("lost+found"):
+        return
     raise UserError(f"{readable(Path(error.filename))} cannot be read: {error.strerror}. Mend it or take it away.") from None
 
 
