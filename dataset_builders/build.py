@@ -29,8 +29,8 @@ from dataset_builders.mapping import ShopMap
 from dataset_builders.record_counts import RecordCounts
 from dataset_builders.record_reading import readable
 from dataset_builders.samples.files import SAMPLE_MARKER
+from dataset_builders.scales import PROPOSE
 from dataset_builders.sources.own_tables import NAME as OWN
-from dataset_builders.sources.own_tables import PROPOSE
 from dataset_builders.splits import Split, parse_sizes
 from dataset_builders.staging import find_corpora, find_tables, stage, unread_names
 from dataset_builders.tables import SESSION_QUERIES, SESSION_QUERY_COLUMNS, STAGED

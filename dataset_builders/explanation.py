@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.tasks import Task
 from dataset_builders.record_counts import UNMAPPED, TableCounts
-from dataset_builders.sources.own_tables import PROPOSE
+from dataset_builders.scales import PROPOSE
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir

@@ -15,7 +15,7 @@ from dataset_builders.record_counts import RecordCounts
 from dataset_builders.record_reading import FilePart, RawFile, ReadJob, ReadParts, plain_read_errors, read_job, readable
 from dataset_builders.records import Rejected
 from dataset_builders.samples.files import SAMPLE_MARKER
-from dataset_builders.scales import ScaleCounts, check_narrow
+from dataset_builders.scales import PROPOSE, ScaleCounts, check_narrow
 from dataset_builders.sources import corpus_modules, own_tables
 from dataset_builders.tables import TABLES
 from dataset_builders.workers import Run
@@ -90,7 +90,7 @@ def find_tables(folder: Path, encoding: str | None = None, locale: str = "us") -
         raise UserError(
             f"{folder} holds no canonical table. Expected is at least one of {names}, or the same as Parquet, TSV or JSON. "
             f"Not read: {unread_names(unclaimed, folder) or 'nothing, it is empty'}. Give the files these names, or let "
-            f"{own_tables.PROPOSE} say in a map which file is which table."
+            f"{PROPOSE} say in a map which file is which table."
         )
     own_tables.check_categories(opened)
     check_narrow(scales)

@@ -97,7 +97,7 @@ def rating_guess(values: Sequence[Any]) -> ValueGuess:
     pattern: dict[str, Any] = {}
     best: list[float] = []
     if texts and all(_PERCENT.fullmatch(text) for text in texts):
-        pattern, best = {"pattern": _NUMBER}, [100]
+        pattern, best = {"pattern": _NUMBER}, [100.0]
         texts = [text.rstrip(" %") for text in texts]
     elif texts and sum(bool(_RATING_TEXT.fullmatch(text)) for text in texts) > len(texts) / 2:
         pattern = {"pattern": _NUMBER}
