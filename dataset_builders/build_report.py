@@ -5,8 +5,8 @@ from typing import Any
 
 from common.tasks import TASKS
 from dataset_builders.explanation import convertible, table_origins
+from dataset_builders.scales import PROPOSE
 from dataset_builders.sources.own_tables import NAME as OWN
-from dataset_builders.sources.own_tables import PROPOSE
 
 
 def print_explanation(manifest: dict[str, Any]) -> None:

@@ -8,8 +8,6 @@ from typing import TextIO
 
 from dataset_builders.raw_files import DAMAGED, is_separator_line
 
-_ESCAPED = re.compile(r'\\(["\\])')
-
 
 class ReplayedLines:
     """The lines of a file, of which those of the current record can be read again.
@@ -47,17 +45,21 @@ class ReplayedLines:
 
 
 def escaped_row(lines: ReplayedLines, width: int, delimiter: str) -> list[str] | None:
-    """The record with backslashes before its quotes, as Spark and MySQL write them, or None where it is none.
+    """The record with backslashes before quotes, delimiters and line ends, as Spark and MySQL write them, or None where it is
+    none.
 
     Its lines are taken then; else they are as they were.
     """
-    if not any('\\"' in line for line in lines.taken):
+    if not any('\\"' in line or f"\\{delimiter}" in line or line.rstrip("\r\n").endswith("\\") for line in lines.taken):
         return None
     before = len(lines.taken)
     lines.put_back()
-    doubled = (_ESCAPED.sub(lambda match: match[1] * 2 if match[1] == '"' else match[1], line) for line in lines)
+    # Any other backslash, as in \N, is itself.
+    other = re.compile(rf'\\(["\\]|{re.escape(delimiter)}|\r?\n)|\\')
+    ended = (line if line.endswith(("\r", "\n")) else f"{line}\n" for line in lines)  # csv wants it behind an escaped line end
+    escaped = (other.sub(lambda match: match[0] if match[1] else "\\\\", line) for line in ended)
     try:
-        row = next(csv.reader(doubled, delimiter=delimiter, strict=True))
+        row = next(csv.reader(escaped, delimiter=delimiter, escapechar="\\", strict=True))
     except (csv.Error, StopIteration, *DAMAGED):
         row = []
     if len(row) == width and not swallows_rows(lines.taken, width, delimiter):

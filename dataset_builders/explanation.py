@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.tasks import Task
 from dataset_builders.record_counts import UNMAPPED, TableCounts
-from dataset_builders.sources.own_tables import PROPOSE
+from dataset_builders.scales import PROPOSE
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -25,6 +25,9 @@ JOINS = (
 
 MOST_REASONS = 3
 
+MOST_UNMATCHED = 0.5
+"""Share of a column's keys that another table may lack before it is asked whether it spells them otherwise."""
+
 _CONVERTIBLE = re.compile(r"is none of|is not a whole number|is not true or false|is not 1 to 5|is not a list of texts")
 """Reasons of rows whose values a map can convert."""
 
@@ -33,7 +36,10 @@ _OTHER_ENCODING = re.compile(r"^row is not [A-Z0-9_-]+$")
 
 @dataclass(frozen=True)
 class KeyMatch:
-    """How many of a column's distinct keys another table has, with one that it has not and one of its own."""
+    """How many of a column's distinct keys another table has, with one that it has not and one of its own.
+
+    `alike` are those that it would have but for case, leading zeros, braces, or a path before them, where few match.
+    """
 
     table: str
     column: str
@@ -42,15 +48,22 @@ class KeyMatch:
     matched: int
     unmatched_example: str
     other_example: str
+    alike: int = 0
 
     def text(self) -> str:
         found = f"{self.matched:,} of {self.keys:,} values of {self.table}.{self.column} are in {self.other}"
         if self.matched == self.keys:
             return found
-        return f"{found}, e.g. {self.unmatched_example!r} is not, {self.other_example!r} is"
+        alike = f"; {self.alike:,} would be, but for case, leading zeros, braces or what is before a /" if self.alike else ""
+        return f"{found}, e.g. {self.unmatched_example!r} is not, {self.other_example!r} is{alike}"
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "alike"}
+
+
+def _bare(keys: "ir.Table") -> "ir.Table":
+    bare = keys.key.lower().re_replace(r"^.*/", "").re_replace(r"[{}]", "").re_replace("^0+", "")
+    return keys.select("source", key=bare).distinct()
 
 
 def key_matches(tables: Mapping[str, "ir.Table"]) -> list[KeyMatch]:
@@ -65,10 +78,13 @@ def key_matches(tables: Mapping[str, "ir.Table"]) -> list[KeyMatch]:
         counts = keys.agg(keys=keys.count()).to_pyarrow()["keys"][0].as_py()
         missing = unmatched.agg(count=unmatched.count(), example=unmatched.key.min()).to_pyarrow().to_pylist()[0]
         example = others.agg(example=others.key.min()).to_pyarrow()["example"][0].as_py()
+        alike = 0
+        if missing["count"] > MOST_UNMATCHED * counts:
+            agreeing = _bare(unmatched).semi_join(_bare(others), ["source", "key"])
+            alike = agreeing.agg(keys=agreeing.count()).to_pyarrow()["keys"][0].as_py()
         if counts:
-            found.append(
-                KeyMatch(name, column, other, counts, counts - missing["count"], missing["example"] or "", example or "")
-            )
+            matched = counts - missing["count"]
+            found.append(KeyMatch(name, column, other, counts, matched, missing["example"] or "", example or "", alike))
     return found
 
 
@@ -98,6 +114,10 @@ def _advice(counts: TableCounts) -> str:
         return "; name these values under `values:` in the map"
     if any(_OTHER_ENCODING.search(reason) for reason in reasons):
         return "; give --encoding, such as cp1252 or shift_jis, or save the file in UTF-8"
+    if any(reason.startswith("locale ") for reason in reasons):
+        return "; name the locales to take in --locales, or change the column"
+    if "line is not UTF-8" in reasons:
+        return "; save the file in UTF-8"
     return f"; a map can say what the values mean ({PROPOSE})" if convertible(reasons) else ""
 
 

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
+from dataset_builders.file_paths import is_copy, partition_values
 from dataset_builders.mapped_files import file_columns, kind_of
-from dataset_builders.raw_files import TextFormat, format_of, is_copy, partition_values, text_format
+from dataset_builders.raw_files import TextFormat, format_of, text_format
 from dataset_builders.record_reading import plain_read_errors, readable
 from dataset_builders.records import Rejected, csv_rows, json_records, parquet_rows
 from dataset_builders.sources import own_tables
 from dataset_builders.sources.mapped_tables import looked_up
 from dataset_builders.staging import input_files
-from dataset_builders.values import as_text, is_missing
+from dataset_builders.values import as_text, id_or_text, is_missing
 
 SAMPLED = 20_000
 """Records that a proposal is made from, of files that are alike together."""
@@ -47,6 +48,10 @@ class FileProfile:
     def texts(self, name: str) -> set[str]:
         """The different values of a column as text."""
         return {as_text(value).strip() for value in self.values(name) if not isinstance(value, list | dict)}
+
+    def ids(self, name: str) -> set[str]:
+        """The different values of a column as ids, and as text where they can be none."""
+        return {id_or_text(value) for value in self.values(name) if not isinstance(value, list | dict)}
 
     def has(self, name: str) -> bool:
         return name in self.columns or name.split(".", maxsplit=1)[0] in self.columns

@@ -12,6 +12,14 @@ _BETWEEN = re.compile(r"[\s,]*(?:\][\s,\[]*)?")
 _NEXT_DOCUMENT = re.compile(r"\n(?=\{)")
 
 
+ENVELOPES = frozenset({"data", "results", "items", "records", "rows", "value", "response", "result", "payload", "content"})
+"""Keys under which services put the list that was asked for, or the object that holds it."""
+
+
+_OF_RECORD = re.compile(r"(^|_)(id|uuid|number|name|title|sku|email)$", re.IGNORECASE)
+"""Keys that a record has and an envelope has not."""
+
+
 class BrokenJson(ValueError):
     """A file holds something that is not JSON. `rest` says that items came before it."""
 
@@ -67,8 +75,20 @@ def _rows(document: Any) -> list[Any]:
         return [dict(zip(names, row, strict=True)) for row in document["data"]] if fits else [document]
     if values and all(isinstance(value, dict) for value in values):
         numbers = list(values[0])
-        fits = all(number.isdigit() for number in numbers) and all(list(value) == numbers for value in values)
-        return [{name: column[number] for name, column in document.items()} for number in numbers] if fits else [document]
-    lists = [value for value in values if isinstance(value, list) and value and all(isinstance(item, dict) for item in value)]
-    alone = len(lists) == 1 and not any(isinstance(value, str | list) for value in values if value is not lists[0])
-    return lists[0] if alone else [document]
+        if numbers and all(number.isdigit() for number in numbers) and all(list(value) == numbers for value in values):
+            return [{name: column[number] for name, column in document.items()} for number in numbers]
+    if any(_OF_RECORD.search(name) for name in document):  # an order with its items is a record
+        return [document]
+    inner = [value for name, value in document.items() if name in ENVELOPES and isinstance(value, dict)]
+    if len(inner) == 1 and not any(isinstance(value, list) for value in values):
+        return _rows(inner[0])
+    lists = {name: value for name, value in document.items() if isinstance(value, list) and value and _are_objects(value)}
+    told = [value for name, value in lists.items() if name in ENVELOPES]
+    alone = len(lists) == 1 and not any(isinstance(value, str | list) and value not in lists.values() for value in values)
+    if len(told) != 1:  # it may stand beside what pages have, such as the address of the next one
+        told = list(lists.values()) if alone else [[document]]
+    return told[0]
+
+
+def _are_objects(items: list[Any]) -> bool:
+    return all(isinstance(item, dict) for item in items)

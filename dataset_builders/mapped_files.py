@@ -8,18 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from common.errors import UserError
+from dataset_builders.file_paths import is_copy, partition_values, snapshot_date
 from dataset_builders.mapping import MAPPED_TABLES, ColumnMap, FileMap, ShopMap, near
-from dataset_builders.raw_files import (
-    TextFormat,
-    format_of,
-    is_copy,
-    is_parquet,
-    partition_values,
-    snapshot_date,
-    text_format,
-)
+from dataset_builders.raw_files import TextFormat, format_of, is_parquet, text_format
 from dataset_builders.record_reading import RawFile, plain_read_errors, readable
 from dataset_builders.records import Placed, Rejected
+from dataset_builders.scales import ScaleCounts, check_narrow
 from dataset_builders.sources import mapped_tables, own_tables
 from dataset_builders.sources.mapped_tables import MappedFile, MappedTable
 from dataset_builders.sources.own_tables import SAMPLED_RECORDS, OwnFile
@@ -45,11 +39,12 @@ def find_mapped(
         for path in matching:
             wanted.setdefault(path, []).append(entry)
     derives_snippets = any(each.name == "snippets" for each in shop.derived)
-    claimed = []
+    claimed, scales = [], list[ScaleCounts]()
     for path in sorted(wanted):
         with plain_read_errors(path):
             entries = [_with_snippets(entry) if derives_snippets else entry for entry in wanted[path]]
-            claimed.append(_raw_file(path, folder, shop, entries, encoding, locale))
+            claimed.append(_raw_file(path, folder, shop, entries, encoding, locale, scales))
+    check_narrow(scales)
     return claimed, [path for path in paths if path not in wanted]
 
 
@@ -65,7 +60,16 @@ def _with_snippets(entry: FileMap) -> FileMap:
     return replace(entry, columns={**entry.columns, "snippets": ColumnMap("list")})
 
 
-def _raw_file(path: Path, folder: Path, shop: ShopMap, entries: list[FileMap], encoding: str | None, locale: str) -> RawFile:
+def _raw_file(
+    path: Path,
+    folder: Path,
+    shop: ShopMap,
+    entries: list[FileMap],
+    encoding: str | None,
+    locale: str,
+    scales: list[ScaleCounts],
+) -> RawFile:
+    """How the file is read; adds to `scales` what its ratings are, as far as the map does not say it."""
     name = path.relative_to(folder)
     own_tables.refuse_other_formats(path, folder)
     kind = kind_of(path)
@@ -86,10 +90,14 @@ def _raw_file(path: Path, folder: Path, shop: ShopMap, entries: list[FileMap], e
         for entry in entries
     )
     file = MappedFile(path, form, tuple(sorted(needed)), partitions, tables, kind)
-    profiled = tuple(
-        replace(mapped, floats=own_tables.whole_float_ids(mapped.file, _profiled(file, mapped))) for mapped in tables
-    )
-    file = replace(file, tables=profiled)
+    profiled = []
+    for mapped in tables:
+        facts = own_tables.column_facts(mapped.file, _profiled(file, mapped))
+        profiled.append(replace(mapped, floats=facts.floats))
+        rating = mapped.map.columns.get("rating")
+        if rating and not (rating.scale or rating.values or rating.take == "constant"):  # of others the map says what they mean
+            scales.append(facts.scale)
+    file = replace(file, tables=tuple(profiled))
     named = [entry.table for entry in entries] + ["product_ids" for entry in entries if entry.also_known_as]
     return RawFile(
         path,

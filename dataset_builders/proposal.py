@@ -9,6 +9,7 @@ from typing import Any
 from dataset_builders.file_profiles import FileProfile, overlap
 from dataset_builders.presets import PresetEntry
 from dataset_builders.proposed import ProposedFile, ProposedMap
+from dataset_builders.proposed_conditions import plain_name, with_conditions, without_returns
 from dataset_builders.proposed_ids import with_one_id
 from dataset_builders.proposed_values import refined
 from dataset_builders.sources.mapped_tables import exploded
@@ -91,11 +92,6 @@ OF_PRODUCTS = frozenset(
     | {"product_id", "product_name", "product_title", "product_type", "item_id", "item_name", "article_number", "body_html"}
 )
 """Columns of which products have at least one."""
-STATUS = ("status", "state", "review_status", "order_status", "financial_status")
-APPROVED = ("approved", "published", "active", "ok", "live", "enabled")
-_UNDONE = re.compile(r"cancel|refund|void|fail|return|declin|reject|abandon|pending")
-"""Of the states of orders, those in which nothing was bought for good."""
-
 _OF_PERSONS = re.compile(r"e_?mail|phone|first_?name|last_?name|surname|address|birth")
 
 
@@ -169,7 +165,7 @@ def by_presets(profile: FileProfile, presets: Sequence[PresetEntry]) -> list[Pro
             each = tuple(one for record in profile.records for one in exploded(dict(record), entry["each"]))
             profile = replace(profile, records=each)
         if all(name in entry["columns"] for name in NEEDED[table]):
-            proposed.append(ProposedFile(table, profile, entry, dict(preset.notes), preset.preset))
+            proposed.append(without_returns(ProposedFile(table, profile, entry, dict(preset.notes), preset.preset)))
     return proposed
 
 
@@ -229,12 +225,7 @@ def by_names(profile: FileProfile, locales: Sequence[str]) -> list[ProposedFile]
             file = file.with_column("locale", {"column": locale, **guess.keys} if guess.keys else locale, guess.unsure)
         elif named in OF_LANGUAGE and (words := sorted(profile.texts(locale))[:5]):
             file = file.with_column("locale", locale, f"which locales {', '.join(words)} are; write values: {{{words[0]}: us}}")
-    return [_with_status(file, plain)]
-
-
-def plain_name(name: str) -> str:
-    """`product_id` of productId, Product ID and product-id."""
-    return re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_")
+    return [with_conditions(file)]
 
 
 def _named_columns(names: Mapping[str, Sequence[str]], plain: Mapping[str, str]) -> dict[str, str]:
@@ -245,25 +236,6 @@ def _named_columns(names: Mapping[str, Sequence[str]], plain: Mapping[str, str])
         if choice:
             columns[name] = choice
     return columns
-
-
-def _with_status(file: ProposedFile, plain: Mapping[str, str]) -> ProposedFile:
-    """Only approved reviews and questions, and orders that were not undone, where a column says which are."""
-    status = next((plain[name] for name in STATUS if name in plain), None)
-    if file.table == "baskets" and status is not None:
-        undone = sorted(text for text in {text.lower() for text in file.profile.texts(status)} if _UNDONE.search(text))
-        told = f"leaves out {', '.join(undone)}"
-        return (
-            replace(file, entry={**file.entry, "where": {status: {"not": undone}}}).with_note("where", told) if undone else file
-        )
-    if file.table not in ("reviews", "questions", "products") or status is None:
-        return file
-    values = {text.lower() for text in file.profile.texts(status)}
-    approved = [word for word in APPROVED if word in values]
-    if not approved or len(approved) == len(values):
-        return file
-    others = ", ".join(sorted(values - set(approved))[:5])
-    return replace(file, entry={**file.entry, "where": {status: approved}}).with_note("where", f"leaves out {others}")
 
 
 def derived(files: Sequence[ProposedFile]) -> dict[str, dict[str, str]]:

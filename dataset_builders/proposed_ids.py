@@ -7,11 +7,14 @@ from dataclasses import replace
 from dataset_builders.file_profiles import overlap
 from dataset_builders.proposed import ProposedFile
 from dataset_builders.sources.mapped_tables import looked_up
-from dataset_builders.values import as_text, is_missing
+from dataset_builders.values import id_or_text, is_missing
 
 FEWEST_OVERLAP = 0.05
 """Share of a table's product ids that must be among the products' before a column counts as their id."""
 
+
+_GLOBAL_ID = re.compile(r"gid://shopify/\w+/(\d+)")
+"""https://shopify.dev/docs/api/usage/gids"""
 
 _ID_NAME = re.compile(r"id$|_id|sku|handle|asin|product|article|item|code$|slug|gtin|ean", re.IGNORECASE)
 PERSON = re.compile(r"user|customer|reviewer|visitor|client|email|name$|author|phone|address", re.IGNORECASE)
@@ -22,11 +25,12 @@ def with_one_id(files: Sequence[ProposedFile]) -> tuple[list[ProposedFile], list
 
     Exports of one shop name a product by its handle, its SKU or its number. Which column is which is told by the values.
     """
+    files = [_plain_numbers(file) for file in files]
     catalogue = next((file for file in files if file.table == "products"), None)
     if catalogue is None:
-        return list(files), []
+        return files, []
     own = _ids(catalogue, "product_id")
-    others = {name: ids for name in _other_ids(catalogue) if (ids := catalogue.profile.texts(name)) and ids != own}
+    others = {name: ids for name in _other_ids(catalogue) if (ids := catalogue.profile.ids(name)) and ids != own}
     found, used, notes = [], [], []
     for given in files:
         file = given
@@ -51,6 +55,15 @@ def with_one_id(files: Sequence[ProposedFile]) -> tuple[list[ProposedFile], list
     return found, notes
 
 
+def _plain_numbers(file: ProposedFile) -> ProposedFile:
+    """With the numbers alone of ids such as gid://shopify/Product/123, which other exports of the shop have."""
+    for column in ("product_id", "other_product_id"):
+        made = file.entry["columns"].get(column)
+        if isinstance(made, str) and (texts := file.profile.texts(made)) and all(map(_GLOBAL_ID.fullmatch, texts)):
+            file = file.with_column(column, {"column": made, "pattern": _GLOBAL_ID.pattern})
+    return file
+
+
 def _ids(file: ProposedFile, column: str) -> set[str]:
     """The values of a column of ids, as far as they are told by a pattern."""
     made = file.entry["columns"][column]
@@ -58,7 +71,7 @@ def _ids(file: ProposedFile, column: str) -> set[str]:
     found = set()
     for record in file.profile.records:
         values = (looked_up(record, name) for name in file.column(column))
-        text = next((as_text(value).strip() for value in values if not is_missing(value)), "")
+        text = next((id_or_text(value) for value in values if not is_missing(value)), "")
         match = pattern.search(text) if pattern else None
         found.add(match[1] if match else text)
     return found - {""}
@@ -84,7 +97,7 @@ def _best_id(file: ProposedFile, column: str, own: set[str], others: Mapping[str
     split = file.entry["columns"][column].get("split") if isinstance(file.entry["columns"][column], dict) else None
     ranked = []
     for order, name in enumerate(dict.fromkeys([*chosen, *names])):
-        texts = file.profile.texts(name)
+        texts = _ids(file, column) if name in chosen and len(chosen) == 1 else file.profile.ids(name)
         if split:
             texts = {part.strip() for text in texts for part in text.split(split)}
         for rank, (other, ids) in enumerate([(None, own), *others.items()]):

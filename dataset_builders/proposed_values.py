@@ -16,7 +16,6 @@ from dataset_builders.values import as_text
 _NO_ANSWER = re.compile(
     r"(no|not|without) (an )?answers?( yet| found| available)?|not answered|unanswer(ed|able)|-+", re.IGNORECASE
 )
-_QUANTITY = re.compile(r"quantity|qty", re.IGNORECASE)
 _DATE = re.compile(r"date|time|created", re.IGNORECASE)
 
 
@@ -38,10 +37,6 @@ def refined(file: ProposedFile, tables: set[str]) -> ProposedFile:
         file = _refined_events(file)
     elif file.table == "questions":
         file = _refined_questions(file)
-    elif file.table == "baskets":
-        for name in filter(_QUANTITY.search, file.profile.columns):
-            if any(text.startswith("-") for text in file.profile.texts(name)):
-                file = file.with_note("basket_id", f"returns, with a {name} below 0, count as purchases; take their rows out")
     return file
 
 

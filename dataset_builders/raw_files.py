@@ -8,6 +8,7 @@ import io
 import lzma
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,15 +40,6 @@ DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
 """What reading a compressed file raises where it is cut short or damaged."""
 
 _GZIP, _BZIP2, _XZ, _ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
-_WEB_PAGE = "is a web page, as a download that failed leaves it; download the table again"
-_NOT_TABLES = {
-    b"PK\x03\x04": "is a zip archive or an Excel workbook; unpack it, or save the sheet as CSV in UTF-8",
-    b"\xd0\xcf\x11\xe0": "is an old Excel workbook; save the sheet as CSV in UTF-8",
-    b"%PDF": "is a PDF; export the table as CSV",
-    b"<!DOCTYP": _WEB_PAGE,
-    b"<!doctyp": _WEB_PAGE,
-    b"<html": _WEB_PAGE,
-}
 _BOMS = (  # UTF-32's first, since its little-endian mark begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -57,11 +49,7 @@ _BOMS = (  # UTF-32's first, since its little-endian mark begins with that of UT
 )
 _MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _HIGH = re.compile(rb"[\x80-\xff]+")
-_SEPARATOR = re.compile(r"\ufeff?sep=(.)\r?\n?", re.IGNORECASE)
-_BACKUP = re.compile(r"(^|[^a-z])(bak|backup|old|archive|copy|tmp)([^a-z]|$)", re.IGNORECASE)
-_NUMBERED_COPY = re.compile(r" \(\d+\)(?=\.)")
-_DATE = re.compile(r"(?<!\d)((?:19|20)\d{2})[-_]?(\d{2})[-_]?(\d{2})(?!\d)")
-_PARTITION = re.compile(r"([^=/]+)=([^/]*)")
+_SEPARATOR = re.compile(r'\ufeff?"?sep=(.)"?\r?\n?', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -104,13 +92,6 @@ def is_parquet(path: Path) -> bool:
 def is_compressed(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(6).startswith((_GZIP, _BZIP2, _XZ, _ZSTD))
-
-
-def not_a_table(path: Path) -> str | None:
-    """What is wrong with a file that holds no text and no Parquet, and what to do; None for any other."""
-    with path.open("rb") as file:
-        beginning = file.read(8)
-    return next((told for magic, told in _NOT_TABLES.items() if beginning.startswith(magic)), None)
 
 
 @contextmanager
@@ -252,17 +233,47 @@ def delimiter_of(path: Path, form: TextFormat) -> str:
     return max(DELIMITERS, key=lambda delimiter: (_fields(head, delimiter), header.count(delimiter)))
 
 
+def header_line(path: Path, form: TextFormat) -> int | None:
+    """The line that names the columns, where a title or comments stand before it; None where the first one does."""
+    with open_text(path, form) as file:
+        try:
+            head = file.read(SNIFFED_BYTES)
+        except DAMAGED:
+            return None
+    if _SEPARATOR.match(head):
+        return None
+    found = [_wide_lines(head, delimiter) for delimiter in DELIMITERS]
+    if any(len(first) > 1 and not first[0].startswith("#") for _, first, _ in found):
+        return None
+    width, first, line = max(found, key=lambda lines: lines[0])
+    return line if width > 1 and line > 1 and len(first) != width else None
+
+
+def _wide_lines(head: str, delimiter: str) -> tuple[int, list[str], int]:
+    """How many fields most of the first records have, the filled ones of the very first, and the line where the first record
+    begins that has so many, all filled."""
+    reader = csv.reader(io.StringIO(head, newline=""), delimiter=delimiter)
+    records: list[tuple[int, list[str]]] = []
+    line = 1
+    try:
+        for row in reader:
+            if row:
+                records.append((line, row))
+            line = reader.line_num + 1
+            if len(records) > SNIFFED_LINES:
+                break
+    except csv.Error:
+        pass
+    if len(records) < 2:
+        return 0, [], 0
+    width = Counter(len(row) for _, row in records[1:]).most_common(1)[0][0]
+    begin = next((line for line, row in records if len(row) == width and all(row)), 0)
+    return width, [value for value in records[0][1] if value.strip()], begin
+
+
 def is_separator_line(line: str) -> bool:
     """Whether the line only names the delimiter, for Excel."""
     return _SEPARATOR.fullmatch(line) is not None
-
-
-def is_copy(path: Path, folder: Path) -> bool:
-    """Whether a file below `folder` looks like a copy: `old/part.csv`, `part - Copy.csv`, `part (1).csv` beside `part.csv`."""
-    # A partition's value, as in `brand=Old Navy/`, says nothing of copies.
-    name = "/".join(part for part in path.relative_to(folder).parts if "=" not in part)
-    original = _NUMBERED_COPY.sub("", path.name)
-    return _BACKUP.search(name) is not None or (original != path.name and path.with_name(original).exists())
 
 
 def _fields(head: str, delimiter: str) -> int:
@@ -278,31 +289,3 @@ def _fields(head: str, delimiter: str) -> int:
         pass
     agreeing = sum(count == counts[0] for count in counts) if counts else 0
     return counts[0] if counts and agreeing > len(counts) / 2 else 1
-
-
-def partition_values(path: Path, folder: Path) -> dict[str, str]:
-    """`{"locale": "de"}` of `products/locale=de/part-0.csv`, as Hive and Spark lay out partitions.
-
-    https://spark.apache.org/docs/latest/sql-data-sources-parquet.html#partition-discovery
-    """
-    from urllib.parse import unquote
-
-    parts = path.relative_to(folder).parts[:-1]
-    matches = (_PARTITION.fullmatch(part) for part in parts)
-    return {match[1]: unquote(match[2]) for match in matches if match and match[2] != "__HIVE_DEFAULT_PARTITION__"}
-
-
-def snapshot_date(path: Path, folder: Path) -> str:
-    """The last date in the path below `folder`, as 20240601; empty where there is none."""
-    text = path.relative_to(folder).as_posix()
-    dates = ["".join(match.groups()) for match in _DATE.finditer(text) if "01" <= match[2] <= "12" and "01" <= match[3] <= "31"]
-    return dates[-1] if dates else ""
-
-
-def table_format_of(folder: Path) -> str | None:
-    """The name of the table format whose log lies in the folder; its data files alone would bring removed rows back."""
-    if (folder / "_delta_log").is_dir():
-        return "Delta Lake"
-    if any((folder / "metadata").glob("*.metadata.json")):
-        return "Apache Iceberg"
-    return "Apache Hudi" if (folder / ".hoodie").is_dir() else None

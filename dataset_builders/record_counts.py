@@ -52,6 +52,8 @@ class TableCounts:
             f"{reason}{f' ({count:,})' if len(self.reasons) > 1 else ''}, e.g. {self.examples[reason]}{self._others(reason)}"
             for reason, count in self.reasons.most_common(most)
         ]
+        if not self.read and self.files:
+            return f"0 read: no row is in {', '.join(self.files[:most])}{' and others' * (len(self.files) > most)}"
         return f"{self.read:,} read, {self.usable:,} usable{': ' * bool(reasons)}{'; '.join(reasons)}"
 
     def _others(self, reason: str, most: int = 5) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
+from dataset_builders.locales import locales_named
 from dataset_builders.record_counts import RecordCounts
 from dataset_builders.records import Placed, Rejected
 from dataset_builders.sources import HELD_OUT, REVIEWER, TableRows
@@ -134,7 +135,12 @@ def _take(
         of_table.read += 1
         made = offered if isinstance(offered, Rejected) else admitted(STAGED[table], offered)
         if not isinstance(made, Rejected) and "locale" in made[0] and made[0]["locale"] not in locales:
-            made = Rejected("locale was not asked for", made[0]["locale"])
+            named = locales_named(made[0]["locale"], sorted(locales))
+            if len(named) == 1:
+                made[0]["locale"] = named[0]
+            else:
+                told = f"locale may be each of {', '.join(named)}" if named else "locale was not asked for"
+                made = Rejected(told, made[0]["locale"])
         if isinstance(made, Rejected):
             of_table.reject(made.reason, made.value, _where(part, place))
             rejected.append(made)

@@ -27,6 +27,7 @@ from dataset_builders.raw_files import (
     text_format,
 )
 from dataset_builders.spans import BOM, WHOLE, Span, is_json_document
+from dataset_builders.values import visible
 
 MAX_LINE_BYTES = 32 * 2**20
 """A longer line is skipped without being held in memory."""
@@ -132,19 +133,22 @@ def csv_rows(path: Path, form: TextFormat | None = None) -> Iterator[Placed]:
                 if isinstance(row, Rejected):
                     yield number, row
                     return
-                names, header = [name.strip() for name in row], row
+                names, header = [visible(name) for name in row], [name.strip().lower() for name in row]
             elif isinstance(row, Rejected):
                 yield number, row
             elif len(row) != len(names) and (len(row) < len(names) or any(row[len(names) :])):
                 yield number, Rejected("row has another number of fields than the header")
-            elif row == header:
+            elif header and row[0].strip().lower() == header[0] and [value.strip().lower() for value in row] == header:
                 yield number, Rejected("row repeats the header")
+            elif row[0].startswith("--") and all(set(value.strip()) == {"-"} for value in row):
+                yield number, Rejected("row is a line under the header")
             elif any(not value.isascii() and strange.search(value) for value in row):
                 yield number, Rejected(f"row is not {form.encoding.removesuffix('-sig').upper()}")
             else:
                 yield number, dict(zip(names, row, strict=False))
 
 
+_SPACED_QUOTES = re.compile(r'\s+".*"')
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 _REPLACED = re.compile(r"[\ud800-\udfff\ufffd]")
 """What stands for bytes that are not of the encoding: see open_text."""
@@ -152,12 +156,16 @@ _REPLACED = re.compile(r"[\ud800-\udfff\ufffd]")
 
 def _csv_records(lines: ReplayedLines, delimiter: str) -> Iterator[tuple[int, list[str] | Rejected]]:
     csv.field_size_limit(MAX_LINE_BYTES)
-    width = 0
+    width, spaced = 0, False
     while True:
         number = lines.begin()
         try:
             # Strict, since a stray quote would otherwise swallow the rows behind it without a word.
-            row = next(csv.reader(lines, delimiter=delimiter, strict=True))
+            row = next(csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=spaced))
+            if not width and not spaced and any(_SPACED_QUOTES.fullmatch(name) for name in row):
+                spaced = True  # "a", "b": the quotes are no part of the names
+                lines.put_back()
+                continue
         except StopIteration:
             return
         except DAMAGED as error:
@@ -191,6 +199,8 @@ def parquet_rows(path: Path, columns: Sequence[str] | None = None, span: Span = 
     import pyarrow.parquet as pq
 
     damage = (pa.ArrowException, OSError, UnicodeDecodeError)
+    if not path.stat().st_size:  # as writers leave for a part without rows
+        return
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
         present = None if columns is None else [name for name in file.schema_arrow.names if name in columns]
@@ -225,7 +235,7 @@ def csv_header(path: Path, form: TextFormat) -> list[str] | Rejected:
     """Names of a CSV file's columns, in order; empty where it has no first row, a Rejected where that cannot be read."""
     with open_text(path, form) as file:
         for _, row in _csv_records(ReplayedLines(file), delimiter_of(path, form)):
-            return row if isinstance(row, Rejected) else [name.strip() for name in row]
+            return row if isinstance(row, Rejected) else [visible(name) for name in row]
     return []
 
 

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from common.errors import UserError
 from dataset_builders import spans
-from dataset_builders.raw_files import snapshot_date
+from dataset_builders.file_paths import snapshot_date
+from dataset_builders.raw_files import format_of
 from dataset_builders.record_counts import RecordCounts
 from dataset_builders.record_reading import FilePart, RawFile, ReadJob, ReadParts, plain_read_errors, read_job, readable
 from dataset_builders.records import Rejected
 from dataset_builders.samples.files import SAMPLE_MARKER
+from dataset_builders.scales import PROPOSE, ScaleCounts, check_narrow
 from dataset_builders.sources import corpus_modules, own_tables
 from dataset_builders.tables import TABLES
 from dataset_builders.workers import Run
@@ -59,7 +61,7 @@ def find_corpora(folder: Path, commercial_only: bool) -> tuple[list[RawFile], li
 def find_tables(folder: Path, encoding: str | None = None, locale: str = "us") -> tuple[list[RawFile], list[Path]]:
     """The same for a shop's own tables; `locale` is that of rows that name none. Raises UserError for a file that is no
     table."""
-    claimed, unclaimed, opened = [], [], []
+    claimed, unclaimed, opened, scales = [], [], [], list[ScaleCounts]()
     for path in input_files(folder):
         table = own_tables.table_of(path, folder)
         if table is None:
@@ -67,8 +69,9 @@ def find_tables(folder: Path, encoding: str | None = None, locale: str = "us") -
             continue
         with plain_read_errors(path):
             file = own_tables.open_file(path, folder, table, encoding, locale)
-            floats = own_tables.whole_float_ids(file)
+            facts = own_tables.column_facts(file)
         opened.append(file)
+        scales.append(facts.scale)
         claimed.append(
             RawFile(
                 path,
@@ -76,7 +79,7 @@ def find_tables(folder: Path, encoding: str | None = None, locale: str = "us") -
                 own_tables.LICENCE,
                 partial(own_tables.spans, file),
                 partial(own_tables.read, file),
-                partial(own_tables.canonical, file=file, floats=floats),
+                partial(own_tables.canonical, file=file, floats=facts.floats),
                 (table.name,),
                 snapshot_date(path, folder),
                 file.form.note if file.form else "",
@@ -87,9 +90,10 @@ def find_tables(folder: Path, encoding: str | None = None, locale: str = "us") -
         raise UserError(
             f"{folder} holds no canonical table. Expected is at least one of {names}, or the same as Parquet, TSV or JSON. "
             f"Not read: {unread_names(unclaimed, folder) or 'nothing, it is empty'}. Give the files these names, or let "
-            f"{own_tables.PROPOSE} say in a map which file is which table."
+            f"{PROPOSE} say in a map which file is which table."
         )
     own_tables.check_categories(opened)
+    check_narrow(scales)
     return claimed, unclaimed
 
 
@@ -102,11 +106,15 @@ def unread_names(paths: list[Path], folder: Path, most: int = 10) -> str:
 def _with_hint(name: str) -> str:
     from difflib import get_close_matches
 
-    stem = Path(name).stem.lower()
+    top, path = Path(name).parts[0].lower(), Path(name)
+    stem = top if top in TABLES else path.stem.lower()
     near = [table for table in TABLES if table in stem or stem.rstrip("s") == table.rstrip("s")] or get_close_matches(
         stem, TABLES, 1
     )
-    return f"{name} (is it {near[0]}?)" if near else name
+    told = [f"is it {near[0]}?"] if near else []
+    if format_of(path) is None:
+        told.append("its name has no ending" if not path.suffix else "no CSV, TSV, JSON or Parquet")
+    return f"{name} ({' '.join(told)})" if told else name
 
 
 def input_files(folder: Path) -> list[Path]:
@@ -115,20 +123,31 @@ def input_files(folder: Path) -> list[Path]:
         raise UserError(f"{folder} is not a folder. Give the folder that holds the input.")
     found, seen = [], set()
     # Links to folders are followed, since corpora often lie on another disk, but no folder is entered twice.
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, onerror=_refuse_folder, followlinks=True):
         if (real := os.path.realpath(parent)) in seen:
             folders.clear()
             continue
         seen.add(real)
         paths = (Path(parent, name) for name in names)
-        found += [path for path in paths if path.is_file() and not _is_hidden(path.relative_to(folder))]
+        seen_paths = [path for path in paths if not _is_hidden(path.relative_to(folder))]
+        if lost := next((path for path in seen_paths if path.is_symlink() and not path.exists()), None):
+            raise UserError(f"{readable(lost)} is a link to a file that is not there. Mend it or take it away.")
+        found += [path for path in seen_paths if path.is_file()]
     found.sort()
     return [path for path in found if path.name != SAMPLE_MARKER and not _FOR_PEOPLE.fullmatch(path.name)]
 
 
+def _refuse_folder(error: OSError) -> None:
+    """Else what is in a folder that cannot be opened would vanish from the count."""
+    if _is_hidden(Path(Path(error.filename).name)) or error.filename.endswith("lost+found"):
+        return
+    raise UserError(f"{readable(Path(error.filename))} cannot be read: {error.strerror}. Mend it or take it away.") from None
+
+
 def _is_hidden(path: Path) -> bool:
-    """Also in a hidden folder: downloaders and notebooks keep theirs beside the data, copies of it among them."""
-    return any(part.startswith((".", "_")) and part != "_delta_log" for part in path.parts)
+    """Also in a hidden folder: downloaders and notebooks keep theirs beside the data, copies of it among them. `~$` marks a
+    workbook that is open."""
+    return any(part.startswith((".", "_", "~$")) and part != "_delta_log" for part in path.parts)
 
 
 def stage(

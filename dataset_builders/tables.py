@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+from unicodedata import normalize
 
 from dataset_builders.records import Rejected
 from dataset_builders.text import NO_LIMIT, clean
@@ -177,7 +178,8 @@ def admitted(table: Table, row: dict[str, Any]) -> tuple[dict[str, Any], list[st
             return Rejected(f"{column.name} {reason}", example)
         if reason:
             dropped.append(f"{column.name} {reason}")
-            row[column.name] = None
+        # Letters may be decomposed in one file and composed in another.
+        row[column.name] = None if reason else normalize("NFC", value) if isinstance(value, str) else value
     if table.name == "reviews" and not 1 <= row["rating"] <= 5:
         return Rejected("rating is not 1 to 5", str(row["rating"]))
     if table.name == "products":

@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from common.errors import UserError
-from common.languages import language_of
 from dataset_builders.file_profiles import FileProfile
+from dataset_builders.locales import locales_named
 from dataset_builders.mapping import normal
+from dataset_builders.scales import scale_of
 from dataset_builders.values import LABELS, as_integer, as_text
 
 MOST_WORDS = 30
@@ -41,11 +40,22 @@ EVENT_WORDS = (
 )
 """Action of the first pattern that an event's name has; none for the first of all."""
 
+_NUMBER_WORDS = ("one", "two", "three", "four", "five")
+RATING_WORDS = {
+    **{word: str(number) for number, word in enumerate(_NUMBER_WORDS, 1)},
+    **dict.fromkeys(("\U0001f44d", "up", "thumbs up", "like", "positive", "good", "recommended"), "5"),
+    **dict.fromkeys(("neutral",), "3"),
+    **dict.fromkeys(("\U0001f44e", "down", "thumbs down", "dislike", "negative", "bad", "not recommended"), "1"),
+}
+"""Ratings in words or as thumbs."""
+
+_NUMBER = r"(\d+(?:[.,]\d+)?)"
+_PERCENT = re.compile(rf"\s*{_NUMBER}\s*%\s*")
 _RATING_TEXT = re.compile(r"\s*(\d+(?:[.,]\d+)?)\s*(?:/|out of|of|stars?|★).*", re.IGNORECASE)
 _FULL_STAR = re.compile("[★⭐]")
 _STARS = re.compile(r"(?=.*[★⭐])[★⭐☆\ufe0f]+")
 _BEST = re.compile(r"(?:/|of)\s*(\d+)", re.IGNORECASE)
-_CODE = re.compile(r"[a-z]{2}([-_][a-z]{2})?")
+_CODE = re.compile(r"[a-z]{2}([-_][a-z]{2})?([.@].*)?")
 
 
 @dataclass(frozen=True)
@@ -82,15 +92,15 @@ def label_guess(values: Iterable[Any]) -> ValueGuess:
 def rating_guess(values: Sequence[Any]) -> ValueGuess:
     """Ratings as whole numbers from 1 to 5, or how they become such."""
     texts = [as_text(value).strip() for value in values]
-    if texts and all(text.lower() in ("true", "false") for text in texts):
-        return ValueGuess({"values": {"true": "5", "false": "1"}}, "whether true is the best rating")
-    stars = {text: len(_FULL_STAR.findall(text)) for text in sorted(set(texts)) if _STARS.fullmatch(text)}
-    if stars and len(stars) == len(set(texts)) and max(stars.values()) <= 5:
-        return ValueGuess({"values": {text: str(count) for text, count in stars.items()}})
+    if guess := _rating_in_words({normal(text) for text in texts}):
+        return guess
     pattern: dict[str, Any] = {}
     best: list[float] = []
-    if texts and sum(bool(_RATING_TEXT.fullmatch(text)) for text in texts) > len(texts) / 2:
-        pattern = {"pattern": "(\\d+(?:[.,]\\d+)?)"}
+    if texts and all(_PERCENT.fullmatch(text) for text in texts):
+        pattern, best = {"pattern": _NUMBER}, [100.0]
+        texts = [text.rstrip(" %") for text in texts]
+    elif texts and sum(bool(_RATING_TEXT.fullmatch(text)) for text in texts) > len(texts) / 2:
+        pattern = {"pattern": _NUMBER}
         best = [float(match[1]) for text in texts if (match := _BEST.search(text))]
         texts = [match[1] for text in texts if (match := _RATING_TEXT.fullmatch(text))]
     try:
@@ -99,22 +109,22 @@ def rating_guess(values: Sequence[Any]) -> ValueGuess:
         return ValueGuess(pattern, f"how {next(iter(texts))} becomes 1 to 5")
     if not numbers:
         return ValueGuess(pattern)
-    scale, unsure = _scale_of([*numbers, *best], any("," in text for text in texts))
+    scale, unsure = scale_of([*numbers, *best], any("," in text for text in texts))
+    if best and scale is None and max(numbers) < 5:  # the texts say that they go up to 5
+        scale = (1, 5)
     return ValueGuess({**pattern, **({"scale": [f"{end:g}" for end in scale]} if scale else {})}, unsure)
 
 
-def _scale_of(numbers: Sequence[float], decimal_commas: bool) -> tuple[tuple[float, float] | None, str]:
-    """The ends of the scale, or None where it is that of the table, and what is unsure."""
-    low, high = min(numbers), max(numbers)
-    if high > 5 or low < 0 or (low < 1 and high <= 4):
-        top = high if high <= 5 else 10 if high <= 10 else 100 if high <= 100 else round(high)
-        bottom = low if low < 0 else int(low >= 1)
-        return ((bottom, top) if bottom < top else None), f"whether {bottom:g} to {top:g} is the scale"
-    if any(not number.is_integer() for number in numbers):
-        return (int(low >= 1), 5), "halves are rounded up"
-    if decimal_commas:  # which a scale reads
-        return (int(low >= 1), 5), ""
-    return None, "" if low >= 1 else "whether 0 is a rating or says that there is none; its rows are left out"
+def _rating_in_words(words: set[str]) -> ValueGuess | None:
+    if words and words <= {"true", "false"}:
+        return ValueGuess({"values": {"true": "5", "false": "1"}}, "whether true is the best rating")
+    stars = {word: len(_FULL_STAR.findall(word)) for word in sorted(words) if _STARS.fullmatch(word)}
+    if stars and len(stars) == len(words) and max(stars.values()) <= 5:
+        return ValueGuess({"values": {word: str(count) for word, count in stars.items()}})
+    if words and words <= RATING_WORDS.keys():
+        chosen = {word: RATING_WORDS[word] for word in sorted(words)}
+        return ValueGuess({"values": chosen}, "" if words <= set(_NUMBER_WORDS) else f"whether {min(words)} is a rating")
+    return None
 
 
 def action_guess(profile: FileProfile, column: str, product: str | None, query: str | None) -> ValueGuess:
@@ -149,24 +159,15 @@ def locale_guess(values: Iterable[Any], locales: Sequence[str], certain: bool) -
     rejected with that reason. Else one of the values must be among `locales`, or be the language of one.
     """
     words = sorted({normal(value) for value in values})
-    if not words or len(words) > MOST_WORDS or not all(_CODE.fullmatch(word) for word in words):
+    named = {word: locales_named(word, locales) for word in words}
+    if not words or len(words) > MOST_WORDS or not all(named[word] or _CODE.fullmatch(word) for word in words):
         return None
-    chosen = {word: _locale_of(word, locales) for word in words}
+    chosen = {word: named[word][0] if named[word] else word for word in words}
     others = sorted(set(chosen.values()) - set(locales))
     if len(others) == len(set(chosen.values())) and not certain:
         return None
     unsure = f"{', '.join(others)} is not among --locales {','.join(locales)}" if others else ""
     return ValueGuess({} if all(word == locale for word, locale in chosen.items()) else {"values": chosen}, unsure)
-
-
-def _locale_of(word: str, locales: Sequence[str]) -> str:
-    """The locale that a code names: `us` for en_US, for us, and for en where no other of the locales is English."""
-    language, _, country = word.replace("-", "_").partition("_")
-    if word in locales or country in locales:
-        return word if word in locales else country
-    with suppress(UserError):
-        return next((locale for locale in locales if not country and language_of(locale) == language_of(language)), word)
-    return word
 
 
 def is_position(values: Sequence[Any]) -> bool:

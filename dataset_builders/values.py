@@ -4,22 +4,27 @@ read."""
 import ast
 import json
 import re
+from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from unicodedata import normalize
 
 NULL_WORDS = frozenset(
     {"nan", "none", "null", "n/a", "#n/a", "<na>", "nat", "\\n", "undefined"}
-    | {"(null)", "<null>", "[null]", "#name?", "#ref!", "#value!"}
+    | {"(null)", "<null>", "[null]", "n.a.", "(blank)", "(not set)", "-", "--", "\u2013", "\u2014"}
+    | {"#name?", "#ref!", "#value!", "#div/0!", "#num!", "#null!", "#spill!", "#calc!", "#error!", "#getting_data"}
 )
-"""What pandas, Spark, MySQL, Oracle, spreadsheets and JavaScript write for a value that is missing, in lower case."""
+"""What pandas, Spark, MySQL, Oracle, spreadsheets, Google Analytics and JavaScript write for a value that is missing, in lower
+case."""
 
 NULL_OF_R = "NA"
 """Counts in capitals only."""
 
-TRUE = frozenset({"true", "t", "yes", "y", "1", "1.0", "on"})
-FALSE = frozenset({"false", "f", "no", "n", "0", "0.0", "off"})
+# Excel saves its booleans as CSV in the language of the system.
+TRUE = frozenset({"true", "t", "yes", "y", "1", "1.0", "on", "wahr", "vrai", "verdadero", "verdadeiro", "vero", "waar"})
+FALSE = frozenset({"false", "f", "no", "n", "0", "0.0", "off", "falsch", "faux", "falso", "onwaar"})
 
 LABELS = {
     "e": "exact",
@@ -34,7 +39,13 @@ _WHOLE = re.compile(r"[+-]?\d+")
 _WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0*")
 _SCIENTIFIC = re.compile(r"\d([.,]\d+)?[eE]\+?\d{1,3}")
 _TEXT_OF_EXCEL = re.compile(r'="([^"]*)"')
+# A text that Excel must not read as a number or a formula, as Shopify and others export SKUs: '0012
+_APOSTROPHE = re.compile(r"'(?=[\d=+@-])(?!.*'$)")
+# Zero-width and bidirectional marks, soft hyphens: two ids that look the same are the same.
+_INVISIBLE = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_MIDNIGHT = re.compile(r"(?<=[ T])24(?=:00(:00(\.0+)?)?)")
 _NUMPY_LIST = re.compile(r"""(['"])\s+(['"])""")
+_UNPRINTED = "".join(char for char in map(chr, (*range(256), *range(0x1680, 0x3001))) if char.isspace() or char < " ") + "\x7f"
 _MICROSECOND = 1_000_000
 LONGEST_NUMBER = 50
 """Characters of a number or a time; a longer text is neither."""
@@ -53,20 +64,41 @@ def is_missing(value: Any) -> bool:
 def as_identifier(value: Any) -> str:
     """An id as text, as it is: leading zeros and a trailing `.0` stay, since they can be part of it.
 
-    Only a number from a column of floats is an id that lost its type: 12.0 is 12. Excel is told of a text by `="012"`.
+    Only a number from a column of floats is an id that lost its type: 12.0 is 12. Excel is told of a text by `="012"`, or by
+    `'012`. What cannot be seen, such as the blanks that databases pad with, goes, and letters are composed (NFC), so that ids
+    that look the same in two tables are the same.
     """
+    if isinstance(value, bool):
+        raise ValueError("is true or false and no id")
     if isinstance(value, Decimal) and value == value.to_integral_value():
         return str(int(value))
     if isinstance(value, float):
         if not value.is_integer() or abs(value) >= 2**53:
             raise ValueError("is a rounded number; export ids as text")
         return str(int(value))
-    text = as_text(value)
+    text = visible(as_text(value))
+    if text.startswith("'"):
+        text = _APOSTROPHE.sub("", text, count=1)
     if match := _TEXT_OF_EXCEL.fullmatch(text):
         text = match[1]
     if _SCIENTIFIC.fullmatch(text) and not {".", ",", "+"}.isdisjoint(text):
         raise ValueError("is in scientific notation, so its digits are lost; export ids as text")
     return text
+
+
+def id_or_text(value: Any) -> str:
+    """The value as an id, or as text where it can be none."""
+    try:
+        return as_identifier(value)
+    except ValueError:
+        return as_text(value).strip()
+
+
+def visible(text: str) -> str:
+    """The text, composed, without invisible marks, and without blanks and control characters at its ends."""
+    if text.isascii() and text.isprintable():
+        return text.strip()
+    return normalize("NFC", _INVISIBLE.sub("", text)).strip(_UNPRINTED)
 
 
 def as_text(value: Any) -> str:
@@ -92,7 +124,8 @@ def as_integer(value: Any, times: bool = False) -> int:
         return int(match[1] if match.re is _WHOLE_FLOAT else match[0])
     if times:
         with suppress(ValueError):
-            return _microseconds(datetime.fromisoformat(text.removesuffix(" UTC")))
+            day_later = timedelta(days=1) if _MIDNIGHT.search(text) else timedelta()
+            return _microseconds(datetime.fromisoformat(_MIDNIGHT.sub("00", text.removesuffix(" UTC"))) + day_later)
         raise ValueError("is neither a whole number nor a time such as 2024-05-01 10:00:00")
     raise ValueError("is not a whole number")
 
@@ -119,18 +152,27 @@ def as_boolean(value: Any) -> bool:
 def as_list(value: Any) -> list[str]:
     """Texts from a list, or from its text as JSON, as a Python literal, or as a PostgreSQL array. Missing items are left
     out."""
-    items = _list_of(value) if isinstance(value, str) else value
+    items = unwrapped(_list_of(value) if isinstance(value, str) else value)
     if isinstance(items, tuple | set) or type(items).__name__ == "ndarray":
         items = list(items)
     if not isinstance(items, list) or not all(isinstance(item, str) or item is None for item in items):
         raise ValueError('is not a list of texts; write it as JSON, such as ["one", "two"]')
-    return [item for item in items if item is not None]
+    return [item for item in items if not is_missing(item)]
+
+
+def unwrapped(value: Any) -> Any:
+    """A list that a Parquet writer left in the groups `list` and `element`, as BigQuery does without list inference."""
+    if isinstance(value, Mapping) and value.keys() == {"list"} and isinstance(value["list"], list):
+        return [item["element"] if isinstance(item, Mapping) and item.keys() == {"element"} else item for item in value["list"]]
+    return value
 
 
 def _list_of(text: str) -> Any:
     text = text.strip()
     with suppress(ValueError, RecursionError):
         found = json.loads(text)
+        if isinstance(found, str):  # JSON that was made JSON once more
+            return _list_of(found)
         return [] if found == {} else found  # PostgreSQL's empty array
     if text.startswith(("[", "(")):
         if _NUMPY_LIST.search(text):  # a Python literal would join them into one text
@@ -160,7 +202,7 @@ def _postgres_array(text: str) -> list[str | None]:
 
 def as_label(value: Any) -> str:
     """The label of a judgment, in any case, as ESCI's letter or word."""
-    label = LABELS.get(str(value).strip().lower())
+    label = LABELS.get(visible(str(value)).lower())
     if label is None:
         raise ValueError("is none of exact, substitute, complement, irrelevant")
     return label

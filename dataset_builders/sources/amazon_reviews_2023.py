@@ -3,12 +3,14 @@
 Format: https://huggingface.co/datasets/McAuley-Lab/Amazon-Reviews-2023
 
 A review's `parent_asin` is its product's; `asin` may be a colour or size of it, which has no metadata. The field
-`bought_together` is null throughout, and there is no also_buy or also_view: see `co_purchases.py` for what takes their place.
+`bought_together` is null throughout (a copy that has it is believed), and there is no also_buy or also_view: see
+`co_purchases.py` for what takes their place.
 """
 
 import hashlib
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from dataset_builders.raw_files import stem_and_ending
 from dataset_builders.records import Placed, Rejected, column_names, json_lines, parquet_rows
 from dataset_builders.sources import REVIEWER, TableRows, identifier, missing, optional_text
 from dataset_builders.spans import WHOLE, Span, line_spans, parquet_spans
+from dataset_builders.values import as_integer
 
 NAME = "amazon_reviews_2023"
 LICENCE = "none stated"
@@ -25,7 +28,7 @@ SNIFFED_RECORDS = 20
 """A file is known by the fields of its first records, whatever its name: editions are exchanged under each other's names."""
 
 _REVIEW = ("parent_asin", "asin", "rating", "title", "text", "user_id")
-_PRODUCT = ("parent_asin", "title", "main_category", "features", "description", "store", "details")
+_PRODUCT = ("parent_asin", "title", "main_category", "features", "description", "store", "details", "bought_together")
 # Fields by which each kind of record is told from the other, and from those of other corpora.
 _OF_REVIEWS = frozenset({"verified_purchase", "helpful_vote", "parent_asin"})
 _OF_PRODUCTS = frozenset({"main_category", "average_rating", "rating_number", "bought_together", "store", "details"})
@@ -75,7 +78,8 @@ def _review(record: dict[str, Any], path: Path) -> TableRows | Rejected:
     if rejected:
         return rejected
     rating = record["rating"]
-    rating = int(rating) if isinstance(rating, float) and rating.is_integer() else rating
+    with suppress(ValueError):  # what is no whole number is rejected as such
+        rating = as_integer(rating)
     text, title = record["text"], optional_text(record.get("title"))
     # The corpus has no review id, and a reviewer's must not be used: what is reviewed and said stands in its place.
     content = "\0".join(map(str, (product_id, rating, title, text)))
@@ -131,7 +135,10 @@ def _product(record: dict[str, Any], path: Path) -> TableRows | Rejected:
         "category": category_of(path) or optional_text(record.get("main_category")),
         "color": optional_text(details.get("Color")),
     }
-    return [("products", product)]
+    stated = record.get("bought_together")
+    others = dict.fromkeys(other for other in stated if other != product_id) if isinstance(stated, list) else {}
+    links = [{"product_id": product_id, "other_product_id": other, "relation": "also_buy"} for other in others]
+    return [("products", product), *(("co_purchases", link) for link in links)]
 
 
 def _joined(value: Any) -> str | None:

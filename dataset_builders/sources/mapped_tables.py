@@ -16,7 +16,7 @@ from dataset_builders.sources import TableRows
 from dataset_builders.sources.own_tables import OwnFile, canonical_row
 from dataset_builders.spans import WHOLE, Span, json_spans, parquet_spans, whole_span
 from dataset_builders.tables import EVIDENCE, LONGEST_EXAMPLE
-from dataset_builders.values import as_list, as_text, is_missing
+from dataset_builders.values import as_list, as_text, is_missing, unwrapped
 
 _HASH_CHARACTERS = 16
 _OTHER_IDS = EVIDENCE["product_ids"]
@@ -203,22 +203,15 @@ def looked_up(record: Mapping[str, Any], name: str) -> Any:
     https://support.google.com/analytics/answer/7029846
     """
     if name in record:
-        return _unwrapped(record[name])
+        return unwrapped(record[name])
     value: Any = record
     for part in name.split("."):
         if isinstance(value, Mapping):
-            value = _unwrapped(value.get(part))
+            value = unwrapped(value.get(part))
         elif isinstance(value, list):
             value = next((_of_pair(item) for item in value if _key(item) == part), None)
         else:
             return None
-    return value
-
-
-def _unwrapped(value: Any) -> Any:
-    """A list that a Parquet writer left in the groups `list` and `element`, as BigQuery does without list inference."""
-    if isinstance(value, Mapping) and value.keys() == {"list"} and isinstance(value["list"], list):
-        return [item["element"] if isinstance(item, Mapping) and item.keys() == {"element"} else item for item in value["list"]]
     return value
 
 

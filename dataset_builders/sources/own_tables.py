@@ -13,43 +13,34 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
+from dataset_builders.file_paths import is_copy, partition_values, table_format_of
+from dataset_builders.other_formats import not_a_table
 from dataset_builders.raw_files import (
+    DAMAGED,
+    FORMATS,
     TextFormat,
     format_of,
-    is_copy,
+    header_line,
     is_parquet,
-    not_a_table,
-    partition_values,
+    open_bytes,
     stem_and_ending,
-    table_format_of,
     text_format,
     wide_encoding,
 )
 from dataset_builders.records import Placed, Rejected, csv_header, csv_rows, json_records, parquet_rows
+from dataset_builders.scales import PROPOSE, ScaleCounts
 from dataset_builders.sources import TableRows
 from dataset_builders.spans import WHOLE, Span, json_spans, parquet_spans, whole_span
-from dataset_builders.tables import TABLES, Column, Table, shown
+from dataset_builders.tables import LONGEST_EXAMPLE, TABLES, Column, Table, shown
 from dataset_builders.values import as_boolean, as_identifier, as_integer, as_list, as_text, is_missing, label_or_text
 
 NAME = "own"
 LICENCE = "own data"
 
-FOLDER_ENDINGS = ("", ".parquet", ".csv", ".json")
-"""A folder of part files is named as the table, or as Spark and pandas name what they write."""
-
-PROPOSE = "python -m dataset_builders.map --tables DIR --out shop.yaml"
-"""The command that proposes a map, as messages name it."""
-
-MOST_OFF_SCALE = 0.05
-"""Share of a column's values that may be off its scale. Beyond it the column is taken to have another scale, and refused."""
-
-FEWEST_OFF_SCALE = 5
-"""Values off the scale below which a column is only refused if most are: part files may have few rows."""
+_WHOLE_FLOAT = re.compile(r"\d+\.0")
 
 SAMPLED_RECORDS = 10_000
 """Records of a JSON file among which a column is looked for, since JSON has no header."""
-
-_WHOLE_FLOAT = re.compile(r"\d+\.0")
 
 
 @dataclass(frozen=True)
@@ -72,8 +63,8 @@ def table_of(path: Path, folder: Path) -> Table | None:
     top = path.relative_to(folder).parts[0]
     if top == path.name:
         return TABLES.get(stem_and_ending(path)[0])
-    stem, dot, ending = top.partition(".")
-    return TABLES.get(stem) if dot + ending in FOLDER_ENDINGS else None
+    stem, ending = stem_and_ending(Path(top))  # as Spark and pandas name what they write
+    return TABLES.get(stem) if ending in ("", *FORMATS) else None
 
 
 def open_file(path: Path, folder: Path, table: Table, encoding: str | None, default_locale: str) -> OwnFile:
@@ -88,6 +79,8 @@ def open_file(path: Path, folder: Path, table: Table, encoding: str | None, defa
         names = header_of(path, name, form)
     else:
         form, names = None, json_keys(path)
+        if not names:
+            refuse_no_json(path, name)
     if not names:
         return OwnFile(path, table, frozenset(), form, partitions, default_locale)
     _check_columns(str(name), table, [*names, *(key for key in partitions if key not in names)])
@@ -101,6 +94,8 @@ def header_of(path: Path, name: Path, form: TextFormat) -> list[str]:
     header = csv_header(path, form)
     if isinstance(header, Rejected):
         raise UserError(f"{name}: the first line, which names the columns, cannot be read: {header.reason}. Mend or export it.")
+    if line := header_line(path, form):
+        raise UserError(f"{name} seems to name its columns in line {line}. Take out the lines before it.")
     return header
 
 
@@ -108,6 +103,19 @@ def json_keys(path: Path) -> list[str]:
     """The keys of a JSON file's first records, in order."""
     records = (record for _, record in islice(json_records(path), SAMPLED_RECORDS) if not isinstance(record, Rejected))
     return list(dict.fromkeys(key for record in records for key in record))
+
+
+def refuse_no_json(path: Path, name: Path) -> None:
+    """Raises UserError where a JSON file without a single object begins with something else."""
+    try:
+        with open_bytes(path) as file:
+            beginning = file.read(LONGEST_EXAMPLE).decode(errors="replace").removeprefix("\ufeff").strip()
+    except DAMAGED:  # which its reader counts
+        return
+    if beginning and not beginning.startswith(("{", "[")):
+        raise UserError(
+            f"{name} is not JSON: it begins with {beginning.splitlines()[0]!r}. Export it again, or name it .csv if it is CSV."
+        )
 
 
 def refuse_other_formats(path: Path, folder: Path) -> None:
@@ -126,10 +134,12 @@ def refuse_other_formats(path: Path, folder: Path) -> None:
 
 
 def parquet_columns(path: Path, name: Path) -> list[str]:
-    """Names of a Parquet file's columns, in order. Raises UserError where it is none."""
+    """Names of a Parquet file's columns, in order; none of an empty file. Raises UserError where it is none."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if not path.stat().st_size:  # as writers leave for a part without rows
+        return []
     try:
         return list(pq.read_schema(path).names)
     except (pa.ArrowException, OSError, UnicodeDecodeError):
@@ -142,10 +152,16 @@ def _check_columns(name: str, table: Table, names: list[str]) -> None:
     if twice:
         raise UserError(f"{name} has the column {twice[0]} twice. Rename one of them, or take it out.")
     optional = {column.name for column in table.columns if not column.required or column.default is not None} | {"locale"}
-    other_case = next((key for key in names if key not in known and key.strip().lower() in optional & known), None)
-    if other_case:  # it would be taken for absent without a word
-        raise UserError(f"{name} has the column {other_case}. Name it {other_case.strip().lower()}.")
+    other_case = [key for key in names if key not in known and key.strip().lower() in known]
+    if any(key.strip().lower() in optional for key in other_case):  # it would be taken for absent without a word
+        right = ", ".join(key.strip().lower() for key in other_case)
+        several = len(other_case) > 1
+        raise UserError(
+            f"{name} has the column{'s' * several} {', '.join(other_case)}. Name {'them' if several else 'it'} {right}."
+        )
     absent = [column.name for column in table.columns if column.name not in names and column.name not in optional]
+    if absent and len(names) == 1 and all(column in names[0] for column in absent):
+        raise UserError(f"{name} separates its columns by none of comma, semicolon, tab and |. Export it with one of these.")
     if absent:
         raise UserError(
             f"{name} lacks the column{'s' * (len(absent) > 1)} {', '.join(absent)} of table {table.name}; it has "
@@ -166,33 +182,28 @@ def read(file: OwnFile, span: Span = WHOLE) -> Iterator[Placed]:
     return csv_rows(file.path, file.form) if format_of(file.path) == "csv" else json_records(file.path, span)
 
 
-def check_categories(files: Sequence[OwnFile]) -> None:
-    """Raises UserError where reviews name no category and no products are there to take it from."""
-    if any(file.table.name == "products" for file in files):
-        return
-    for file in files:
-        if file.table.name == "reviews" and file.columns and not {"category"} & (file.columns | file.partitions.keys()):
-            raise UserError(
-                f"{file.path.name} lacks the column category of table reviews, and there is no products table to take it from. "
-                "Add one of them, or give all reviews one in a map: category: {constant: Shoes}."
-            )
+@dataclass(frozen=True)
+class ColumnFacts:
+    """What all values of a file's columns tell: which ids all end in `.0`, as pandas writes a column of numbers that has holes,
+    and what the ratings or labels are."""
+
+    floats: frozenset[str]
+    scale: ScaleCounts
 
 
-def whole_float_ids(file: OwnFile, records: Iterable[Placed] | None = None) -> frozenset[str]:
-    """Columns of ids in a text file of which every value ends in `.0`, as pandas writes a column of numbers that has holes.
+def column_facts(file: OwnFile, records: Iterable[Placed] | None = None) -> ColumnFacts:
+    """Reads all values of the columns; `records` stand for those of the file.
 
-    `records` stand for those of the file. Raises UserError where ratings or labels are on another scale than the table's.
+    Raises UserError where ratings or labels are on another scale than the table's.
     """
-    scaled, parquet = _SCALED.get(file.table.name), is_parquet(file.path)
+    scale, parquet = ScaleCounts(file.table.name), is_parquet(file.path)
     ids = [column.name for column in file.table.columns if column.name.endswith("_id") and column.name in file.columns]
     ids = [] if parquet else ids  # there a number is a number
-    if parquet and not scaled:
-        return frozenset()
+    if parquet and not scale.column:
+        return ColumnFacts(frozenset(), scale)
     floats, values = dict.fromkeys(ids, 0), dict.fromkeys(ids, 0)
-    scale = Counter[str]()
-    examples: dict[str, str] = {}
     if records is None:
-        records = parquet_rows(file.path, (str(scaled),)) if parquet else read(file)
+        records = parquet_rows(file.path, (scale.column,)) if parquet else read(file)
     for _, record in records:
         if isinstance(record, Rejected):
             continue
@@ -201,65 +212,23 @@ def whole_float_ids(file: OwnFile, records: Iterable[Placed] | None = None) -> f
             if not is_missing(value):
                 values[name] += 1
                 floats[name] += isinstance(value, str) and _WHOLE_FLOAT.fullmatch(value) is not None
-        if not scaled and all(floats[name] < values[name] for name in ids):
+        if not scale.column and all(floats[name] < values[name] for name in ids):
             break  # nothing is left to be found out
-        kind = _scale_kind(file.table, record)
-        scale[kind] += 1
-        examples.setdefault(kind, str(record.get(_SCALED.get(file.table.name, ""))))
-    _check_scale(file, scale, examples)
-    return frozenset(name for name in ids if values[name] and floats[name] == values[name])
+        scale.add(record)
+    scale.check(file.path.name)
+    return ColumnFacts(frozenset(name for name in ids if values[name] and floats[name] == values[name]), scale)
 
 
-_SCALED = {"reviews": "rating", "judgments": "label"}
-"""Table -> its column of which the scale is checked."""
-
-
-def _scale_kind(table: Table, record: Mapping[str, Any]) -> str:
-    column = _SCALED.get(table.name)
-    value = record.get(column) if column else None
-    if is_missing(value):
-        return "missing"
-    text = (value.decode(errors="replace") if isinstance(value, bytes) else str(value)).strip()
-    if text.lower() in ("true", "false"):
-        return "boolean" if table.name == "reviews" else "verdict"
-    try:
-        number = float(text)
-    except ValueError:
-        return "text"
-    if table.name == "judgments":
-        return "grade"
-    if not number.is_integer():
-        return "fraction"
-    return "right" if 1 <= number <= 5 else "beyond"
-
-
-def _check_scale(file: OwnFile, scale: Counter[str], examples: Mapping[str, str]) -> None:
-    told = {
-        "boolean": "true or false instead of 1 to 5",
-        "fraction": "fractions instead of whole numbers from 1 to 5",
-        "beyond": "numbers beyond 1 to 5",
-        "grade": "grades instead of exact, substitute, complement or irrelevant",
-        "verdict": "true or false instead of exact, substitute, complement or irrelevant",
-    }
-    total = sum(scale.values()) - scale["missing"]
-    off = [kind for kind in told if scale[kind]]
-    count = sum(scale[kind] for kind in off)
-    if count > MOST_OFF_SCALE * total and (count >= FEWEST_OFF_SCALE or count > total / 2):
-        column, kind = _SCALED[file.table.name], max(off, key=lambda kind: scale[kind])
+def check_categories(files: Sequence[OwnFile]) -> None:
+    """Raises UserError where reviews name no category and no products are there to take it from."""
+    if any(file.table.name == "products" for file in files):
+        return
+    reviews = [file for file in files if file.table.name == "reviews" and file.columns]
+    if reviews and not any("category" in file.columns | file.partitions.keys() for file in reviews):
         raise UserError(
-            f"{file.path.name}: {column} holds {told[kind]}, such as {examples[kind]}, in {count:,} of {total:,} rows. "
-            f"Convert the column, or write in a map ({PROPOSE}) {column}: {_CONVERSIONS[kind].format(column=column)}."
+            f"{reviews[0].path.name} lacks the column category of table reviews, and there is no products table to take it "
+            "from. Add one of them, or give all reviews one in a map: category: {constant: Shoes}."
         )
-
-
-_CONVERSIONS = {
-    "boolean": "{{column: {column}, values: {{true: 5, false: 1}}}}",
-    "fraction": "{{column: {column}, scale: [1, 5]}}, which rounds halves up",
-    "beyond": "{{column: {column}, scale: [1, 10]}} with the scale's ends",
-    "grade": "{{column: {column}, values: {{3: exact, 2: substitute, 1: complement, 0: irrelevant}}}} with your grades",
-    "verdict": "{{column: {column}, values: {{true: exact, false: irrelevant}}}}",
-}
-"""What to write in a map for a column on another scale."""
 
 
 def canonical(record: dict[str, Any], file: OwnFile, floats: frozenset[str] = frozenset()) -> TableRows | Rejected:

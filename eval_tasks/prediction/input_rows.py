@@ -13,7 +13,8 @@ from common.answers import whole_characters
 from common.dataset import find_folder
 from common.errors import UserError
 from common.files import folder_files
-from dataset_builders.raw_files import COMPRESSIONS, FORMATS, format_of, is_parquet, not_a_table
+from dataset_builders.other_formats import not_a_table
+from dataset_builders.raw_files import COMPRESSIONS, FORMATS, format_of, is_parquet
 from dataset_builders.record_reading import plain_read_errors, readable
 from dataset_builders.records import Placed, Rejected, csv_rows, json_records, parquet_rows
 

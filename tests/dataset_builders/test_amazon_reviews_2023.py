@@ -175,6 +175,16 @@ def test_what_lacks_something_is_rejected_with_its_name(record: dict[str, Any], 
     assert canonical(record, REVIEWS) == Rejected(reason)
 
 
+def test_a_rating_may_be_text_and_stated_links_are_taken() -> None:
+    [(_, row), _] = canonical(review(rating="4.0"), REVIEWS)  # type: ignore[misc]
+    assert row["rating"] == 4
+    _, *links = canonical(meta(bought_together=["B8", "B9", "B8"]), META)  # type: ignore[misc]
+    assert [(name, row["other_product_id"], row["relation"]) for name, row in links] == [  # type: ignore[index]
+        ("co_purchases", "B8", "also_buy"),
+        ("co_purchases", "B9", "also_buy"),
+    ]
+
+
 def test_a_review_without_parent_is_one_of_the_variant_and_without_user_of_nobody() -> None:
     [(_, row)] = canonical(review(parent_asin=None, user_id=None, timestamp="whenever"), REVIEWS)  # type: ignore[misc]
     assert row["product_id"] == "V000000000"

@@ -313,7 +313,7 @@ PROPOSED: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     ),
     "languages in words": (
         {"products": csv_text("sku,name,language", ["p1,Kettle,english"])},
-        ("locale: language # unsure: which locales english are; write values: {english: us}",),
+        ("locale: {column: language, values: {english: us}}",),
     ),
     "answers that say that there is none": (
         {
@@ -322,13 +322,51 @@ PROPOSED: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
         },
         ("null_words: [no answer] # unsure: read as no answer",),
     ),
+    "items that none was bought of, and test orders": (
+        {"orders": csv_text("order_id,sku,qty,qty_refunded,test", ["1,p1,1,0,false", "1,p2,0,0,false", "2,p1,1,0,true"])},
+        ("where: {test: {not: [true]}, qty: {not: [0]}} # unsure: leaves out",),
+    ),
+    "flags": (
+        {"products": csv_text("sku,name,isActive,deleted_at", ["p1,Kettle,1,", "p2,Hose,0,", "p3,Mug,1,2024-01-01"])},
+        ("where: {isActive: {not: [0]}, deleted_at: missing} # unsure: leaves out rows whose isActive is 0; leaves out",),
+    ),
     "returns among orders": (
         {"orders": csv_text("order_id,sku,Quantity", ["1,p1,2", "1,p2,1", "C1,p1,-2"])},
-        ("basket_id: order_id # unsure: returns, with a Quantity below 0, count as purchases",),
+        ('where: {Quantity: {not: ["-2"]}} # unsure: leaves out items with a Quantity of -2',),
     ),
     "ratings of ten that happen to be low": (
         {"reviews": csv_text("id,sku,stars,text", ["1,p1,3/10,a", "2,p1,5/10,b"])},
         ("scale: [1, 10]} # unsure: whether 1 to 10 is the scale",),
+    ),
+    "ratings in percent": (
+        {"reviews": csv_text("id,sku,stars,text", ["1,p1,20%,a", "2,p1,100%,b"])},
+        ("scale: [20, 100]} # unsure: whether 20 to 100 are one to five stars",),
+    ),
+    "ratings in words": (
+        {"reviews": csv_text("id,sku,stars,text", ["1,p1,five,a", "2,p1,one,b"])},
+        ("rating: {column: stars, values: {five: 5, one: 1}}",),
+    ),
+    "thumbs": (
+        {"reviews": csv_text("id,sku,stars,text", ["1,p1,\U0001f44d,a", "2,p1,\U0001f44e,b"])},
+        ('values: {"\U0001f44d": 5, "\U0001f44e": 1}} # unsure: whether',),
+    ),
+    "ratings that end at three": (
+        {"reviews": csv_text("id,sku,stars,text", [f"{n},p1,{n % 3 + 1},a" for n in range(30)])},
+        ("rating: {column: stars, scale: [1, 3]} # unsure: whether 1 to 3 is the scale",),
+    ),
+    "ids of Shopify's interface beside plain numbers": (
+        {
+            "products": csv_text("id,title,vendor", ["gid://shopify/Product/1,Kettle,A", "gid://shopify/Product/2,Hose,A"]),
+            "reviews": csv_text("id,product_id,rating,text", ["1,1,5,good", "2,2,4,fine"]),
+        },
+        (r'product_id: {column: id, pattern: "gid://shopify/\\w+/(\\d+)"}', "product_id: product_id\n"),
+    ),
+    "ids behind an apostrophe": (
+        {
+            "products": csv_text("sku,name", ["'001,Kettle", "'002,Hose"]),
+            "reviews": csv_text("id,sku,rating,text", ["1,001,5,good", "2,002,4,fine"]),
+        },
+        ("product_id: sku\n",),
     ),
     "ratings with decimal commas": (
         {"reviews": "id;sku;stars;text\n1;p1;4,0;a\n2;p1;5,0;b\n"},
@@ -340,7 +378,7 @@ PROPOSED: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     ),
     "zeros among ratings": (
         {"reviews": csv_text("id,sku,stars,text", ["1,p1,0,a", "2,p1,5,b"])},
-        ("rating: stars # unsure: whether 0 is a rating or says that there is none",),
+        ("rating: {column: stars, scale: [1, 5]} # unsure: whether 0 is a rating, as in scale: [0, 5], or says",),
     ),
     "snippets between bars": (
         {"questions": csv_text("id,sku,question,snippets,answer", ["1,p1,Is it?,It is|It was,Yes"])},

@@ -5,6 +5,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from common.errors import UserError
 from dataset_builders.build import main
 from dataset_builders.recipes.multiple_choice import RELEVANCE
 from dataset_builders.record_counts import RecordCounts
+from dataset_builders.records import json_records
 from dataset_builders.staging import find_tables, stage
 
 Rows = list[dict[str, Any]]
@@ -365,6 +367,38 @@ def grades(folder: Path) -> None:
     write(folder, judgments=with_column(judgments(), label=lambda row: len(row["label"]) % 4))
 
 
+def narrow(folder: Path) -> None:
+    write(folder, reviews=with_column(reviews(), rating=lambda row: row["rating"] % 3 + 1))
+
+
+def title_above(folder: Path) -> None:
+    (folder / "reviews.csv").write_text("Reviews as of today\n\n" + text_of(reviews()))
+
+
+def comments_above(folder: Path) -> None:
+    (folder / "reviews.csv").write_text("# made by us; today\n# again\n" + text_of(reviews(), ";"))
+
+
+def upper_case(folder: Path) -> None:
+    (folder / "products.csv").write_text(text_of(products()).replace("product_id,locale", "PRODUCT_ID,LOCALE", 1))
+
+
+def other_delimiter(folder: Path) -> None:
+    (folder / "products.csv").write_text(text_of(products(), "~"))
+
+
+def csv_named_json(folder: Path) -> None:
+    (folder / "products.json").write_text(text_of(products()))
+
+
+def lost_link(folder: Path) -> None:
+    (folder / "products.csv").symlink_to(folder / "gone.csv")
+
+
+def archive_beside(folder: Path) -> None:
+    (folder / "products.zip").write_bytes(b"PK\x03\x04")
+
+
 def other_names(folder: Path) -> None:
     write(folder, catalog=products(), review=reviews())
 
@@ -387,6 +421,14 @@ REFUSED = {
     half_stars: r"rating holds fractions instead of whole numbers.*scale: \[1, 5\]",
     thumbs: r"rating holds true or false instead of 1 to 5.*values: \{true: 5, false: 1\}",
     grades: r"label holds grades instead of exact, substitute.*label: \{column: label, values: \{3: exact",
+    narrow: r"no rating of 30 is above 3.*scale: \[1, 3\]",
+    title_above: r"reviews.csv seems to name its columns in line 3\. Take out the lines before it",
+    comments_above: "reviews.csv seems to name its columns in line 3",
+    upper_case: "products.csv has the columns PRODUCT_ID, LOCALE. Name them product_id, locale",
+    other_delimiter: "products.csv separates its columns by none of comma, semicolon, tab and",
+    csv_named_json: "products.json is not JSON: it begins with 'product_id,locale,title,brand'. .* name it .csv",
+    lost_link: "products.csv is a link to a file that is not there",
+    archive_beside: r"Not read: products.zip \(is it products\? no CSV, TSV, JSON or Parquet\)",
     other_names: r"Not read: catalog.csv, review.csv \(is it reviews\?\).*python -m dataset_builders.map",
 }
 
@@ -417,7 +459,18 @@ def with_backslashes() -> str:
     return header + "".join(row.replace("My ", '"My \\"big\\", ').rstrip() + '"\r\n' for row in rows)
 
 
+def with_escaped_marks() -> str:
+    """As MySQL writes tabs and line ends by default."""
+    rows = [line.rstrip().split(",") for line in lines_of(reviews())]
+    return "\n".join("\t".join(value.replace(" did ", " \\\t").replace("well", "\\\nwell") for value in row) for row in rows)
+
+
 CSV_TEXTS = {
+    "a line for Excel in quotes": '"sep=;"\r\n' + text_of(reviews(), ";"),
+    "blanks before quotes": "".join(f'"{line.rstrip()}"\r\n'.replace(",", '", "') for line in lines_of(reviews())),
+    "delimiters and line ends behind backslashes": with_escaped_marks(),
+    "names with marks that cannot be seen": text_of(reviews()).replace("category", "\u200bcategory\u00a0", 1),
+    "many semicolons in a text": text_of(with_column(reviews(), text=lambda row: f"{row['text']} &#39;x&#39; &amp; &nbsp; ok")),
     "a mark of UTF-8 although the encoding is given": "\ufeff" + text_of(reviews()),
     "a line for Excel": "sep=;\r\n" + text_of(reviews(), ";"),
     "a delimiter behind the last field of rows": "".join(
@@ -516,6 +569,8 @@ JSON_TEXTS = {
     "a list in an object over several lines": json.dumps({"reviews": reviews()}, indent=1),
     "pandas by column": json.dumps({name: {str(n): row[name] for n, row in enumerate(reviews())} for name in reviews()[0]}),
     "pandas split": json.dumps({"columns": list(reviews()[0]), "data": [list(row.values()) for row in reviews()]}),
+    "a page of a service": json.dumps({"count": 30, "next": "https://shop/2", "previous": None, "results": reviews()}),
+    "a list within an envelope": json.dumps({"data": {"total": 30, "items": reviews()}}),
     "NaN for what is missing": "\n".join(json.dumps({**row, "title": float("nan")}) for row in reviews()),
 }
 
@@ -525,6 +580,62 @@ def test_json_is_read_as_programs_write_it(tmp_path: Path, text: str) -> None:
     counts, tables = staged(shop_with(tmp_path, "reviews.json", text.encode()), tmp_path)
     assert [row["review_id"] for row in tables["reviews"]] == [f"r{n}" for n in range(30)]
     assert balanced(counts, 30)
+
+
+@pytest.mark.parametrize("line", ["REVIEW_ID, Product_Id,category,rating,text", "---------,----------,--,------,----"])
+def test_a_second_line_of_the_header_is_no_record_of_the_table(tmp_path: Path, line: str) -> None:
+    text = text_of(reviews()).replace("\r\n", f"\r\n{line}\r\n", 1)
+    counts, tables = staged(shop_with(tmp_path, "reviews.csv", text.encode()), tmp_path)
+    assert len(tables["reviews"]) == 30
+    assert balanced(counts, 31)
+    assert [reason.partition(" ")[0] for reason in counts.rejects["own"]] == ["row"]
+
+
+def test_what_spark_and_office_leave_beside_part_files_is_no_input(tmp_path: Path) -> None:
+    folder = shop_with(tmp_path, "reviews.parquet/_SUCCESS", b"")
+    for name in ("_committed_1", ".part-0.parquet.crc", "~$part.csv", ".~lock.part.csv#", "part-1.parquet"):
+        shop_with(tmp_path, f"reviews.parquet/{name}", b"" if name == "part-1.parquet" else b"\x05Ann")
+    pq.write_table(pa.Table.from_pylist(reviews()), folder / "reviews.parquet" / "part-0.parquet")
+    counts, tables = staged(folder, tmp_path)
+    assert len(tables["reviews"]) == 30
+    assert balanced(counts, 30)
+    assert find_tables(folder)[1] == []
+
+
+def test_a_table_without_a_row_names_its_files(tmp_path: Path, build: Callable[..., dict[str, Any]]) -> None:
+    folder = shop_with(tmp_path, "reviews.parquet", b"")
+    with pytest.raises(UserError, match=r"review_rating: reviews: 0 read: no row is in reviews\.parquet"):
+        build(folder, "--tasks", "review_rating")
+
+
+def test_part_files_may_lack_an_optional_column(tmp_path: Path) -> None:
+    (tmp_path / "shop" / "reviews").mkdir(parents=True)
+    bare = [{name: value for name, value in row.items() if name != "category"} for row in reviews()[20:]]
+    for name, rows in (("a", reviews()[:20]), ("b", bare)):
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "shop" / "reviews" / f"{name}.parquet")
+    _, tables = staged(tmp_path / "shop", tmp_path)
+    assert sum(row["category"] is None for row in tables["reviews"]) == 10
+
+
+def test_a_folder_that_cannot_be_opened_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    folder = shop_with(tmp_path, "reviews/part.csv", text_of(reviews()).encode())
+    scandir = os.scandir
+
+    def refuse(path: str) -> Any:
+        if str(path).endswith("reviews"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UserError, match="shop/reviews cannot be read: Permission denied"):
+        find_tables(folder)
+
+
+def test_a_single_record_with_a_list_is_a_record(tmp_path: Path) -> None:
+    (tmp_path / "order.json").write_text(json.dumps({"order_id": 1, "total": 9, "items": [{"sku": "p1"}]}))
+    assert [record["order_id"] for _, record in json_records(tmp_path / "order.json") if isinstance(record, dict)] == [1]
 
 
 def test_a_json_list_that_is_cut_keeps_the_items_before(tmp_path: Path) -> None:
@@ -568,8 +679,8 @@ def test_a_few_ratings_off_the_scale_in_a_small_part_file_cost_their_rows_alone(
     assert len(tables["reviews"]) == 29
 
 
-@pytest.mark.parametrize("written", ["us", " US ", "Us"])
-def test_locales_are_taken_in_any_case(tmp_path: Path, written: str) -> None:
+@pytest.mark.parametrize("written", ["us", " US ", "Us", "en_US", "en-us", "English", "USA", "en"])
+def test_locales_are_taken_in_any_case_and_spelling(tmp_path: Path, written: str) -> None:
     _, tables = staged(write(tmp_path / "shop", products=with_column(products(), locale=lambda row: written)), tmp_path)
     assert {row["locale"] for row in tables["products"]} == {"us"}
 
@@ -581,14 +692,18 @@ def test_labels_are_taken_in_any_case_as_letters_and_words(tmp_path: Path) -> No
     assert [row["label"] for row in tables["judgments"]] == [row["label"] for row in judgments()]
 
 
-@pytest.mark.parametrize("word", ["nan", "None", "NULL", "N/A", r"\N", "", "NA", "(null)", "#NAME?"])
+@pytest.mark.parametrize(
+    "word", ["nan", "None", "NULL", "N/A", r"\N", "", "NA", "(null)", "#NAME?", "#DIV/0!", "-", "(not set)"]
+)
 def test_null_words_are_missing(tmp_path: Path, word: str) -> None:
     folder = write(tmp_path / "shop", products=with_column(products(), brand=lambda row: word))
     _, tables = staged(folder, tmp_path)
     assert {row["brand"] for row in tables["products"]} == {None}
 
 
-@pytest.mark.parametrize("spelling", [("t", "f"), ("Y", "N"), ("1.0", "0.0"), ("on", "off"), ("TRUE", "FALSE"), ("1", "0")])
+@pytest.mark.parametrize(
+    "spelling", [("t", "f"), ("Y", "N"), ("1.0", "0.0"), ("on", "off"), ("TRUE", "FALSE"), ("1", "0"), ("WAHR", "FALSCH")]
+)
 def test_booleans_are_taken_in_their_usual_spellings(tmp_path: Path, spelling: tuple[str, str]) -> None:
     folder = write(
         tmp_path / "shop", questions=with_column(questions(), answerable=lambda row: spelling[row["answerable"] == "false"])
@@ -639,9 +754,13 @@ def test_positions_of_19_digits_and_times_keep_their_order(tmp_path: Path) -> No
         (lambda n: f"{n:04d}", lambda n: f"{n:04d}"),
         (lambda n: f"{n}.0", str),
         (lambda n: f'="{n:04d}"', lambda n: f"{n:04d}"),
+        (lambda n: f"'{n:04d}", lambda n: f"{n:04d}"),
+        (lambda n: f"\u200ep{n} \u00a0\0", lambda n: f"p{n}"),
+        (lambda n: f"cafe\u0301-{n}", lambda n: f"caf\u00e9-{n}"),
+        (lambda n: f"\U0001f468\u200d\U0001f467{n}", lambda n: f"\U0001f468\u200d\U0001f467{n}"),
         (lambda n: f"{n}.0" if n % 2 else f"v{n}.0", lambda n: f"{n}.0" if n % 2 else f"v{n}.0"),
     ],
-    ids=["leading zeros", "a column of floats", "texts of Excel", "versions"],
+    ids=["leading zeros", "a column of floats", "texts of Excel", "apostrophes", "unseen", "decomposed", "emoji", "versions"],
 )
 def test_ids_keep_their_text_and_only_a_whole_column_of_floats_is_trimmed(
     tmp_path: Path, ids: Callable[[int], str], expected: Callable[[int], str]
@@ -804,6 +923,15 @@ def test_a_table_whose_rows_were_all_rejected_is_never_called_absent(
         build(folder, "--tasks", "review_rating")
 
 
+def test_rows_of_a_locale_that_was_not_asked_for_say_where_to_ask(tmp_path: Path, build: Callable[..., dict[str, Any]]) -> None:
+    folder = write(tmp_path / "shop", products=with_column(products(), locale=lambda row: "fr_FR"), co_purchases=links())
+    told = (
+        r"40 read, 0 usable: locale was not asked for, e.g. 'fr_fr' \(products.csv:2\); name the locales to take in --locales"
+    )
+    with pytest.raises(UserError, match=told):
+        build(folder, "--tasks", "product_relation")
+
+
 def test_values_that_a_map_could_convert_are_pointed_out(
     tmp_path: Path, build: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -812,8 +940,16 @@ def test_values_that_a_map_could_convert_are_pointed_out(
     assert "A map can say what values mean that no table takes: python -m dataset_builders.map" in capsys.readouterr().out
 
 
-def test_a_join_that_matches_nothing_is_explained_with_both_keys(tmp_path: Path, build: Callable[..., dict[str, Any]]) -> None:
-    padded = with_column(products(), product_id=lambda row: f"000{row['product_id']}")
-    told = "0 of 40 values of co_purchases.product_id are in products, e.g. 'p0' is not, '000p0' is"
+@pytest.mark.parametrize("other", ["000{}", "P{}", "{{{}}}", "gid://shopify/Product/{}", "x{}"])
+def test_a_join_that_matches_nothing_is_explained_with_both_keys(
+    tmp_path: Path, build: Callable[..., dict[str, Any]], other: str
+) -> None:
+    padded = with_column(
+        products(),
+        product_id=lambda row: other.format(row["product_id"].removeprefix("p") if other == "P{}" else row["product_id"]),
+    )
+    alike = "" if other == "x{}" else "; 40 would be, but for case, leading zeros, braces or what is before a /"
+    example = padded[0]["product_id"]
+    told = re.escape(f"0 of 40 values of co_purchases.product_id are in products, e.g. 'p0' is not, {example!r} is{alike}")
     with pytest.raises(UserError, match=told):
         build(write(tmp_path / "shop", products=padded, co_purchases=links()), "--tasks", "product_relation")

@@ -69,6 +69,13 @@ def test_a_column_with_a_list_of_allowed_values_takes_no_other(table: Table) -> 
                 )
 
 
+def test_letters_that_are_decomposed_enter_composed() -> None:
+    row = {column.name: None for column in TABLES["products"].columns}
+    made = admitted(TABLES["products"], {**row, "product_id": "p", "locale": "fr", "title": "Cafe\u0301", "brand": "E\u0301"})
+    assert not isinstance(made, Rejected)
+    assert (made[0]["title"], made[0]["brand"]) == ("Caf\u00e9", "\u00c9")
+
+
 @pytest.mark.parametrize("rating", [-1, 0, 6, 50])
 def test_a_rating_is_from_1_to_5(rating: int) -> None:
     assert reject_reason(TABLES["reviews"], good(TABLES["reviews"], rating=rating)) == "rating is not 1 to 5"
