@@ -74,7 +74,8 @@ def assemble_rows(
     from dataset_builders.engine import Draw, row_batches
     from dataset_builders.recipes import recipes
 
-    result, drawn, known = BuiltRows(), {}, recipes()
+    result, known = BuiltRows(), recipes()
+    drawn: dict[str, DrawnRows] = {}
     held_out = read_held_out(staged)
     tables, duplicates = load_tables(connection, staged, locales)
     unused = {"": outcomes.save_unused(connection, duplicates, staged / "unused")}

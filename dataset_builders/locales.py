@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from functools import lru_cache
 
-from common.languages import language_of
 from common.errors import UserError
+from common.languages import language_of
 
 
 def locales_named(written: str, locales: Iterable[str]) -> tuple[str, ...]:

@@ -87,7 +87,8 @@ def _parts(built: Mapping[str, Split]) -> Iterator[_Part]:
 def _count(part: _Part) -> tuple[str, RowFacts]:
     import numpy as np
 
-    task, facts, digests, records = TASKS[part.task], RowFacts(), bytearray(), set()
+    task, facts, digests = TASKS[part.task], RowFacts(), bytearray()
+    records: set[int] = set()
     for row in part.rows:
         line = json.dumps({"split": part.split, **row.as_columns()}, sort_keys=True, ensure_ascii=False)
         digests += hashlib.sha256(line.encode()).digest()

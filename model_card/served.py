@@ -6,7 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 from common.errors import UserError
-from eval_tasks.reporting.comparison import Report, make_report
+from eval_tasks.reporting.comparison import make_report
+from eval_tasks.reporting.report import Report
 from eval_tasks.suites.suite import SHOP
 from model_card.evaluations import TUNED, ModelResults, SuiteComparison, by_form, comparable
 
