@@ -1,15 +1,21 @@
-"""The rows of a dataset folder, and a folder like it that has more to test on: rows held out of its train split.
+"""The rows of a dataset folder, and folders like it whose test split is rows held out of its train split.
 
-Recipes are tuned on held-out rows alone, so that the test split is looked at once, at the end.
+    python -m benchmarks.holdout --data DATASET --out OUT --share 0.25 --parts 400,480
+
+writes OUT/part-1 with 400 train rows of each task and OUT/part-2 with the next 480, both with the same held-out rows as test
+split. Recipes are tuned on held-out rows alone, so that the test split is looked at once, at the end.
 """
 
+import argparse
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from common.dataset import MANIFEST, data_pattern, read_split
+from common.errors import UserError, plain_errors
 from common.files import replaced, write_json
 from common.tasks import TASKS
 from common.words import row_task
@@ -108,3 +114,34 @@ def _card(built: Mapping[str, Split], facts: Mapping[str, Any]) -> str:
         told = f"fingerprint {facts[config]['fingerprint']}"
         configs.append({"config_name": config, "data_files": files, **default, "description": told})
     return f"---\nconfigs: {json.dumps(configs)}\n---\n# Rows to train on and rows held out of them\n"  # JSON is YAML
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.holdout", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, metavar="DATASET", help="folder of a built dataset")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="part-1, part-2 and so on are made in it")
+    parser.add_argument("--share", type=float, default=VALIDATION_SHARE, help="of the groups, held out (default: %(default)s)")
+    parser.add_argument("--parts", required=True, metavar="N,N", help="train rows of each task in each part")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args(argv)
+    sizes = arguments.parts.split(",")
+    if not all(size.isdecimal() and int(size) for size in sizes):
+        raise UserError(f"--parts must be numbers of rows such as 400,480, not {arguments.parts}")
+    if not 0 < arguments.share < 1:
+        raise UserError(f"--share must be between 0 and 1, not {arguments.share}")
+    train, held = hold_out(task_rows(arguments.data, "train"), arguments.seed, arguments.share)
+    if not held:
+        raise UserError(f"no group of {arguments.data} is held out; raise --share, or build more rows")
+    drawn = {name: iter(first_of_draw(rows, arguments.seed)) for name, rows in train.items()}
+    for number, size in enumerate(map(int, sizes), 1):
+        part = {name: list(islice(rows, size)) for name, rows in drawn.items()}
+        if short := next((name for name, rows in part.items() if len(rows) < size), None):
+            raise UserError(f"part {number} would have {len(part[short])} rows of {short}; lower --parts or --share")
+        write_folder(part, held, arguments.out / f"part-{number}")
+    for name, rows in held.items():
+        print(f"{name}: {len(train[name]):,} rows to train on, {len(rows):,} held out")
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        main()

@@ -29,6 +29,7 @@ from common.errors import UserError, first_line, plain_errors
 from common.scoring import score_answer
 from common.tasks import TASKS
 from common.thinking import template_arguments, without_thoughts
+from common.words import row_task
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -55,13 +56,12 @@ def score(completions: Sequence[Any], task: Sequence[str], answer: Sequence[str]
     The share of completions that can be parsed is logged as `parsed`.
     """
     texts = [completion if isinstance(completion, str) else str(completion[-1]["content"]) for completion in completions]
-    parsed = [parse_completion(TASKS[name], without_thoughts(text) or "") for name, text in zip(task, texts, strict=True)]
+    truths = [decode_answer({"answer": text}) for text in answer]
+    asked = [row_task(TASKS[name], truth) for name, truth in zip(task, truths, strict=True)]
+    parsed = [parse_completion(form, without_thoughts(text) or "") for form, text in zip(asked, texts, strict=True)]
     if log := columns.get("log_metric"):
         log("parsed", sum(value is not None for value in parsed) / max(1, len(parsed)))
-    return [
-        score_answer(TASKS[name], value, decode_answer({"answer": text}))
-        for name, value, text in zip(task, parsed, answer, strict=True)
-    ]
+    return [score_answer(form, value, truth) for form, value, truth in zip(asked, parsed, truths, strict=True)]
 
 
 def main() -> None:
@@ -96,6 +96,7 @@ def run(argv: list[str]) -> None:
 
     torch.set_num_threads(data.cpu_threads or max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
     set_seed(args.seed)
+    checkpoint = find_checkpoint(args.resume_from_checkpoint, output)
     rows = choose_rows(script, data, args.seed)
     longest = max(TASKS[name].max_new_tokens for name in set(rows["task"]))
     args.max_completion_length = min(args.max_completion_length or longest, longest)
@@ -107,10 +108,25 @@ def run(argv: list[str]) -> None:
     trainer = make_trainer(args, model, adapter, tokenizer, rows)
     started = time.monotonic()
     try:
-        result = trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+        result = trainer.train(resume_from_checkpoint=checkpoint)
     except torch.OutOfMemoryError:
         raise UserError("out of memory; lower --per_device_train_batch_size or --max_completion_length") from None
     write_results(trainer, script, model, data, rows, time.monotonic() - started, float(result.training_loss))
+
+
+def find_checkpoint(wanted: str | None, output: Path) -> str | None:
+    """The folder that --resume_from_checkpoint names; "last" is the newest whole one in `output`. Raises UserError."""
+    from training.checkpoints import STATE, check_states, checkpoints
+
+    if wanted is None:
+        return None
+    found = checkpoints(output) if wanted == "last" else [Path(wanted)]
+    whole = [folder for folder in found if (folder / STATE).is_file()]  # the file that is written last
+    if not whole:
+        place = output if wanted == "last" else wanted
+        raise UserError(f"there is no checkpoint to resume from in {place}; leave --resume_from_checkpoint out")
+    check_states(whole[-1])
+    return str(whole[-1])
 
 
 def choose_rows(script: Any, data: RewardArguments, seed: int) -> "Dataset":

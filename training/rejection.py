@@ -24,11 +24,12 @@ from typing import TYPE_CHECKING, Any
 from common.answers import decode_answer, parse_completion, render_completion
 from common.dataset import MANIFEST, data_file, find_folder, read_split
 from common.errors import UserError, plain_errors
-from common.files import write_json, write_whole
+from common.files import sha256_of, write_json, write_whole
 from common.scoring import score_answer
 from common.tasks import FAMILIES, TASKS
 from common.thinking import without_thoughts
-from training.adapters import public_name
+from common.words import row_task
+from training.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, TOKENIZER_FILES, public_name
 from training.sampling import Sampling, sample
 
 if TYPE_CHECKING:
@@ -62,9 +63,10 @@ class TaskReport:
 
 def choose(task: str, answer: Any, answers: Sequence[str], min_score: float) -> Chosen:
     """The best of the answers to a row, in the form that its task's completions have. `answer` is the row's decoded one."""
-    parsed = [parse_completion(TASKS[task], without_thoughts(text) or "") for text in answers]
-    scores = [score_answer(TASKS[task], value, answer) for value in parsed]
-    texts = ["" if value is None else render_completion(TASKS[task], value) for value in parsed]
+    asked = row_task(TASKS[task], answer)
+    parsed = [parse_completion(asked, without_thoughts(text) or "") for text in answers]
+    scores = [score_answer(asked, value, answer) for value in parsed]
+    texts = ["" if value is None else render_completion(asked, value) for value in parsed]
     readable = [(score, text) for score, text, value in zip(scores, texts, parsed, strict=True) if value is not None]
     if not readable:
         return Chosen(None, scores, UNPARSABLE)
@@ -101,20 +103,26 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    from rich.console import Console
+    from rich.progress import track
+
     arguments = parse_arguments(argv)
     tables = chosen_rows(arguments.data, arguments.tasks, arguments.max_rows_per_task, arguments.seed)
     rows = [row for table in tables.values() for row in table.to_pylist()]
-    adapter = find_folder(arguments.adapter, ["*"], None, "model", "--adapter") if arguments.adapter else None
+    adapter = find_adapter(arguments.adapter) if arguments.adapter else None
     how = Sampling(arguments.samples, arguments.temperature, arguments.top_p, arguments.seed)
     settings = {"model": arguments.model, "adapter": arguments.adapter, "rows": rows_key(rows), **asdict(how)}
+    if adapter:  # trained again under the same name it is another one
+        settings["adapter_sha256"] = sha256_of(adapter / ADAPTER_WEIGHTS)
     known = open_samples(arguments.out, settings)
     missing = [row for row in rows if row["sample_id"] not in known]
     print(f"{len(rows):,} rows, of which {len(known):,} are answered; {how.count} answers to each", flush=True)
     if missing:
-        limits = [TASKS[row["task"]].max_new_tokens for row in missing]
+        limits = [row_task(TASKS[row["task"]], decode_answer(row)).max_new_tokens for row in missing]
         prompts = [row["prompt"] for row in missing]
         with (arguments.out / SAMPLES).open("a", encoding="utf-8") as file:
-            for place, answers in sample(arguments.engine, arguments.model, adapter, prompts, limits, how):
+            found = sample(arguments.engine, arguments.model, adapter, prompts, limits, how)
+            for place, answers in track(found, "Rows", len(missing), console=Console(stderr=True)):
                 known[missing[place]["sample_id"]] = answers
                 file.write(json.dumps({"sample_id": missing[place]["sample_id"], "answers": answers}) + "\n")
                 file.flush()
@@ -127,6 +135,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_json(arguments.out / REPORT, settings | shown | {"tasks": {name: asdict(entry) for name, entry in report.items()}})
     if not any(entry.kept for entry in report.values()):
         raise UserError("no row has an answer that is good enough; lower --min-score, give more --samples, or train first")
+
+
+def find_adapter(name: str) -> Path:
+    """The folder of the adapter in a folder or on the Hub. Raises UserError."""
+    folder = find_folder(name, [ADAPTER_CONFIG, ADAPTER_WEIGHTS, *TOKENIZER_FILES], None, "model", "--adapter")
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise UserError(f"{name} holds no {ADAPTER_WEIGHTS}; give --adapter the output folder of a LoRA training")
+    return folder
 
 
 def chosen_rows(data: str, tasks: str | None, limit: int, seed: int) -> "dict[str, pa.Table]":

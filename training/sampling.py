@@ -87,6 +87,7 @@ def by_transformers(model: Any, tokenizer: Any, prompts: Sequence[Chat], limits:
     import torch
 
     ids = encode(tokenizer, prompts)
+    count = how.count if how.temperature > 0 else 1
     budget = TOKENS_AT_ONCE.get(model.device.type, TOKENS_AT_ONCE["cuda"])
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     own = model.generation_config.eos_token_id
@@ -94,28 +95,43 @@ def by_transformers(model: Any, tokenizer: Any, prompts: Sequence[Chat], limits:
     plain = {"num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0}  # whatever the base's generation config says
     options: dict[str, Any] = {"do_sample": False, "eos_token_id": sorted(ends) or None, **plain}
     if how.temperature > 0:
-        drawing = {"do_sample": True, "temperature": how.temperature, "top_p": how.top_p, "top_k": 0}
-        options |= drawing | {"num_return_sequences": how.count}
-    for places in batches([len(row) + limit for row, limit in zip(ids, limits, strict=True)], budget // max(1, how.count)):
+        options |= {"do_sample": True, "temperature": how.temperature, "top_p": how.top_p, "top_k": 0}
+    for places in batches([len(row) + limit for row, limit in zip(ids, limits, strict=True)], budget // max(1, count)):
         longest, room = max(len(ids[place]) for place in places), max(limits[place] for place in places)
         tokens = torch.full((len(places), longest), pad)
         mask = torch.zeros_like(tokens)
         for number, place in enumerate(places):
             tokens[number, longest - len(ids[place]) :] = torch.tensor(ids[place])
             mask[number, longest - len(ids[place]) :] = 1
-        torch.manual_seed(how.seed + places[0])
         with torch.inference_mode():
-            said = model.generate(
-                input_ids=tokens.to(model.device),
-                attention_mask=mask.to(model.device),
-                max_new_tokens=room,
-                pad_token_id=pad,
-                **options,
-            )[:, longest:]
-        each = len(said) // len(places)
+            copies = repeated(model, tokens.to(model.device), mask.to(model.device), count, pad)
+            torch.manual_seed(how.seed + places[0])
+            said = model.generate(**copies, max_new_tokens=room, pad_token_id=pad, **options)[:, longest:]
         for number, place in enumerate(places):
-            rows = said[number * each : (number + 1) * each, : limits[place]].tolist()
+            rows = said[number * count : (number + 1) * count, : limits[place]].tolist()
             yield place, decoded(tokenizer, rows, ends)
+
+
+def repeated(model: Any, tokens: Any, mask: Any, count: int, pad: int) -> dict[str, Any]:
+    """Arguments of generate for `count` answers to each prompt, whose tokens but the last are computed once for all of them.
+
+    `tokens` and `mask` are of shape (prompts, length), padded on the left. Models that keep other states than keys and
+    values compute every copy.
+    """
+    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+    copies = {"input_ids": tokens.repeat_interleave(count, 0), "attention_mask": mask.repeat_interleave(count, 0)}
+    if count == 1 or not mask[:, :-1].any(1).all():
+        return copies
+    first = {"input_ids": tokens[:, :-1], "attention_mask": mask[:, :-1]}
+    made = model.generate(
+        **first, max_new_tokens=1, do_sample=False, num_beams=1, pad_token_id=pad, return_dict_in_generate=True
+    )
+    cache = made.get("past_key_values")
+    if not all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in getattr(cache, "layers", [None])):
+        return copies
+    cache.batch_repeat_interleave(count)
+    return copies | {"past_key_values": cache}
 
 
 def decoded(tokenizer: Any, rows: Sequence[Sequence[int]], ends: Collection[int]) -> list[str]:

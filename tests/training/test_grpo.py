@@ -11,6 +11,7 @@ import yaml
 from common.errors import UserError
 from tests.training.conftest import ROOT
 from tests.training.reward_rows import write_reward_rows
+from training import grpo
 from training.grpo import RewardArguments, run, score
 
 RECIPES = sorted((ROOT / "training" / "recipes" / "grpo").glob("*.yaml"))
@@ -44,6 +45,8 @@ def test_a_reward_is_the_task_s_own_score() -> None:
     assert rewards == [1.0, 0.0, 1.0, 0.0, 1.0, 0.0]
     assert logged == {"parsed": pytest.approx(4 / 6)}
     assert score(completions=["2"], task=["review_rating"], answer=['"2"']) == [1.0]
+    in_words = score(["exact", "1,2,3,4,5", "yes"], ["query_product_ranking"] * 2 + ["also_buy"], ['"exact"'] * 2 + ['"no"'])
+    assert in_words == [1.0, 0.0, 0.0]
     thought = ["<think>\n1?</think>\n\n2", "<think>\n2"]
     assert score(completions=thought, task=["review_rating"] * 2, answer=['"2"'] * 2) == [1.0, 0.0], "reasoning is no answer"
 
@@ -111,6 +114,24 @@ def test_it_goes_on_from_an_adapter(trained: Path, tiny_llama: Path, data: Path,
     assert all((before[name] == after[name]).all() for name in before), "with a rate of 0 it is the same adapter"
 
 
+def test_it_resumes_from_its_last_checkpoint(
+    tiny_llama: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saving = {"tasks": "answer_generation", "save_strategy": "steps", "save_steps": 1}
+    run(words(tiny_llama, data, tmp_path / "out", **saving, max_steps=1))
+    rewarded: list[int] = []
+
+    def counted(**columns: Any) -> list[float]:
+        rewarded.append(len(columns["completions"]))
+        return score(**columns)
+
+    monkeypatch.setattr(grpo, "score", counted)
+    run(words(tiny_llama, data, tmp_path / "out", **saving, resume_from_checkpoint="last"))
+    assert len(rewarded) == 1, "the first of two steps is not done again"
+    logs = [json.loads(line) for line in (tmp_path / "out" / "training_log.jsonl").read_text().splitlines()]
+    assert [log["step"] for log in logs if "reward" in log] == [1, 2]
+
+
 def test_it_goes_on_with_the_tokenizer_of_the_adapter(trained: Path, tiny_llama: Path, data: Path, tmp_path: Path) -> None:
     adapter = Path(shutil.copytree(trained, tmp_path / "adapter"))
     template = "{% for message in messages %}{{ message['content'] }}<|im_end|>{% endfor %}so:"
@@ -126,6 +147,7 @@ def test_it_goes_on_with_the_tokenizer_of_the_adapter(trained: Path, tiny_llama:
         ({"tasks": "also_buy"}, "the dataset has no task also_buy"),
         ({"num_generations": 3}, "must be divisible by"),
         ({"num_generation": 3}, "unknown field num_generation; did you mean num_generations?"),
+        ({"resume_from_checkpoint": "last"}, "there is no checkpoint to resume from in .*; leave --resume_from_checkpoint out"),
         ({"adapter": "no/such/adapter"}, "--adapter no/such/adapter is no file or folder here"),
     ],
 )

@@ -1,6 +1,7 @@
 """training/rejection.py: the best of several answers, and the dataset that is made of them."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ import pytest
 from common.dataset import read_manifest, read_split
 from common.errors import UserError
 from tests.command import run_command
+from tests.tiny_llama import build_tiny_llama
+from tests.training.random_adapters import random_adapter
 from tests.training.reward_rows import write_reward_rows
+from tests.vllm_server import BIN, REPOSITORY, environment, needs_vllm
 from training import rejection
 from training.mixture import load_rows
 from training.rejection import SAMPLES, TOO_LOW, UNPARSABLE, choose, main
@@ -35,6 +39,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("review_rating", "2", ["5", "1"], None),
         ("query_product_ranking", [0.0, 0.1, 1.0, 0.01, 0.0], ["1,2,3,4,5", "3, 2, 4, 1, 5", "none"], "3,2,4,1,5"),
         ("answer_generation", "Yes, in the box.", ["No.", "Yes, in a box.\nMore", "Yes"], "Yes, in a box."),
+        ("query_product_relation", "exact", ["0", "Exact.", "irrelevant"], "exact"),  # rows in words
+        ("query_product_ranking", "exact", ["1,2,3,4,5", "exact"], "exact"),
+        ("also_buy", "yes", ["1,2,3", "no"], None),
     ],
 )
 def test_the_best_answer_becomes_the_completion_in_the_task_s_own_form(
@@ -134,6 +141,21 @@ def test_an_interrupted_run_goes_on_with_what_is_missing(
         main(command(data, tmp_path / "out", "--seed", 1))
 
 
+def test_samples_of_an_adapter_that_was_trained_again_are_refused(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rejection, "sample", answering())
+    weights = tmp_path / "adapter" / "adapter_model.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"first")
+    again = command(data, tmp_path / "out", "--adapter", weights.parent)
+    main(again)
+    main(again)
+    weights.write_bytes(b"other")
+    with pytest.raises(UserError, match="was sampled with other rows, models or settings"):
+        main(again)
+
+
 def test_another_least_score_takes_the_samples_that_are_there(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +174,27 @@ def test_a_tiny_model_s_own_answers(data: Path, tiny_llama: Path, tmp_path: Path
     assert read_manifest(str(tmp_path / "out")).configs["default"].train
 
 
+@needs_vllm
+def test_vllm_samples_an_adapter_s_answers(data: Path, tmp_path: Path) -> None:
+    base = build_tiny_llama(tmp_path / "base", heads=2)
+    adapter = random_adapter(base, tmp_path / "adapter", seed=1)
+    options = ("--adapter", adapter, "--model", base, "--engine", "vllm", "--min-score", 0, "--max-rows-per-task", 2)
+    done = subprocess.run(
+        [BIN / "python", "-m", "training.rejection", *command(data, tmp_path / "out", *options)],
+        cwd=REPOSITORY,
+        env=environment(tmp_path / "home"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
+    entries = [json.loads(line) for line in (tmp_path / "out" / SAMPLES).read_text().splitlines()[1:]]
+    assert len(entries) == 3 * 2
+    assert all(len(entry["answers"]) == 2 for entry in entries)
+    assert len({text for entry in entries for text in entry["answers"]}) > 6, "a random model draws other tokens every time"
+    assert read_manifest(str(tmp_path / "out")).configs["answer_generation"].train == 2
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -163,6 +206,7 @@ def test_a_tiny_model_s_own_answers(data: Path, tiny_llama: Path, tmp_path: Path
         (("--data", "no/such/folder"), "--data no/such/folder is no file or folder here"),
         (("--out", "training"), "training exists and holds something else. Give an empty or a new folder."),
         (("--adapter", "no/such/adapter"), "--adapter no/such/adapter is no file or folder here"),
+        (("--adapter", "training"), "training holds no adapter_model.safetensors; give --adapter the output folder of a LoRA"),
     ],
 )
 def test_a_mistake_is_one_sentence(

@@ -1,5 +1,6 @@
 """training/sampling.py: sampled answers of the tiny model."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ PROMPTS = [
     [{"role": "user", "content": text}] for text in ("Rate it.", "Which of these products fits the query best? Answer.", "No")
 ]
 LIMITS = [6, 9, 3]
+SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,28 @@ def test_greedy_answers_are_those_of_each_prompt_alone(loaded: tuple[Any, Any]) 
         assert found[place] == [tokenizer.decode(said, skip_special_tokens=True)]
 
 
+@pytest.mark.parametrize("window", [None, 4], ids=["full attention", "sliding window"])
+def test_the_copies_of_a_prompt_share_its_states_and_answer_alike(tiny_llama: Path, window: int | None) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, MistralConfig
+
+    model, tokenizer = load(str(tiny_llama), None)
+    if window:
+        own = AutoConfig.from_pretrained(tiny_llama).to_dict()
+        torch.manual_seed(0)
+        config = MistralConfig(**{key: own[key] for key in SIZES}, sliding_window=window)
+        model = AutoModelForCausalLM.from_config(config).eval()
+    seen: list[int] = []
+    hook = model.register_forward_pre_hook(lambda _, __, inputs: seen.append(inputs["input_ids"].numel()), with_kwargs=True)
+    alone = dict(by_transformers(model, tokenizer, PROMPTS, LIMITS, Sampling(1, temperature=0)))
+    once = max(seen)
+    seen.clear()
+    copies = dict(by_transformers(model, tokenizer, PROMPTS, LIMITS, Sampling(3, temperature=1e-4)))
+    hook.remove()
+    assert copies == {place: texts * 3 for place, texts in alone.items()}
+    assert max(seen) <= once, "no prompt is computed three times"
+
+
 def test_batches_hold_every_place_once_within_the_budget() -> None:
     lengths = [5, 100, 7, 7, 3, 60, 1]
     found = list(batches(lengths, 24))
@@ -66,6 +90,12 @@ def test_no_prompts_have_no_answers(loaded: tuple[Any, Any]) -> None:
 def test_a_model_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no \*\.safetensors; give a model folder or Hub id"):
         list(sample("transformers", str(tmp_path), None, PROMPTS, LIMITS, Sampling(1)))
+
+
+def test_without_vllm_the_sentence_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    with pytest.raises(UserError, match=r"run make setup-vllm, and this with \.venv-vllm/bin/python, or give --engine transf"):
+        list(sample("vllm", "org/base", None, PROMPTS, LIMITS, Sampling(1)))
 
 
 def test_an_adapter_is_sampled_with_its_own_template_and_end_and_without_reasoning(tiny_llama: Path, tmp_path: Path) -> None:
