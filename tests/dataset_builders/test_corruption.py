@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from dataset_builders import record_counts
+from dataset_builders import record_counts, scales
 from dataset_builders.record_counts import RecordCounts
 from dataset_builders.records import Rejected
-from dataset_builders.sources import own_tables
 from dataset_builders.staging import find_corpora, find_tables, stage
 from dataset_builders.tables import MAX_CHARACTERS, TABLES, admitted
 from tests import raw
@@ -291,7 +290,7 @@ def every_place_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def a_column_of_another_scale_is_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_tables, "MOST_OFF_SCALE", 1.0)
+    monkeypatch.setattr(scales, "MOST_OFF_SCALE", 1.0)
 
 
 def test_ten_thousand_spoilt_records_are_rejected_each_at_its_place(tmp_path: Path) -> None:
