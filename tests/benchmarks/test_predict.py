@@ -7,13 +7,13 @@ from tests.benchmarks.conftest import Benchmark
 
 
 def test_rows_are_all_there_although_the_process_is_killed(benchmark: Benchmark) -> None:
-    done = benchmark("predict", "rows", "--rows", 1500, "--kills", 1, "--failures", 0.02)
+    done = benchmark("predict", "rows", "--rows", 10_000, "--kills", 1, "--failures", 0.02)
     figures = json.loads(done.stdout.splitlines()[-1])
-    assert figures["rows"] == 1500
-    assert figures["answered"] + sum(figures["reasons"].values()) == 1500
+    assert figures["rows"] == 10_000
+    assert figures["answered"] + sum(figures["reasons"].values()) == 10_000
     assert figures["reasons"]
     assert figures["killed"] == 1
-    assert 0 <= figures["answered_in_vain"] < 1500
+    assert 0 <= figures["answered_in_vain"] < 10_000
     assert 0 < figures["peak_mb"] < 500
     assert figures["ratio"] > 0
 
