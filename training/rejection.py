@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.answers import decode_answer, parse_completion, render_completion
-from common.dataset import MANIFEST, data_file, find_folder, read_split
+from common.dataset import MANIFEST, data_file, read_split
 from common.errors import UserError, plain_errors
 from common.files import sha256_of, write_json, write_whole
 from common.scoring import score_answer
 from common.tasks import FAMILIES, TASKS
 from common.thinking import without_thoughts
 from common.words import row_task
-from training.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, TOKENIZER_FILES, public_name
+from training.adapters import ADAPTER_WEIGHTS, find_adapter, public_name
 from training.sampling import Sampling, sample
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     tables = chosen_rows(arguments.data, arguments.tasks, arguments.max_rows_per_task, arguments.seed)
     rows = [row for table in tables.values() for row in table.to_pylist()]
-    adapter = find_adapter(arguments.adapter) if arguments.adapter else None
+    adapter = adapter_with_weights(arguments.adapter) if arguments.adapter else None
     how = Sampling(arguments.samples, arguments.temperature, arguments.top_p, arguments.seed)
     settings = {"model": arguments.model, "adapter": arguments.adapter, "rows": rows_key(rows), **asdict(how)}
     if adapter:  # trained again under the same name it is another one
@@ -137,9 +137,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError("no row has an answer that is good enough; lower --min-score, give more --samples, or train first")
 
 
-def find_adapter(name: str) -> Path:
+def adapter_with_weights(name: str) -> Path:
     """The folder of the adapter in a folder or on the Hub. Raises UserError."""
-    folder = find_folder(name, [ADAPTER_CONFIG, ADAPTER_WEIGHTS, *TOKENIZER_FILES], None, "model", "--adapter")
+    folder = find_adapter(name)
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise UserError(f"{name} holds no {ADAPTER_WEIGHTS}; give --adapter the output folder of a LoRA training")
     return folder
