@@ -3,17 +3,16 @@
 import shutil
 import tempfile
 from argparse import Namespace
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks.holdout import Rows, first_of_draw, hold_out, task_rows, write_folder
 from benchmarks.measure import command
-from benchmarks.real_rows import label_of, link_raw
+from benchmarks.real_rows import MOST_OF_ONE_LABEL, link_raw
 from common.errors import UserError
 from common.tasks import TASKS
-from eval_tasks.baselines.template_rows import template_row
 
 FEWEST_TRAIN, FEWEST_TEST = 500, 200
 """Real rows that a task must have, besides those held out, for a score to say something."""
@@ -23,8 +22,8 @@ def make_rows(arguments: Namespace, out: Path) -> Path:
     """A dataset folder of real rows. Its train split is in words, its test split numbered. Raises UserError.
 
     The builder's test split is a ninth of the groups, which are few rows of small corpora: --held-out more are tested on. With
-    --split validation as many of the others are held out, and no test row is scored. Sources that give all their rows of a task
-    one label are left out of it, since a model would learn, and be scored on, how that source writes.
+    --split validation as many of the others are held out, and no test row is scored. Sources that give nearly all their rows of a
+    task one label are left out of it, since a model would learn, and be scored on, how that source writes.
     """
     link_raw(arguments.raw, out / "raw")
     words, numbered = (build(arguments, out / "raw", out / name, share) for name, share in (("words", 1), ("numbered", 0)))
@@ -52,12 +51,12 @@ def make_rows(arguments: Namespace, out: Path) -> Path:
 
 
 def single_label_sources(train: Rows) -> set[tuple[str, str]]:
-    """Task and source of multiple-choice rows of which all from that source have one label."""
-    labels = defaultdict(set)
+    """Task and source of multiple-choice rows in words, nearly all of which have one label in that source."""
+    labels: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for name, rows in train.items():
         for row in rows if TASKS[name].family == "multiple_choice" else ():
-            labels[name, row["source"]].add(label_of(template_row(row)))
-    return {place for place, found in labels.items() if len(found) == 1}
+            labels[name, row["source"]][row["completion"][0]["content"]] += 1
+    return {place for place, found in labels.items() if max(found.values()) > MOST_OF_ONE_LABEL * found.total()}
 
 
 def build(arguments: Namespace, raw: Path, dataset: Path, share: float) -> Path:
@@ -73,15 +72,21 @@ def build(arguments: Namespace, raw: Path, dataset: Path, share: float) -> Path:
 
 
 def chosen_tasks(asked: str | None, train: Mapping[str, Collection[Any]], test: Mapping[str, Collection[Any]]) -> list[str]:
-    """Those asked for, or all that have enough rows. Raises UserError."""
+    """Those asked for, or all that have enough rows and answers that can be scored. Raises UserError."""
     if asked:
         names = [name.strip() for name in asked.split(",")]
         if unknown := [name for name in names if name not in train]:
             raise UserError(f"--tasks: the raw files yield no rows of {unknown[0]!r}; they do of {', '.join(train)}.")
         return names
-    names = [name for name in train if len(train[name]) >= FEWEST_TRAIN and len(test.get(name, ())) >= FEWEST_TEST]
+    names = [
+        name
+        for name in train
+        if TASKS[name].family != "generation" and len(train[name]) >= FEWEST_TRAIN and len(test.get(name, ())) >= FEWEST_TEST
+    ]
     if not names:
-        raise UserError(f"No task has {FEWEST_TRAIN} train and {FEWEST_TEST} test rows. Give more raw data, or --tasks.")
+        raise UserError(
+            f"No task of scored answers has {FEWEST_TRAIN} train and {FEWEST_TEST} test rows. Give more raw data, or --tasks."
+        )
     return names
 
 

@@ -121,12 +121,21 @@ def test_rows_are_written_as_a_dataset_folder(built_dataset: Path, tmp_path: Pat
 
 
 def test_tasks_are_those_with_enough_rows_or_those_asked_for() -> None:
-    train, test = {"also_buy": range(500), "review_rating": range(499)}, {"also_buy": range(200), "review_rating": range(900)}
+    train, test = (
+        {"also_buy": range(500), "review_rating": range(499), "query_generation": range(900)},
+        {
+            "also_buy": range(200),
+            "review_rating": range(900),
+            "query_generation": range(900),
+        },
+    )
     assert chosen_tasks(None, train, test) == ["also_buy"]
     assert chosen_tasks("review_rating,also_buy", train, test) == ["review_rating", "also_buy"]
-    with pytest.raises(UserError, match="the raw files yield no rows of 'chess'; they do of also_buy, review_rating"):
+    with pytest.raises(
+        UserError, match="the raw files yield no rows of 'chess'; they do of also_buy, review_rating, query_generation"
+    ):
         chosen_tasks("chess", train, test)
-    with pytest.raises(UserError, match="No task has 500 train and 200 test rows"):
+    with pytest.raises(UserError, match="No task of scored answers has 500 train and 200 test rows"):
         chosen_tasks(None, train, {})
 
 
