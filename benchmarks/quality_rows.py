@@ -22,7 +22,7 @@ def make_rows(arguments: Namespace, out: Path) -> Path:
     """A dataset folder of real rows. Its train split is in words, its test split numbered. Raises UserError.
 
     The builder's test split is a ninth of the groups, which are few rows of small corpora: --held-out more are tested on. With
-    --split validation as many of the others are held out, and no test row is scored. Sources that give nearly all their rows of a
+    --split validation as many of the others are held out, and no test row is scored. Sources that give nearly all rows of a
     task one label are left out of it, since a model would learn, and be scored on, how that source writes.
     """
     link_raw(arguments.raw, out / "raw")
