@@ -44,9 +44,10 @@ class RowProgress:
 
 @contextmanager
 def row_progress(text: str) -> Iterator[RowProgress]:
-    """Shows the line while the block runs."""
+    """Shows the line on standard error while the block runs."""
+    from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), TextColumn("{task.fields[rows]}"))
-    with Progress(*columns) as bar:
+    with Progress(*columns, console=Console(stderr=True)) as bar:
         yield RowProgress(bar, bar.add_task(text, total=None, rows=""))

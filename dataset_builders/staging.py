@@ -158,12 +158,13 @@ def stage(
     `run` says where the files are read: `map` in this process, others in several (workers.py) or on Spark (engine.py). What is
     written, and all counts, are the same.
     """
+    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     jobs = read_jobs(files, folder, out, locales)
     done: dict[int, ReadParts] = {}
     columns = (TextColumn("Reading"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[records]:,} records"))
-    with Progress(*columns) as progress:
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("", total=sum(job.size() for job in jobs), records=0)
         records = 0
         # The largest first, so that none of them runs alone at the end.

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import rich
 
 from dataset_builders import row_facts
 from dataset_builders.row_facts import RowFacts, distinct_numbers, fingerprint, read_facts
@@ -42,8 +43,11 @@ def test_parts_in_any_order_give_what_all_rows_at_once_do(monkeypatch: pytest.Mo
     assert whole["records"] == [*range(40), *range(50, 60)]
 
 
-def test_the_line_of_progress_counts_the_rows_of_jobs_and_their_rate(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_line_of_progress_counts_the_rows_of_jobs_and_their_rate(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(rich.get_console(), "quiet", True)  # as Inspect leaves it: the line has a console of its own
     with row_progress("Writing") as progress:
         assert list(progress.counted(map)(sum, [[1, 2], [3]])) == [3, 3]
         assert progress.rows == 3
-    assert "3 rows, " in capsys.readouterr().out
+    assert "3 rows, " in capsys.readouterr().err
