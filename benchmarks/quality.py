@@ -247,6 +247,7 @@ def evaluate(
     options += [] if curve else [("--baseline", name) for name in BASELINES[suite]]
     options += [("--tasks", ",".join(f"{task}|0" for task in tasks))] if tasks else []
     options += [("--adapter", adapter) for adapter in adapters.values()]
+    options += [("--lists", "text")] if suite == "shopbench" else []  # whose lists no row teaches in words
     options += [("--max-samples", arguments.rows)] if arguments.rows and suite != "shopbench" else []
     words = [*(["--adapters-only"] if curve else []), *(str(word) for option in options for word in option)]
     line = [sys.executable, "-m", "eval_tasks.run", *words]

@@ -124,19 +124,26 @@ def numbered_items(prompt: str) -> dict[int, str]:
 
 def rotated_items(prompt: str, by: int) -> str:
     """The prompt with the items of its last numbered list moved on by so many places, the last ones to its beginning."""
-    items = numbered_items(prompt)
-    texts = list(items.values())
-    moved = dict(zip(items, (texts[(place - by) % len(texts)] for place in range(len(texts))), strict=True))
-    numbers = list(items)
-    # The list's lines are the last ones with its numbers in a row.
-    found = list(_NUMBERED_LINE.finditer(prompt))
-    for end in range(len(found), len(numbers) - 1, -1):
-        lines = found[end - len(numbers) : end]
-        if [(int(line[1]), line[2]) for line in lines] == list(items.items()):
-            for line in reversed(lines):
-                prompt = prompt[: line.start(2)] + moved[int(line[1])] + prompt[line.end(2) :]
-            break
+    lines = _list_lines(prompt)
+    for place in reversed(range(len(lines))):
+        line = lines[place]
+        prompt = prompt[: line.start(2)] + lines[(place - by) % len(lines)][2] + prompt[line.end(2) :]
     return prompt
+
+
+def without_items(prompt: str) -> str:
+    """The prompt without the lines of its last numbered list."""
+    lines = _list_lines(prompt)
+    return prompt[: lines[0].start()].rstrip("\n") + prompt[lines[-1].end() :] if lines else prompt
+
+
+def _list_lines(prompt: str) -> list[re.Match[str]]:
+    """The lines of `numbered_items`: the last ones in a row with its numbers and texts."""
+    items = list(numbered_items(prompt).items())
+    found = list(_NUMBERED_LINE.finditer(prompt))
+    ends = range(len(found), len(items) - 1, -1) if items else ()
+    rows = (found[end - len(items) : end] for end in ends)
+    return next((lines for lines in rows if [(int(line[1]), line[2]) for line in lines] == items), [])
 
 
 def listed_numbers(prompt: str) -> range:

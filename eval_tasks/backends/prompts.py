@@ -29,7 +29,7 @@ LISTS = ("words", "text")
 
 LISTS_HELP = (
     "how lists are scored: by the expected gain of each item in words, or by the likelihood of a text behind it, the query "
-    "behind a product, what was bought behind a candidate"
+    "behind a product, what was bought behind a candidate; ShopBench's lists by how much likelier the prompt makes each item"
 )
 
 NO_TEXT_AT_ENDPOINT = "--lists text takes likelihoods of whole texts, which an endpoint does not tell; leave it out"

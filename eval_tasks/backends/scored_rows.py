@@ -4,7 +4,9 @@ Rows of the dataset are asked in words, whatever wording they have: a choice by 
 item (see common/words.py), or by the likelihood of a text of the row behind each item. A choice that lists statements of its
 own, as ShopBench's do, is asked as it is for the likelihoods of its numbers. Models prefer some numbers whatever they stand
 for: that prior is estimated from some rows whose statements are moved from number to number, and taken off (PriDe,
-https://arxiv.org/abs/2309.03882). Texts are not scored.
+https://arxiv.org/abs/2309.03882). By text every list of ShopBench's form is answered by how much likelier
+each item is behind the prompt without its list than behind PREMISE alone (PMI_DC, https://arxiv.org/abs/2104.08315). Texts are
+not scored.
 """
 
 import hashlib
@@ -17,7 +19,7 @@ from statistics import fmean
 from lighteval.tasks.prompt_manager import PromptManager
 from lighteval.tasks.requests import Doc
 
-from common.answers import numbered_items, rotated_items
+from common.answers import numbered_items, rotated_items, without_items
 from common.errors import UserError
 from common.prompts import read_fields
 from common.tasks import TASKS, Task
@@ -25,6 +27,7 @@ from common.words import (
     Fields,
     completion_by_text,
     is_scored,
+    likeliest_first,
     probabilities,
     scored_completion,
     text_prompts,
@@ -32,11 +35,15 @@ from common.words import (
     word_prompts,
 )
 from eval_tasks.backends.prompts import Likelihoods, Prompt, ScoredPrompt
-from eval_tasks.suites.shopbench_rows import row_of
+from eval_tasks.suites.shopbench_patterns import PICKS
+from eval_tasks.suites.shopbench_rows import ShopBenchRow, row_of
 from eval_tasks.suites.suite import SUITES, UNSEEN, shop_task, suite_name
 
 PRIOR_ROWS = 24
 """Rows of a task and number of statements that the prior of its numbers is estimated from."""
+
+PREMISE = "Answer: "
+"""What is asked for how likely an item of a list is at all."""
 
 Prior = tuple[str, int]
 """A task's name and how many statements its rows list."""
@@ -63,7 +70,7 @@ def scored_rows(docs: Sequence[Doc], lists: str = "words") -> dict[int, ScoredRo
         task = shop_task(doc.task_name)
         if doc.fewshot_samples and (task is None or is_scored(task)):
             raise UserError(f"{doc.task_name}: scored answers take no examples in the prompt; give |0")
-        if task and (row := _row_in_words(task, doc, lists == "text")):
+        if row := _row_in_words(task, doc, lists == "text") if task else _listed_row(doc) if lists == "text" else None:
             rows[place] = row
         elif (task is None or is_scored(task)) and _is_numbered_choice(doc):
             numbered[doc.task_name, len(numbered_items(doc.query))].append(place)
@@ -102,13 +109,32 @@ def _answer_in_words(task: Task, fields: Fields) -> Callable[..., str]:
     return lambda likelihoods, priors: scored_completion(task, fields, likelihoods)
 
 
+def _shopbench_row(doc: Doc) -> ShopBenchRow | None:
+    suite = SUITES.get(suite_name(doc.task_name))
+    return row_of(str((doc.specific or {}).get("row", ""))) if suite and suite.shopbench_rows else None
+
+
+def _listed_row(doc: Doc) -> ScoredRow | None:
+    """A row of ShopBench's form by the texts of its list. None where it has no list, or its answer is none of the items."""
+    row, items = _shopbench_row(doc), numbered_items(doc.query)
+    count = {"multiple-choice": 1, "retrieval": PICKS, "ranking": len(items)}.get(row.task_type) if row else None
+    texts = tuple(text.strip() for text in items.values())
+    if not count or not texts or not all(texts):
+        return None
+    queries = (without_items(doc.query), PREMISE)
+    asked = tuple(ScoredPrompt(prompt_of(replace(doc, query=query)), texts) for query in queries)
+
+    def answer(likelihoods: Sequence[Likelihoods], priors: Mapping[Prior, Sequence[float]]) -> str:
+        gained = [after - before for after, before in zip(*likelihoods, strict=True)]
+        return ",".join(str(list(items)[place - 1]) for place in likeliest_first(gained)[:count])
+
+    return ScoredRow(asked, answer)
+
+
 def _is_numbered_choice(doc: Doc) -> bool:
     """Whether one number of a list in the prompt is asked for."""
-    suite, task = SUITES.get(suite_name(doc.task_name)), _task_name(doc)
-    if suite and suite.shopbench_rows:
-        chosen = row_of(str((doc.specific or {}).get("row", ""))).task_type == "multiple-choice"
-    else:
-        chosen = task in TASKS and TASKS[task].family == "multiple_choice"
+    row, task = _shopbench_row(doc), _task_name(doc)
+    chosen = row.task_type == "multiple-choice" if row else task in TASKS and TASKS[task].family == "multiple_choice"
     return chosen and bool(numbered_items(doc.query))
 
 

@@ -101,7 +101,11 @@ def _how_scored(names: Sequence[str], tasks: Sequence[str], lists: str) -> str:
     ]
     parts = [f"{', '.join(task.name for task in own)} by {way}" for way, own in ways if own]
     if len(known) < len(tasks):
-        parts.append("numbered choices by each number, without the model's preference for some of them")
+        parts.append(
+            "other lists by how much likelier the prompt makes each item"
+            if lists == "text"
+            else "numbered choices by each number, without the model's preference for some of them"
+        )
     return f"Answered by likelihood ({', '.join(names)}): {'; '.join(parts)}."
 
 

@@ -12,7 +12,7 @@ import pytest
 from lighteval.models.custom.custom_model import CustomModelConfig
 from lighteval.tasks.requests import Doc
 
-from common.answers import numbered_items, rotated_items
+from common.answers import numbered_items, rotated_items, without_items
 from common.errors import UserError
 from common.prompts import render_prompt, template_fields
 from common.tasks import TASKS, Task
@@ -187,6 +187,55 @@ def test_items_of_a_list_move_round_and_nothing_else_does() -> None:
     assert rotated_items(prompt, 1) == "1. a rule\nWhich?\n0. green\n1. red\n2. blue\nAnswer: "
     assert rotated_items(prompt, 3) == prompt
     assert rotated_items("no list", 1) == "no list"
+
+
+def test_a_prompt_without_its_list_keeps_everything_else() -> None:
+    prompt = "1. a rule\nWhich?\n0. red\n1. blue\n2. green\nAnswer: "
+    assert without_items(prompt) == "1. a rule\nWhich?\nAnswer: "
+    assert without_items("0. red\n1. blue\nWhich?") == "\nWhich?"
+    assert without_items("no list") == "no list"
+
+
+def listed(task_type: str, truth: Any, items: Sequence[str], first: int) -> Doc:
+    metric = {"retrieval": "hit rate@3", "ranking": "ndcg", "multiple-choice": "accuracy"}[task_type]
+    lines = "\n".join(f"{number}. {item}" for number, item in enumerate(items, first))
+    row = {
+        "task": "task1",
+        "task_type": task_type,
+        "metric": metric,
+        "prompt": f"What goes with a kettle?\n{lines}\nOutput: ",
+        "truth": truth,
+    }
+    return Doc(
+        query=row["prompt"], choices=["?"], gold_index=0, task_name="shopbench:task1|0", specific={"row": json.dumps(row)}
+    )
+
+
+@pytest.mark.parametrize(
+    ("task_type", "truth", "first", "answer"),
+    [
+        ("retrieval", [2, 4], 1, "4,2,5"),
+        ("ranking", [0, 1.0, 0.1, 1.0, 0], 1, "4,2,5,1,3"),
+        ("multiple-choice", 3, 0, "3"),
+    ],
+)
+def test_other_lists_by_text_are_sorted_by_how_much_likelier_the_prompt_makes_an_item(
+    task_type: str, truth: Any, first: int, answer: str, tmp_path: Path
+) -> None:
+    """A model that likes short words, and knows what goes with a kettle."""
+    fits = {"a bread bin": 1, "tea cups": 5, "a": 0, "a teapot": 6, "socks": 2}
+
+    def weigh(text: str, candidate: str) -> float:
+        assert "tea cups" not in text, "the list is not shown"
+        return -10.0 * len(candidate) + (fits[candidate] if "kettle" in text else 0)
+
+    one = listed(task_type, truth, list(fits), first)
+    (found,) = backend(Liking(weigh), tmp_path, "text").greedy_until([one])
+    assert found.text[0] == answer
+
+
+def test_an_item_without_a_text_is_scored_by_no_text() -> None:
+    assert scored_rows([listed("retrieval", [1], ["a", "", "b"], 1)], "text") == {}
 
 
 def test_likelihoods_of_lightevals_own_tasks_are_given(tmp_path: Path) -> None:
