@@ -57,7 +57,14 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         "--shopbench", type=Path, metavar="FILE", help="ShopBench rows: out of train, and scored on (test only)"
     )
     parser.add_argument("--tasks", metavar="A,B", help="(default: those with enough real rows)")
-    parser.add_argument("--train-rows", type=int, default=1200, metavar="N", help="most of a task (default: %(default)s)")
+    parser.add_argument("--train-rows", type=int, default=3600, metavar="N", help="most of a task (default: %(default)s)")
+    parser.add_argument(
+        "--text-rows",
+        type=int,
+        default=600,
+        metavar="N",
+        help="most of each task of texts to train on besides, which keep what the base can write (default: %(default)s)",
+    )
     parser.add_argument("--scale", type=float, default=0.1, help="of the sample corpora (default: %(default)s)")
     parser.add_argument(
         "--sample-size",
@@ -151,6 +158,8 @@ def check(arguments: argparse.Namespace) -> None:
         raise UserError(f"--held-out must be a share between 0 and 1, not {arguments.held_out:g}.")
     if arguments.train_rows < 1:
         raise UserError(f"--train-rows must be 1 or more, not {arguments.train_rows}.")
+    if arguments.text_rows < 0:
+        raise UserError(f"--text-rows must be 0 or more, not {arguments.text_rows}.")
     if arguments.curve_points < 2:
         raise UserError(f"--curve-points must be 2 or more, not {arguments.curve_points}.")
     if arguments.curve:
@@ -179,7 +188,7 @@ def tune(arguments: argparse.Namespace, data: Path, base: str, out: Path) -> tup
     start = arguments.start
     if not start:
         say("Sample rows")
-        samples = make_sample_rows(arguments, list(read_split(str(data), "train")), out)
+        samples = make_sample_rows(arguments, list(read_split(str(data), "test")), out)
         say("Stage one: sample rows")
         start = str(out / "sample_adapter")
         stages["sample"] = train_adapter(arguments, arguments.first, base, samples, start)

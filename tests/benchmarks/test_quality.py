@@ -163,6 +163,7 @@ def test_options_behind_two_dashes_are_the_training_s() -> None:
         (("--raw", "tests", "--shopbench", "no/such.json"), "error: no/such.json: no such file. Give --shopbench"),
         (("--raw", "tests", "--second", "no/such.yaml"), "error: no/such.yaml: no such file. Give --second"),
         (("--raw", "tests", "--held-out", "1"), "error: --held-out must be a share between 0 and 1, not 1."),
+        (("--raw", "tests", "--text-rows", "-1"), "error: --text-rows must be 0 or more, not -1."),
         (("--raw", "tests", "--train-rows", "0"), "error: --train-rows must be 1 or more, not 0."),
         (("--raw", "tests", "--start", "none", "--untuned"), "error: --start is of a training, and nothing is trained"),
         (("--raw", "tests", "--curve", "no/such"), "error: no/such holds no adapter or whole checkpoint"),
@@ -196,6 +197,8 @@ def scored(
         2,
         "--train-rows",
         12,
+        "--text-rows",
+        5,
         "--tasks",
         "review_rating,query_product_relation",
         "--sample-size",
@@ -219,8 +222,13 @@ def test_a_run_ends_with_json_of_every_task_and_column(scored: tuple[Path, list[
     assert 0 < training["cpu_minutes"] < 5
     assert [training[name]["steps"] for name in ("sample", "real")] == [2, 2]
     assert (training["sample"]["adapter"], training["real"]["adapter"]) == (None, "sample_adapter")
-    assert training["real"]["tasks"].keys() == {"review_rating", "query_product_relation"}
-    assert max(training["real"]["tasks"].values()) <= 12
+    chosen, trained = {"review_rating", "query_product_relation"}, training["real"]["tasks"]
+    assert training["sample"]["tasks"].keys() == chosen
+    assert trained.keys() > chosen
+    assert max(trained[name] for name in chosen) <= 12
+    texts = trained.keys() - chosen
+    assert all(TASKS[name].family == "generation" and trained[name] <= 5 for name in texts), "texts are trained on"
+    assert {task["task"] for task in figures["shop"]["tasks"]} == {f"shop:{name}" for name in chosen}, "and not scored"
     rating = next(task for task in figures["shop"]["tasks"] if task["task"] == "shop:review_rating")
     assert rating["rows"]["tuned"] <= 2
     assert all(
