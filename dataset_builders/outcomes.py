@@ -63,7 +63,8 @@ def count_outcomes(
     paths = [path for name in STAGED if (path := staged / f"{name}.parquet").exists()]
     if not paths:
         return {}
-    in_a_row = connection.read_parquet(save_records(staged / "kept.parquet", kept))
+    in_rows = connection.read_parquet(save_records(staged / "kept.parquet", kept))
+    in_a_row = in_rows.select("record").distinct().pipe(materialize)
     everything = (
         union([read_staged(connection, path).select("record", "source") for path in paths]).distinct().pipe(materialize)
     )
