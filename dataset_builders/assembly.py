@@ -13,8 +13,8 @@ from dataset_builders.contamination import HashedRows, HashedSet, Hit, hash_set,
 from dataset_builders.evaluation_sets import EvaluationSet
 from dataset_builders.explanation import KeyMatch
 from dataset_builders.record_counts import RecordCounts
-from dataset_builders.rendering import CHUNK, DistinctJob, DrawnRows, Dropped, find_distinct, records_of, render_rows
-from dataset_builders.row_facts import RowFacts, distinct_numbers, read_facts
+from dataset_builders.rendering import CHUNK, DistinctJob, DrawnRows, find_distinct, record_parts, render_rows
+from dataset_builders.row_facts import RowFacts, read_facts
 from dataset_builders.row_hashes import hash_as_items, hash_jobs, hash_stored, queries_of, query_hash
 from dataset_builders.row_progress import row_progress
 from dataset_builders.row_store import StoredRows
@@ -34,12 +34,11 @@ CORPUS_TEST = "test split of {source}"
 
 @dataclass
 class BuiltRows:
-    """Result of a build: splits by task, why tasks have none, and records that were drawn and dropped, by reason."""
+    """Result of a build: splits by task, facts of their rows, why tasks have none, and what was left out."""
 
     splits: dict[str, Split] = field(default_factory=dict)
     facts: dict[str, RowFacts] = field(default_factory=dict)
     not_built: dict[str, str] = field(default_factory=dict)
-    dropped: Dropped = field(default_factory=lambda: defaultdict(lambda: array("q")))
     near_duplicates: dict[str, int] = field(default_factory=dict)
     contaminated: Counter[tuple[str, str]] = field(default_factory=Counter)
     short: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -123,14 +122,27 @@ def assemble_rows(
         for name in empty:
             result.not_built[name] = _no_rows(name, unused[name], drawn[name], result.key_matches)
         for each in dropped:
-            result.dropped[each.reason] += records_of(each.rows)
             result.contaminated[each.hit] += len(each.rows)
         progress.begin("Counting rows and records")
-        result.facts = read_facts(result.splits, run)
-        kept = distinct_numbers([part for facts in result.facts.values() for part in facts.records])
+        result.facts = read_facts(result.splits, run, staged)
+        kept = (("", part) for facts in result.facts.values() for part in facts.records.parts())
         not_used = [table for saved in unused.values() for table in saved]
-        result.used = outcomes.count_outcomes(connection, staged, not_used, result.dropped, kept, counts.rejects)
+        left_out = _left_out(drawn, splits, dropped)
+        result.used = outcomes.count_outcomes(connection, staged, not_used, left_out, kept, counts.rejects)
     return result
+
+
+def _left_out(
+    drawn: Mapping[str, DrawnRows], splits: Mapping[str, Split], dropped: Sequence["DroppedRows"]
+) -> Iterator[tuple[str, "array[int]"]]:
+    """Reasons, each with numbers of records that were drawn and are not used, some at a time."""
+    for name, of_task in drawn.items():
+        yield from of_task.dropped.items()
+        for part in record_parts(splits[name].surplus):
+            yield f"{name}: task has its size", part
+    for each in dropped:
+        for part in record_parts(each.rows):
+            yield each.reason, part
 
 
 def _no_rows(name: str, unused: Sequence["ir.Table"], drawn: DrawnRows, matches: Sequence[KeyMatch]) -> str:
@@ -193,18 +205,18 @@ def _find_hits(
 
     starts = [0, *accumulate(map(len, tables))]
     known = np.array([query_hash(source, query) for source, queries in held_out.items() for query in queries], np.uint64)
-    source_of: dict[int, str] = {}
+    rows_of: dict[str, array[int]] = defaultdict(lambda: array("i"))
 
     def parts() -> Iterator[tuple[int, HashedRows]]:
         for found in run(hash_stored, hash_jobs(tables)):
             for row in found.query_rows[np.isin(found.queries, known)].tolist():
-                source_of[found.start + row] = found.sources[row]
+                rows_of[found.sources[row]].append(found.start + row)
             yield found.start, found.hashed
 
     found = search(parts(), starts[-1], sets)
     hits = [hit_of(number, sets) for number in range(2 * len(sets))]
-    for source in sorted(set(source_of.values())):
-        rows = np.array([row for row, of in source_of.items() if of == source])
+    for source in sorted(rows_of):
+        rows = np.array(rows_of[source])
         found[rows[found[rows] < 0]] = len(hits)
         hits.append((CORPUS_TEST.format(source=source), "query"))
     return [found[start:stop] for start, stop in pairwise(starts)], hits
@@ -247,9 +259,6 @@ def _is_all(drawn: DrawnRows) -> bool:
 
 
 def _add_task(result: BuiltRows, name: str, split: Split, size: Size, drawn: DrawnRows) -> None:
-    for reason, records in drawn.dropped.items():
-        result.dropped[reason] += records
-    result.dropped[f"{name}: task has its size"] += records_of(split.surplus)
     result.near_duplicates[name] = drawn.near_duplicates
     if not split.train and not split.test:
         result.not_built[name] = "no record passed its filters"

@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,6 @@ EVIDENCE_REASONS = {
 """Reasons of records that are in tables of evidence alone."""
 
 if TYPE_CHECKING:
-    from array import array
-
     import ibis.expr.types as ir
 
 
@@ -49,11 +47,13 @@ def count_outcomes(
     connection: Any,
     staged: Path,
     unused: Sequence["ir.Table"],
-    dropped: "Mapping[str, array[int]]",
-    kept: Any,
+    dropped: Iterable[tuple[str, Any]],
+    kept: Iterable[tuple[str, Any]],
     rejects: dict[str, Counter[str]],
 ) -> dict[str, int]:
     """Adds a reason to `rejects` for every staged record that is in no row; returns how many of each source are in one.
+
+    `dropped` has reasons with numbers of records, `kept` the numbers of those that are in rows; each may come several times.
 
     A record that several tasks do not use has the first of their reasons in alphabetical order, so that each is counted once:
     read = in a row + sum of rejects, for every source.
@@ -63,7 +63,8 @@ def count_outcomes(
     paths = [path for name in STAGED if (path := staged / f"{name}.parquet").exists()]
     if not paths:
         return {}
-    in_a_row = connection.read_parquet(save_records(staged / "kept.parquet", {"": kept}))
+    in_rows = connection.read_parquet(save_records(staged / "kept.parquet", kept))
+    in_a_row = in_rows.select("record").distinct().pipe(materialize)
     everything = (
         union([read_staged(connection, path).select("record", "source") for path in paths]).distinct().pipe(materialize)
     )
@@ -90,15 +91,15 @@ def count_outcomes(
     return {row["source"]: row["records"] for row in connection.to_pyarrow(used).to_pylist()}
 
 
-def save_records(path: Path, records: Mapping[str, Any]) -> Path:
-    """Writes `record` and `reason` of records by reason, whose numbers are arrays."""
+def save_records(path: Path, records: Iterable[tuple[str, Any]]) -> Path:
+    """Writes `record` and `reason` of records: reasons, each with an array of numbers, which may come again with others."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema = pa.schema([("record", pa.int64()), ("reason", pa.string())])
     with pq.ParquetWriter(path, schema) as writer:
-        for reason, numbers in records.items():
+        for reason, numbers in records:
             for start in range(0, len(numbers), 2**20):
                 part = pa.array(np.array(numbers[start : start + 2**20], np.int64))
                 writer.write_table(pa.table([part, pa.repeat(pa.scalar(reason), len(part))], schema=schema))

@@ -164,14 +164,11 @@ def _rows_figure(tasks: Mapping[str, RowFacts]) -> "Figure":
 
 
 def _prompts_figure(tasks: Mapping[str, RowFacts]) -> "Figure":
-    import numpy as np
-
     figure = plain_figure(0.42 * len(tasks) + 0.9)
     axes = _task_axes(figure, tasks)
     longest = 0.0
     for number, (name, found) in enumerate(tasks.items()):
-        lengths = np.repeat(list(found.words), list(found.words.values()))
-        low, first, middle, third, high = map(float, np.percentile(lengths, PERCENTILES))
+        low, first, middle, third, high = percentiles(found.words, PERCENTILES)
         colour, place = FAMILY_COLOURS[TASKS[name].family], number + 0.66
         axes.hlines(place, low, high, color=colour, linewidth=1.6)
         axes.hlines(place, first, third, color=colour, linewidth=7, alpha=0.55)
@@ -182,6 +179,18 @@ def _prompts_figure(tasks: Mapping[str, RowFacts]) -> "Figure":
     axes.set_xlabel("words: median, middle half, 5th to 95th percentile", color=FAINT, fontsize=9)
     axes.tick_params(axis="x", labelsize=8)
     return figure
+
+
+def percentiles(counts: Mapping[int, int], shares: Sequence[float]) -> list[float]:
+    """Of numbers that are counted, as numpy gives them of all of these one by one."""
+    import numpy as np
+
+    values = np.array(sorted(counts))
+    behind = np.cumsum([counts[value] for value in values.tolist()])
+    places = (behind[-1] - 1) * np.array(shares) / 100
+    below, above = (values[np.searchsorted(behind, edge(places), "right")] for edge in (np.floor, np.ceil))
+    found: list[float] = (below + (above - below) * (places % 1)).tolist()
+    return found
 
 
 def _answers_figure(tasks: Mapping[str, RowFacts]) -> "Figure":

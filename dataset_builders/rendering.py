@@ -2,7 +2,7 @@
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 CHUNK = 1000
 """Recipe rows that a process renders at a time."""
 
+RECORDS_OF = 10_000
+"""Rows whose records' numbers are held at a time."""
+
 Dropped = dict[str, "array[int]"]
 """Reason -> numbers of the raw records."""
 
@@ -32,17 +35,14 @@ def _numbers() -> "array[int]":
 
 @dataclass(frozen=True)
 class RenderedRows:
-    """A task's rows in order of their keys, each in a file with what is needed to tell them apart.
+    """A task's rows in the file `path`, and what tells them apart in others beside it; `number` is how many they are.
 
-    `prompts`: uint64 (rows,), a hash of each prompt. `tested`: bool (rows,), whether the row is one to test on. `origins`:
-    int32 (rows,), the recipe row that each was made of, rising. `keys`: the chunks of a file with the `band_keys` of the rows'
-    contents, as (place, rows). `drawn` is the number of rows that the recipe gave.
+    `keys`: the chunks of a file with the `band_keys` of the rows' contents, as (place, rows). `drawn` is the number of rows
+    that the recipe gave.
     """
 
-    rows: StoredRows
-    prompts: Any
-    tested: Any
-    origins: Any
+    path: Path
+    number: int
     keys: tuple[tuple[int, int], ...]
     dropped: Dropped
     drawn: int
@@ -105,9 +105,11 @@ def render_rows(
     run: Run = map,
     word_share: float = 0.0,
 ) -> RenderedRows:
-    """What a recipe drew, in order of its keys, as rows in the file `path`; and their keys in another beside it.
+    """What a recipe drew, as rows in the file `path`; and in others beside it their keys, and what else tells them apart.
 
-    Of the rows to train on, `word_share` are in words.
+    The latter are arrays in order of the recipe's keys: `numbers`, int32 (rows,), the places of the rows in the file;
+    `prompts`, uint64 (rows,), a hash of each prompt; `tested`, bool (rows,), whether the row is one to test on; `origins`,
+    int32 (rows,), the recipe row that each was made of, rising. Of the rows to train on, `word_share` are in words.
     """
     import numpy as np
 
@@ -128,7 +130,9 @@ def render_rows(
     ordered = list(zip(*(found[number] for number in sorted(found)), strict=True)) or [(part,) for part in empty]
     numbers, prompts, tested, counts = (np.concatenate(parts) for parts in ordered[:4])
     origins = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-    return RenderedRows(StoredRows(path, numbers), prompts, tested, origins, tuple(ordered[4]), dropped, drawn)
+    # On disk, since the rows of all tasks wait to be compared while the engine may hold all that it is allowed to.
+    np.savez(_arrays_path(path), numbers=numbers, prompts=prompts, tested=tested, origins=origins)
+    return RenderedRows(path, len(numbers), tuple(ordered[4]), dropped, drawn)
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ class DistinctJob:
     limit: int
 
     def __len__(self) -> int:
-        return len(self.rendered.rows)
+        return self.rendered.number
 
 
 def find_distinct(job: DistinctJob) -> tuple[str, DrawnRows]:
@@ -156,13 +160,16 @@ def distinct_rows(task: Task, rendered: RenderedRows, limit: int) -> DrawnRows:
     import numpy as np
 
     dropped: Dropped = defaultdict(_numbers, {reason: array("q", records) for reason, records in rendered.dropped.items()})
-    _, first = np.unique(rendered.prompts, return_index=True)
-    unlike = np.zeros(len(rendered.rows), bool)
+    with np.load(_arrays_path(rendered.path)) as arrays:
+        numbers, prompts, tested, origins = (arrays[name] for name in ("numbers", "prompts", "tested", "origins"))
+    rows = StoredRows(rendered.path, numbers)
+    _, first = np.unique(prompts, return_index=True)
+    unlike = np.zeros(len(rows), bool)
     unlike[first] = True
-    _, whole = np.unique(rendered.origins, return_index=True)
-    repeated = whole[~np.isin(rendered.origins[whole], rendered.origins[unlike])]
-    dropped[f"{task.name}: prompt repeats another's"] += records_of(rendered.rows.taken(repeated))
-    rows, tested, origins = rendered.rows.taken(unlike), rendered.tested[unlike], rendered.origins[unlike]
+    _, whole = np.unique(origins, return_index=True)
+    repeated = whole[~np.isin(origins[whole], origins[unlike])]
+    dropped[f"{task.name}: prompt repeats another's"] += records_of(rows.taken(repeated))
+    rows, tested, origins = rows.taken(unlike), tested[unlike], origins[unlike]
     _, heads, counts = np.unique(origins, return_index=True, return_counts=True)
     compared = rows.taken(heads)  # rows of one recipe row have the same content
     with compared.opened() as row, _keys_path(rows.path).open("rb") as keys:
@@ -184,11 +191,21 @@ def records_of(rows: Iterable[DatasetRow]) -> "array[int]":
     return array("q", (record for row in rows for record in row.records))
 
 
+def record_parts(rows: Sequence[DatasetRow]) -> "Iterator[array[int]]":
+    """The same, of some of the rows at a time."""
+    for start in range(0, len(rows), RECORDS_OF):
+        yield records_of(rows[start : start + RECORDS_OF])
+
+
 def _band(file: BinaryIO, place: int, number: int, band: int) -> Any:
     import numpy as np
 
     file.seek(place + 8 * number * band)
     return np.frombuffer(file.read(8 * number), np.uint64)
+
+
+def _arrays_path(path: Path) -> Path:
+    return path.with_suffix(".npz")
 
 
 def _keys_path(path: Path) -> Path:

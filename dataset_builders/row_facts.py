@@ -5,12 +5,15 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from common.dataset import SPLITS
 from common.tasks import TASKS, Task
 from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Split
+from dataset_builders.stored_numbers import StoredNumbers
 from dataset_builders.workers import Run
 
 AT_ONCE = 5000
@@ -19,25 +22,23 @@ LONGEST_EXAMPLE = 1500
 """Characters of a prompt on the card, if the task has one so short."""
 _NO_EXAMPLE = (True, "~", "", "", 0)
 """Sorts behind every row."""
-_MANY = 2**20
-"""Record numbers that are held before those that came several times are left out."""
+_SECTIONS = 16
+"""Parts of a fingerprint that are sorted one after another, so that all rows' digests are never in memory at once."""
 
 Shape = tuple[bool, Any]
 """Whether an answer is in words, and the answer: a label, the gains, the numbers, or how many words a text has."""
 
 
 @dataclass
-class RowFacts:
+class RowCounts:
     """Counts of a task's rows.
 
-    `digests`: S32 (rows,), parts of the sha256 of every row as JSON with its split. `example` is the row that the card shows:
-    whether it is too long, its id, prompt, completion and wording. `words` are those of prompts, `answers` their shapes.
-    `in_words` counts rows asked in words, `queries_by` who made their queries, `masked` what was masked, by source and kind.
-    `records`: int64, parts of the numbers of the raw records that the rows were made of.
+    `example` is the row that the card shows: whether it is too long, its id, prompt, completion and wording. `words` are those
+    of prompts, `answers` their shapes. `in_words` counts rows asked in words, `queries_by` who made their queries, `masked`
+    what was masked, by source and kind.
     """
 
     rows: Counter[str] = field(default_factory=Counter)
-    digests: list[Any] = field(default_factory=list)
     licences: Counter[str] = field(default_factory=Counter)
     example: tuple[bool, str, str, str, int] = _NO_EXAMPLE
     words: Counter[int] = field(default_factory=Counter)
@@ -45,24 +46,33 @@ class RowFacts:
     in_words: int = 0
     queries_by: Counter[str] = field(default_factory=Counter)
     masked: Counter[tuple[str, str]] = field(default_factory=Counter)
-    records: list[Any] = field(default_factory=list)
 
-    def add(self, other: "RowFacts") -> None:
-        self.digests += other.digests
+    def add(self, other: "RowCounts") -> None:
         self.example = min(self.example, other.example)
         self.in_words += other.in_words
         for name in ("rows", "licences", "words", "answers", "queries_by", "masked"):
             getattr(self, name).update(getattr(other, name))
-        self.records += other.records
-        if len(self.records) > 1 and sum(map(len, self.records[1:])) > _MANY:
-            self.records = [distinct_numbers(self.records)]
 
 
-def read_facts(built: Mapping[str, Split], run: Run = map) -> dict[str, RowFacts]:
-    """The facts of every task."""
-    facts = {name: RowFacts() for name in built}
-    for name, found in run(_count, _parts(built)):
-        facts[name].add(found)
+@dataclass
+class RowFacts(RowCounts):
+    """Counts of a task's rows and, on disk, what there is of every row.
+
+    `digests`: S32 (rows,), the sha256 of every row as JSON with its split, in any order. `records`: int64, the numbers of the
+    raw records that the rows were made of, in any order; a number may come several times.
+    """
+
+    digests: StoredNumbers = field(default_factory=partial(StoredNumbers, "S32"))
+    records: StoredNumbers = field(default_factory=partial(StoredNumbers, "i8"))
+
+
+def read_facts(built: Mapping[str, Split], run: Run = map, folder: Path | None = None) -> dict[str, RowFacts]:
+    """The facts of every task; what there is of every row is in nameless files in `folder`."""
+    facts = {name: RowFacts(digests=StoredNumbers("S32", folder), records=StoredNumbers("i8", folder)) for name in built}
+    for name, counts, digests, records in run(_count, _parts(built)):
+        facts[name].add(counts)
+        facts[name].digests.add(digests)
+        facts[name].records.add(records)
     return facts
 
 
@@ -84,10 +94,11 @@ def _parts(built: Mapping[str, Split]) -> Iterator[_Part]:
                 yield _Part(name, split, rows[start : start + AT_ONCE])
 
 
-def _count(part: _Part) -> tuple[str, RowFacts]:
+def _count(part: _Part) -> tuple[str, RowCounts, Any, Any]:
+    """The task, counts of the rows, their digests, S32 (rows,), and the numbers of their records, int64, each once."""
     import numpy as np
 
-    task, facts, digests = TASKS[part.task], RowFacts(), bytearray()
+    task, facts, digests = TASKS[part.task], RowCounts(), bytearray()
     records: set[int] = set()
     for row in part.rows:
         line = json.dumps({"split": part.split, **row.as_columns()}, sort_keys=True, ensure_ascii=False)
@@ -104,9 +115,7 @@ def _count(part: _Part) -> tuple[str, RowFacts]:
             facts.masked[row.source, kind] += number
         records.update(row.records)
     facts.rows[part.split] = len(part)
-    facts.digests = [np.frombuffer(bytes(digests), "S32")]
-    facts.records = [np.array(sorted(records), np.int64)]
-    return part.task, facts
+    return part.task, facts, np.frombuffer(bytes(digests), "S32"), np.array(sorted(records), np.int64)
 
 
 def answer_shape(task: Task, answer: Any) -> Shape:
@@ -118,21 +127,18 @@ def answer_shape(task: Task, answer: Any) -> Shape:
     return False, len(answer.split()) if task.family == "generation" else answer
 
 
-def distinct_numbers(parts: Sequence[Any]) -> Any:
-    """int64, sorted: every number in the arrays, once."""
-    import numpy as np
-
-    return np.unique(np.concatenate([np.empty(0, np.int64), *parts]))
-
-
 def fingerprint(facts: Sequence[RowFacts]) -> str:
     """sha256 over the sorted sha256 of the rows, each as JSON with its split: the same for the same rows in any order."""
     import numpy as np
 
-    parts = [part for found in facts for part in found.digests]
-    firsts = [part.view(np.uint8).reshape(-1, 32)[:, 0] >> 4 for part in parts]
     joined = hashlib.sha256()
-    for first in range(16):  # a sixteenth at a time, in order, so that there are never two copies of all
-        some = [part[of == first] for part, of in zip(parts, firsts, strict=True)]
+    for section in range(_SECTIONS):  # by the first half of the first byte: in the order of all
+        some = [part[_sections(part) == section] for found in facts for part in found.digests.parts()]
         joined.update(np.sort(np.concatenate([np.empty(0, "S32"), *some])).tobytes())
     return joined.hexdigest()
+
+
+def _sections(digests: Any) -> Any:
+    import numpy as np
+
+    return digests.view(np.uint8).reshape(-1, 32)[:, 0] // (256 // _SECTIONS)

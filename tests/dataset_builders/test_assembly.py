@@ -25,6 +25,7 @@ from dataset_builders.row_store import StoredRows, encode_row, row_writer
 from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import UNLIMITED, Size, is_test
 from dataset_builders.tables import TABLES, arrow_schema
+from tests.dataset_builders.held_bytes import held_bytes
 
 Drawn = Callable[..., dict[str, DrawnRows]]
 
@@ -154,6 +155,16 @@ def test_rendering_keeps_the_first_of_equal_and_of_nearly_equal_rows_and_says_wh
         "review_rating: review holds nothing to read": 1,
     }
     assert (kept.near_duplicates, kept.drawn, kept.limit) == (2, 11, 100)
+
+
+def test_nothing_is_held_of_rendered_rows_but_where_they_are(tmp_path: Path) -> None:
+    held = []
+    for count in (100, 900):  # of one chunk both
+        batches = pa.Table.from_pylist(recipe_rows([text(number) for number in range(count)])).to_batches()
+        rendered = render_rows(TASKS["review_rating"], batches, {"s": "l"}, 0, tmp_path / "rows.jsonl")
+        assert rendered.number == count
+        held.append(held_bytes(rendered))
+    assert held[1] == held[0]
 
 
 def backwards(function: Any, tasks: Any) -> Any:

@@ -6,12 +6,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from common.tasks import TASKS
-from dataset_builders.plots import BINS, IMAGES, answer_counts, write_plots
+from dataset_builders.plots import BINS, IMAGES, PERCENTILES, answer_counts, percentiles, write_plots
 from dataset_builders.row_facts import answer_shape, read_facts
 from dataset_builders.rows import DatasetRow
 from dataset_builders.splits import Split
@@ -55,6 +56,11 @@ def test_many_lengths_share_bins_that_hold_each_of_them_once(lengths: list[int])
         first, _, last = name.partition("\u2013")
         assert count == sum(int(first) <= length <= int(last or first) for length in lengths)
     assert sum(found.values()) == len(lengths)
+
+
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=60))
+def test_percentiles_of_counts_are_those_of_the_numbers_one_by_one(lengths: list[int]) -> None:
+    assert percentiles(Counter(lengths), PERCENTILES) == pytest.approx(np.percentile(lengths, PERCENTILES).tolist())
 
 
 def test_words_of_a_prompt_are_those_between_spaces_and_line_ends() -> None:
