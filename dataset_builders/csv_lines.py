@@ -1,4 +1,5 @@
-"""Lines of a CSV file, read again where a record turns out to be none: for a stray quote, or other rules for quotes."""
+"""Lines of a CSV file, read again where a record turns out to be none: for a stray quote, or other rules for quotes; and which
+of them name the columns."""
 
 import csv
 import re
@@ -7,6 +8,11 @@ from contextlib import suppress
 from typing import TextIO
 
 from dataset_builders.raw_files import DAMAGED, is_separator_line
+from dataset_builders.values import visible
+
+_NUMBER = re.compile(r"\d+")
+TOTALS = frozenset({"total", "total:", "totals", "grand total", "sum", "sum:", "summe", "summe:", "gesamt", "gesamtsumme"})
+"""How the line begins that reports and spreadsheets put below their rows, in lower case."""
 
 
 class ReplayedLines:
@@ -70,13 +76,41 @@ def escaped_row(lines: ReplayedLines, width: int, delimiter: str) -> list[str] |
     return None
 
 
+def unquoted_row(lines: ReplayedLines, width: int, delimiter: str) -> list[str] | None:
+    """The record, of one line, as MySQL and BigQuery write tabs between values: a quote is itself. None where it is none."""
+    if delimiter != "\t" or len(lines.taken) != 1:
+        return None
+    row = lines.taken[0].rstrip("\r\n").split(delimiter)
+    return row if len(row) == width else None
+
+
 def swallows_rows(taken: Sequence[str], width: int, delimiter: str) -> bool:
-    """Whether a record over several lines holds whole rows of the file in one of its fields."""
-    inner = taken[1:-1]
-    if not inner or width < 3:
+    """Whether a record over several lines holds whole rows of the file in one of its fields: most lines between its first and
+    its last, or the last, where that begins with the like of what the first does, such as another id."""
+    if len(taken) < 2 or width < 3:
         return False
-    whole = 0
-    for line in inner:
-        with suppress(csv.Error):
-            whole += len(next(csv.reader([line], delimiter=delimiter, strict=True), [])) == width
-    return whole > len(inner) / 2
+    inner = [_fields(line, delimiter) for line in taken[1:-1]]
+    if sum(len(row) == width for row in inner) > len(inner) / 2:
+        return True
+    first, last = taken[0].split(delimiter, 1)[0], _fields(taken[-1], delimiter)
+    return len(last) == width and _NUMBER.sub("0", first.strip('"')) == _NUMBER.sub("0", last[0])
+
+
+def _fields(line: str, delimiter: str) -> list[str]:
+    with suppress(csv.Error):
+        return next(csv.reader([line], delimiter=delimiter, strict=True), [])
+    return []
+
+
+def columns_named(row: Sequence[str], before: Sequence[str] = ()) -> tuple[list[str], int]:
+    """Names of columns, as those `before` spell them, and how many fields a row has at least: none for delimiters behind the
+    last name."""
+    known = {name.lower(): name for name in before}
+    names = [known.get(name.lower(), name) for name in map(visible, row)]
+    return names, max((place for place, name in enumerate(names, 1) if name), default=0)
+
+
+def is_header(row: Sequence[str], header: set[str]) -> bool:
+    """Whether most values of the row are names of columns."""
+    found = {visible(value).lower() for value in row} - {""}
+    return len(found & header) > len(found) / 2 and len(found & header) >= min(2, len(header))

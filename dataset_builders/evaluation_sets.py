@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from dataset_builders.raw_files import format_of
+from dataset_builders.other_formats import not_a_table
+from dataset_builders.raw_files import FOR_PEOPLE, format_of, open_text, stem_and_ending, text_format
 from dataset_builders.records import Rejected, csv_rows, json_values, parquet_rows
 from dataset_builders.text import clean
 
-ENDINGS = (".json", ".jsonl", ".json.gz", ".jsonl.gz", ".csv", ".parquet")
+ENDINGS = (".json", ".jsonl", ".csv", ".tsv", ".txt", ".parquet")
+"""Endings, of which some may be left out, of files that are read, compressed or not; more are in raw_files.FORMATS."""
 
 _LINE_START = re.compile(r"(?:[-*•]|\(?\w{1,2}[.):])\s+")
 _LABEL = re.compile(r"[^:：]{1,40}(?::\s+|：\s*)")
@@ -33,10 +35,11 @@ class EvaluationSet:
 def read_evaluation_sets(folder: Path) -> list[EvaluationSet]:
     """A set for every file or folder straight below `folder`, in order of their names.
 
-    JSON lists, JSON lines, CSV and Parquet are read; an item is a record, and its texts are all strings in it. That is enough
-    for ShopBench, ECInstruct, Shopping MMLU and this project's datasets. Where records say `split: test`, only those of the
-    file count; where a name says "train", none. In a folder with Parquet files all others are taken for metadata.
-    Raises UserError where there is nothing to read, or a set of which nothing can be read.
+    JSON lists, JSON lines, CSV and Parquet are read, and texts, a line each; an item is a record, and its texts are all strings
+    in it. That is enough for ShopBench, ECInstruct, Shopping MMLU and this project's datasets. Where records say `split: test`,
+    only those of the file count; where a name says "train", none. In a folder with Parquet files, `.json` and `.txt` are taken
+    for metadata.
+    Raises UserError where there is nothing to read, or a set of which nothing can be read, such as a workbook.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder. Give one that holds evaluation sets, each in a file or folder of its own.")
@@ -61,18 +64,23 @@ def read_evaluation_sets(folder: Path) -> list[EvaluationSet]:
 
 def _files(entry: Path) -> list[Path]:
     paths = sorted(entry.rglob("*")) if entry.is_dir() else [entry]
-    files = [
+    paths = [
         path
         for path in paths
-        if path.name.endswith(ENDINGS)
-        and path.is_file()
+        if path.is_file()
+        and not FOR_PEOPLE.fullmatch(path.name)
         and not any(part.startswith((".", "_")) or _TRAIN.search(part) for part in path.relative_to(entry.parent).parts)
     ]
-    return [path for path in files if path.suffix == ".parquet"] or files
+    files = [path for path in paths if format_of(path)]
+    for path in [] if files else paths:
+        if told := not_a_table(path):
+            raise UserError(f"The evaluation set {path.relative_to(entry.parent)} {told}.")
+    if any(format_of(path) == "parquet" for path in files):
+        return [path for path in files if format_of(path) != "json" and not is_text(path)]
+    return files
 
 
 def _read_set(entry: Path, files: list[Path]) -> EvaluationSet:
-    ending = next((ending for ending in ENDINGS if entry.is_file() and entry.name.endswith(ending)), "")
     items: list[tuple[str, ...]] = []
     skipped = 0
     for path in files:
@@ -85,12 +93,20 @@ def _read_set(entry: Path, files: list[Path]) -> EvaluationSet:
             else:
                 skipped += 1
         items += compress(texts, is_test) if any(is_test) else texts
-    return EvaluationSet(entry.name.removesuffix(ending), items, skipped)
+    return EvaluationSet(stem_and_ending(entry)[0] if entry.is_file() else entry.name, items, skipped)
+
+
+def is_text(path: Path) -> bool:
+    return stem_and_ending(path)[1] == ".txt"
 
 
 def _records(path: Path) -> Iterator[Any]:
+    if is_text(path):
+        with open_text(path, text_format(path)) as file:
+            yield from (line.split("\t") for line in file if line.strip())
+        return
     readers: dict[str | None, Callable[[Path], Iterator[tuple[int, Any]]]] = {"parquet": parquet_rows, "csv": csv_rows}
-    return (record for _, record in readers.get(format_of(path), json_values)(path))
+    yield from (record for _, record in readers.get(format_of(path), json_values)(path))
 
 
 def segments(text: str) -> Iterator[str]:

@@ -38,7 +38,8 @@ _OTHER_ENCODING = re.compile(r"^row is not [A-Z0-9_-]+$")
 class KeyMatch:
     """How many of a column's distinct keys another table has, with one that it has not and one of its own.
 
-    `alike` are those that it would have but for case, leading zeros, braces, or a path before them, where few match.
+    `alike` are those that it would have but for case, leading zeros, braces, quotes, a `.0` behind them or a path before them,
+    where few match.
     """
 
     table: str
@@ -54,7 +55,8 @@ class KeyMatch:
         found = f"{self.matched:,} of {self.keys:,} values of {self.table}.{self.column} are in {self.other}"
         if self.matched == self.keys:
             return found
-        alike = f"; {self.alike:,} would be, but for case, leading zeros, braces or what is before a /" if self.alike else ""
+        but = "but for case, leading zeros, braces, quotes, .0 or what is before a /"
+        alike = f"; {self.alike:,} would be, {but}" if self.alike else ""
         return f"{found}, e.g. {self.unmatched_example!r} is not, {self.other_example!r} is{alike}"
 
     def as_json(self) -> dict[str, Any]:
@@ -62,7 +64,7 @@ class KeyMatch:
 
 
 def _bare(keys: "ir.Table") -> "ir.Table":
-    bare = keys.key.lower().re_replace(r"^.*/", "").re_replace(r"[{}]", "").re_replace("^0+", "")
+    bare = keys.key.lower().re_replace(r"^.*/", "").re_replace(r"[{}\"']", "").re_replace(r"\.0$", "").re_replace("^0+", "")
     return keys.select("source", key=bare).distinct()
 
 

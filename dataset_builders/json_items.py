@@ -3,11 +3,13 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-_DECODER = json.JSONDecoder(strict=False)  # control characters are let in: one bad value is not a bad file
-_BETWEEN = re.compile(r"[\s,]*(?:\][\s,\[]*)?")
-"""What stands between two items: commas also where none belong, and the end of one list and the begin of the next."""
+_BETWEEN = re.compile(r"[\s,\ufeff]*(?:\][\s,\[\ufeff]*)?")
+"""What stands between two items: commas also where none belong, the end of one list and the begin of the next, and the marks of
+UTF-8 of files that were joined."""
 
 _NEXT_DOCUMENT = re.compile(r"\n(?=\{)")
 
@@ -25,6 +27,46 @@ class BrokenJson(ValueError):
 
     def __init__(self, rest: bool) -> None:
         self.rest = rest
+
+
+@dataclass(frozen=True)
+class RepeatedKey:
+    """Stands for an object that has a key twice, with different values: readers differ in which of them counts."""
+
+    key: str
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any] | RepeatedKey:
+    """An object of its keys and values, or a RepeatedKey, also for one that holds one."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        for key, value in pairs:
+            if found[key] != value:
+                return RepeatedKey(key)
+    return next((value for value in found.values() if isinstance(value, RepeatedKey)), found)
+
+
+def with_unique_keys(record: dict[str, Any], line: bytes) -> dict[str, Any] | RepeatedKey:
+    """The record, which was read from the line by a reader that takes the last of two values; a RepeatedKey if it had to.
+
+    Only the record's own keys are looked at, and only where one may stand twice.
+    """
+    if all(line.count(_written(key)) == 1 for key in record):
+        return record
+    try:
+        found = json.loads(line.decode("utf-8-sig"), object_pairs_hook=unique_keys)
+    except (ValueError, RecursionError):
+        return record
+    return found if isinstance(found, RepeatedKey) else record
+
+
+@lru_cache(maxsize=4096)
+def _written(key: str) -> bytes:
+    return f'"{key}":'.encode()
+
+
+# Control characters are let in: one bad value is not a bad file.
+_DECODER = json.JSONDecoder(strict=False, object_pairs_hook=unique_keys)
 
 
 def json_items(text: str) -> Iterator[Any]:
@@ -51,7 +93,10 @@ def json_items(text: str) -> Iterator[Any]:
             continue
         yield from found
         found = []
-        yield value
+        if isinstance(value, list) and value and _are_objects(value):  # as pages of a service that were put into a list
+            yield from value
+        else:
+            yield value
     if listed and not text.rstrip().endswith("]"):
         yield BrokenJson(number > 0)
     for value in found:
@@ -69,14 +114,12 @@ def _rows(document: Any) -> list[Any]:
     if not isinstance(document, dict):
         return [document]
     values = list(document.values())
+    if len(values) > 1 and _are_objects(values) and (rows := _rows_of_objects(document, values)):
+        return rows
     if set(document) >= {"columns", "data"} and isinstance(document["data"], list):
         names = document["columns"]
         fits = isinstance(names, list) and all(isinstance(row, list) and len(row) == len(names) for row in document["data"])
         return [dict(zip(names, row, strict=True)) for row in document["data"]] if fits else [document]
-    if values and all(isinstance(value, dict) for value in values):
-        numbers = list(values[0])
-        if numbers and all(number.isdigit() for number in numbers) and all(list(value) == numbers for value in values):
-            return [{name: column[number] for name, column in document.items()} for number in numbers]
     if any(_OF_RECORD.search(name) for name in document):  # an order with its items is a record
         return [document]
     inner = [value for name, value in document.items() if name in ENVELOPES and isinstance(value, dict)]
@@ -90,5 +133,15 @@ def _rows(document: Any) -> list[Any]:
     return told[0]
 
 
+def _rows_of_objects(document: dict[str, Any], values: list[Any]) -> list[Any]:
+    """The rows in an object of objects: columns by name as pandas writes them, or records by id as Firebase; else none."""
+    if any(isinstance(value, RepeatedKey) for value in values):
+        return values
+    numbers = list(values[0])
+    if numbers and all(number.isdigit() for number in numbers) and all(list(value) == numbers for value in values):
+        return [{name: column[number] for name, column in document.items()} for number in numbers]
+    return values if set[str].intersection(*map(set, values)) else []
+
+
 def _are_objects(items: list[Any]) -> bool:
-    return all(isinstance(item, dict) for item in items)
+    return all(isinstance(item, dict | RepeatedKey) for item in items)

@@ -31,6 +31,9 @@ FORMATS: dict[str, Format] = {
 }
 """Ending of a file's name, without that of its compression -> format. A `.json` file may hold JSON lines too."""
 
+FOR_PEOPLE = re.compile(r".*\.md|(readme|licen[cs]e|notices?|notes?|changelog|requirements|checksums?)\b.*\.txt", re.IGNORECASE)
+"""Names of files that are no input."""
+
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 DELIMITERS = (",", ";", "\t", "|")
 SNIFFED_BYTES = 2**16
@@ -91,7 +94,13 @@ def is_parquet(path: Path) -> bool:
 
 def is_compressed(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(6).startswith((_GZIP, _BZIP2, _XZ, _ZSTD))
+        beginning = file.read(6)
+    return beginning.startswith((_GZIP, _BZIP2, _XZ)) or _is_zstandard(beginning)
+
+
+def _is_zstandard(beginning: bytes) -> bool:
+    """Also where a frame to skip comes first, as pzstd writes it (RFC 8878, 3.1.2)."""
+    return beginning.startswith(_ZSTD) or (beginning[1:4] == b"\x2a\x4d\x18" and 0x50 <= beginning[0] <= 0x5F)
 
 
 @contextmanager
@@ -109,7 +118,7 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
         elif beginning.startswith(_XZ):
             with lzma.open(raw, "rb") as file:
                 yield file
-        elif beginning.startswith(_ZSTD):
+        elif _is_zstandard(beginning):
             import pyarrow as pa
 
             with pa.CompressedInputStream(raw, "zstd") as stream:
@@ -148,8 +157,9 @@ def text_format(path: Path, encoding: str | None = None) -> TextFormat:
     if encoding:
         try:
             name = codecs.lookup(encoding).name
+            io.TextIOWrapper(io.BytesIO(b"id"), name, errors="replace").read()
             return TextFormat("utf-8-sig" if name == "utf-8" else name)
-        except LookupError:
+        except (LookupError, UnicodeError):  # also for codecs of Python that are no encodings of files, such as rot13
             raise UserError(f"Unknown --encoding {encoding}; give one such as utf-8, utf-16, cp1252 or iso-8859-2.") from None
     with open_bytes(path) as file:
         beginning = _first_bytes(file)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from dataset_builders.csv_lines import ReplayedLines, escaped_row, swallows_rows
-from dataset_builders.json_items import BrokenJson, json_items
+from dataset_builders.csv_lines import TOTALS, ReplayedLines, columns_named, escaped_row, is_header, swallows_rows, unquoted_row
+from dataset_builders.json_items import BrokenJson, RepeatedKey, json_items, unique_keys, with_unique_keys
 from dataset_builders.raw_files import (
     DAMAGED,
     TextFormat,
@@ -27,7 +27,6 @@ from dataset_builders.raw_files import (
     text_format,
 )
 from dataset_builders.spans import BOM, WHOLE, Span, is_json_document
-from dataset_builders.values import visible
 
 MAX_LINE_BYTES = 32 * 2**20
 """A longer line is skipped without being held in memory."""
@@ -47,8 +46,12 @@ Record = dict[str, Any] | Rejected
 Placed = tuple[int, Record]
 
 
-def json_lines(path: Path, span: Span = WHOLE) -> Iterator[Placed]:
-    """One JSON object a line, compressed or not."""
+def json_lines(path: Path, span: Span = WHOLE, unique: bool = False) -> Iterator[Placed]:
+    """One JSON object a line, compressed or not.
+
+    With `unique`, one that has a key twice with other values is a Rejected; else the last counts, as in the published corpora,
+    whose lines are many.
+    """
     import orjson
 
     for number, line in _lines(path, span):
@@ -57,18 +60,24 @@ def json_lines(path: Path, span: Span = WHOLE) -> Iterator[Placed]:
             continue
         try:
             record = orjson.loads(line.removeprefix(BOM))
+            # At a glance: a text may hold such marks too, and nested objects have keys of their own.
+            if unique and isinstance(record, dict) and line.count(b'":') != len(record):
+                record = with_unique_keys(record, line)
         except orjson.JSONDecodeError:
             record = _json_of_python(line)
-            if isinstance(record, Rejected):
-                yield number, record
-                continue
-        yield number, record if isinstance(record, dict) else Rejected("line is not a JSON object")
+        yield number, _object(record, "line")
+
+
+def _object(value: Any, what: str) -> Record:
+    if isinstance(value, RepeatedKey):
+        return Rejected(f"key {value.key} stands twice in an object, with other values")
+    return value if isinstance(value, dict | Rejected) else Rejected(f"{what} is not a JSON object")
 
 
 def _json_of_python(line: bytes) -> Any:
     """The line with what Python writes beyond JSON, such as NaN, and with a comma behind it; else a Rejected."""
     try:
-        return json.loads(line.decode("utf-8-sig").rstrip().removesuffix(","))
+        return json.loads(line.decode("utf-8-sig").rstrip().removesuffix(","), object_pairs_hook=unique_keys)
     except UnicodeDecodeError:
         return Rejected("line is not UTF-8")
     except (ValueError, RecursionError):
@@ -91,7 +100,7 @@ def json_document(path: Path) -> Any:
 def json_records(path: Path, span: Span = WHOLE) -> Iterator[Placed]:
     """The objects of JSON lines, of a JSON list, or of JSON documents one behind the other."""
     for number, value in json_values(path, span):
-        yield number, value if isinstance(value, dict | Rejected) else Rejected("item is not a JSON object")
+        yield number, _object(value, "item")
 
 
 def json_values(path: Path, span: Span = WHOLE) -> Iterator[tuple[int, Any]]:
@@ -100,7 +109,7 @@ def json_values(path: Path, span: Span = WHOLE) -> Iterator[tuple[int, Any]]:
     A byte that is not UTF-8 becomes a lone surrogate, which no table admits.
     """
     if not is_json_document(path):
-        yield from json_lines(path, span)
+        yield from json_lines(path, span, unique=True)
         return
     try:
         with open_bytes(path) as file:
@@ -120,26 +129,30 @@ def csv_rows(path: Path, form: TextFormat | None = None) -> Iterator[Placed]:
 
     A quote that is opened and never closed, or closed in a later row by chance, would swallow the rows between. Such a row is
     rejected and reading goes on with the line behind it. Blank lines are no records. Empty fields beyond the header's are
-    left out.
+    left out. Where files were joined, a later header names the columns of the rows behind it.
     """
     form = form or text_format(path)
     delimiter = delimiter_of(path, form)
     strange = _SURROGATES if form.encoding.startswith("utf-8") else _REPLACED
     with open_text(path, form) as file:
         lines = ReplayedLines(file)
-        names, header = None, None
+        names, fewest, header = None, 0, set[str]()
         for number, row in _csv_records(lines, delimiter):
             if names is None:
                 if isinstance(row, Rejected):
                     yield number, row
                     return
-                names, header = [visible(name) for name in row], [name.strip().lower() for name in row]
+                names, fewest = columns_named(row)
+                header = {name.lower() for name in names}
             elif isinstance(row, Rejected):
                 yield number, row
-            elif len(row) != len(names) and (len(row) < len(names) or any(row[len(names) :])):
-                yield number, Rejected("row has another number of fields than the header")
-            elif header and row[0].strip().lower() == header[0] and [value.strip().lower() for value in row] == header:
+            elif (first := row[0].strip().lower()) in header and is_header(row, header):
+                names, fewest = columns_named(row, names)
                 yield number, Rejected("row repeats the header")
+            elif len(row) != len(names) and (len(row) < fewest or any(row[len(names) :])):
+                yield number, Rejected("row has another number of fields than the header")
+            elif first in TOTALS:
+                yield number, Rejected("row is a total")
             elif row[0].startswith("--") and all(set(value.strip()) == {"-"} for value in row):
                 yield number, Rejected("row is a line under the header")
             elif any(not value.isascii() and strange.search(value) for value in row):
@@ -174,6 +187,9 @@ def _csv_records(lines: ReplayedLines, delimiter: str) -> Iterator[tuple[int, li
         except csv.Error as error:
             if width and (escaped := escaped_row(lines, width, delimiter)):
                 yield number, escaped
+                continue
+            if literal := unquoted_row(lines, width, delimiter):
+                yield number, literal
                 continue
             unclosed = "unexpected end of data" in str(error) or len(lines.taken) > 1
             lines.rewind()
@@ -235,7 +251,7 @@ def csv_header(path: Path, form: TextFormat) -> list[str] | Rejected:
     """Names of a CSV file's columns, in order; empty where it has no first row, a Rejected where that cannot be read."""
     with open_text(path, form) as file:
         for _, row in _csv_records(ReplayedLines(file), delimiter_of(path, form)):
-            return row if isinstance(row, Rejected) else [visible(name) for name in row]
+            return row if isinstance(row, Rejected) else columns_named(row)[0]
     return []
 
 

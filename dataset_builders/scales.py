@@ -19,6 +19,12 @@ MOST_OFF_SCALE = 0.05
 FEWEST_OFF_SCALE = 5
 """Values off the scale below which a column is only refused if most are: part files may have few rows."""
 
+NO_RATING = frozenset({-1.0, 9.0, 99.0, 999.0, -9.0, -99.0, -999.0})
+"""Numbers that stand for a missing one beside ratings from 1 to 5."""
+
+FEWEST_KINDS = 4
+"""Different numbers, of which some are ratings, that tell such a number."""
+
 FEWEST_RATINGS = 20
 """Ratings of which some are 5 on a scale from 1 to 5: most customers give it."""
 
@@ -58,7 +64,8 @@ class ScaleCounts:
             return _CONVERSIONS[kind].format(column=self.column)
         ends, _ = scale_of(sorted(self.numbers))
         if ends == (1, 5):
-            return f"{{column: {self.column}, scale: [1, 5]}}, which leaves 0 out, or [0, 5]"
+            other = ", or [0, 5]" if 0 in self.numbers else ""
+            return f"{{column: {self.column}, scale: [1, 5]}}, which leaves {self.examples['beyond']} out{other}"
         low, high = ends or (1, 10)
         return f"{{column: {self.column}, scale: [{low:g}, {high:g}]}} with the scale's ends"
 
@@ -92,8 +99,8 @@ def check_narrow(counts: Sequence[ScaleCounts]) -> None:
 def scale_of(numbers: Sequence[float], decimal_commas: bool = False) -> tuple[tuple[float, float] | None, str]:
     """The ends of a scale of ratings, or None where it is that of the table, and what is unsure."""
     low, high = min(numbers), max(numbers)
-    if low == 0 and high == 5 and all(number.is_integer() for number in numbers):
-        return (1, 5), "whether 0 is a rating, as in scale: [0, 5], or says that there is none; its rows are left out"
+    if unsure := _says_none(set(numbers)):
+        return (1, 5), unsure
     if high > 5 and not any(number % 20 for number in numbers) and 20 <= low <= high <= 100:
         return (20, 100), "whether 20 to 100 are one to five stars"
     if high > 5 or low < 0 or (low < 1 and high <= 4) or (1 < high < 5 and len(numbers) >= FEWEST_RATINGS):
@@ -105,6 +112,18 @@ def scale_of(numbers: Sequence[float], decimal_commas: bool = False) -> tuple[tu
     if decimal_commas:  # which a scale reads
         return (int(low >= 1), 5), ""
     return None, ""
+
+
+def _says_none(kinds: set[float]) -> str:
+    """What is unsure where one of the numbers may say that there is no rating, else nothing."""
+    beyond = {number for number in kinds if not 1 <= number <= 5}
+    if len(beyond) != 1 or not all(number.is_integer() for number in kinds):
+        return ""
+    if beyond == {0} and max(kinds) == 5:
+        return "whether 0 is a rating, as in scale: [0, 5], or says that there is none; its rows are left out"
+    if beyond <= NO_RATING and len(kinds) >= FEWEST_KINDS:
+        return f"whether {beyond.pop():g} says that there is no rating; its rows are left out"
+    return ""
 
 
 _TOLD = {

@@ -1,7 +1,6 @@
 """Raw files in, canonical tables as Parquet out, with every record that yields none counted by its reason."""
 
 import os
-import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -10,7 +9,7 @@ from pathlib import Path
 from common.errors import UserError
 from dataset_builders import spans
 from dataset_builders.file_paths import snapshot_date
-from dataset_builders.raw_files import format_of
+from dataset_builders.raw_files import FOR_PEOPLE, format_of
 from dataset_builders.record_counts import RecordCounts
 from dataset_builders.record_reading import FilePart, RawFile, ReadJob, ReadParts, plain_read_errors, read_job, readable
 from dataset_builders.records import Rejected
@@ -19,9 +18,6 @@ from dataset_builders.scales import PROPOSE, ScaleCounts, check_narrow
 from dataset_builders.sources import corpus_modules, own_tables
 from dataset_builders.tables import TABLES
 from dataset_builders.workers import Run
-
-_FOR_PEOPLE = re.compile(r".*\.md|(readme|licen[cs]e|notice|changelog|requirements|checksums?)\b.*\.txt", re.IGNORECASE)
-"""Files that are no input."""
 
 
 def find_corpora(folder: Path, commercial_only: bool) -> tuple[list[RawFile], list[Path]]:
@@ -134,7 +130,7 @@ def input_files(folder: Path) -> list[Path]:
             raise UserError(f"{readable(lost)} is a link to a file that is not there. Mend it or take it away.")
         found += [path for path in seen_paths if path.is_file()]
     found.sort()
-    return [path for path in found if path.name != SAMPLE_MARKER and not _FOR_PEOPLE.fullmatch(path.name)]
+    return [path for path in found if path.name != SAMPLE_MARKER and not FOR_PEOPLE.fullmatch(path.name)]
 
 
 def _refuse_folder(error: OSError) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from unicodedata import normalize
 
 from dataset_builders.records import Rejected
-from dataset_builders.text import NO_LIMIT, clean
+from dataset_builders.text import NO_LIMIT, clean, repaired
 
 if TYPE_CHECKING:
     import pyarrow
@@ -33,6 +33,8 @@ _HTML = frozenset(
 )
 # https://cseweb.ucsd.edu/~jmcauley/datasets/amazon_v2/ advises to leave titles with getTime out.
 _SCRIPT = re.compile(r"getTime|\bfunction\s*\(|\bvar\s+\w+\s*=")
+# Letters of full width and ligatures, in which a query is the same query.
+_WIDE = {code: normalize("NFKC", chr(code)) for code in (*range(0xFF01, 0xFF5F), *range(0xFB00, 0xFB07))}
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ def admitted(table: Table, row: dict[str, Any]) -> tuple[dict[str, Any], list[st
         if reason:
             dropped.append(f"{column.name} {reason}")
         # Letters may be decomposed in one file and composed in another.
-        row[column.name] = None if reason else normalize("NFC", value) if isinstance(value, str) else value
+        row[column.name] = None if reason else normalize("NFC", repaired(value)) if isinstance(value, str) else value
     if table.name == "reviews" and not 1 <= row["rating"] <= 5:
         return Rejected("rating is not 1 to 5", str(row["rating"]))
     if table.name == "products":
@@ -188,7 +190,7 @@ def admitted(table: Table, row: dict[str, Any]) -> tuple[dict[str, Any], list[st
             return title
         row["title"] = title
     if row.get("query"):
-        row["query"] = clean(row["query"], NO_LIMIT) or None
+        row["query"] = clean(row["query"].translate(_WIDE), NO_LIMIT) or None
         if row["query"] is None and table.name == "judgments":
             return Rejected("query holds nothing to read")
     return row, dropped

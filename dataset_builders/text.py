@@ -21,8 +21,25 @@ _SPACES = re.compile(r" +")
 NO_LIMIT = 10**9
 """Words of a text that is not cut."""
 
+_CP1252 = {ord(bytes([code]).decode("cp1252")): code for code in range(0x80, 0xA0) if code not in b"\x81\x8d\x8f\x90\x9d"}
+_READ_AS_CP1252 = re.compile(f"[\u00c2-\u00f4][\u0080-\u00bf{''.join(map(chr, _CP1252))}]")
+_MOST_SAVED = 3
+"""Times that a text may have been saved so."""
+
 _PASSES = 20
 """Nesting deeper than this is an attack or a dump: what could open one more level goes, since each costs a pass."""
+
+
+def repaired(text: str) -> str:
+    """The text as it was before its UTF-8 was read as cp1252 and saved again, as in `CafÃ©`; any other as it is."""
+    for _ in range(_MOST_SAVED):
+        if text.isascii() or not _READ_AS_CP1252.search(text):
+            return text
+        try:
+            text = text.translate(_CP1252).encode("latin-1").decode()
+        except UnicodeError:  # it is not all so
+            return text
+    return text
 
 
 def clean(text: str, max_words: int) -> str:

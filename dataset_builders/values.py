@@ -38,6 +38,8 @@ LABELS = {
 _WHOLE = re.compile(r"[+-]?\d+")
 _WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0*")
 _SCIENTIFIC = re.compile(r"\d([.,]\d+)?[eE]\+?\d{1,3}")
+_FORMULA_OF_TEXT = re.compile(r'=(?:HYPERLINK\(.*[,;])?\s*"((?:[^"]|"")*)"\s*\)?', re.IGNORECASE | re.DOTALL)
+_FORMULA = re.compile(r"=\s*(?:[\w.]+\(|'?[\w ]*'?!?\$?[A-Z]{1,3}\$?\d+\b)", re.IGNORECASE)
 _TEXT_OF_EXCEL = re.compile(r'="([^"]*)"')
 # A text that Excel must not read as a number or a formula, as Shopify and others export SKUs: '0012
 _APOSTROPHE = re.compile(r"'(?=[\d=+@-])(?!.*'$)")
@@ -45,6 +47,7 @@ _APOSTROPHE = re.compile(r"'(?=[\d=+@-])(?!.*'$)")
 _INVISIBLE = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 _MIDNIGHT = re.compile(r"(?<=[ T])24(?=:00(:00(\.0+)?)?)")
 _NUMPY_LIST = re.compile(r"""(['"])\s+(['"])""")
+_MONGODB = {"$oid", "$numberInt", "$numberLong", "$numberDouble", "$numberDecimal", "$date"}
 _UNPRINTED = "".join(char for char in map(chr, (*range(256), *range(0x1680, 0x3001))) if char.isspace() or char < " ") + "\x7f"
 _MICROSECOND = 1_000_000
 LONGEST_NUMBER = 50
@@ -59,6 +62,34 @@ def is_missing(value: Any) -> bool:
         return False
     text = value.strip()
     return not text or text == NULL_OF_R or text.lower() in NULL_WORDS
+
+
+def cell_text(text: str) -> str:
+    """What a cell of a spreadsheet shows that holds `="text"` or `=HYPERLINK("address","text")`; any other text as it is."""
+    if not text.startswith("="):
+        return text
+    if match := _FORMULA_OF_TEXT.fullmatch(text.strip()):
+        return match[1].replace('""', '"')
+    if _FORMULA.match(text):
+        raise ValueError("is a formula of a spreadsheet; export its values")
+    return text
+
+
+def as_free_text(value: Any) -> str:
+    """A title, a review and the like. A list of one text is that text, as Solr writes all fields; true and false are none, as
+    PHP and Odoo write what is missing."""
+    if isinstance(value, str) and value.startswith(("{", "[")):
+        with suppress(ValueError, RecursionError):
+            found = json.loads(value)
+            if isinstance(found, dict) or not found or any(isinstance(item, str | dict) for item in found):
+                value = found
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, bool):
+        raise ValueError("is true or false and not text")
+    if isinstance(value, list | dict | tuple):
+        raise ValueError("is not text")
+    return as_text(value)
 
 
 def as_identifier(value: Any) -> str:
@@ -119,7 +150,7 @@ def as_integer(value: Any, times: bool = False) -> int:
         return int(value)
     if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
         return int(value)
-    text = value.strip() if isinstance(value, str) and len(value) < LONGEST_NUMBER else ""
+    text = visible(value) if isinstance(value, str) and len(value) < LONGEST_NUMBER else ""
     if match := _WHOLE.fullmatch(text) or _WHOLE_FLOAT.fullmatch(text):
         return int(match[1] if match.re is _WHOLE_FLOAT else match[0])
     if times:
@@ -141,7 +172,7 @@ def as_boolean(value: Any) -> bool:
     """True or false in the usual spellings."""
     if isinstance(value, bool):
         return value
-    text = str(value).strip().lower()
+    text = visible(str(value)).lower()
     if text in TRUE:
         return True
     if text in FALSE:
@@ -161,7 +192,11 @@ def as_list(value: Any) -> list[str]:
 
 
 def unwrapped(value: Any) -> Any:
-    """A list that a Parquet writer left in the groups `list` and `element`, as BigQuery does without list inference."""
+    """A list that a Parquet writer left in the groups `list` and `element`, as BigQuery does without list inference; the value
+    that MongoDB names the type of, as in `{"$oid": "66f1"}`."""
+    # https://www.mongodb.com/docs/manual/reference/mongodb-extended-json/
+    if isinstance(value, Mapping) and len(value) == 1 and (found := value.keys() & _MONGODB):
+        return unwrapped(value[found.pop()])
     if isinstance(value, Mapping) and value.keys() == {"list"} and isinstance(value["list"], list):
         return [item["element"] if isinstance(item, Mapping) and item.keys() == {"element"} else item for item in value["list"]]
     return value

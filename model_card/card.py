@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.tasks import Family
-from dataset_builders.card import REFERENCES
+from dataset_builders.citations import REFERENCES
 from eval_tasks.reporting.model_index import eval_result
 from eval_tasks.reporting.notes import notes
 from eval_tasks.reporting.report import Report, ScoreLine

@@ -47,7 +47,8 @@ def key(events: ir.Table) -> ir.StringValue:
 def steps(events: ir.Table, draw: Draw) -> tuple[ir.Table, list[ir.Table]]:
     """A session's actions with `what` (title or query) and `step` (from 0), without those that repeat the one before.
 
-    Two events of one microsecond have no order of their own; the draw gives them one that does not hang on the file's.
+    Two events of one microsecond have no order of their own; the draw gives them one that does not hang on the file's. Where
+    all of a session have one position, as with dates for times, none is a next one, and all are left out.
     """
     events = events.mutate(what=ibis.ifelse(events.action == "query", events["query"], events.title))
     named = events.filter(events.what.notnull())
@@ -57,10 +58,16 @@ def steps(events: ir.Table, draw: Draw) -> tuple[ir.Table, list[ir.Table]]:
         said=said,
         before=said.lag().over(group_by="session_id", order_by=order),
         step=ibis.row_number().over(group_by="session_id", order_by=order),
+        unordered=named.position.min().over(group_by="session_id") == named.position.max().over(group_by="session_id"),
+        actions=named.position.count().over(group_by="session_id"),
     ).pipe(materialize)
+    unordered = named.unordered & (named.actions > 1)
+    unordered_events = named.filter(unordered)
+    named = named.filter(~unordered).drop("unordered", "actions")
     repeats = (named.before == named.said).fill_null(False)
     unused_events = [
         unused(events.filter(events.what.isnull()), "event names no product and no query"),
+        unused(unordered_events, "all events of the session have one position, so none is the next"),
         unused(named.filter(repeats), "event repeats the one before"),
     ]
     return named.filter(~repeats).drop("said", "before"), unused_events

@@ -5,7 +5,6 @@ columns, as Hive and Spark lay them out, and files whose path holds a date are s
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
+from dataset_builders.column_checks import check_columns, check_rounded_ids
 from dataset_builders.file_paths import is_copy, partition_values, table_format_of
 from dataset_builders.other_formats import not_a_table
 from dataset_builders.raw_files import (
@@ -28,11 +28,23 @@ from dataset_builders.raw_files import (
     wide_encoding,
 )
 from dataset_builders.records import Placed, Rejected, csv_header, csv_rows, json_records, parquet_rows
-from dataset_builders.scales import PROPOSE, ScaleCounts
+from dataset_builders.scales import ScaleCounts
 from dataset_builders.sources import TableRows
 from dataset_builders.spans import WHOLE, Span, json_spans, parquet_spans, whole_span
 from dataset_builders.tables import LONGEST_EXAMPLE, TABLES, Column, Table, shown
-from dataset_builders.values import as_boolean, as_identifier, as_integer, as_list, as_text, is_missing, label_or_text
+from dataset_builders.values import (
+    as_boolean,
+    as_free_text,
+    as_identifier,
+    as_integer,
+    as_list,
+    as_text,
+    cell_text,
+    is_missing,
+    label_or_text,
+    unwrapped,
+    visible,
+)
 
 NAME = "own"
 LICENCE = "own data"
@@ -74,6 +86,7 @@ def open_file(path: Path, folder: Path, table: Table, encoding: str | None, defa
     partitions = partition_values(path, folder)
     if is_parquet(path) or format_of(path) == "parquet":
         names, form = parquet_columns(path, name), None
+        check_rounded_ids(path, name, table)
     elif format_of(path) == "csv":
         form = text_format(path, encoding)
         names = header_of(path, name, form)
@@ -83,7 +96,7 @@ def open_file(path: Path, folder: Path, table: Table, encoding: str | None, defa
             refuse_no_json(path, name)
     if not names:
         return OwnFile(path, table, frozenset(), form, partitions, default_locale)
-    _check_columns(str(name), table, [*names, *(key for key in partitions if key not in names)])
+    check_columns(str(name), table, [*names, *(key for key in partitions if key not in names)])
     if format_of(path) in ("json", "jsonl"):
         names = [column.name for column in table.columns]  # any record may have any of them
     return OwnFile(path, table, frozenset(names), form, partitions, default_locale)
@@ -144,30 +157,6 @@ def parquet_columns(path: Path, name: Path) -> list[str]:
         return list(pq.read_schema(path).names)
     except (pa.ArrowException, OSError, UnicodeDecodeError):
         raise UserError(f"{name} cannot be read as Parquet; it may be cut short. Copy or export it again.") from None
-
-
-def _check_columns(name: str, table: Table, names: list[str]) -> None:
-    known = {column.name for column in table.columns}
-    twice = sorted(key for key, count in Counter(key.strip().lower() for key in names).items() if count > 1 and key in known)
-    if twice:
-        raise UserError(f"{name} has the column {twice[0]} twice. Rename one of them, or take it out.")
-    optional = {column.name for column in table.columns if not column.required or column.default is not None} | {"locale"}
-    other_case = [key for key in names if key not in known and key.strip().lower() in known]
-    if any(key.strip().lower() in optional for key in other_case):  # it would be taken for absent without a word
-        right = ", ".join(key.strip().lower() for key in other_case)
-        several = len(other_case) > 1
-        raise UserError(
-            f"{name} has the column{'s' * several} {', '.join(other_case)}. Name {'them' if several else 'it'} {right}."
-        )
-    absent = [column.name for column in table.columns if column.name not in names and column.name not in optional]
-    if absent and len(names) == 1 and all(column in names[0] for column in absent):
-        raise UserError(f"{name} separates its columns by none of comma, semicolon, tab and |. Export it with one of these.")
-    if absent:
-        raise UserError(
-            f"{name} lacks the column{'s' * (len(absent) > 1)} {', '.join(absent)} of table {table.name}; it has "
-            f"{', '.join(sorted(names))}. Rename or add them, or say in a map which is which ({PROPOSE}), or take the file "
-            "away to build without this table."
-        )
 
 
 def spans(file: OwnFile) -> list[Span]:
@@ -248,7 +237,7 @@ def canonical_row(record: Mapping[str, Any], file: OwnFile, floats: frozenset[st
             row[column.name] = Rejected(f"is not of type {column.kind}")
     if "locale" in row:
         locale = row["locale"] or file.default_locale
-        row["locale"] = locale if isinstance(locale, Rejected) else locale.strip().lower()
+        row["locale"] = locale if isinstance(locale, Rejected) else visible(locale).lower()
     return row
 
 
@@ -256,6 +245,7 @@ def _typed(column: Column, value: Any, trim: bool) -> Any:
     """CSV knows only text, and Parquet writers differ in how they hold ids: both are brought to the column's type."""
     if isinstance(value, bytes):  # text in Parquet files of Impala, Hive and others
         value = as_text(value)
+    value = unwrapped(cell_text(value) if isinstance(value, str) else value)
     if is_missing(value):
         return None
     if column.kind == "string":
@@ -266,13 +256,16 @@ def _typed(column: Column, value: Any, trim: bool) -> Any:
 
 
 def _text(column: Column, value: Any, trim: bool) -> str:
-    if isinstance(value, list | dict):
-        raise ValueError("is not text")
     if column.name.endswith("_id"):
+        if isinstance(value, list | dict):
+            raise ValueError("is not text")
         text = as_identifier(value)
         if trim:
             as_identifier(float(text))  # refuses one that lost digits
         return text.removesuffix(".0") if trim else text
     if column.name == "label":
         return label_or_text(value)
-    return as_text(value).strip().lower() if column.allowed else as_text(value)
+    text = as_free_text(value)
+    if not column.required and text.lower() in ("true", "false"):  # as pandas writes what PHP and Odoo leave there
+        raise ValueError("is true or false and not text")
+    return visible(text).lower() if column.allowed else text

@@ -225,8 +225,12 @@ def sessions(case: Case) -> dict[str, Rows]:
             found[event["session_id"]].append(
                 {**event, "what": what, "time": (event["position"], draw, *((event[n] is None, event[n] or "") for n in KIND))}
             )
-    for session, steps in found.items():
+    for session, steps in list(found.items()):
         steps.sort(key=lambda step: step["time"])
+        if len(steps) > 1 and steps[0]["position"] == steps[-1]["position"]:
+            case.leave("all events of the session have one position, so none is the next", *steps)
+            del found[session]
+            continue
         runs = [list(run) for _, run in groupby(steps, lambda step: (step["action"], step["what"]))]
         case.leave("event repeats the one before", *(step for run in runs for step in run[1:]))
         found[session] = [run[0] for run in runs]

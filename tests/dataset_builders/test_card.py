@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 
 from common.dataset import data_file, data_pattern
 from common.tasks import FAMILIES, TASKS
-from dataset_builders.card import (
-    BIBTEX,
-    REFERENCES,
-    SplitSize,
-    TaskFacts,
-    card_text,
-    cell,
-    config_tasks,
-    fence,
-)
+from dataset_builders.card import SplitSize, TaskFacts, card_text, cell, config_tasks, fence
+from dataset_builders.citations import BIBTEX, REFERENCES
 from tests.hub_metadata import metadata_errors
 
 BUILT = ["review_rating", "query_product_ranking", "also_buy", "answer_generation"]

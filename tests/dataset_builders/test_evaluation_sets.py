@@ -141,6 +141,44 @@ def test_records_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
     assert read == [("lines", 2, 2), ("list", 2, 2)]
 
 
+@pytest.mark.parametrize("name", ["a.tsv", "a.csv.gz", "a.ndjson", "A.JSONL", "a.jsonl.zst", "a.txt", "a.TXT.gz"])
+def test_no_format_is_passed_over_without_a_word(tmp_path: Path, name: str) -> None:
+    import pyarrow as pa
+
+    content = (
+        f"query\ttitle\n{QUERY}\t{TITLE}\n" if "tsv" in name or "txt" in name.lower() else f"query,title\n{QUERY},{TITLE}\n"
+    )
+    if "json" in name.lower():
+        content = json.dumps({"query": QUERY, "title": TITLE})
+    packed = {"gz": gzip.compress, "zst": lambda raw: pa.compress(raw, "zstd", asbytes=True)}.get(
+        name.rsplit(".", maxsplit=1)[-1], bytes
+    )
+    (tmp_path / name).write_bytes(packed(content.encode()))
+    write_lines(tmp_path / "other.json", [{"text": numbered(20)}])
+    assert found_in(tmp_path, {"query": (QUERY,), "product": (TITLE,)}) == [(name.split(".", maxsplit=1)[0], "same text")]
+
+
+def test_tables_beside_parquet_files_are_read_and_metadata_is_not(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    write_lines(tmp_path / "set" / "more.jsonl", [{"text": TITLE}])
+    write_lines(tmp_path / "set" / "dataset_infos.json", [{"text": numbered(20)}])
+    pq.write_table(pa.table({"text": [numbered(20, 100)]}), tmp_path / "set" / "test.parquet")
+    assert [sorted(evaluation.items) for evaluation in read_evaluation_sets(tmp_path)] == [[(TITLE,), (numbered(20, 100),)]]
+
+
+@pytest.mark.parametrize("name", ["set.xlsx", "set/test.xlsx"])
+def test_a_workbook_among_evaluation_sets_is_refused(tmp_path: Path, name: str) -> None:
+    write_lines(tmp_path / "other.json", [{"text": TITLE}])
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"PK\x03\x04")
+    with pytest.raises(
+        UserError, match=f"The evaluation set {name} is a zip archive or an Excel workbook; .* save the sheet as CSV"
+    ):
+        read_evaluation_sets(tmp_path)
+
+
 def test_a_record_nested_beyond_measure_is_no_crash(tmp_path: Path) -> None:
     (tmp_path / "deep.json").write_text('{"text": "good"}\n{"text": ' + "[" * 900 + '"deep"' + "]" * 900 + "}\n")
     assert read_evaluation_sets(tmp_path)[0].items == [("good",), ("deep",)]

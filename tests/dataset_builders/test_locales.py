@@ -21,6 +21,12 @@ from dataset_builders.locales import locales_named
         ("zh-Hans-CN", "cn", "cn"),
         ("ja", "jp", "jp"),
         ("pt_BR", "br", "br"),
+        ("United States", "us,gb", "us"),
+        ("Great Britain", "us,gb", "gb"),
+        ("\u00d6sterreich", "de,at", "at"),
+        ("English (US)", "us,gb", "us"),
+        ("us_en", "us,gb", "us"),
+        ("\u200eus", "us,gb", "us"),
     ],
 )
 def test_a_locale_is_known_in_other_spellings(written: str, asked: str, named: str) -> None:

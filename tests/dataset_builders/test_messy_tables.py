@@ -228,9 +228,16 @@ def test_of_a_file_in_two_encodings_the_rows_that_are_not_utf8_are_rejected_one_
     assert len(tables["reviews"]) == 20
 
 
-def test_an_unknown_encoding_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="Unknown --encoding cp9999; give one such as"):
-        find_tables(write(tmp_path / "shop", reviews=reviews()), "cp9999")
+@pytest.mark.parametrize("encoding", ["cp9999", "rot13", "hex", "undefined", "idna"])
+def test_an_unknown_encoding_is_named(tmp_path: Path, encoding: str) -> None:
+    with pytest.raises(UserError, match=f"Unknown --encoding {encoding}; give one such as"):
+        find_tables(write(tmp_path / "shop", reviews=reviews()), encoding)
+
+
+def test_zstandard_that_begins_with_a_frame_to_skip_is_read(tmp_path: Path) -> None:
+    content = b"\x50\x2a\x4d\x18\x04\0\0\0size" + pa.compress(text_of(reviews()).encode(), "zstd", asbytes=True)
+    _, tables = staged(shop_with(tmp_path, "reviews.csv.zst", content), tmp_path)
+    assert len(tables["reviews"]) == 30
 
 
 @pytest.mark.parametrize("line", [1, 7, 29])
@@ -399,6 +406,20 @@ def archive_beside(folder: Path) -> None:
     (folder / "products.zip").write_bytes(b"PK\x03\x04")
 
 
+def many_columns(folder: Path) -> None:
+    (folder / "products.json").write_text(json.dumps([{f"c{n}": n for n in range(1000)}]))
+
+
+def rounded_ids(folder: Path) -> None:
+    table = pa.Table.from_pylist(products())
+    ids = pa.array([16_777_217.0 + n for n in range(40)], pa.float32())
+    pq.write_table(table.set_column(0, "product_id", ids), folder / "products.parquet")
+
+
+def no_rating(folder: Path) -> None:
+    write(folder, reviews=with_column(reviews(), rating=lambda row: -1 if row["rating"] == 2 else row["rating"]))
+
+
 def other_names(folder: Path) -> None:
     write(folder, catalog=products(), review=reviews())
 
@@ -429,6 +450,9 @@ REFUSED = {
     csv_named_json: "products.json is not JSON: it begins with 'product_id,locale,title,brand'. .* name it .csv",
     lost_link: "products.csv is a link to a file that is not there",
     archive_beside: r"Not read: products.zip \(is it products\? no CSV, TSV, JSON or Parquet\)",
+    many_columns: "it has c0, c1, .* and 970 more. Rename",
+    rounded_ids: "products.parquet: product_id is of type float, which rounds ids; export ids as text",
+    no_rating: r"numbers beyond 1 to 5, such as -1, .* scale: \[1, 5\]\}, which leaves -1 out\.",
     other_names: r"Not read: catalog.csv, review.csv \(is it reviews\?\).*python -m dataset_builders.map",
 }
 
@@ -478,6 +502,8 @@ CSV_TEXTS = {
     ),
     "quotes behind backslashes": with_backslashes(),
     "carriage returns alone": text_of(reviews()).replace("\r\n", "\r"),
+    "tabs and quotes that are quotes": text_of(reviews(), "\t").replace("My ", '"My" '),
+    "a delimiter behind the last name": text_of(reviews()).replace("text", "text,,", 1),
 }
 
 
@@ -495,6 +521,29 @@ def test_files_that_were_joined_keep_their_ids_and_repeat_no_product(tmp_path: P
     assert {row["product_id"] for row in tables["products"]} == {f"p{n}" for n in range(40)}
     assert counts.rejects["own"] == {"row repeats the header": 1}
     assert balanced(counts, 41)
+
+
+def test_rows_of_files_that_were_joined_have_the_columns_of_their_own_header(tmp_path: Path) -> None:
+    turned = [{"title": row["title"], "color": "Red", "PRODUCT_ID": f"x{row['product_id']}"} for row in products(20)]
+    counts, tables = staged(shop_with(tmp_path, "products.csv", (text_of(products(20)) + text_of(turned)).encode()), tmp_path)
+    found = {row["product_id"]: (row["title"], row["brand"], row["color"]) for row in tables["products"]}
+    assert found["p3"] == (title(3), "Acme", None)
+    assert found["xp3"] == (title(3), None, "Red")
+    assert len(found) == 40
+    assert counts.rejects["own"] == {"row repeats the header": 1}
+
+
+def test_a_total_below_the_rows_is_no_product(tmp_path: Path) -> None:
+    counts, tables = staged(shop_with(tmp_path, "products.csv", (text_of(products()) + "Total,,40,\r\n").encode()), tmp_path)
+    assert len(tables["products"]) == 40
+    assert counts.places["own", "row is a total"] == ["products.csv:42"]
+
+
+def test_a_quote_that_the_next_row_closes_by_chance_hides_no_row(tmp_path: Path) -> None:
+    text = text_of(reviews()).replace("My Blue", '"My Blue', 1).replace("blanket steel26 did well", 'a pan of 9"', 1)
+    counts, tables = staged(shop_with(tmp_path, "reviews.csv", text.encode()), tmp_path)
+    assert [row["review_id"] for row in tables["reviews"]] == [f"r{n}" for n in range(30) if n != 1]
+    assert balanced(counts, 30)
 
 
 def test_a_stray_quote_in_the_first_row_hides_no_delimiter(tmp_path: Path) -> None:
@@ -571,6 +620,14 @@ JSON_TEXTS = {
     "pandas split": json.dumps({"columns": list(reviews()[0]), "data": [list(row.values()) for row in reviews()]}),
     "a page of a service": json.dumps({"count": 30, "next": "https://shop/2", "previous": None, "results": reviews()}),
     "a list within an envelope": json.dumps({"data": {"total": 30, "items": reviews()}}),
+    "a list of lists": json.dumps([reviews()[:10], reviews()[10:]]),
+    "records by their ids": json.dumps({f"-N{n}": row for n, row in enumerate(reviews())}),
+    "a mark of UTF-8 between lists": json.dumps(reviews()[:10]) + "\ufeff" + json.dumps(reviews()[10:]),
+    "types of MongoDB": "\n".join(
+        json.dumps({**row, "rating": {"$numberInt": str(row["rating"])}, "product_id": {"$oid": row["product_id"]}})
+        for row in reviews()
+    ),
+    "lists of one text": json.dumps([{**row, "text": [row["text"]], "category": ["Home"]} for row in reviews()]),
     "NaN for what is missing": "\n".join(json.dumps({**row, "title": float("nan")}) for row in reviews()),
 }
 
@@ -580,6 +637,18 @@ def test_json_is_read_as_programs_write_it(tmp_path: Path, text: str) -> None:
     counts, tables = staged(shop_with(tmp_path, "reviews.json", text.encode()), tmp_path)
     assert [row["review_id"] for row in tables["reviews"]] == [f"r{n}" for n in range(30)]
     assert balanced(counts, 30)
+
+
+@pytest.mark.parametrize("form", ["{}\n", "[{}]", " {} "])
+def test_an_object_that_has_a_key_twice_with_other_values_is_rejected(tmp_path: Path, form: str) -> None:
+    objects = [json.dumps(row) for row in products(9)]
+    objects[3] = objects[3][:-1] + ', "title": "Other"}'
+    objects[4] = objects[4][:-1] + ', "brand": "Acme"}'
+    objects[5] = objects[5][:-1] + ', "more": {"title": 1}}'
+    text = form.format(",".join(objects)) if form == "[{}]" else "".join(map(form.format, objects))
+    counts, tables = staged(shop_with(tmp_path, "products.json", text.encode()), tmp_path)
+    assert {row["product_id"] for row in tables["products"]} == {f"p{n}" for n in range(9) if n != 3}
+    assert counts.rejects["own"] == {"key title stands twice in an object, with other values": 1}
 
 
 @pytest.mark.parametrize("line", ["REVIEW_ID, Product_Id,category,rating,text", "---------,----------,--,------,----"])
@@ -779,7 +848,46 @@ def test_ids_in_scientific_notation_are_rejected_and_shown(tmp_path: Path, writt
     assert counts.tables["reviews"].examples[reason] == f"{written!r} (reviews.csv:2)"
 
 
+@pytest.mark.parametrize("mark", ["\u200b", "\u200e", "\u00a0"])
+def test_marks_that_cannot_be_seen_spoil_no_value(tmp_path: Path, mark: str) -> None:
+    folder = write(
+        tmp_path / "shop",
+        reviews=with_column(reviews(), rating=lambda row: f"{row['rating']}{mark}"),
+        questions=with_column(questions(), answerable=lambda row: f"{mark}{row['answerable']}"),
+        events=with_column(events(), action=lambda row: f"View{mark}"),
+        products=with_column(products(), locale=lambda row: f"{mark}US"),
+    )
+    _, tables = staged(folder, tmp_path)
+    assert {name: len(rows) for name, rows in tables.items()} == {"reviews": 30, "questions": 20, "events": 48, "products": 40}
+
+
+@pytest.mark.parametrize(
+    "value", [False, "False", {"en": "Acme"}, '{"en": "Acme"}', '["Acme", "Bell"]', "=B2", "=VLOOKUP(A2;B:C;2)"]
+)
+def test_what_is_no_text_is_no_brand_and_no_title(tmp_path: Path, value: Any) -> None:
+    content = json.dumps(with_column(products(), brand=lambda row: value))
+    counts, tables = staged(shop_with(tmp_path, "products.json", content.encode()), tmp_path)
+    assert {row["brand"] for row in tables["products"]} == {None}
+    assert sum(counts.dropped.values()) == 40
+    if value != "False":  # which may be a title
+        (tmp_path / "staged").rename(tmp_path / "brands")
+        content = json.dumps(with_column(products(), title=lambda row: value))
+        counts, _ = staged(shop_with(tmp_path, "products.json", content.encode()), tmp_path)
+        assert counts.tables["products"].usable == 0
+
+
+@pytest.mark.parametrize("cell", ['="{}"', '=HYPERLINK("https://shop/a,b","{}")', '=hyperlink("https://shop";"{}")'])
+def test_a_cell_with_a_formula_is_what_it_shows(tmp_path: Path, cell: str) -> None:
+    rows = with_column(
+        products(), title=lambda row: cell.format(row["title"]), product_id=lambda row: cell.format(row["product_id"])
+    )
+    _, tables = staged(write(tmp_path / "shop", products=rows), tmp_path)
+    assert [(row["product_id"], row["title"]) for row in tables["products"]] == [(f"p{n}", title(n)) for n in range(40)]
+
+
 TITLES = {
+    "CafÃ© fÃ¼r zwÃ¶lf â€“ GrÃ¶ÃŸe 3": "Café für zwölf – Größe 3",
+    "SÃO PAULO à la Ä–Ü": "SÃO PAULO à la Ä–Ü",
     "<b>Blue</b> kettle<br>of steel": "Blue kettle of steel",
     "Rain jacket size <M": "Rain jacket size <M",
     "Kettle <Demo>": "Kettle demo",
@@ -844,7 +952,7 @@ def option_of(row: dict[str, Any]) -> str:
 def test_queries_that_read_the_same_are_one_group(tmp_path: Path, build: Callable[..., dict[str, Any]]) -> None:
     spoilt = []
     for n, row in enumerate(judgments()):
-        query = row["query"].replace(" for ", (" for ", " f\u200bor ", " &#102;or ")[n % 3])
+        query = row["query"].replace(" for ", (" for ", " f\u200bor ", " &#102;or ", " \uff46\uff4f\uff52 ")[n % 4])
         spoilt.append({**row, "query": query})
     build(write(tmp_path / "shop", judgments=spoilt, products=products()), "--tasks", "query_product_relation")
     groups: dict[str, set[str]] = {}
@@ -881,6 +989,21 @@ def test_events_take_titles_from_products(tmp_path: Path, build: Callable[..., d
     bare = [{key: value for key, value in row.items() if key != "title"} for row in events(30)]
     manifest = build(write(tmp_path / "shop", events=bare, products=products()), "--tasks", "next_title_merrec")
     assert manifest["configs"]["next_title_merrec"]["train"] > 0
+
+
+def test_a_session_whose_events_all_have_one_time_has_no_next_event(
+    tmp_path: Path, build: Callable[..., dict[str, Any]]
+) -> None:
+    days = with_column(events(30), position=lambda row: "2024-05-01" if row["session_id"] < "s2" else row["position"])
+    manifest = build(write(tmp_path / "shop", events=days), "--tasks", "next_title_merrec")
+    reason = "next_title_merrec: all events of the session have one position, so none is the next"
+    assert manifest["rejects"]["own"][reason] == 12 * 6
+    with pytest.raises(UserError, match=r"all events of the session have one position, so none is the next \(180\)"):
+        build(
+            write(tmp_path / "days", events=with_column(events(30), position=lambda row: "2024-05-01")),
+            "--tasks",
+            "next_title_merrec",
+        )
 
 
 def test_reviews_take_a_category_from_products(tmp_path: Path, build: Callable[..., dict[str, Any]]) -> None:
@@ -940,7 +1063,7 @@ def test_values_that_a_map_could_convert_are_pointed_out(
     assert "A map can say what values mean that no table takes: python -m dataset_builders.map" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("other", ["000{}", "P{}", "{{{}}}", "gid://shopify/Product/{}", "x{}"])
+@pytest.mark.parametrize("other", ["000{}", "P{}", "'{}'", '"{}"', "{}.0", "{{{}}}", "gid://shopify/Product/{}", "x{}"])
 def test_a_join_that_matches_nothing_is_explained_with_both_keys(
     tmp_path: Path, build: Callable[..., dict[str, Any]], other: str
 ) -> None:
@@ -948,7 +1071,7 @@ def test_a_join_that_matches_nothing_is_explained_with_both_keys(
         products(),
         product_id=lambda row: other.format(row["product_id"].removeprefix("p") if other == "P{}" else row["product_id"]),
     )
-    alike = "" if other == "x{}" else "; 40 would be, but for case, leading zeros, braces or what is before a /"
+    alike = "" if other == "x{}" else "; 40 would be, but for case, leading zeros, braces, quotes, .0 or what is before a /"
     example = padded[0]["product_id"]
     told = re.escape(f"0 of 40 values of co_purchases.product_id are in products, e.g. 'p0' is not, {example!r} is{alike}")
     with pytest.raises(UserError, match=told):
