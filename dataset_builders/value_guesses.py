@@ -9,7 +9,8 @@ from dataset_builders.file_profiles import FileProfile
 from dataset_builders.locales import locales_named
 from dataset_builders.mapping import normal
 from dataset_builders.scales import scale_of
-from dataset_builders.values import LABELS, as_integer, as_text
+from dataset_builders.sources.mapped_tables import looked_up
+from dataset_builders.values import LABELS, as_integer, as_text, is_missing
 
 MOST_WORDS = 30
 """Different values of a column that may still be names of something; more are free text."""
@@ -30,10 +31,10 @@ LABEL_WORDS = {
 }
 
 EVENT_WORDS = (
-    ("", re.compile(r"remove|list|promotion|refund|fail|cancel|begin|checkout_(start|progress)")),
+    ("", re.compile(r"remove|list|hover|impression|promotion|refund|fail|cancel|begin|checkout_(start|progress)")),
     ("query", re.compile(r"search")),
     ("like", re.compile(r"wish|fav|like|save")),
-    ("cart", re.compile(r"cart|basket|bag")),
+    ("cart", re.compile(r"cart|basket|bag|(product|item)[ _]?added")),
     ("buy", re.compile(r"purchase|order|buy|bought|transaction|checkout_complete")),
     ("offer", re.compile(r"offer|bid")),
     ("view", re.compile(r"view|detail|pdp|product|item|click")),
@@ -127,15 +128,15 @@ def _rating_in_words(words: set[str]) -> ValueGuess | None:
     return None
 
 
-def action_guess(profile: FileProfile, column: str, product: str | None, query: str | None) -> ValueGuess:
+def action_guess(profile: FileProfile, column: str, products: Sequence[str], queries: Sequence[str]) -> ValueGuess:
     """Actions from names of events. One that mostly names no product, or no query, is none of its kind."""
     counts: dict[str, int] = {}
     filled: dict[str, dict[str, int]] = {}
     for record in profile.records:
-        name = normal(record.get(column) or "")
+        name = normal(looked_up(record, column) or "")
         counts[name] = counts.get(name, 0) + 1
-        for kind, source in (("product", product), ("query", query)):
-            if source and str(record.get(source) or "").strip():
+        for kind, sources in (("product", products), ("query", queries)):
+            if any(not is_missing(looked_up(record, source)) for source in sources):
                 filled.setdefault(name, {}).setdefault(kind, 0)
                 filled[name][kind] += 1
     if len(counts) > MOST_WORDS:
@@ -149,7 +150,7 @@ def action_guess(profile: FileProfile, column: str, product: str | None, query: 
     if chosen and all(name == action for name, action in chosen.items()) and len(chosen) == len(counts):
         return ValueGuess({})
     left = sorted(set(counts) - set(chosen) - {""})
-    return ValueGuess({"values": chosen}, f"not used: {', '.join(left)}" if left else "")
+    return ValueGuess({"values": chosen} if chosen else {}, f"not used: {', '.join(left)}" if left else "")
 
 
 def locale_guess(values: Iterable[Any], locales: Sequence[str], certain: bool) -> ValueGuess | None:

@@ -1,0 +1,290 @@
+"""What the columns of exports are called: plain names in English, and which of them a table's columns are made of."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+from unicodedata import normalize
+
+from dataset_builders.file_profiles import FileProfile
+from dataset_builders.values import as_text
+
+IDS_OF_PRODUCTS = (
+    *("product_id", "sku", "item_id", "product_handle", "handle", "asin", "product_sku", "product_key", "product_code"),
+    *(
+        "product_number",
+        "item_sku",
+        "lineitem_sku",
+        "stock_code",
+        "stockcode",
+        "article_number",
+        "page_id",
+        "product_external_id",
+    ),
+    *("custom_label", "item_number", "listing_id", "object_id", "object_ids", "product_ids", "target_id", "docid", "doc_id"),
+    *("document_id", "corpus_id", "ean", "gtin", "external_id", "product_view_sku", "product"),
+)
+"""The more certain ones first; which of a file's ids are those of the products is told by their values later."""
+
+NAMES: dict[str, dict[str, tuple[str, ...]]] = {
+    "judgments": {
+        "query_id": ("query_id", "qid"),
+        "query": ("query", "search_query", "search_term", "keyword", "query_text", "q", "keywords", "search_phrase"),
+        "product_id": ("docid", "doc_id", "document_id", "corpus_id", *IDS_OF_PRODUCTS),
+        "label": (
+            *("label", "rating", "grade", "relevance", "judgment", "judgement", "esci_label", "score", "choice"),
+            *("relevance_grade", "relevance_label", "relevance_score", "annotation", "gain", "rel"),
+        ),
+    },
+    "questions": {
+        "question_id": ("question_id", "id"),
+        "product_id": IDS_OF_PRODUCTS,
+        "question": (
+            *("question", "question_text", "question_body", "question_content", "question_summary", "question_title"),
+            *("question_details", "body"),
+        ),
+        "snippets": ("snippets", "review_snippets"),
+        "answers": ("answers", "answer", "answer_text", "answer_body", "answer_content", "reply", "response"),
+        "answerable": ("answerable", "is_answerable"),
+    },
+    "events": {
+        "session_id": (
+            *("session_id", "ga_session_id", "session", "visit_id", "session_key", "sessionid", "domain_sessionid", "sid"),
+            *("anonymous_id", "visitor_id", "user_token", "distinct_id", "client_id", "device_id", "user_pseudo_id"),
+            *("domain_userid", "cookie_id"),
+        ),
+        "position": (
+            *("position", "event_timestamp", "timestamp", "event_time", "time", "created_at", "ts", "datetime", "event_ts"),
+            *("derived_tstamp", "collector_tstamp", "occurred_at", "original_timestamp", "received_at"),
+        ),
+        "action": (
+            *("action", "event_name", "event_type", "event", "action_name", "action_type", "event_action"),
+            *("interaction_type", "type"),
+        ),
+        "product_id": IDS_OF_PRODUCTS,
+        "title": ("title", "item_name", "product_name", "product_title", "name"),
+        "query": (
+            *("query", "search_term", "search_query", "keyword", "user_query", "search_keyword", "site_search_keyword"),
+            *("search_phrase", "query_text"),
+        ),
+        "brand": ("brand", "item_brand", "product_brand"),
+        "category": ("category", "item_category", "product_category", "category_name"),
+        "color": ("color", "colour"),
+        "size": ("size",),
+    },
+    "reviews": {
+        "review_id": ("review_id", "id", "ugc_id", "review_key"),
+        "product_id": IDS_OF_PRODUCTS,
+        "category": ("category", "product_category"),
+        "rating": (
+            *("rating", "stars", "star_rating", "score", "overall", "review_score", "review_rating", "product_rating"),
+            *("review_stars", "points", "grade", "rating_value", "overall_rating"),
+        ),
+        "title": ("title", "review_title", "headline", "summary", "subject", "review_headline"),
+        "text": (
+            *("text", "body", "review", "review_text", "review_body", "content", "review_content", "review_message"),
+            *("comment", "message", "comments", "review_comment", "product_review", "detail", "description"),
+        ),
+    },
+    "co_purchases": {
+        "product_id": ("product_id",),
+        "other_product_id": ("other_product_id", "related_product_id"),
+        "relation": ("relation",),
+    },
+    "baskets": {
+        "basket_id": (
+            *("basket_id", "order_id", "order_number", "transaction_id", "invoice_no", "invoice", "order", "order_ref"),
+            *("amazon_order_id", "order_key", "order_no", "receipt_id", "cart_id", "sales_record_number", "parent_id"),
+        ),
+        "product_id": IDS_OF_PRODUCTS,
+    },
+    "products": {
+        "product_id": (
+            *("product_id", "id", "sku", "item_id", "handle", "asin", "parent_asin", "article_number", "product_number"),
+            *(
+                "product_code",
+                "code",
+                "product_sku",
+                "product_key",
+                "page_id",
+                "internal_id",
+                "product_internal_id",
+                "handle_id",
+            ),
+            *("object_id", "external_id", "seller_sku", "item_number", "listing_id", "custom_label", "ean", "gtin"),
+        ),
+        "title": ("title", "name", "product_name", "product_title", "item_name", "title_long"),
+        "description": (
+            *("description", "body_html", "body", "long_description", "product_description", "item_description"),
+            *("description_html", "description_long", "short_description", "product_desc", "text", "summary"),
+        ),
+        "brand": ("brand", "vendor", "manufacturer", "brand_name", "product_brand", "manufacturer_name"),
+        "category": (
+            *("category", "product_type", "product_category", "category_name", "category_hierarchy", "department"),
+            *("product_class", "category_l3", "category_l2", "category_l1", "category_1", "product_category_1", "type"),
+            *("ebay_category_1_name", "categories", "categories_name", "google_product_category", "collection"),
+        ),
+        "color": ("color", "colour", "product_color", "color_name"),
+    },
+}
+"""Table -> its columns -> what they are called elsewhere, as plain names."""
+
+_PREFIXES = {
+    "judgments": r"(input|output|answer|data)_",
+    "events": r"(properties|event_properties|event|context|web|ecommerce)_",
+    "products": r"",
+    "reviews": r"(product_)?(review|reviews)_",
+}
+"""Table -> what may stand before a column's plain name and says nothing."""
+
+_WHOLE = {
+    "sku": "artikelnummer artikelnr artikel_nr reference referentie referencia riferimento reference_produit "
+    "codice_prodotto numero_d_article seller_sku",
+    "title": "artikelname artikelbezeichnung bezeichnung produktname nom_du_produit designation libelle titel titre titulo "
+    "titolo",
+    "name": "nom nombre naam nome",
+    "category": "kategorie categorie categoria warengruppe produktkategorie artikelkategorie",
+    "description": "beschreibung artikelbeschreibung produktbeschreibung langbeschreibung descripcion descrizione omschrijving",
+    "rating": "sterne note punkte bewertung puntuacion valoracion calificacion estrellas voto valutazione stelle sterren "
+    "beoordeling etoiles",
+    "text": "bewertungstext rezension kommentar commentaire comentario commento avis opinion resena recensione recensie "
+    "opmerking",
+    "review_id": "bewertungs_id avis_id resena_id",
+    "question_id": "fragen_id",
+    "order_id": "bestellnummer bestellnr bestellung bestell_id auftragsnummer bestelnummer commande numero_de_commande pedido "
+    "numero_de_pedido ordine numero_ordine",
+    "quantity": "menge anzahl quantite cantidad quantita aantal",
+    "status": "statut estado stato etat etat_de_la_commande",
+    "active": "aktiv actif activo attivo actief",
+    "approved": "freigegeben genehmigt approuve aprobado approvato goedgekeurd",
+    "query": "suchbegriff suchanfrage requete recherche busqueda consulta zoekterm",
+    "session_id": "sitzung sitzungs_id",
+    "timestamp": "zeitstempel zeitpunkt horodatage",
+    "event": "ereignis evenement evento",
+    "language": "sprache langue idioma lingua taal",
+}
+_WORDS = {
+    "brand": "hersteller marke marque fabricant marca fabricante produttore merk",
+    "product": "produkt produit producto prodotto",
+    "color": "farbe couleur colore kleur",
+    "question": "frage pregunta domanda vraag",
+    "answer": "antwort reponse respuesta risposta antwoord",
+    "order": "commande pedido ordine",
+}
+_ENGLISH = {foreign: word for word, names in _WHOLE.items() for foreign in names.split()}
+_ENGLISH_WORDS = {foreign: word for word, names in _WORDS.items() for foreign in names.split()}
+"""German, French, Spanish, Italian and Dutch, as plain names: of whole columns, and of words in any column."""
+
+_KINDS_OF_GOODS = frozenset(
+    {
+        "physical",
+        "digital",
+        "simple",
+        "configurable",
+        "variable",
+        "variation",
+        "bundle",
+        "product",
+        "variant",
+        "virtual",
+        "service",
+    }
+)
+LONGEST_WORD = 60
+"""Characters of a rating or an action; what is longer is a text."""
+
+
+@lru_cache(maxsize=4096)
+def plain_name(name: str) -> str:
+    """`product_id` of productId, Product ID [Non Editable], product-id and ID produit."""
+    text = re.sub(r"\[[^\]]*\]|\([^)]*\)", " ", name) if re.match(r"\s*\w", name) else name
+    text = text.replace("IDs", "Ids")
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", text)
+    text = "".join(char for char in normalize("NFKD", text.casefold()) if char.isascii())
+    text = re.sub(r"[^a-z0-9]+", "_", text).strip("_")
+    if text in _ENGLISH:
+        return _ENGLISH[text]
+    words = [_ENGLISH_WORDS.get(word, word) for word in text.split("_")]
+    if len(words) > 1 and words[0] == "id":  # id_product, ID avis
+        words = [*words[1:], "id"]
+    return _ENGLISH.get("_".join(words), "_".join(words))
+
+
+def called(name: str, table: str, languages: Sequence[str] = ()) -> list[str]:
+    """The plain names that a column, or a path into one, may go by in a table; the most certain first."""
+    parts = name.split(".")
+    found = [plain_name(name.replace(".", "_"))]
+    if len(parts) > 1:
+        found += [plain_name("_".join(parts[-2:])), plain_name(parts[-1])]
+        found += [plain_name("_".join(each)) for each in pairwise(parts)][:1] if parts[-1] in languages else []
+    if table == "reviews" and re.search(r"product_?(title|name)$", found[0]):  # which no review is called
+        return []
+    prefix = _PREFIXES.get(table)
+    found += [re.sub(f"^{prefix}", "", each) for each in found] if prefix else []
+    for language in languages:
+        found += [re.sub(rf"^{language}_|_{language}$", "", each) for each in found]
+    return list(dict.fromkeys(found))
+
+
+def named_columns(
+    profile: FileProfile, table: str, names: Sequence[str], languages: Sequence[str] = (), needed: Sequence[str] = ()
+) -> dict[str, str]:
+    """The table's columns, each made of the column among `names` that is called so first and has values such as it holds.
+
+    Each column of the file is used once; those that the table needs choose first.
+    """
+    by_word: dict[str, list[tuple[int, int, str]]] = {}
+    for order, name in enumerate(names):
+        for certain, word in enumerate(called(name, table, languages)):
+            by_word.setdefault(word, []).append((certain, order, name))
+    columns: dict[str, str] = {}
+    for column in sorted(NAMES[table], key=lambda each: each not in needed):
+        fits = _FITS.get(column, _is_scalar)
+        for word in NAMES[table][column]:
+            choice = [name for *_, name in sorted(by_word.get(word, [])) if name not in columns.values()]
+            if found := next((name for name in choice if fits(profile.values(name)) or not profile.records), None):
+                columns[column] = found
+                break
+    return {column: columns[column] for column in NAMES[table] if column in columns}
+
+
+def _is_scalar(values: Sequence[Any]) -> bool:
+    return bool(values) and not any(isinstance(value, list | tuple | Mapping) for value in values[:50])
+
+
+def _is_id(values: Sequence[Any]) -> bool:
+    return bool(values) and not any(
+        isinstance(value, Mapping) or (isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value))
+        for value in values[:50]
+    )
+
+
+def _is_short(values: Sequence[Any]) -> bool:
+    return _is_scalar(values) and max(len(as_text(value)) for value in values[:200]) <= LONGEST_WORD
+
+
+def _is_text(values: Sequence[Any]) -> bool:
+    """Not numbers or flags, which columns such as `review` also hold."""
+    return _is_scalar(values) and any(re.search(r"[^\W\d_]", as_text(value)) for value in values[:50])
+
+
+def _is_category(values: Sequence[Any]) -> bool:
+    words = {as_text(value).strip().casefold() for value in values if not isinstance(value, list | tuple | Mapping)}
+    return bool(words) and not words <= _KINDS_OF_GOODS
+
+
+_FITS: dict[str, Callable[[Sequence[Any]], bool]] = {
+    "product_id": _is_id,
+    "rating": _is_short,
+    "action": _is_short,
+    "title": _is_text,
+    "text": _is_text,
+    "question": _is_text,
+    "query": _is_text,
+    "category": _is_category,
+    "brand": _is_text,
+    "color": _is_text,
+    "answers": bool,
+    "snippets": bool,
+}
