@@ -23,7 +23,8 @@ IDS_OF_PRODUCTS = (
         "product_external_id",
     ),
     *("custom_label", "item_number", "listing_id", "object_id", "object_ids", "product_ids", "target_id", "docid", "doc_id"),
-    *("document_id", "corpus_id", "ean", "gtin", "external_id", "product_view_sku", "product"),
+    *("document_id", "corpus_id", "ean", "gtin", "external_id", "product_view_sku", "article_id", "product_uid", "pid", "skus"),
+    *("product_skus", "item_ids", "product", "item"),
 )
 """The more certain ones first; which of a file's ids are those of the products is told by their values later."""
 
@@ -34,11 +35,11 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
         "product_id": ("docid", "doc_id", "document_id", "corpus_id", *IDS_OF_PRODUCTS),
         "label": (
             *("label", "rating", "grade", "relevance", "judgment", "judgement", "esci_label", "score", "choice"),
-            *("relevance_grade", "relevance_label", "relevance_score", "annotation", "gain", "rel"),
+            *("verdict", "relevance_grade", "relevance_label", "relevance_score", "annotation", "gain", "rel"),
         ),
     },
     "questions": {
-        "question_id": ("question_id", "id"),
+        "question_id": ("question_id", "id", "faq_id"),
         "product_id": IDS_OF_PRODUCTS,
         "question": (
             *("question", "question_text", "question_body", "question_content", "question_summary", "question_title"),
@@ -50,7 +51,17 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "events": {
         "session_id": (
-            *("session_id", "ga_session_id", "session", "visit_id", "session_key", "sessionid", "domain_sessionid", "sid"),
+            *(
+                "session_id",
+                "ga_session_id",
+                "session",
+                "visit_id",
+                "session_key",
+                "user_session",
+                "visit",
+                "domain_sessionid",
+                "sid",
+            ),
             *("anonymous_id", "visitor_id", "user_token", "distinct_id", "client_id", "device_id", "user_pseudo_id"),
             *("domain_userid", "cookie_id"),
         ),
@@ -63,10 +74,10 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
             *("interaction_type", "type"),
         ),
         "product_id": IDS_OF_PRODUCTS,
-        "title": ("title", "item_name", "product_name", "product_title", "name"),
+        "title": ("title", "item_name", "product_name", "product_title", "item_title", "name"),
         "query": (
             *("query", "search_term", "search_query", "keyword", "user_query", "search_keyword", "site_search_keyword"),
-            *("search_phrase", "query_text"),
+            *("search_phrase", "query_text", "term"),
         ),
         "brand": ("brand", "item_brand", "product_brand"),
         "category": ("category", "item_category", "product_category", "category_name"),
@@ -88,9 +99,12 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
     "co_purchases": {
-        "product_id": ("product_id",),
-        "other_product_id": ("other_product_id", "related_product_id"),
-        "relation": ("relation",),
+        "product_id": ("product_id", "source_product_id", "source_sku", "source_id", "sku", "product_sku"),
+        "other_product_id": (
+            *("other_product_id", "related_product_id", "linked_product_id", "target_product_id", "recommended_product_id"),
+            *("target_sku", "related_sku", "linked_sku", "recommended_sku", "target_id"),
+        ),
+        "relation": ("relation", "relation_type", "link_type", "type"),
     },
     "baskets": {
         "basket_id": (
@@ -101,7 +115,18 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "products": {
         "product_id": (
-            *("product_id", "id", "sku", "item_id", "handle", "asin", "parent_asin", "article_number", "product_number"),
+            *(
+                "product_id",
+                "id",
+                "sku",
+                "item_id",
+                "handle",
+                "asin",
+                "parent_asin",
+                "article_number",
+                "article_id",
+                "product_number",
+            ),
             *(
                 "product_code",
                 "code",
@@ -112,17 +137,38 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
                 "product_internal_id",
                 "handle_id",
             ),
-            *("object_id", "external_id", "seller_sku", "item_number", "listing_id", "custom_label", "ean", "gtin"),
+            *(
+                "object_id",
+                "external_id",
+                "article_id",
+                "product_uid",
+                "pid",
+                "item_number",
+                "listing_id",
+                "custom_label",
+                "ean",
+                "gtin",
+            ),
         ),
         "title": ("title", "name", "product_name", "product_title", "item_name", "title_long"),
         "description": (
             *("description", "body_html", "body", "long_description", "product_description", "item_description"),
-            *("description_html", "description_long", "short_description", "product_desc", "text", "summary"),
+            *("description_html", "description_long", "short_description", "detail_description", "text", "summary"),
         ),
         "brand": ("brand", "vendor", "manufacturer", "brand_name", "product_brand", "manufacturer_name"),
         "category": (
             *("category", "product_type", "product_category", "category_name", "category_hierarchy", "department"),
-            *("product_class", "category_l3", "category_l2", "category_l1", "category_1", "product_category_1", "type"),
+            *(
+                "product_class",
+                "product_type_name",
+                "product_category_tree",
+                "category_l3",
+                "category_l2",
+                "category_l1",
+                "category_1",
+                "product_category_1",
+                "type",
+            ),
             *("ebay_category_1_name", "categories", "categories_name", "google_product_category", "collection"),
         ),
         "color": ("color", "colour", "product_color", "color_name"),
@@ -132,7 +178,7 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
 
 _PREFIXES = {
     "judgments": r"(input|output|answer|data)_",
-    "events": r"(properties|event_properties|event|context|web|ecommerce)_",
+    "events": r"(properties|event_properties|event|context|web|ecommerce|hit)_",
     "products": r"",
     "reviews": r"(product_)?(review|reviews)_",
 }
@@ -166,8 +212,10 @@ _WHOLE = {
 }
 _WORDS = {
     "brand": "hersteller marke marque fabricant marca fabricante produttore merk",
-    "product": "produkt produit producto prodotto",
-    "color": "farbe couleur colore kleur",
+    "product": "prod produkt produit producto prodotto",
+    "description": "desc descr",
+    "code": "codice codigo",
+    "color": "colour farbe couleur colore kleur",
     "question": "frage pregunta domanda vraag",
     "answer": "antwort reponse respuesta risposta antwoord",
     "order": "commande pedido ordine",
@@ -237,13 +285,16 @@ def named_columns(
     by_word: dict[str, list[tuple[int, int, str]]] = {}
     for order, name in enumerate(names):
         for certain, word in enumerate(called(name, table, languages)):
-            by_word.setdefault(word, []).append((certain, order, name))
+            by_word.setdefault(word.replace("_", ""), []).append((certain, order, name))
     columns: dict[str, str] = {}
     for column in sorted(NAMES[table], key=lambda each: each not in needed):
         fits = _FITS.get(column, _is_scalar)
         for word in NAMES[table][column]:
-            choice = [name for *_, name in sorted(by_word.get(word, [])) if name not in columns.values()]
-            if found := next((name for name in choice if fits(profile.values(name)) or not profile.records), None):
+            choice = [name for *_, name in sorted(by_word.get(word.replace("_", ""), [])) if name not in columns.values()]
+            own = [name for name in choice if name == column and not profile.values(name)]  # may be filled further down
+            if found := next(
+                (name for name in choice if not profile.records or fits(profile.values(name)) or name in own), None
+            ):
                 columns[column] = found
                 break
     return {column: columns[column] for column in NAMES[table] if column in columns}
@@ -286,5 +337,6 @@ _FITS: dict[str, Callable[[Sequence[Any]], bool]] = {
     "brand": _is_text,
     "color": _is_text,
     "answers": bool,
+    "relation": _is_short,
     "snippets": bool,
 }

@@ -179,6 +179,8 @@ def by_names(profile: FileProfile, locales: Sequence[str]) -> list[ProposedFile]
             continue  # an id and a name are also what customers, categories and shops have
         for each in ("", *(profile.lists if table != "products" else ())):
             columns = _of_items(profile, table, each, languages) if each else _columns(profile, table, languages)
+            if table == "reviews" and not hinted and plain_name(str(columns.get("text"))).endswith("description"):
+                continue  # of the product
             if table == "questions" and not {"answers", "answerable"} & columns.keys() and not answer_count(profile):
                 continue
             if plain_name(str(columns.get("basket_id"))) == "parent_id" and not {"quantity", "qty"} & plain.keys():
@@ -214,8 +216,8 @@ def _of_items(profile: FileProfile, table: str, each: str, languages: Sequence[s
         both = [found[name] for found in (outer, inner) if name in found]
         if table == "events" and name in _OF_ITEMS and len(both) > 1:
             columns[name] = {"first": both}
-        elif both and (name in _OF_ALL_ITEMS or name in inner):
-            columns[name] = both[0] if name in _OF_ALL_ITEMS else inner[name]
+        elif both and (name in _OF_ALL_ITEMS or name in inner or table == "events"):
+            columns[name] = both[0] if name in _OF_ALL_ITEMS else inner.get(name, both[0])
     return columns
 
 

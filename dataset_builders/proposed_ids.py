@@ -18,6 +18,7 @@ _GLOBAL_ID = re.compile(r"gid://shopify/\w+/(\d+)")
 """https://shopify.dev/docs/api/usage/gids"""
 
 _ID_NAME = re.compile(r"id$|_id|ids$|sku|handle|asin|product|article|item|code$|key$|number$|slug|gtin|ean|^custom_label$")
+_NO_ID = re.compile(r"price|title|name|rating|date|quantity|qty|count|url|type|status|state|image|weight|label$")
 PERSON = re.compile(
     r"user|customer|reviewer|visitor|client|email|name$|author|phone|address|anonymous|distinct_?id|device|cookie",
     re.IGNORECASE,
@@ -29,7 +30,7 @@ def with_one_id(files: Sequence[ProposedFile]) -> tuple[list[ProposedFile], list
 
     Exports of one shop name a product by its handle, its SKU or its number. Which column is which is told by the values.
     """
-    files = [_plain_numbers(file) for file in files]
+    files = [_split(_plain_numbers(file)) for file in files]
     catalogue = next((file for file in files if file.table == "products"), None)
     if catalogue is None:
         return files, []
@@ -57,6 +58,18 @@ def with_one_id(files: Sequence[ProposedFile]) -> tuple[list[ProposedFile], list
         place = found.index(catalogue)
         found[place] = replace(catalogue, entry={**catalogue.entry, "also_known_as": also})
     return found, notes
+
+
+def _split(file: ProposedFile) -> ProposedFile:
+    """With a row for each of the ids that one value lists, as of the products of an order or of a page of results."""
+    made = file.entry["columns"].get("product_id")
+    if not isinstance(made, str) or file.preset or file.table not in ("baskets", "events"):
+        return file
+    if any(isinstance(value, list) for value in file.profile.values(made)):
+        return file.with_column("product_id", {"column": made, "split": ","})
+    texts = file.profile.texts(made)
+    mark = next((mark for mark in ",;|" if sum(mark in text for text in texts) > len(texts) / 2), None)
+    return file.with_column("product_id", {"column": made, "split": mark}, f"split at {mark}") if mark else file
 
 
 def _plain_numbers(file: ProposedFile) -> ProposedFile:
@@ -90,9 +103,14 @@ def _other_ids(catalogue: ProposedFile) -> list[str]:
     for name in catalogue.profile.paths:
         values = catalogue.profile.values(name)
         texts = catalogue.profile.texts(name)
-        if name not in listed and _ID_NAME.search(plain_name(name)) and values and len(texts) >= 0.9 * len(values):
+        if name not in listed and _is_id_name(name) and values and len(texts) >= 0.9 * len(values):
             listed.append(name)
     return listed
+
+
+def _is_id_name(name: str) -> bool:
+    plain = plain_name(name)
+    return bool(_ID_NAME.search(plain)) and (plain == "custom_label" or not _NO_ID.search(plain))
 
 
 def _scope(file: ProposedFile) -> list[str]:
@@ -106,9 +124,7 @@ def _best_id(file: ProposedFile, column: str, own: set[str], others: Mapping[str
     own id."""
     chosen = [name for name in file.column(column) if file.profile.has(name)]
     taken = {name for key in file.entry["columns"] if key != column for name in file.column(key)}
-    names = [
-        name for name in _scope(file) if _ID_NAME.search(plain_name(name)) and name not in taken and not PERSON.search(name)
-    ]
+    names = [name for name in _scope(file) if _is_id_name(name) and name not in taken and not PERSON.search(name)]
     split = file.entry["columns"][column].get("split") if isinstance(file.entry["columns"][column], dict) else None
     ranked = []
     for order, name in enumerate(dict.fromkeys([*chosen, *names])):

@@ -11,15 +11,16 @@ from dataset_builders.mapping import normal
 from dataset_builders.proposed import ProposedFile
 from dataset_builders.proposed_ids import PERSON
 from dataset_builders.sources.mapped_tables import looked_up
-from dataset_builders.value_guesses import ValueGuess, action_guess, is_position, label_guess, rating_guess
+from dataset_builders.value_guesses import ValueGuess, action_guess, is_position, label_guess, rating_guess, relation_guess
 from dataset_builders.values import as_text
 
 _NO_ANSWER = re.compile(
     r"(no|not|without) (an )?answers?( yet| found| available)?|not answered|unanswer(ed|able)|-+", re.IGNORECASE
 )
 _ANSWER_COUNT = re.compile(r"((total|number_of|num)_)?answers?_?count|(number_of|num|total)_answers")
-_PATHS = {mark: rf"([^{mark}\s][^{mark}]*?)\s*(?:[;,][^{mark}]*)?$" for mark in (">", "|", "/")}
+_PATHS = {mark: rf"([^{mark}\s][^{mark}]*?)\s*(?:[;,\"\\]][^{mark}]*)?$" for mark in (">", "|", "/")}
 """What stands between the categories of a path -> the last of them."""
+_TEXT = re.compile(r"^(answer|text|body|content)$|_(text|body|content)$")
 _DATE = re.compile(r"date|time|created", re.IGNORECASE)
 
 
@@ -43,6 +44,8 @@ def refined(file: ProposedFile, tables: set[str]) -> ProposedFile:
         file = _refined_events(file)
     elif file.table == "questions":
         file = _refined_questions(file)
+    elif file.table == "co_purchases" and not file.preset:
+        file = _guessed(file, "relation", relation_guess(_all(file, "relation")))
     return file
 
 
@@ -71,8 +74,6 @@ def _refined_events(file: ProposedFile) -> ProposedFile:
         file = _guessed(
             file, "action", action_guess(file.profile, columns["action"], file.column("product_id"), file.column("query"))
         )
-        if isinstance(ids := columns.get("product_id"), str) and any(isinstance(id, list) for id in file.profile.values(ids)):
-            file = file.with_column("product_id", {"column": ids, "split": ","})
     if not is_position([value for name in file.column("position") for value in file.profile.values(name)]):
         file = file.with_note("position", "its values are no whole numbers or times")
     return _with_sessions(file)
@@ -106,7 +107,10 @@ def _events_each(profile: FileProfile, names: Sequence[str]) -> float:
 def _refined_questions(file: ProposedFile) -> ProposedFile:
     columns = file.entry["columns"]
     answer = next(iter(file.column("answers")), None)
-    if isinstance(columns.get("answers"), str) and not _are_lists(file.profile.values(columns["answers"])):
+    if answer and (text := _text_within(file.profile.values(answer))):
+        answer = f"{answer}.{text}"
+        file = file.with_column("answers", {"list": [answer]})
+    elif isinstance(columns.get("answers"), str) and not _are_lists(file.profile.values(columns["answers"])):
         file = file.with_column("answers", {"list": [columns["answers"]]})
     snippets = columns.get("snippets")
     if isinstance(snippets, str) and (texts := file.profile.texts(snippets)) and not _are_lists(file.profile.values(snippets)):
@@ -125,6 +129,13 @@ def _refined_questions(file: ProposedFile) -> ProposedFile:
     if "question_id" not in columns:
         file = file.with_column("question_id", _hash(file, ("question", "product_id")), "the file has no id")
     return file
+
+
+def _text_within(values: Sequence[Any]) -> str | None:
+    """The key of the text in lists of objects, such as answers with who gave them."""
+    items = [item for value in values[:50] if isinstance(value, list) for item in value if isinstance(item, dict)]
+    names = dict.fromkeys(key for item in items for key in item)
+    return next((name for name in names if _TEXT.search(plain_name(name))), None)
 
 
 def answer_count(profile: FileProfile) -> str | None:

@@ -10,6 +10,7 @@ from dataset_builders.locales import locales_named
 from dataset_builders.mapping import normal
 from dataset_builders.scales import scale_of
 from dataset_builders.sources.mapped_tables import looked_up
+from dataset_builders.tables import RELATIONS
 from dataset_builders.values import LABELS, as_integer, as_text, is_missing
 
 MOST_WORDS = 30
@@ -40,6 +41,13 @@ EVENT_WORDS = (
     ("view", re.compile(r"view|detail|pdp|product|item|click")),
 )
 """Action of the first pattern that an event's name has; none for the first of all."""
+
+RELATION_WORDS = (
+    ("also_view", re.compile(r"view")),
+    ("also_buy", re.compile(r"buy|bought|purchase|cross|accessor|together|complement|bundle")),
+    ("similar", re.compile(r"up.?sell|similar|related|alternative|substitute")),
+)
+"""Relation of the first pattern that a word has."""
 
 _NUMBER_WORDS = ("one", "two", "three", "four", "five")
 RATING_WORDS = {
@@ -88,6 +96,16 @@ def label_guess(values: Iterable[Any]) -> ValueGuess:
     return ValueGuess(
         {"values": chosen} if chosen else {}, f"what {', '.join(other)} mean" if other else "what the labels mean"
     )
+
+
+def relation_guess(values: Iterable[Any]) -> ValueGuess:
+    """Relations of two products from what shops call their recommendations."""
+    words = sorted({normal(value) for value in values})
+    if set(words) <= set(RELATIONS) or len(words) > MOST_WORDS:
+        return ValueGuess({})
+    found = {word: next((name for name, known in RELATION_WORDS if known.search(word)), "") for word in words}
+    chosen = {word: name for word, name in found.items() if name}
+    return ValueGuess({"values": chosen} if chosen else {}, f"which relations {', '.join(words[:5])} are")
 
 
 def rating_guess(values: Sequence[Any]) -> ValueGuess:

@@ -209,7 +209,8 @@ def _with(record: Mapping[str, Any], path: Sequence[str], item: Any) -> dict[str
 
 def looked_up(record: Mapping[str, Any], name: str) -> Any:
     """A column's value. `event_params.ga_session_id` goes into a struct, or into a list of keys and values, as GA4 has them
-    (https://support.google.com/analytics/answer/7029846) and Adobe Commerce has `attribute_code` and `value`.
+    (https://support.google.com/analytics/answer/7029846) and Adobe Commerce has `attribute_code` and `value`. Of a list of
+    other objects it is the list of what is in each.
     """
     if name in record:
         return unwrapped(record[name])
@@ -218,7 +219,8 @@ def looked_up(record: Mapping[str, Any], name: str) -> Any:
         if isinstance(value, Mapping):
             value = unwrapped(value.get(part))
         elif isinstance(value, list):
-            value = next((_of_pair(item) for item in value if key_of(item) == part), None)
+            found = [item[part] for item in value if isinstance(item, Mapping) and item.get(part) is not None]
+            value = next((_of_pair(item) for item in value if key_of(item) == part), found or None)
         else:
             return None
     return value
