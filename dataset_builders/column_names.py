@@ -1,13 +1,12 @@
-"""What the columns of exports are called: plain names in English, and which of them a table's columns are made of."""
+"""What the columns of exports are called, and which of them a table's columns are made of."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any
-from unicodedata import normalize
 
 from dataset_builders.file_profiles import FileProfile
+from dataset_builders.plain_names import plain_name
 from dataset_builders.values import as_text
 
 IDS_OF_PRODUCTS = (
@@ -115,40 +114,10 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "products": {
         "product_id": (
-            *(
-                "product_id",
-                "id",
-                "sku",
-                "item_id",
-                "handle",
-                "asin",
-                "parent_asin",
-                "article_number",
-                "article_id",
-                "product_number",
-            ),
-            *(
-                "product_code",
-                "code",
-                "product_sku",
-                "product_key",
-                "page_id",
-                "internal_id",
-                "product_internal_id",
-                "handle_id",
-            ),
-            *(
-                "object_id",
-                "external_id",
-                "article_id",
-                "product_uid",
-                "pid",
-                "item_number",
-                "listing_id",
-                "custom_label",
-                "ean",
-                "gtin",
-            ),
+            *("product_id", "id", "sku", "item_id", "handle", "asin", "parent_asin", "article_number", "article_id"),
+            *("product_number", "product_code", "code", "product_sku", "product_key", "page_id", "internal_id", "handle_id"),
+            *("product_internal_id", "object_id", "external_id", "seller_sku", "product_uid", "pid", "item_number"),
+            *("listing_id", "custom_label", "ean", "gtin"),
         ),
         "title": ("title", "name", "product_name", "product_title", "item_name", "title_long"),
         "description": (
@@ -184,46 +153,6 @@ _PREFIXES = {
 }
 """Table -> what may stand before a column's plain name and says nothing."""
 
-_WHOLE = {
-    "sku": "artikelnummer artikelnr artikel_nr reference referentie referencia riferimento reference_produit "
-    "codice_prodotto numero_d_article seller_sku",
-    "title": "artikelname artikelbezeichnung bezeichnung produktname nom_du_produit designation libelle titel titre titulo "
-    "titolo",
-    "name": "nom nombre naam nome",
-    "category": "kategorie categorie categoria warengruppe produktkategorie artikelkategorie",
-    "description": "beschreibung artikelbeschreibung produktbeschreibung langbeschreibung descripcion descrizione omschrijving",
-    "rating": "sterne note punkte bewertung puntuacion valoracion calificacion estrellas voto valutazione stelle sterren "
-    "beoordeling etoiles",
-    "text": "bewertungstext rezension kommentar commentaire comentario commento avis opinion resena recensione recensie "
-    "opmerking",
-    "review_id": "bewertungs_id avis_id resena_id",
-    "question_id": "fragen_id",
-    "order_id": "bestellnummer bestellnr bestellung bestell_id auftragsnummer bestelnummer commande numero_de_commande pedido "
-    "numero_de_pedido ordine numero_ordine",
-    "quantity": "menge anzahl quantite cantidad quantita aantal",
-    "status": "statut estado stato etat etat_de_la_commande",
-    "active": "aktiv actif activo attivo actief",
-    "approved": "freigegeben genehmigt approuve aprobado approvato goedgekeurd",
-    "query": "suchbegriff suchanfrage requete recherche busqueda consulta zoekterm",
-    "session_id": "sitzung sitzungs_id",
-    "timestamp": "zeitstempel zeitpunkt horodatage",
-    "event": "ereignis evenement evento",
-    "language": "sprache langue idioma lingua taal",
-}
-_WORDS = {
-    "brand": "hersteller marke marque fabricant marca fabricante produttore merk",
-    "product": "prod produkt produit producto prodotto",
-    "description": "desc descr",
-    "code": "codice codigo",
-    "color": "colour farbe couleur colore kleur",
-    "question": "frage pregunta domanda vraag",
-    "answer": "antwort reponse respuesta risposta antwoord",
-    "order": "commande pedido ordine",
-}
-_ENGLISH = {foreign: word for word, names in _WHOLE.items() for foreign in names.split()}
-_ENGLISH_WORDS = {foreign: word for word, names in _WORDS.items() for foreign in names.split()}
-"""German, French, Spanish, Italian and Dutch, as plain names: of whole columns, and of words in any column."""
-
 _KINDS_OF_GOODS = frozenset(
     {
         "physical",
@@ -241,22 +170,6 @@ _KINDS_OF_GOODS = frozenset(
 )
 LONGEST_WORD = 60
 """Characters of a rating or an action; what is longer is a text."""
-
-
-@lru_cache(maxsize=4096)
-def plain_name(name: str) -> str:
-    """`product_id` of productId, Product ID [Non Editable], product-id and ID produit."""
-    text = re.sub(r"\[[^\]]*\]|\([^)]*\)", " ", name) if re.match(r"\s*\w", name) else name
-    text = text.replace("IDs", "Ids")
-    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", text)
-    text = "".join(char for char in normalize("NFKD", text.casefold()) if char.isascii())
-    text = re.sub(r"[^a-z0-9]+", "_", text).strip("_")
-    if text in _ENGLISH:
-        return _ENGLISH[text]
-    words = [_ENGLISH_WORDS.get(word, word) for word in text.split("_")]
-    if len(words) > 1 and words[0] == "id":  # id_product, ID avis
-        words = [*words[1:], "id"]
-    return _ENGLISH.get("_".join(words), "_".join(words))
 
 
 def called(name: str, table: str, languages: Sequence[str] = ()) -> list[str]:

@@ -6,8 +6,9 @@ from itertools import combinations
 from typing import Any
 
 from common.languages import language_of
-from dataset_builders.column_names import NAMES, named_columns, plain_name
+from dataset_builders.column_names import NAMES, named_columns
 from dataset_builders.file_profiles import FileProfile, overlap
+from dataset_builders.plain_names import plain_name
 from dataset_builders.presets import PresetEntry
 from dataset_builders.proposed import ProposedFile, ProposedMap
 from dataset_builders.proposed_conditions import with_conditions, without_returns

@@ -4,8 +4,8 @@ import re
 from dataclasses import replace
 from unicodedata import normalize
 
-from dataset_builders.column_names import plain_name
 from dataset_builders.mapping import normal
+from dataset_builders.plain_names import plain_name
 from dataset_builders.proposed import ProposedFile
 from dataset_builders.sources.mapped_tables import looked_up
 from dataset_builders.values import FALSE, TRUE, is_missing

@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from dataset_builders.column_names import plain_name
 from dataset_builders.file_profiles import overlap
+from dataset_builders.plain_names import plain_name
 from dataset_builders.proposed import ProposedFile
 from dataset_builders.sources.mapped_tables import looked_up
 from dataset_builders.values import id_or_text, is_missing

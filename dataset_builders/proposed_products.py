@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from dataset_builders.column_names import plain_name
+from dataset_builders.plain_names import plain_name
 from dataset_builders.proposed import ProposedFile
 
 _PARENT = re.compile(r"parent(_(product))?(_(id|sku|asin|code|number|key))?")

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from dataset_builders.column_names import plain_name
 from dataset_builders.file_profiles import FileProfile
 from dataset_builders.mapping import normal
+from dataset_builders.plain_names import plain_name
 from dataset_builders.proposed import ProposedFile
 from dataset_builders.proposed_ids import PERSON
 from dataset_builders.sources.mapped_tables import looked_up

@@ -434,12 +434,12 @@ SYSTEMS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "recommendations": (
         {
-            "recommendations.csv": lines("source_sku,target_sku,type", "A1,A2,upsell", "A2,A1,crosssell"),
+            "recommendations.csv": lines("source_sku,target_sku,type", "A1,A2,upsell", "A2,A1,cross"),
             "products.csv": PRODUCTS,
         },
         (
             "other_product_id: target_sku",
-            "relation: {column: type, values: {crosssell: also_buy, upsell: similar}} # unsure: which relations crosssell, upsell are",
+            "relation: {column: type, values: {cross: also_buy, upsell: similar}} # unsure: which relations cross, upsell are",
         ),
     ),
     "orders that list their products": (
