@@ -148,7 +148,7 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
 _PREFIXES = {
     "judgments": r"(input|output|answer|data)_",
     "events": r"(properties|event_properties|event|context|web|ecommerce|hit)_",
-    "products": r"",
+    "products": r"(product|item|article)_",
     "reviews": r"(product_)?(review|reviews)_",
 }
 """Table -> what may stand before a column's plain name and says nothing."""
@@ -181,6 +181,8 @@ def called(name: str, table: str, languages: Sequence[str] = ()) -> list[str]:
         found += [plain_name("_".join(each)) for each in pairwise(parts)][:1] if parts[-1] in languages else []
     if table == "reviews" and re.search(r"product_?(title|name)$", found[0]):  # which no review is called
         return []
+    if table == "products":
+        found += [each.removesuffix("_1") for each in found]  # the first of several names or categories
     prefix = _PREFIXES.get(table)
     found += [re.sub(f"^{prefix}", "", each) for each in found] if prefix else []
     for language in languages:

@@ -6,21 +6,22 @@ from unicodedata import normalize
 
 _WHOLE = {
     "sku": "artikelnummer artikelnr artikel_nr reference referentie referencia riferimento reference_produit "
-    "codice_prodotto numero_d_article seller_sku",
+    "codice_prodotto codigo_do_produto "
+    "codigo_del_producto numero_d_article seller_sku",
     "title": "artikelname artikelbezeichnung bezeichnung produktname nom_du_produit designation libelle titel titre titulo "
     "titolo",
     "name": "nom nombre naam nome",
     "category": "kategorie categorie categoria warengruppe produktkategorie artikelkategorie",
-    "description": "beschreibung artikelbeschreibung produktbeschreibung langbeschreibung descripcion descrizione omschrijving",
+    "description": "beschreibung artikelbeschreibung produktbeschreibung langbeschreibung descripcion descrizione descricao omschrijving",
     "rating": "sterne note punkte bewertung puntuacion valoracion calificacion estrellas voto valutazione stelle sterren "
-    "beoordeling etoiles",
+    "beoordeling etoiles nota",
     "text": "bewertungstext rezension kommentar commentaire comentario commento avis opinion resena recensione recensie "
     "opmerking",
     "review_id": "bewertungs_id avis_id resena_id",
     "question_id": "fragen_id",
     "order_id": "bestellnummer bestellnr bestellung bestell_id auftragsnummer bestelnummer commande numero_de_commande pedido "
-    "numero_de_pedido ordine numero_ordine",
-    "quantity": "menge anzahl quantite cantidad quantita aantal",
+    "numero_de_pedido numero_do_pedido ordine numero_ordine",
+    "quantity": "menge anzahl quantite cantidad quantidade quantita aantal",
     "status": "statut estado stato etat etat_de_la_commande",
     "active": "aktiv actif activo attivo actief",
     "approved": "freigegeben genehmigt approuve aprobado approvato goedgekeurd",
@@ -32,10 +33,11 @@ _WHOLE = {
 }
 _WORDS = {
     "brand": "hersteller marke marque fabricant marca fabricante produttore merk",
-    "product": "prod produkt produit producto prodotto",
+    "product": "prod produkt produit producto produto prodotto",
     "description": "desc descr",
     "code": "codice codigo",
-    "color": "colour farbe couleur colore kleur",
+    "color": "colour farbe couleur colore cor kleur",
+    "relevance": "relevanz pertinence relevancia rilevanza relevantie",
     "question": "frage pregunta domanda vraag",
     "answer": "antwort reponse respuesta risposta antwoord",
     "order": "commande pedido ordine",

@@ -44,10 +44,12 @@ _HINTS = {
     "judgments": re.compile(r"judg|qrel|relevan|label|annotat|rated|batch|quepid"),
     "questions": re.compile(r"question|qna|q_a|(^|_)(qa|faq)(_|$)|frage|pregunta|domande|vragen"),
     "events": re.compile(r"event|click|track|hits|visit|session|interaction"),
-    "reviews": re.compile(r"review|feedback|rating|bewertung|rezension|(^|_)avis(_|$)|opinion|resena|recension|recensie"),
+    "reviews": re.compile(
+        r"review|feedback|rating|bewertung|rezension|avalia|(^|_)avis(_|$)|opinion|resena|recension|recensie"
+    ),
     "co_purchases": re.compile(r"purchase"),
     "baskets": re.compile(r"basket|order|sales|sold|settlement|transaction|bestell|commande|pedido|ordini"),
-    "products": re.compile(r"product|catalog|listing|artikel|article|produkt|produit|producto|prodott|aanbod|feed|corpus"),
+    "products": re.compile(r"produ[cki]?t|prodott|catalog|listing|artikel|article|aanbod|feed|corpus"),
 }
 """Table -> what the name of a file of it often holds."""
 _ORDERED = re.compile(r"item|line|product|entries|position|detail")

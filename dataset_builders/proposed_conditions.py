@@ -14,13 +14,25 @@ _STATUS = {
     "reviews": re.compile(r"(\w+_)?(status|state)"),
     "questions": re.compile(r"(question_|moderation_|review_)?(status|state)"),
     "products": re.compile(r"(product_|publication_)?(status|state)"),
-    "baskets": re.compile(r"((order|line|item|payment|financial|display_financial|lineitem)_)?(status|state)|transaction_type"),
+    "baskets": re.compile(r"(?!.*(ship|fulfil|deliver|bill|customer|address))(\w+_)?(status|state)|transaction_type"),
     "judgments": re.compile(r"assignment_status"),
 }
 """Table -> columns that say in a word whether a row counts."""
 APPROVED = (
     *("approved", "published", "active", "ok", "live", "enabled", "accepted"),
-    *("genehmigt", "freigegeben", "veroffentlicht", "aktiv", "approuve", "publie", "actif", "aprobado", "publicado", "activo"),
+    *(
+        "genehmigt",
+        "freigegeben",
+        "veroffentlicht",
+        "aktiv",
+        "approuve",
+        "publie",
+        "actif",
+        "aprobado",
+        "aprovado",
+        "publicado",
+        "activo",
+    ),
     *("approvato", "pubblicato", "attivo", "goedgekeurd", "gepubliceerd", "actief"),
 )
 _UNDONE = re.compile(
@@ -30,11 +42,14 @@ _UNDONE = re.compile(
 """Of the states of orders, those in which nothing was bought for good."""
 
 _OFF = re.compile(
-    r"(is_)?(deleted|archived|hidden|disabled|spam|draft|test|test_order|cancelled|canceled|refunded|returned|rejected)"
+    r"(?!.*(quantity|qty|amount|total|count))(\w+_)?(deleted|archived|hidden|disabled|spam|draft|test|test_order|cancelled|canceled|refunded|returned|rejected)"
 )
-_ON = re.compile(r"(is_)?(active|enabled|visible|published|approved|live|current|validate|validated|moderated)|is_accepted")
-_WHEN = re.compile(r"(deleted|archived|cancelled|canceled|refunded)_(at|on|date)")
+_ON = re.compile(
+    r"((is|product|review|question)_)?(active|enabled|visible|published|approved|live|current|validate|validated|moderated)|is_accepted"
+)
+_WHEN = re.compile(r"(\w+_)?(deleted|archived|cancelled|canceled|refunded)_(at|on|date)")
 _QUANTITY = re.compile(r"(\w+_)?(quantity|qty)(_ordered|_purchased)?")
+_SENT_BACK = re.compile(r"(?=.*(quantity|qty))(?=.*(refunded|returned|cancell?ed))\w+")
 _NOT_BOUGHT = re.compile(r"refund|return|cancel|stock|inventory|available|ship|invoice|backorder|min|max|discount")
 _YES = TRUE | {"ja", "oui", "si", "s\u00ed", "sim"}
 _NO = FALSE | {"nein", "non", "nee", "n\u00e3o"}
@@ -112,6 +127,8 @@ def without_returns(file: ProposedFile) -> ProposedFile:
         return file
     for name in file.profile.paths:
         plain = plain_name(name.rpartition(".")[2])
+        if _SENT_BACK.fullmatch(plain) and {normal(text) for text in file.profile.texts(name)} - {"0"}:
+            file = _with_condition(file, name, ["0", "missing"], f"leaves out items with a {name}")
         if not _QUANTITY.fullmatch(plain) or _NOT_BOUGHT.search(plain):
             continue
         none = sorted({normal(text) for text in file.profile.texts(name) if re.fullmatch(r"-\d+(\.0+)?|0(\.0+)?", text)})

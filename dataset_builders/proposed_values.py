@@ -18,7 +18,7 @@ _NO_ANSWER = re.compile(
     r"(no|not|without) (an )?answers?( yet| found| available)?|not answered|unanswer(ed|able)|-+", re.IGNORECASE
 )
 _ANSWER_COUNT = re.compile(r"((total|number_of|num)_)?answers?_?count|(number_of|num|total)_answers")
-_PATHS = {mark: rf"([^{mark}\s][^{mark}]*?)\s*(?:[;,\"\\]][^{mark}]*)?$" for mark in (">", "|", "/")}
+_PATHS = {mark: rf"([^{mark}\s][^{mark}]*?)\s*(?:[;,][^{mark}]*)?$" for mark in (">", "|", "/")}
 """What stands between the categories of a path -> the last of them."""
 _TEXT = re.compile(r"^(answer|text|body|content)$|_(text|body|content)$")
 _DATE = re.compile(r"date|time|created", re.IGNORECASE)

@@ -432,6 +432,20 @@ SYSTEMS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
             "where: {is_published: {not: [0]}}",
         ),
     ),
+    "states with what they are of in front, and items that were sent back": (
+        {
+            "sales.csv": lines(
+                "Order Id,Customer Email,Sku,Order Financial Status,Order Cancelled At,Order Fulfillment Status,Quantity Refunded",
+                "1,a@b.c,A1,paid,,pending,0",
+                "2,a@b.c,A2,refunded,,fulfilled,0",
+                "3,a@b.c,A1,paid,2024-01-01,fulfilled,2",
+            )
+        },
+        (
+            "where: {Order Financial Status: {not: [refunded]}, Order Cancelled At: missing, "
+            "Quantity Refunded: [0, missing]} # unsure: leaves out refunded; leaves out",
+        ),
+    ),
     "recommendations": (
         {
             "recommendations.csv": lines("source_sku,target_sku,type", "A1,A2,upsell", "A2,A1,cross"),
