@@ -435,7 +435,7 @@ SYSTEMS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "states with what they are of in front, and items that were sent back": (
         {
             "sales.csv": lines(
-                "Order Id,Customer Email,Sku,Order Financial Status,Order Cancelled At,Order Fulfillment Status,Quantity Refunded",
+                "Order Id,Customer Email,Sku,Order Financial Status,Order Cancelled At,Fulfillment Status,Quantity Refunded",
                 "1,a@b.c,A1,paid,,pending,0",
                 "2,a@b.c,A2,refunded,,fulfilled,0",
                 "3,a@b.c,A1,paid,2024-01-01,fulfilled,2",
