@@ -6,13 +6,13 @@ from unicodedata import normalize
 
 _WHOLE = {
     "sku": "artikelnummer artikelnr artikel_nr reference referentie referencia riferimento reference_produit "
-    "codice_prodotto codigo_do_produto "
-    "codigo_del_producto numero_d_article seller_sku",
+    "codice_prodotto codigo_do_produto codigo_del_producto numero_d_article seller_sku",
     "title": "artikelname artikelbezeichnung bezeichnung produktname nom_du_produit designation libelle titel titre titulo "
     "titolo",
     "name": "nom nombre naam nome",
     "category": "kategorie categorie categoria warengruppe produktkategorie artikelkategorie",
-    "description": "beschreibung artikelbeschreibung produktbeschreibung langbeschreibung descripcion descrizione descricao omschrijving",
+    "description": "beschreibung artikelbeschreibung produktbeschreibung langbeschreibung descripcion "
+    "descrizione descricao omschrijving",
     "rating": "sterne note punkte bewertung puntuacion valoracion calificacion estrellas voto valutazione stelle sterren "
     "beoordeling etoiles nota",
     "text": "bewertungstext rezension kommentar commentaire comentario commento avis opinion resena recensione recensie "
