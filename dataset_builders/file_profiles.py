@@ -44,6 +44,10 @@ class FileProfile:
     def _values(self) -> dict[str, list[Any]]:
         return {}
 
+    @cached_property
+    def _exploded(self) -> dict[str, "FileProfile"]:
+        return {}
+
     def values(self, name: str) -> list[Any]:
         """The values of a column, or of a path into one, that are not missing."""
         if name not in self._values:
@@ -81,8 +85,10 @@ class FileProfile:
 
     def exploded(self, each: str) -> "FileProfile":
         """The same with a record for each item of a list."""
-        records = tuple(one for record in self.records for one in exploded(dict(record), each))
-        return FileProfile(self.pattern, self.columns, records)
+        if each not in self._exploded:
+            records = tuple(one for record in self.records for one in exploded(dict(record), each))
+            self._exploded[each] = FileProfile(self.pattern, self.columns, records)
+        return self._exploded[each]
 
     def has(self, name: str) -> bool:
         return name in self.columns or name.split(".", maxsplit=1)[0] in self.columns
