@@ -1,6 +1,7 @@
 """What the columns of exports are called, and which of them a table's columns are made of."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -30,7 +31,17 @@ IDS_OF_PRODUCTS = (
 NAMES: dict[str, dict[str, tuple[str, ...]]] = {
     "judgments": {
         "query_id": ("query_id", "qid"),
-        "query": ("query", "search_query", "search_term", "keyword", "query_text", "q", "keywords", "search_phrase"),
+        "query": (
+            "query",
+            "search_query",
+            "search_term",
+            "keyword",
+            "query_text",
+            "q",
+            "keywords",
+            "search_phrase",
+            "search_text",
+        ),
         "product_id": ("docid", "doc_id", "document_id", "corpus_id", *IDS_OF_PRODUCTS),
         "label": (
             *("label", "rating", "grade", "relevance", "judgment", "judgement", "esci_label", "score", "choice"),
@@ -76,7 +87,7 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
         "title": ("title", "item_name", "product_name", "product_title", "item_title", "name"),
         "query": (
             *("query", "search_term", "search_query", "keyword", "user_query", "search_keyword", "site_search_keyword"),
-            *("search_phrase", "query_text", "term"),
+            *("search_phrase", "query_text", "term", "search_text"),
         ),
         "brand": ("brand", "item_brand", "product_brand"),
         "category": ("category", "item_category", "product_category", "category_name"),
@@ -108,7 +119,16 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
     "baskets": {
         "basket_id": (
             *("basket_id", "order_id", "order_number", "transaction_id", "invoice_no", "invoice", "order", "order_ref"),
-            *("amazon_order_id", "order_key", "order_no", "receipt_id", "cart_id", "sales_record_number", "parent_id"),
+            *(
+                "amazon_order_id",
+                "order_key",
+                "order_no",
+                "receipt_id",
+                "cart_id",
+                "purchase_id",
+                "sales_record_number",
+                "parent_id",
+            ),
         ),
         "product_id": IDS_OF_PRODUCTS,
     },
@@ -126,7 +146,15 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "brand": ("brand", "vendor", "manufacturer", "brand_name", "product_brand", "manufacturer_name"),
         "category": (
-            *("category", "product_type", "product_category", "category_name", "category_hierarchy", "department"),
+            *(
+                "category",
+                "product_type",
+                "product_category",
+                "category_name",
+                "category_hierarchy",
+                "category_path",
+                "department",
+            ),
             *(
                 "product_class",
                 "product_type_name",
@@ -149,7 +177,7 @@ _PREFIXES = {
     "judgments": r"(input|output|answer|data)_",
     "events": r"(properties|event_properties|event|context|web|ecommerce|hit)_",
     "products": r"(product|item|article)_",
-    "reviews": r"(product_)?(review|reviews)_",
+    "reviews": r"(product_)?(review|reviews|feedback|comment)_",
 }
 """Table -> what may stand before a column's plain name and says nothing."""
 
@@ -168,6 +196,9 @@ _KINDS_OF_GOODS = frozenset(
         "service",
     }
 )
+LONGEST_PREFIX = 3
+"""Letters of an abbreviation that stands before all columns of a table."""
+
 LONGEST_WORD = 60
 """Characters of a rating or an action; what is longer is a text."""
 
@@ -198,8 +229,10 @@ def named_columns(
     Each column of the file is used once; those that the table needs choose first.
     """
     by_word: dict[str, list[tuple[int, int, str]]] = {}
+    shared = shared_prefix(profile.columns)
     for order, name in enumerate(names):
-        for certain, word in enumerate(called(name, table, languages)):
+        words = called(name, table, languages)
+        for certain, word in enumerate([*words, *(each.removeprefix(shared) for each in words if shared)]):
             by_word.setdefault(word.replace("_", ""), []).append((certain, order, name))
     columns: dict[str, str] = {}
     for column in sorted(NAMES[table], key=lambda each: each not in needed):
@@ -213,6 +246,14 @@ def named_columns(
                 columns[column] = found
                 break
     return {column: columns[column] for column in NAMES[table] if column in columns}
+
+
+def shared_prefix(columns: Sequence[str]) -> str:
+    """What most columns begin with where it is short, such as `p_` of the products in a warehouse."""
+    beginnings = [plain_name(name).partition("_") for name in columns]
+    counts = Counter(first + mark for first, mark, _ in beginnings if mark and len(first) <= LONGEST_PREFIX)
+    prefix, count = counts.most_common(1)[0] if counts else ("", 0)
+    return prefix if count > len(columns) / 2 else ""
 
 
 def _is_scalar(values: Sequence[Any]) -> bool:

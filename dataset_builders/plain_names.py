@@ -37,6 +37,7 @@ _WORDS = {
     "description": "desc descr",
     "code": "codice codigo",
     "color": "colour farbe couleur colore cor kleur",
+    "name": "nm",
     "relevance": "relevanz pertinence relevancia rilevanza relevantie",
     "question": "frage pregunta domanda vraag",
     "answer": "antwort reponse respuesta risposta antwoord",

@@ -47,6 +47,8 @@ _OFF = re.compile(
 _ON = re.compile(
     r"((is|product|review|question)_)?(active|enabled|visible|published|approved|live|current|validate|validated|moderated)|is_accepted"
 )
+_KIND = re.compile(r"_(flag|flg|ind|yn|cd|code)$")
+"""What warehouses put behind the names of flags and states."""
 _WHEN = re.compile(r"(\w+_)?(deleted|archived|cancelled|canceled|refunded)_(at|on|date)")
 _QUANTITY = re.compile(r"(\w+_)?(quantity|qty)(_ordered|_purchased)?")
 _SENT_BACK = re.compile(r"(?=.*(quantity|qty))(?=.*(refunded|returned|cancell?ed))\w+")
@@ -63,7 +65,7 @@ def with_conditions(file: ProposedFile) -> ProposedFile:
     if file.table not in _STATUS:
         return file
     for name in file.profile.paths:
-        plain = plain_name(name.rpartition(".")[2])
+        plain = _KIND.sub("", plain_name(name.rpartition(".")[2]))
         if file.table == "judgments" and not _STATUS["judgments"].fullmatch(plain_name(name)):
             continue
         values = {normal(text) for text in file.profile.texts(name)}

@@ -446,6 +446,21 @@ SYSTEMS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
             "Quantity Refunded: [0, missing]} # unsure: leaves out refunded; leaves out",
         ),
     ),
+    "abbreviations before all columns, and flags called so": (
+        {
+            "stg_products.csv": lines("p_id,p_title,p_vendor,p_is_deleted", "1,Lamp,X,false", "2,Pot,Y,true"),
+            "REVIEWS.CSV": lines(
+                "RVW_ID,PRODUCT_ID,RVW_STARS,RVW_TITLE,RVW_TEXT,RVW_PUBLISHED_FLG", "1,1,5,Good,Bright,Y", "2,2,1,Bad,Broke,N"
+            ),
+        },
+        (
+            "where: {p_is_deleted: {not: [true]}}",
+            "title: p_title",
+            "brand: p_vendor",
+            "text: RVW_TEXT",
+            "where: {RVW_PUBLISHED_FLG: {not: [n]}}",
+        ),
+    ),
     "recommendations": (
         {
             "recommendations.csv": lines("source_sku,target_sku,type", "A1,A2,upsell", "A2,A1,cross"),
