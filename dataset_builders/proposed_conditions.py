@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from unicodedata import normalize
 
+from dataset_builders.column_names import shared_prefix
 from dataset_builders.mapping import normal
 from dataset_builders.plain_names import plain_name
 from dataset_builders.proposed import ProposedFile
@@ -42,10 +43,12 @@ _UNDONE = re.compile(
 """Of the states of orders, those in which nothing was bought for good."""
 
 _OFF = re.compile(
-    r"(?!.*(quantity|qty|amount|total|count))(\w+_)?(deleted|archived|hidden|disabled|spam|draft|test|test_order|cancelled|canceled|refunded|returned|rejected)"
+    r"(?!.*(quantity|qty|amount|total|count))(\w+_)?"
+    r"(deleted|archived|hidden|disabled|spam|draft|test|test_order|cancelled|canceled|refunded|returned|rejected)"
 )
 _ON = re.compile(
-    r"((is|product|review|question)_)?(active|enabled|visible|published|approved|live|current|validate|validated|moderated)|is_accepted"
+    r"((is|product|review|question)_)?"
+    r"(active|enabled|visible|published|approved|live|current|validate|validated|moderated)|is_accepted"
 )
 _KIND = re.compile(r"_(flag|flg|ind|yn|cd|code)$")
 """What warehouses put behind the names of flags and states."""
@@ -55,6 +58,8 @@ _SENT_BACK = re.compile(r"(?=.*(quantity|qty))(?=.*(refunded|returned|cancell?ed
 _NOT_BOUGHT = re.compile(r"refund|return|cancel|stock|inventory|available|ship|invoice|backorder|min|max|discount")
 _YES = TRUE | {"ja", "oui", "si", "s\u00ed", "sim"}
 _NO = FALSE | {"nein", "non", "nee", "n\u00e3o"}
+MOST_STATES = 6
+"""Words of a column of states whose meaning is asked for."""
 MOST_QUANTITIES = 10
 """Different quantities below 1 that a condition lists."""
 
@@ -64,8 +69,9 @@ def with_conditions(file: ProposedFile) -> ProposedFile:
     are."""
     if file.table not in _STATUS:
         return file
+    shared = shared_prefix(file.profile.columns)
     for name in file.profile.paths:
-        plain = _KIND.sub("", plain_name(name.rpartition(".")[2]))
+        plain = _KIND.sub("", plain_name(name.rpartition(".")[2])).removeprefix(shared)
         if file.table == "judgments" and not _STATUS["judgments"].fullmatch(plain_name(name)):
             continue
         values = {normal(text) for text in file.profile.texts(name)}
@@ -95,6 +101,9 @@ def _with_status(file: ProposedFile, status: str, values: set[str]) -> ProposedF
         undone = sorted(text for text in values if _UNDONE.search(_without_accents(text)))
         return _with_condition(file, status, {"not": undone}, f"leaves out {', '.join(undone)}") if undone else file
     approved = [text for text in sorted(values) if _without_accents(text) in APPROVED]
+    if not approved and 1 < len(values) <= MOST_STATES and file.table != "products" and "status" in plain_name(status):
+        told = f"which values of {status} are of rows that count"
+        return _with_condition(file, status, [*sorted(values), "missing"], told)
     if not approved or len(approved) == len(values):
         return file
     return _with_condition(file, status, approved, f"leaves out {', '.join(sorted(values - set(approved))[:5])}")

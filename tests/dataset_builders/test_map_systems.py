@@ -461,6 +461,10 @@ SYSTEMS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
             "where: {RVW_PUBLISHED_FLG: {not: [n]}}",
         ),
     ),
+    "states that are letters": (
+        {"reviews.csv": lines("id,sku,stars,text,status", "1,A1,5,Good,A", "2,A2,1,Bad,R")},
+        ("where: {status: [a, r, missing]} # unsure: which values of status are of rows that count",),
+    ),
     "recommendations": (
         {
             "recommendations.csv": lines("source_sku,target_sku,type", "A1,A2,upsell", "A2,A1,cross"),
