@@ -10,7 +10,7 @@ from dataset_builders.column_names import NAMES, named_columns
 from dataset_builders.file_profiles import FileProfile, overlap
 from dataset_builders.plain_names import plain_name
 from dataset_builders.presets import PresetEntry
-from dataset_builders.proposed import ProposedFile, ProposedMap
+from dataset_builders.proposed import ProposedFile, ProposedMap, columns_of
 from dataset_builders.proposed_conditions import with_conditions, without_returns
 from dataset_builders.proposed_ids import with_one_id
 from dataset_builders.proposed_products import with_parents
@@ -55,7 +55,9 @@ _HINTS = {
 _ORDERED = re.compile(r"item|line|product|entries|position|detail")
 _OF_ITEMS = frozenset({"product_id", "title", "brand", "category", "color", "size"})
 _OF_ALL_ITEMS = frozenset({"basket_id", "session_id", "position", "action", "query", "query_id"})
-"""Of a record with a list of items: columns that each item has, and that all have together."""
+_OF_THE_PRODUCT = (("reviews", "product_id"), ("questions", "product_id"))
+"""Of a record with a list of items: columns that each item has, that all have together, and that
+either may have."""
 _OF_PERSONS = re.compile(r"e_?mail|phone|first_?name|last_?name|surname|address|birth")
 
 
@@ -189,7 +191,9 @@ def by_names(profile: FileProfile, locales: Sequence[str]) -> list[ProposedFile]
             if plain_name(str(columns.get("basket_id"))) == "parent_id" and not {"quantity", "qty"} & plain.keys():
                 continue  # the variants of a product have a parent too
             if all(name in columns for name in NEEDED[table]):
-                candidates.append((-len(NEEDED[table]) - 2 * hinted, order, not each, table, each, columns))
+                of_items = any(name.startswith(f"{each}.") for name in columns_of(columns.get("product_id", {})))
+                last = not (each and of_items) if table == "events" else bool(each)  # an event may list what was bought
+                candidates.append((-len(NEEDED[table]) - 2 * hinted, order, last, table, each, columns))
     if not candidates:
         return []
     *_, table, each, columns = min(candidates, key=lambda found: found[:3])
@@ -219,7 +223,7 @@ def _of_items(profile: FileProfile, table: str, each: str, languages: Sequence[s
         both = [found[name] for found in (outer, inner) if name in found]
         if table == "events" and name in _OF_ITEMS and len(both) > 1:
             columns[name] = {"first": both}
-        elif both and (name in _OF_ALL_ITEMS or name in inner or table == "events"):
+        elif both and (name in _OF_ALL_ITEMS or name in inner or table == "events" or (table, name) in _OF_THE_PRODUCT):
             columns[name] = both[0] if name in _OF_ALL_ITEMS else inner.get(name, both[0])
     return columns
 

@@ -12,7 +12,7 @@ from dataset_builders.sources.mapped_tables import looked_up
 from dataset_builders.values import FALSE, TRUE, is_missing
 
 _STATUS = {
-    "reviews": re.compile(r"(\w+_)?(status|state)"),
+    "reviews": re.compile(r"(product_)?((review|moderation|approval|publication|publish|content)_)?(status|state)"),
     "questions": re.compile(r"(question_|moderation_|review_)?(status|state)"),
     "products": re.compile(r"(product_|publication_)?(status|state)"),
     "baskets": re.compile(r"(?!.*(ship|fulfil|deliver|bill|customer|address))(\w+_)?(status|state)|transaction_type"),
@@ -58,6 +58,7 @@ _SENT_BACK = re.compile(r"(?=.*(quantity|qty))(?=.*(refunded|returned|cancell?ed
 _NOT_BOUGHT = re.compile(r"refund|return|cancel|stock|inventory|available|ship|invoice|backorder|min|max|discount")
 _YES = TRUE | {"ja", "oui", "si", "s\u00ed", "sim"}
 _NO = FALSE | {"nein", "non", "nee", "n\u00e3o"}
+_NOT = re.compile(r"(not|no|non|never|none)[ _-]")
 MOST_STATES = 6
 """Words of a column of states whose meaning is asked for."""
 MOST_QUANTITIES = 10
@@ -98,7 +99,8 @@ def _with_condition(file: ProposedFile, column: str, condition: object, told: st
 
 def _with_status(file: ProposedFile, status: str, values: set[str]) -> ProposedFile:
     if file.table == "baskets":
-        undone = sorted(text for text in values if _UNDONE.search(_without_accents(text)))
+        plain = {text: _without_accents(text) for text in values}
+        undone = sorted(text for text in values if _UNDONE.search(plain[text]) and not _NOT.match(plain[text]))
         return _with_condition(file, status, {"not": undone}, f"leaves out {', '.join(undone)}") if undone else file
     approved = [text for text in sorted(values) if _without_accents(text) in APPROVED]
     if not approved and 1 < len(values) <= MOST_STATES and file.table != "products" and "status" in plain_name(status):
