@@ -8,6 +8,7 @@ from typing import Any
 from common.languages import language_of
 from dataset_builders.column_names import NAMES, named_columns
 from dataset_builders.file_profiles import FileProfile, overlap
+from dataset_builders.mapping import MISSING, PRESENT, normal
 from dataset_builders.plain_names import plain_name
 from dataset_builders.presets import PresetEntry
 from dataset_builders.proposed import ProposedFile, ProposedMap, columns_of
@@ -134,9 +135,19 @@ def by_presets(profile: FileProfile, presets: Sequence[PresetEntry]) -> list[Pro
         entry = fitted(preset.entry, profile)
         if "each" in entry:
             profile = profile.exploded(entry["each"])
-        if all(name in entry["columns"] for name in NEEDED[table]):
+        if all(name in entry["columns"] for name in NEEDED[table]) and _leaves_rows(entry, profile):
             proposed.append(without_returns(ProposedFile(table, profile, entry, dict(preset.notes), preset.preset)))
     return proposed
+
+
+def _leaves_rows(entry: Mapping[str, Any], profile: FileProfile) -> bool:
+    """Whether a value of each column is among those that count; where none is, another system has the same columns."""
+    for column, condition in entry.get("where", {}).items():
+        words = {normal(word) for word in ([condition] if isinstance(condition, str) else condition)}
+        values = {normal(text) for text in profile.texts(column)}
+        if not isinstance(condition, Mapping) and not words & {PRESENT, MISSING} and values and not words & values:
+            return False
+    return True
 
 
 def fitted(entry: Mapping[str, Any], profile: FileProfile) -> dict[str, Any]:

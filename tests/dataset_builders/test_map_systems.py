@@ -497,6 +497,15 @@ SYSTEMS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"orders.csv": lines("order_id,sku,return_status", "1,A1,not returned", "2,A1,returned")},
         ("where: {return_status: {not: [returned]}}",),
     ),
+    "the columns of a preset with another system's states": (
+        {
+            "orders.json": [
+                {"id": n, "status": state, "email": "a@b.c", "line_items": [{"product_id": "A1"}, {"product_id": "A2"}]}
+                for n, state in enumerate(("shipped", "returned"))
+            ]
+        },
+        ("file: orders.json\n", "each: line_items", "where: {status: {not: [returned]}}", "basket_id: id"),
+    ),
     "recommendations": (
         {
             "recommendations.csv": lines("source_sku,target_sku,type", "A1,A2,upsell", "A2,A1,cross"),
