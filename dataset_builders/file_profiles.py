@@ -1,7 +1,7 @@
 """A look into exported files: their columns and a sample of their records, for a map to be proposed from."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -15,12 +15,18 @@ from dataset_builders.raw_files import TextFormat, format_of, text_format
 from dataset_builders.record_reading import plain_read_errors, readable
 from dataset_builders.records import Rejected, csv_rows, json_records, parquet_rows
 from dataset_builders.sources import own_tables
-from dataset_builders.sources.mapped_tables import looked_up
+from dataset_builders.sources.mapped_tables import exploded, key_of, looked_up
 from dataset_builders.staging import input_files
 from dataset_builders.values import as_text, id_or_text, is_missing
 
 SAMPLED = 20_000
 """Records that a proposal is made from, of files that are alike together."""
+
+NESTED = 200
+"""Records in which paths are looked for."""
+
+DEEPEST = 3
+"""Objects in objects that paths go into."""
 
 _DIGITS = re.compile(r"\d+")
 _PARTITION = re.compile(r"([^=/]+=)[^/]*(?=/)")
@@ -38,6 +44,10 @@ class FileProfile:
     def _values(self) -> dict[str, list[Any]]:
         return {}
 
+    @cached_property
+    def _exploded(self) -> dict[str, "FileProfile"]:
+        return {}
+
     def values(self, name: str) -> list[Any]:
         """The values of a column, or of a path into one, that are not missing."""
         if name not in self._values:
@@ -47,14 +57,57 @@ class FileProfile:
 
     def texts(self, name: str) -> set[str]:
         """The different values of a column as text."""
-        return {as_text(value).strip() for value in self.values(name) if not isinstance(value, list | dict)}
+        return {as_text(value).strip() for value in _flat(self.values(name))}
 
     def ids(self, name: str) -> set[str]:
         """The different values of a column as ids, and as text where they can be none."""
-        return {id_or_text(value) for value in self.values(name) if not isinstance(value, list | dict)}
+        return {id_or_text(value) for value in _flat(self.values(name))}
+
+    @cached_property
+    def paths(self) -> tuple[str, ...]:
+        """The columns, with paths into objects such as `product.sku`, and into lists of names and values."""
+        found = dict.fromkeys(self.columns)
+        for record in self.records[:NESTED]:
+            for name, value in record.items():
+                found.update(dict.fromkeys(_paths(value, name)))
+        return tuple(found)
+
+    @cached_property
+    def lists(self) -> tuple[str, ...]:
+        """Paths to lists of objects of which each may be a row, such as the items of an order."""
+        found: dict[str, None] = {}
+        for record in self.records[:NESTED]:
+            for name in self.paths:
+                value = looked_up(record, name)
+                if isinstance(value, list) and any(isinstance(item, dict) and "value" not in item for item in value):
+                    found[name] = None
+        return tuple(found)
+
+    def exploded(self, each: str) -> "FileProfile":
+        """The same with a record for each item of a list."""
+        if each not in self._exploded:
+            records = tuple(one for record in self.records for one in exploded(dict(record), each))
+            self._exploded[each] = FileProfile(self.pattern, self.columns, records)
+        return self._exploded[each]
 
     def has(self, name: str) -> bool:
         return name in self.columns or name.split(".", maxsplit=1)[0] in self.columns
+
+
+def _flat(values: Sequence[Any]) -> Iterator[Any]:
+    """Values and the items of lists, without objects."""
+    for value in values:
+        items = value if isinstance(value, list) else [value]
+        yield from (item for item in items if not isinstance(item, list | dict) and not is_missing(item))
+
+
+def _paths(value: Any, name: str, depth: int = 0) -> list[str]:
+    """Paths to what lies in an object or in a list of names and values."""
+    if isinstance(value, dict) and depth < DEEPEST:
+        inner = [(f"{name}.{key}", item) for key, item in value.items() if "." not in key]
+        return [path for each, item in inner for path in (each, *_paths(item, each, depth + 1))]
+    keys = [key_of(item) for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+    return [f"{name}.{key}" for key in keys if isinstance(key, str) and "." not in key]
 
 
 def profile_files(folder: Path, encoding: str | None = None) -> tuple[list[FileProfile], list[str]]:

@@ -122,11 +122,11 @@ def _rows(document: Any) -> list[Any]:
         return [dict(zip(names, row, strict=True)) for row in document["data"]] if fits else [document]
     if any(_OF_RECORD.search(name) for name in document):  # an order with its items is a record
         return [document]
-    inner = [value for name, value in document.items() if name in ENVELOPES and isinstance(value, dict)]
+    inner = [value for name, value in document.items() if name.lower() in ENVELOPES and isinstance(value, dict)]
     if len(inner) == 1 and not any(isinstance(value, list) for value in values):
         return _rows(inner[0])
     lists = {name: value for name, value in document.items() if isinstance(value, list) and value and _are_objects(value)}
-    told = [value for name, value in lists.items() if name in ENVELOPES]
+    told = [value for name, value in lists.items() if name.lower() in ENVELOPES]
     alone = len(lists) == 1 and not any(isinstance(value, str | list) and value not in lists.values() for value in values)
     if len(told) != 1:  # it may stand beside what pages have, such as the address of the next one
         told = list(lists.values()) if alone else [[document]]

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,6 +28,7 @@ from dataset_builders.yaml_nodes import YamlNode, read_yaml
 _TAKES: dict[str, Take] = {"column": "first", "first": "first", "join": "join", "hash": "hash", "list": "list"}
 _COLUMN_KEYS = (*_TAKES, "constant", "with", "values", "other", "scale", "pattern", "split", "default")
 _FILE_KEYS = ("file", "columns", "where", "each", "fill_down", "null_words", "locale", "encoding", "also_known_as")
+_BY_CONTENT = frozenset({"separator", "delimiter", "sep", "compression", "format"})
 
 
 def read_map(path: Path) -> ShopMap:
@@ -38,7 +40,7 @@ def read_map(path: Path) -> ShopMap:
             f"There is no map {path}. Make one with python -m dataset_builders.map --tables DIR --out {path}"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        told = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+        told = "it is not UTF-8; save it as UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
         raise UserError(f"The map {path} cannot be read: {told}.") from None
     return parse_map(text, path)
 
@@ -78,6 +80,11 @@ def parse_preset(text: str, path: Path) -> tuple[str, dict[str, str], list[tuple
     return parser.text(root["about"]), notes, entries
 
 
+def _bare(file: FileMap) -> dict[str, ColumnMap]:
+    """The columns without the lines that they are in, to compare files by."""
+    return {name: replace(made, line=0) for name, made in file.columns.items()}
+
+
 class _MapParser:
     """Reads the nodes of a map; every refusal names the file and the line."""
 
@@ -95,6 +102,8 @@ class _MapParser:
     def section(self, node: YamlNode, what: str, keys: Sequence[str]) -> dict[str, YamlNode]:
         found = self.mapping(node, what)
         for name, value in found.items():
+            if name in _BY_CONTENT:
+                self.refuse(value.line, f"{what} takes no {name}, which is found by content; take the line out")
             if name not in keys:
                 self.refuse(value.line, f"{what} takes no {name}. {near(name, keys)}")
         return found
@@ -138,10 +147,19 @@ class _MapParser:
             if table not in MAPPED_TABLES:
                 self.refuse(entries.line, f"there is no table {table}. {near(table, MAPPED_TABLES)}")
             for entry in self.items(entries):
+                if isinstance(entry.value, str):
+                    self.refuse(
+                        entry.line, f"write `- file: {entry.value or 'NAME'}` below {table}, and its `columns:` below that"
+                    )
                 keys = self.section(entry, f"a file of {table}", _FILE_KEYS)
                 if "file" not in keys:
                     self.refuse(entry.line, f"this file of {table} lacks `file:`")
+                if isinstance(keys["file"].value, list):
+                    self.refuse(entry.line, "`file:` takes one name or pattern; give each file an entry of its own")
                 found.append(self.file(table, entry.line, keys, locale))
+                if any(replace(other, line=entry.line, columns=_bare(other)) == replace(found[-1], columns=_bare(found[-1]))
+                       for other in found[:-1]):  # fmt: skip
+                    self.refuse(entry.line, f"{found[-1].pattern} is there twice as {table}; take one of the two out")
         if not found:
             self.refuse(node.line, "the map names no file")
         tables = {file.table for file in found}
@@ -168,7 +186,7 @@ class _MapParser:
             filled = self.section(keys["fill_down"], "fill_down", ("by", "columns"))
             if set(filled) != {"by", "columns"}:
                 self.refuse(keys["fill_down"].line, "fill_down needs `by:`, the column that groups rows, and `columns:`")
-            fill = (self.text(filled["by"]), tuple(self.texts(filled["columns"])))
+            fill = (tuple(self.texts(filled["by"])), tuple(self.texts(filled["columns"])))
         return FileMap(
             table,
             self.text(keys["file"]) if "file" in keys else "",
@@ -221,6 +239,10 @@ class _MapParser:
         for name in ("other", "default"):
             if name in keys:
                 self.check_value(column, self.text(keys[name]), keys[name].line)
+        if "split" in keys and keys["split"].value == "":
+            self.refuse(
+                keys["split"].line, f'split of {column.name} names nothing to split at; write it in quotes, such as ";"'
+            )
         return ColumnMap(
             _TAKES[takes[0]],
             tuple(self.texts(keys[takes[0]])),

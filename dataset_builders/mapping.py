@@ -82,8 +82,9 @@ class RowCondition:
 class FileMap:
     """How the files that `pattern` matches become rows of a table.
 
-    `each` names a list column of which every item is a row. `fill_down` names the column that groups rows, and the columns that
-    only a group's first row fills. `also_known_as` names columns with other ids of a product.
+    `each` names a list column of which every item is a row. `fill_down` names the column that groups rows (of several, the
+    first that has a value), and the columns that only a group's first row fills. `also_known_as` names columns with other ids
+    of a product.
     """
 
     table: str
@@ -91,7 +92,7 @@ class FileMap:
     columns: Mapping[str, ColumnMap]
     where: tuple[RowCondition, ...] = ()
     each: str | None = None
-    fill_down: tuple[str, tuple[str, ...]] | None = None
+    fill_down: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     null_words: frozenset[str] = frozenset()
     locale: str | None = None
     encoding: str | None = None
@@ -105,7 +106,7 @@ class FileMap:
         named += [(condition.column, condition.line, True) for condition in self.where]
         named += [(name, self.line, True) for name in (*self.also_known_as, *([self.each] if self.each else []))]
         if self.fill_down:
-            named += [(name, self.line, True) for name in (self.fill_down[0], *self.fill_down[1])]
+            named += [(name, self.line, True) for name in (*self.fill_down[0], *self.fill_down[1])]
         return named
 
 

@@ -2,73 +2,21 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
+from common.languages import language_of
+from dataset_builders.column_names import NAMES, named_columns
 from dataset_builders.file_profiles import FileProfile, overlap
+from dataset_builders.mapping import MISSING, PRESENT, normal
+from dataset_builders.plain_names import plain_name
 from dataset_builders.presets import PresetEntry
-from dataset_builders.proposed import ProposedFile, ProposedMap
-from dataset_builders.proposed_conditions import plain_name, with_conditions, without_returns
+from dataset_builders.proposed import ProposedFile, ProposedMap, columns_of
+from dataset_builders.proposed_conditions import with_conditions, without_returns
 from dataset_builders.proposed_ids import with_one_id
-from dataset_builders.proposed_values import refined
-from dataset_builders.sources.mapped_tables import exploded
+from dataset_builders.proposed_products import with_parents
+from dataset_builders.proposed_values import answer_count, refined
 from dataset_builders.value_guesses import locale_guess
-
-NAMES: dict[str, dict[str, tuple[str, ...]]] = {
-    "judgments": {
-        "query_id": ("query_id", "qid"),
-        "query": ("query", "search_query", "search_term", "keyword", "query_text", "q"),
-        "product_id": ("product_id", "docid", "doc_id", "document_id", "sku", "item_id", "asin"),
-        "label": ("label", "rating", "grade", "relevance", "judgment", "judgement", "esci_label", "score"),
-    },
-    "questions": {
-        "question_id": ("question_id", "id"),
-        "product_id": ("product_id", "sku", "item_id", "product_handle", "handle", "asin", "product"),
-        "question": ("question", "question_text", "question_body", "body"),
-        "snippets": ("snippets", "review_snippets"),
-        "answers": ("answers", "answer", "answer_text", "answer_body", "reply", "response"),
-        "answerable": ("answerable", "is_answerable"),
-    },
-    "events": {
-        "session_id": ("session_id", "ga_session_id", "session", "visit_id"),
-        "position": ("position", "event_timestamp", "timestamp", "event_time", "time", "created_at", "ts", "datetime"),
-        "action": ("action", "event_name", "event_type", "event"),
-        "product_id": ("product_id", "item_id", "sku", "product"),
-        "title": ("title", "item_name", "product_name", "product_title", "name"),
-        "query": ("query", "search_term", "search_query", "keyword"),
-        "brand": ("brand", "item_brand", "product_brand"),
-        "category": ("category", "item_category", "product_category", "category_name"),
-        "color": ("color", "colour"),
-        "size": ("size",),
-    },
-    "reviews": {
-        "review_id": ("review_id", "id"),
-        "product_id": ("product_id", "sku", "item_id", "product_handle", "handle", "asin", "product_sku", "product"),
-        "category": ("category", "product_category"),
-        "rating": ("rating", "stars", "star_rating", "score", "overall", "review_score", "review_rating", "product_rating"),
-        "title": ("title", "review_title", "headline", "summary", "subject"),
-        "text": ("text", "body", "review", "review_text", "review_body", "content", "review_content", "comment", "message"),
-    },
-    "co_purchases": {
-        "product_id": ("product_id",),
-        "other_product_id": ("other_product_id", "related_product_id"),
-        "relation": ("relation",),
-    },
-    "baskets": {
-        "basket_id": ("basket_id", "order_id", "order_number", "transaction_id", "invoice_no", "invoice", "order"),
-        "product_id": ("product_id", "sku", "item_id", "stock_code", "stockcode", "lineitem_sku", "asin", "product"),
-    },
-    "products": {
-        "product_id": ("product_id", "id", "sku", "item_id", "handle", "asin", "parent_asin", "article_number"),
-        "title": ("title", "name", "product_name", "product_title", "item_name"),
-        "description": ("description", "body_html", "body", "long_description", "short_description"),
-        "brand": ("brand", "vendor", "manufacturer", "brand_name", "product_brand"),
-        "category": ("category", "product_type", "type", "product_category", "categories", "category_name", "department"),
-        "color": ("color", "colour", "product_color"),
-    },
-}
-"""Table -> its columns -> what they are called elsewhere, in lower case."""
 
 NEEDED = {
     "judgments": ("query", "product_id", "label"),
@@ -90,8 +38,27 @@ LOCALES = (*OF_LANGUAGE, "market", "country")
 OF_PRODUCTS = frozenset(
     {"sku", "asin", "parent_asin", "handle", "price", "brand", "vendor", "manufacturer", "gtin", "ean", "color", "colour"}
     | {"product_id", "product_name", "product_title", "product_type", "item_id", "item_name", "article_number", "body_html"}
+    | {"custom_label", "item_number", "start_price", "unit_price", "retail_price", "image_url", "upc", "product_code"}
 )
 """Columns of which products have at least one."""
+_HINTS = {
+    "judgments": re.compile(r"judg|qrel|relevan|label|annotat|rated|batch|quepid"),
+    "questions": re.compile(r"question|qna|q_a|(^|_)(qa|faq)(_|$)|frage|pregunta|domande|vragen"),
+    "events": re.compile(r"event|click|track|hits|visit|session|interaction"),
+    "reviews": re.compile(
+        r"review|feedback|rating|bewertung|rezension|avalia|(^|_)avis(_|$)|opinion|resena|recension|recensie"
+    ),
+    "co_purchases": re.compile(r"purchase"),
+    "baskets": re.compile(r"basket|order|sales|sold|settlement|transaction|bestell|commande|pedido|ordini"),
+    "products": re.compile(r"produ[cki]?t|prodott|catalog|listing|artikel|article|aanbod|feed|corpus"),
+}
+"""Table -> what the name of a file of it often holds."""
+_ORDERED = re.compile(r"item|line|product|entries|position|detail")
+_OF_ITEMS = frozenset({"product_id", "title", "brand", "category", "color", "size"})
+_OF_ALL_ITEMS = frozenset({"basket_id", "session_id", "position", "action", "query", "query_id"})
+_OF_THE_PRODUCT = (("reviews", "product_id"), ("questions", "product_id"))
+"""Of a record with a list of items: columns that each item has, that all have together, and that
+either may have."""
 _OF_PERSONS = re.compile(r"e_?mail|phone|first_?name|last_?name|surname|address|birth")
 
 
@@ -132,13 +99,18 @@ def possible_copies(files: Sequence[ProposedFile]) -> list[str]:
 
 def why_no_table(profile: FileProfile) -> str:
     """What a file lacks for the table that its name means, or of which it lacks a single column."""
-    plain = {plain_name(name): name for name in reversed(profile.columns)}
-    for table, names in NAMES.items():
-        lacks = [name for name in NEEDED[table] if name not in _named_columns(names, plain)]
-        if table.rstrip("s").removeprefix("co_") in profile.pattern.lower() and lacks:
-            tried = "; ".join(f"{name} (tried {', '.join(names[name])})" for name in lacks)
-            return f"is named like {table}, but no column is called like its {tried}"
-    return "looks like none of the tables"
+    nearly = []
+    for table, needed in NEEDED.items():
+        found = _columns(profile, table, ())
+        lacks = [name for name in needed if name not in found]
+        named = table.rstrip("s").removeprefix("co_") in profile.pattern.lower()
+        if lacks and (named or (len(lacks) == 1 and len(needed) > 2)):
+            nearly.append((not named, len(lacks), table, lacks))
+    if not nearly:
+        return "looks like none of the tables"
+    not_named, _, table, lacks = min(nearly)
+    tried = "; ".join(f"{name} (tried {', '.join(NAMES[table][name][:8])})" for name in lacks)
+    return f"is {'nearly' if not_named else 'named like'} {table}, but no column is called like its {tried}"
 
 
 def without_double_orders(files: Sequence[ProposedFile]) -> tuple[list[ProposedFile], list[str]]:
@@ -162,11 +134,20 @@ def by_presets(profile: FileProfile, presets: Sequence[PresetEntry]) -> list[Pro
     for table, preset in fitting.items():
         entry = fitted(preset.entry, profile)
         if "each" in entry:
-            each = tuple(one for record in profile.records for one in exploded(dict(record), entry["each"]))
-            profile = replace(profile, records=each)
-        if all(name in entry["columns"] for name in NEEDED[table]):
+            profile = profile.exploded(entry["each"])
+        if all(name in entry["columns"] for name in NEEDED[table]) and _leaves_rows(entry, profile):
             proposed.append(without_returns(ProposedFile(table, profile, entry, dict(preset.notes), preset.preset)))
     return proposed
+
+
+def _leaves_rows(entry: Mapping[str, Any], profile: FileProfile) -> bool:
+    """Whether a value of each column is among those that count; where none is, another system has the same columns."""
+    for column, condition in entry.get("where", {}).items():
+        words = {normal(word) for word in ([condition] if isinstance(condition, str) else condition)}
+        values = {normal(text) for text in profile.texts(column)}
+        if not isinstance(condition, Mapping) and not words & {PRESENT, MISSING} and values and not words & values:
+            return False
+    return True
 
 
 def fitted(entry: Mapping[str, Any], profile: FileProfile) -> dict[str, Any]:
@@ -206,36 +187,68 @@ def _fitted_column(made: Any, profile: FileProfile) -> Any:
 def by_names(profile: FileProfile, locales: Sequence[str]) -> list[ProposedFile]:
     """What the names of the columns make of the file: the table of which it has most of the needed columns."""
     plain = {plain_name(name): name for name in reversed(profile.columns)}
+    languages = [*locales, *(language_of(locale) for locale in locales)]
     candidates = []
-    for order, (table, names) in enumerate(NAMES.items()):
-        columns = _named_columns(names, plain)
-        if all(name in columns for name in NEEDED[table]):
-            hinted = table.rstrip("s").removeprefix("co_") in profile.pattern.lower()
-            if table == "products" and not hinted and (not OF_PRODUCTS & plain.keys() or any(map(_OF_PERSONS.search, plain))):
-                continue  # an id and a name are also what customers, categories and shops have
-            candidates.append((-len(NEEDED[table]) - 2 * hinted, order, table, columns))
+    for order, table in enumerate(NAMES):
+        hinted = bool(_HINTS[table].search(plain_name(profile.pattern)))
+        if table == "products" and not hinted and (not OF_PRODUCTS & plain.keys() or any(map(_OF_PERSONS.search, plain))):
+            continue  # an id and a name are also what customers, categories and shops have
+        for each in ("", *(profile.lists if table != "products" else ())):
+            columns = _of_items(profile, table, each, languages) if each else _columns(profile, table, languages)
+            if table == "reviews" and not hinted and plain_name(str(columns.get("text"))).endswith("description"):
+                continue  # of the product
+            if table == "questions" and not {"answers", "answerable"} & columns.keys() and not answer_count(profile):
+                continue
+            if plain_name(str(columns.get("basket_id"))) == "parent_id" and not {"quantity", "qty"} & plain.keys():
+                continue  # the variants of a product have a parent too
+            if all(name in columns for name in NEEDED[table]):
+                of_items = any(name.startswith(f"{each}.") for name in columns_of(columns.get("product_id", {})))
+                last = not (each and of_items) if table == "events" else bool(each)  # an event may list what was bought
+                candidates.append((-len(NEEDED[table]) - 2 * hinted, order, last, table, each, columns))
     if not candidates:
         return []
-    *_, table, columns = min(candidates)
-    file = ProposedFile(table, profile, {"columns": dict(columns)})
-    named = next((name for name in LOCALES if name in plain), None)
-    if table in ("products", "judgments") and named:
-        locale = plain[named]
-        if guess := locale_guess(profile.values(locale), locales, named in OF_LANGUAGE):
-            file = file.with_column("locale", {"column": locale, **guess.keys} if guess.keys else locale, guess.unsure)
-        elif named in OF_LANGUAGE and (words := sorted(profile.texts(locale))[:5]):
-            file = file.with_column("locale", locale, f"which locales {', '.join(words)} are; write values: {{{words[0]}: us}}")
-    return [with_conditions(file)]
+    *_, table, each, columns = min(candidates, key=lambda found: found[:3])
+    entry: dict[str, Any] = {"each": each} if each else {}
+    file = ProposedFile(table, profile.exploded(each) if each else profile, {**entry, "columns": columns})
+    if table in ("products", "judgments"):
+        file = _with_locale(file, plain, locales)
+    return [with_conditions(with_parents(file))]
 
 
-def _named_columns(names: Mapping[str, Sequence[str]], plain: Mapping[str, str]) -> dict[str, str]:
-    """Each column of the file is used once, by the table's column that is called so first."""
-    columns: dict[str, str] = {}
-    for name, synonyms in names.items():
-        choice = next((plain[word] for word in synonyms if word in plain and plain[word] not in columns.values()), None)
-        if choice:
-            columns[name] = choice
+def _columns(profile: FileProfile, table: str, languages: Sequence[str]) -> dict[str, Any]:
+    return dict(named_columns(profile, table, profile.paths, languages, NEEDED[table]))
+
+
+def _of_items(profile: FileProfile, table: str, each: str, languages: Sequence[str]) -> dict[str, Any]:
+    """Columns of a table of which each item of a list is a row; empty where no item names what the table needs."""
+    items = profile.exploded(each)
+    inner = named_columns(items, table, [name for name in items.paths if name.startswith(f"{each}.")], languages, NEEDED[table])
+    if not set(NEEDED[table]) & inner.keys() and not (table == "events" and "product_id" in inner):
+        return {}
+    around = [name for name in profile.paths if name != each and not name.startswith(f"{each}.")]
+    outer = named_columns(profile, table, around, languages, NEEDED[table])
+    if table == "baskets" and not {"basket_id"} & {*inner, *outer} and "id" in around and _ORDERED.search(plain_name(each)):
+        outer["basket_id"] = "id"
+    columns: dict[str, Any] = {}
+    for name in NAMES[table]:
+        both = [found[name] for found in (outer, inner) if name in found]
+        if table == "events" and name in _OF_ITEMS and len(both) > 1:
+            columns[name] = {"first": both}
+        elif both and (name in _OF_ALL_ITEMS or name in inner or table == "events" or (table, name) in _OF_THE_PRODUCT):
+            columns[name] = both[0] if name in _OF_ALL_ITEMS else inner.get(name, both[0])
     return columns
+
+
+def _with_locale(file: ProposedFile, plain: Mapping[str, str], locales: Sequence[str]) -> ProposedFile:
+    named = next((name for name in LOCALES if name in plain), None)
+    if not named:
+        return file
+    locale = plain[named]
+    if guess := locale_guess(file.profile.values(locale), locales, named in OF_LANGUAGE):
+        return file.with_column("locale", {"column": locale, **guess.keys} if guess.keys else locale, guess.unsure)
+    if named in OF_LANGUAGE and (words := sorted(file.profile.texts(locale))[:5]):
+        return file.with_column("locale", locale, f"which locales {', '.join(words)} are; write values: {{{words[0]}: us}}")
+    return file
 
 
 def derived(files: Sequence[ProposedFile]) -> dict[str, dict[str, str]]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from dataset_builders.file_profiles import overlap
+from dataset_builders.plain_names import plain_name
 from dataset_builders.proposed import ProposedFile
 from dataset_builders.sources.mapped_tables import looked_up
 from dataset_builders.values import id_or_text, is_missing
@@ -16,8 +17,12 @@ FEWEST_OVERLAP = 0.05
 _GLOBAL_ID = re.compile(r"gid://shopify/\w+/(\d+)")
 """https://shopify.dev/docs/api/usage/gids"""
 
-_ID_NAME = re.compile(r"id$|_id|sku|handle|asin|product|article|item|code$|slug|gtin|ean", re.IGNORECASE)
-PERSON = re.compile(r"user|customer|reviewer|visitor|client|email|name$|author|phone|address", re.IGNORECASE)
+_ID_NAME = re.compile(r"id$|_id|ids$|sku|handle|asin|product|article|item|code$|key$|number$|slug|gtin|ean|^custom_label$")
+_NO_ID = re.compile(r"price|title|name|rating|date|quantity|qty|count|url|type|status|state|image|weight|label$")
+PERSON = re.compile(
+    r"user|customer|reviewer|visitor|client|email|name$|author|phone|address|anonymous|distinct_?id|device|cookie",
+    re.IGNORECASE,
+)
 
 
 def with_one_id(files: Sequence[ProposedFile]) -> tuple[list[ProposedFile], list[str]]:
@@ -25,7 +30,7 @@ def with_one_id(files: Sequence[ProposedFile]) -> tuple[list[ProposedFile], list
 
     Exports of one shop name a product by its handle, its SKU or its number. Which column is which is told by the values.
     """
-    files = [_plain_numbers(file) for file in files]
+    files = [_split(_plain_numbers(file)) for file in files]
     catalogue = next((file for file in files if file.table == "products"), None)
     if catalogue is None:
         return files, []
@@ -55,12 +60,26 @@ def with_one_id(files: Sequence[ProposedFile]) -> tuple[list[ProposedFile], list
     return found, notes
 
 
+def _split(file: ProposedFile) -> ProposedFile:
+    """With a row for each of the ids that one value lists, as of the products of an order or of a page of results."""
+    made = file.entry["columns"].get("product_id")
+    if not isinstance(made, str) or file.preset or file.table not in ("baskets", "events"):
+        return file
+    if any(isinstance(value, list) for value in file.profile.values(made)):
+        return file.with_column("product_id", {"column": made, "split": ","})
+    texts = file.profile.texts(made)
+    mark = next((mark for mark in ",;|" if sum(mark in text for text in texts) > len(texts) / 2), None)
+    return file.with_column("product_id", {"column": made, "split": mark}, f"split at {mark}") if mark else file
+
+
 def _plain_numbers(file: ProposedFile) -> ProposedFile:
     """With the numbers alone of ids such as gid://shopify/Product/123, which other exports of the shop have."""
     for column in ("product_id", "other_product_id"):
         made = file.entry["columns"].get(column)
-        if isinstance(made, str) and (texts := file.profile.texts(made)) and all(map(_GLOBAL_ID.fullmatch, texts)):
-            file = file.with_column(column, {"column": made, "pattern": _GLOBAL_ID.pattern})
+        texts = {text for name in file.column(column) for text in file.profile.texts(name)}
+        if made and "pattern" not in made and texts and all(map(_GLOBAL_ID.fullmatch, texts)):
+            keys = {"column": made} if isinstance(made, str) else dict(made)
+            file = file.with_column(column, {**keys, "pattern": _GLOBAL_ID.pattern})
     return file
 
 
@@ -71,21 +90,33 @@ def _ids(file: ProposedFile, column: str) -> set[str]:
     found = set()
     for record in file.profile.records:
         values = (looked_up(record, name) for name in file.column(column))
-        text = next((id_or_text(value) for value in values if not is_missing(value)), "")
-        match = pattern.search(text) if pattern else None
-        found.add(match[1] if match else text)
+        value = next((value for value in values if not is_missing(value)), "")
+        for text in map(id_or_text, value if isinstance(value, list) else [value]):
+            match = pattern.search(text) if pattern else None
+            found.add(match[1] if match else text)
     return found - {""}
 
 
 def _other_ids(catalogue: ProposedFile) -> list[str]:
     """Columns of the products whose values tell products apart."""
     listed = list(catalogue.entry.get("also_known_as", []))
-    for name in catalogue.profile.columns:
+    for name in catalogue.profile.paths:
         values = catalogue.profile.values(name)
         texts = catalogue.profile.texts(name)
-        if name not in listed and _ID_NAME.search(name) and values and len(texts) >= 0.9 * len(values):
+        if name not in listed and _is_id_name(name) and values and len(texts) >= 0.9 * len(values):
             listed.append(name)
     return listed
+
+
+def _is_id_name(name: str) -> bool:
+    plain = plain_name(name)
+    return bool(_ID_NAME.search(plain)) and (plain == "custom_label" or not _NO_ID.search(plain))
+
+
+def _scope(file: ProposedFile) -> list[str]:
+    """Columns in which ids of products may be: those of the items where each is a row."""
+    each = file.entry.get("each")
+    return [name for name in file.profile.paths if not each or name.startswith(f"{each}.")]
 
 
 def _best_id(file: ProposedFile, column: str, own: set[str], others: Mapping[str, set[str]]) -> tuple[str | None, str | None]:
@@ -93,7 +124,7 @@ def _best_id(file: ProposedFile, column: str, own: set[str], others: Mapping[str
     own id."""
     chosen = [name for name in file.column(column) if file.profile.has(name)]
     taken = {name for key in file.entry["columns"] if key != column for name in file.column(key)}
-    names = [name for name in file.profile.columns if _ID_NAME.search(name) and name not in taken and not PERSON.search(name)]
+    names = [name for name in _scope(file) if _is_id_name(name) and name not in taken and not PERSON.search(name)]
     split = file.entry["columns"][column].get("split") if isinstance(file.entry["columns"][column], dict) else None
     ranked = []
     for order, name in enumerate(dict.fromkeys([*chosen, *names])):

@@ -9,7 +9,9 @@ from dataset_builders.file_profiles import FileProfile
 from dataset_builders.locales import locales_named
 from dataset_builders.mapping import normal
 from dataset_builders.scales import scale_of
-from dataset_builders.values import LABELS, as_integer, as_text
+from dataset_builders.sources.mapped_tables import looked_up
+from dataset_builders.tables import RELATIONS
+from dataset_builders.values import LABELS, as_integer, as_text, is_missing
 
 MOST_WORDS = 30
 """Different values of a column that may still be names of something; more are free text."""
@@ -30,15 +32,22 @@ LABEL_WORDS = {
 }
 
 EVENT_WORDS = (
-    ("", re.compile(r"remove|list|promotion|refund|fail|cancel|begin|checkout_(start|progress)")),
+    ("", re.compile(r"remove|list|hover|impression|promotion|refund|fail|cancel|begin|checkout_(start|progress)")),
     ("query", re.compile(r"search")),
     ("like", re.compile(r"wish|fav|like|save")),
-    ("cart", re.compile(r"cart|basket|bag")),
+    ("cart", re.compile(r"cart|basket|bag|(product|item)[ _]?added")),
     ("buy", re.compile(r"purchase|order|buy|bought|transaction|checkout_complete")),
     ("offer", re.compile(r"offer|bid")),
     ("view", re.compile(r"view|detail|pdp|product|item|click")),
 )
 """Action of the first pattern that an event's name has; none for the first of all."""
+
+RELATION_WORDS = (
+    ("also_view", re.compile(r"view")),
+    ("also_buy", re.compile(r"buy|bought|purchase|cross|accessor|together|complement|bundle")),
+    ("similar", re.compile(r"up.?sell|similar|related|alternative|substitute")),
+)
+"""Relation of the first pattern that a word has."""
 
 _NUMBER_WORDS = ("one", "two", "three", "four", "five")
 RATING_WORDS = {
@@ -89,6 +98,16 @@ def label_guess(values: Iterable[Any]) -> ValueGuess:
     )
 
 
+def relation_guess(values: Iterable[Any]) -> ValueGuess:
+    """Relations of two products from what shops call their recommendations."""
+    words = sorted({normal(value) for value in values})
+    if set(words) <= set(RELATIONS) or len(words) > MOST_WORDS:
+        return ValueGuess({})
+    found = {word: next((name for name, known in RELATION_WORDS if known.search(word)), "") for word in words}
+    chosen = {word: name for word, name in found.items() if name}
+    return ValueGuess({"values": chosen} if chosen else {}, f"which relations {', '.join(words[:5])} are")
+
+
 def rating_guess(values: Sequence[Any]) -> ValueGuess:
     """Ratings as whole numbers from 1 to 5, or how they become such."""
     texts = [as_text(value).strip() for value in values]
@@ -127,15 +146,15 @@ def _rating_in_words(words: set[str]) -> ValueGuess | None:
     return None
 
 
-def action_guess(profile: FileProfile, column: str, product: str | None, query: str | None) -> ValueGuess:
+def action_guess(profile: FileProfile, column: str, products: Sequence[str], queries: Sequence[str]) -> ValueGuess:
     """Actions from names of events. One that mostly names no product, or no query, is none of its kind."""
     counts: dict[str, int] = {}
     filled: dict[str, dict[str, int]] = {}
     for record in profile.records:
-        name = normal(record.get(column) or "")
+        name = normal(looked_up(record, column) or "")
         counts[name] = counts.get(name, 0) + 1
-        for kind, source in (("product", product), ("query", query)):
-            if source and str(record.get(source) or "").strip():
+        for kind, sources in (("product", products), ("query", queries)):
+            if any(not is_missing(looked_up(record, source)) for source in sources):
                 filled.setdefault(name, {}).setdefault(kind, 0)
                 filled[name][kind] += 1
     if len(counts) > MOST_WORDS:
@@ -149,7 +168,7 @@ def action_guess(profile: FileProfile, column: str, product: str | None, query: 
     if chosen and all(name == action for name, action in chosen.items()) and len(chosen) == len(counts):
         return ValueGuess({})
     left = sorted(set(counts) - set(chosen) - {""})
-    return ValueGuess({"values": chosen}, f"not used: {', '.join(left)}" if left else "")
+    return ValueGuess({"values": chosen} if chosen else {}, f"not used: {', '.join(left)}" if left else "")
 
 
 def locale_guess(values: Iterable[Any], locales: Sequence[str], certain: bool) -> ValueGuess | None:

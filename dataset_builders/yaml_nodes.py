@@ -17,6 +17,19 @@ class YamlNode:
     line: int
 
 
+_HINTS = (
+    ("'\\t'", " Indent with spaces, not with tabs."),
+    ("another document", " A map is one document: take out the line that is ---."),
+    ("unexpected end of stream", " A quote is not closed."),
+    ("stream end", " A bracket is not closed."),
+    ("block mapping start", " What belongs together begins in the same column."),
+    ("block sequence start", " What belongs together begins in the same column."),
+    ("unknown escape", " Write a backslash twice, or put the text into single quotes."),
+    ("", " A text with a colon, or one that begins with * & ! % @ `, needs quotes."),
+)
+"""What is in the words of PyYAML's error -> what to do. The first counts."""
+
+
 def read_yaml(text: str, path: Path) -> YamlNode:
     """The document's root. Raises UserError, with the line, for what is not YAML, for keys given twice and for aliases."""
     import yaml
@@ -28,7 +41,7 @@ def read_yaml(text: str, path: Path) -> YamlNode:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        hint = " A text with a colon, or one that begins with * & ! % @ `, needs quotes." if error.problem else ""
+        hint = next((hint for words, hint in _HINTS if error.problem and words in error.problem), "")
         raise UserError(f"{path}{place} is not YAML: {error.problem or error.context}.{hint}") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {str(error).splitlines()[0]}.") from None

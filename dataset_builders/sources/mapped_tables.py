@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from dataset_builders.values import as_list, as_text, is_missing, unwrapped
 
 _HASH_CHARACTERS = 16
 _OTHER_IDS = EVIDENCE["product_ids"]
+_KEYS = ("attribute_code", "name", "code")
+"""What the name is called in lists of names and values, beside `key`."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +65,15 @@ def read(file: MappedFile, span: Span = WHOLE) -> Iterator[Placed]:
     return records
 
 
-def _filled(records: Iterator[Placed], by: str, columns: tuple[str, ...]) -> Iterator[Placed]:
+def _filled(records: Iterator[Placed], by: tuple[str, ...], columns: tuple[str, ...]) -> Iterator[Placed]:
     """Records with the values of the first one of their group, where they have none. A group's records follow each other."""
     group, values = None, dict[str, Any]()
     for place, record in records:
         if isinstance(record, Rejected):
             yield place, record
             continue
-        if (key := looked_up(record, by)) != group or is_missing(key):
+        key = next((value for name in by if not is_missing(value := looked_up(record, name))), None)
+        if key != group or key is None:
             group, values = key, {}
         values |= {name: record.get(name) for name in columns if not is_missing(record.get(name))}
         yield place, {**record, **values}
@@ -194,13 +197,20 @@ def holds(condition: RowCondition, record: Mapping[str, Any]) -> bool:
 def exploded(record: dict[str, Any], each: str | None) -> list[dict[str, Any]]:
     """The record once for each item of a list column; once where there is none."""
     items = looked_up(record, each) if each else None
-    return [{**record, each: item} for item in items] if each and isinstance(items, list) and items else [record]
+    if not each or not isinstance(items, list) or not items:
+        return [record]
+    return [_with(record, [each] if each in record else each.split("."), item) for item in items]
+
+
+def _with(record: Mapping[str, Any], path: Sequence[str], item: Any) -> dict[str, Any]:
+    inner = unwrapped(record.get(path[0]))
+    return {**record, path[0]: item if len(path) == 1 or not isinstance(inner, Mapping) else _with(inner, path[1:], item)}
 
 
 def looked_up(record: Mapping[str, Any], name: str) -> Any:
-    """A column's value. `event_params.ga_session_id` goes into a struct, or into a list of keys and values, as GA4 has them.
-
-    https://support.google.com/analytics/answer/7029846
+    """A column's value. `event_params.ga_session_id` goes into a struct, or into a list of keys and values, as GA4 has them
+    (https://support.google.com/analytics/answer/7029846) and Adobe Commerce has `attribute_code` and `value`. Of a list of
+    other objects it is the list of what is in each.
     """
     if name in record:
         return unwrapped(record[name])
@@ -209,14 +219,19 @@ def looked_up(record: Mapping[str, Any], name: str) -> Any:
         if isinstance(value, Mapping):
             value = unwrapped(value.get(part))
         elif isinstance(value, list):
-            value = next((_of_pair(item) for item in value if _key(item) == part), None)
+            found = [item[part] for item in value if isinstance(item, Mapping) and item.get(part) is not None]
+            value = next((_of_pair(item) for item in value if key_of(item) == part), found or None)
         else:
             return None
     return value
 
 
-def _key(item: Any) -> Any:
-    return item.get("key") if isinstance(item, Mapping) else item[0] if isinstance(item, tuple) and len(item) == 2 else None
+def key_of(item: Any) -> Any:
+    """The name in a pair of a name and a value, if it is one."""
+    if isinstance(item, Mapping):
+        names = ("key",) if "key" in item else _KEYS if "value" in item else ()
+        return next((item[name] for name in names if name in item), None)
+    return item[0] if isinstance(item, tuple) and len(item) == 2 else None
 
 
 def _of_pair(item: Any) -> Any:

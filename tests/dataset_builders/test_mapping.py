@@ -67,7 +67,7 @@ def test_a_whole_map_is_read() -> None:
     assert products.columns["brand"].text == "Acme"
     assert reviews.locale == "us"
     assert reviews.columns["rating"].scale == (1.0, 10.0)
-    assert (baskets.each, baskets.fill_down) == ("lines", ("Name", ("Status",)))
+    assert (baskets.each, baskets.fill_down) == ("lines", (("Name",), ("Status",)))
     assert shop.derived == (DerivedMap("also_buy", "baskets", 3),)
 
 
@@ -110,6 +110,17 @@ MISTAKES = {
     "tables:\n  products: []\n": "names no file",
     "tables:\n  products:\n    columns: {title: t}\n": "line 2: this file of products lacks `file:`",
     "tables:\n  products: {file: p.csv}\n": "line 2: this file of products lacks `columns:`",
+    "tables:\n\tproducts: p.csv\n": "line 2, column 1 is not YAML: .* Indent with spaces, not with tabs",
+    "tables: {}\n---\ntables: {}\n": "A map is one document",
+    "tables:\n  products:\n    - file: p.csv\n     columns: {}\n": "begins in the same column",
+    "tables: 'x\n": "A quote is not closed",
+    'tables: "a\\p"\n': "Write a backslash twice",
+    "tables:\n  products: p.csv\n": "line 2: write `- file: p.csv` below products, and its `columns:` below that",
+    "tables:\n  products: {file: [p.csv, q.csv]}\n": "`file:` takes one name or pattern; give each file an entry",
+    PRODUCTS + "    separator: ;\n": "takes no separator, which is found by content; take the line out",
+    "tables:\n  products:\n"
+    + 2 * "  - {file: p.csv, columns: {product_id: id, title: t}}\n": "line 4: p.csv is there twice as products",
+    TITLE + "{column: a, split: }}\n": "split of title names nothing to split at; write it in quotes",
     PRODUCTS + "    colums: {}\n": "line 4: a file of products takes no colums. Did you mean columns",
     PRODUCTS + "    columns:\n      product_id: id\n      tile: t\n": (
         "line 6: the table products has no column tile. Did you mean title"
@@ -170,7 +181,7 @@ def test_a_map_that_is_not_there_or_no_text_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"There is no map .*absent.yaml. Make one with python -m dataset_builders.map"):
         read_map(tmp_path / "absent.yaml")
     (tmp_path / "latin.yaml").write_bytes(b"locale: \xe4")
-    with pytest.raises(UserError, match="is not UTF-8"):
+    with pytest.raises(UserError, match="it is not UTF-8; save it as UTF-8"):
         read_map(tmp_path / "latin.yaml")
     with pytest.raises(UserError, match="cannot be read"):
         read_map(tmp_path)
