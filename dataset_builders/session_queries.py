@@ -45,12 +45,19 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder of the table; an earlier one is replaced"
     )
-    parser.add_argument("--seed", type=int, default=0, help="as for the build")
+    parser.add_argument("--seed", type=int, default=0, help="as for the build (default: %(default)s)")
     parser.add_argument(
         "--size", default="full", metavar="SIZE", help="as for the build, such as 0.1 or 900+100 (default: full)"
     )
-    parser.add_argument("--licences", choices=("all", "commercial"), default="all", help="which corpora may be used")
-    parser.add_argument("--memory-limit", default="4GB", metavar="SIZE", help="memory of the engine before it spills to disk")
+    parser.add_argument(
+        "--licences", choices=("all", "commercial"), default="all", help="which corpora may be used (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--memory-limit",
+        default="4GB",
+        metavar="SIZE",
+        help="memory of the engine before it spills to disk (default: %(default)s)",
+    )
     parser.add_argument("--engine", default="duckdb", metavar="ENGINE", help="as for the build (default: duckdb)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the engine (default: all cores)")
     options.add_options(parser)

@@ -32,7 +32,10 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="COLUMN",
         help="exact, substitute, complement, irrelevant, their first letters, or gains as numbers: prints NDCG",
     )
-    add_shard_options(parser, "the K-th of N shares of the rankings, each of them whole, in a file of its own beside --out")
+    add_shard_options(
+        parser,
+        "the K-th of N shares of the rankings, each of them whole, in a file of its own beside --out (default: 1/1, all)",
+    )
     parser.add_argument("--top", type=int, metavar="N", help="the best N of each ranking only")
     parser.add_argument("--out", type=Path, metavar="FILE", help="ranked pairs: .parquet, .csv or .jsonl")
     return parser.parse_args(argv)

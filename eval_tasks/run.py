@@ -28,7 +28,7 @@ BACKENDS = {"transformers": "TransformersBackend", "vllm": "VllmBackend", "endpo
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m eval_tasks.run", description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--model", required=True, metavar="BASE", help="folder or Hub id, or an endpoint's name of the model")
-    parser.add_argument("--revision", help="branch, tag or commit of a base on the Hub")
+    parser.add_argument("--revision", help="branch, tag or commit of a base on the Hub (default: main)")
     parser.add_argument(
         "--adapter", action="append", default=[], metavar="ADAPTER", help="folder, Hub id or id@revision; repeat"
     )
@@ -41,17 +41,22 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--adapters-only", action="store_true", help="do not evaluate the base itself")
     parser.add_argument(
-        "--suite", choices=[name for name in SUITES if name != UNSEEN], default=SHOP, help="(default: %(default)s)"
+        "--suite", choices=[name for name in SUITES if name != UNSEEN], default=SHOP, help="whose tasks (default: %(default)s)"
     )
     parser.add_argument(
         "--data", metavar="DATA", help="the suite's rows, a folder, file or Hub id (default: $SHOP_DATASET etc.)"
     )
     parser.add_argument(
-        "--tasks", help='lighteval\'s names, such as "shop:also_buy|0,shop:next_query|2" (default: all, "shop|0")'
+        "--tasks",
+        metavar="A,B",
+        help='tasks, such as also_buy, or lighteval\'s names, "shop:also_buy|2", with a number of examples '
+        "(default: all, without examples)",
     )
-    parser.add_argument("--backend", choices=list(BACKENDS), default="transformers", help="(default: %(default)s)")
     parser.add_argument(
-        "--option", action="append", default=[], metavar="KEY=VALUE", help="of the backend, such as dtype=float32"
+        "--backend", choices=list(BACKENDS), default="transformers", help="what runs the models (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE", help="of the backend, such as dtype=float32; repeat"
     )
     parser.add_argument(
         "--template-option",
@@ -73,8 +78,10 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default="words",
         help=f"{LISTS_HELP} (default: %(default)s)",
     )
-    parser.add_argument("--max-samples", type=int, metavar="N", help="N rows of each task, by a fixed draw")
-    parser.add_argument("--names", help="of base and adapters, separated by commas (default: the last parts of theirs)")
+    parser.add_argument("--max-samples", type=int, metavar="N", help="N rows of each task, by a fixed draw (default: all)")
+    parser.add_argument(
+        "--names", metavar="A,B", help="of base and adapters, separated by commas (default: the last parts of theirs)"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results and details, a folder for each model")
     arguments = parser.parse_args(argv)
     if arguments.adapters_only and not arguments.adapter:
@@ -122,16 +129,21 @@ def folder_names(names: Sequence[str]) -> list[str]:
 def task_names(asked: str | None, declared: Sequence[str]) -> str:
     """lighteval's list of tasks: those asked for, or all that the data has rows for. Raises UserError.
 
-    Spelt out, since lighteval takes `shop|0` for all tasks only where there are two or more.
+    A task's own name, such as `also_buy`, is that of the suite, `shop:also_buy`. All are spelt out, since lighteval takes
+    `shop|0` for all tasks only where there are two or more.
     """
     if asked is None:
         return ",".join(f"{name}|0" for name in declared)
     suites = Counter(map(suite_name, declared))
+    whole = {name.partition(":")[2]: name for name in reversed(declared)}  # of a task in two suites the first one's
+    found = []
     for task in asked.split(","):
         name, _, shots = task.strip().partition("|")
-        if (name not in declared and suites[name] < 2) or not (shots or "0").isdecimal():
+        name, shots = whole.get(name, name), shots or "0"
+        if (name not in declared and suites[name] < 2) or not shots.isdecimal():
             raise UserError(f"--tasks: there is no {task!r}; give some of {', '.join(declared)}, each with |0 for no examples")
-    return asked
+        found.append(f"{name}|{shots}")
+    return ",".join(found)
 
 
 def of_baseline(tasks: str) -> str:

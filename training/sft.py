@@ -14,7 +14,6 @@ Written to the output folder: adapter_model.safetensors, adapter_config.json, th
 training_log.jsonl and loss.png. SIGTERM and Ctrl-C end a run after a last checkpoint.
 """
 
-import logging
 import math
 import os
 import signal
@@ -50,7 +49,6 @@ def main() -> None:
 def run(argv: list[str]) -> None:
     """The whole training. Raises UserError."""
     warnings.filterwarnings("ignore", category=FutureWarning)  # TRL's own use of names that transformers renamed
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # on a CPU, about GPU kernels that nobody asked for
     script, args, model, data = parse_arguments(argv)
     watch_others()
     if args.hub_token:

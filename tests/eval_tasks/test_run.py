@@ -253,10 +253,18 @@ def test_every_model_has_its_options() -> None:
 def test_tasks_are_spelt_out_since_a_single_one_has_no_common_name() -> None:
     assert task_names(None, ["shop:also_buy"]) == "shop:also_buy|0"
     assert task_names("shop|0", ["shop:a", "shop:b"]) == "shop|0"
-    assert task_names("shop:a|2,shop:b", ["shop:a", "shop:b"]) == "shop:a|2,shop:b"
+    assert task_names("shop:a|2,shop:b", ["shop:a", "shop:b"]) == "shop:a|2,shop:b|0"
     assert task_names("shop_unseen|0", ["shop:a", "shop_unseen:a", "shop_unseen:b"]) == "shop_unseen|0"
     with pytest.raises(UserError, match="there is no 'shop'; give some of shop:also_buy"):
         task_names("shop", ["shop:also_buy"])
+
+
+def test_a_task_is_found_by_its_own_name() -> None:
+    declared = ["shop:a", "shop:b", "shop_unseen:a", "shop_unseen:b"]
+    assert task_names("a, b|2", declared) == "shop:a|0,shop:b|2"
+    assert task_names("Answerability", ["ecinstruct:Answerability"]) == "ecinstruct:Answerability|0"
+    with pytest.raises(UserError, match="there is no 'c'"):
+        task_names("a,c", declared)
 
 
 def test_a_baseline_is_not_asked_in_an_unseen_wording() -> None:
