@@ -65,9 +65,9 @@ def _plain_refusals(given: Path) -> Iterator[None]:
 def _lock(folder: Path) -> int:
     """Creates the folder if it is missing and locks it until the returned descriptor is closed, or the process is killed.
 
-    Raises BlockingIOError where another process has the lock.
+    Raises BlockingIOError where another process has the lock, another OSError where the folder cannot be made.
     """
-    while True:
+    for _ in range(100):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError), ExitStack() as opened:  # another run has just removed it
             with suppress(FileExistsError):
@@ -79,6 +79,7 @@ def _lock(folder: Path) -> int:
             if os.path.samestat(os.fstat(descriptor), folder.stat()):
                 opened.pop_all()
                 return descriptor
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))  # of /proc and of some mounts every mkdir says so
 
 
 def _flock(descriptor: int) -> None:

@@ -91,6 +91,13 @@ def test_a_disk_of_its_own_is_not_replaced() -> None:
         fill(Path("/proc"), "new")
 
 
+def test_where_no_folder_can_ever_be_made_the_run_ends() -> None:
+    if not Path("/proc").is_mount():
+        pytest.skip("needs a file system that makes no folders")
+    with pytest.raises(UserError, match="/proc/shop cannot be written: No such file or directory"):
+        fill(Path("/proc/shop"), "new")
+
+
 @pytest.mark.parametrize("place", [".", "..", "/"])
 def test_the_folder_one_is_in_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     (tmp_path / "in").mkdir()
