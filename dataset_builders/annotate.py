@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.dataset import MANIFEST, SPLITS
 from common.errors import UserError, plain_errors
-from common.files import replaced
+from common.files import check_replaceable, replaced
 from common.tasks import TASKS
 from dataset_builders.labelling import options
 from dataset_builders.labelling.costs import TokenPrices
@@ -132,6 +132,7 @@ def check_options(arguments: argparse.Namespace) -> None:
         raise UserError(f"--max-rows must be 1 or more, not {arguments.max_rows}.")
     if arguments.data.resolve() == arguments.out.resolve():
         raise UserError("--out and --data are the same folder. Give another --out.")
+    check_replaceable(arguments.out, MANIFEST)
     arguments.bounds = parse_bounds(arguments.agreement)
 
 

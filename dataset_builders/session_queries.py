@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError, plain_errors
-from common.files import replaced
+from common.files import check_replaceable, replaced
 from dataset_builders.labelling import options
 from dataset_builders.labelling.costs import TokenPrices
 from dataset_builders.splits import parse_sizes
@@ -67,6 +67,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     options.check_options(arguments)
+    check_replaceable(arguments.out, REPORT)
     from dataset_builders.labelling.reply_store import ReplyStore
 
     prices = TokenPrices(arguments.price_in, arguments.price_out)

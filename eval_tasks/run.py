@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError, plain_errors
+from common.files import check_writable
 from eval_tasks.backends.prompts import LISTS, LISTS_HELP, NO_TEXT_AT_ENDPOINT
 from eval_tasks.suites.suite import SHOP, SUITES, UNSEEN, suite_name
 
@@ -206,6 +207,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     folders = [arguments.out / name for name in folder_names([*names, *map(shown_baseline, arguments.baseline)])]
     task_module = import_module(f"eval_tasks.{suite.name}")
     tasks = task_names(arguments.tasks, [config.name for config in task_module.TASKS_TABLE])
+    check_writable(arguments.out)
     loaded = backend.load(
         parse_options(options[0], backend.OPTIONS), [local_folder(name, "--adapter") for name in arguments.adapter]
     )

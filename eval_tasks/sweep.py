@@ -27,7 +27,7 @@ from typing import Any
 
 from common.dataset import read_split
 from common.errors import UserError, plain_errors
-from common.files import write_json, write_whole
+from common.files import check_writable, write_json, write_whole
 from common.tasks import TASKS
 from training.adapters import Adapter, base_of, parse_weights, public_name, read_adapter
 from training.merge import merge_adapters
@@ -227,7 +227,9 @@ def read_sweep(argv: Sequence[str] | None = None) -> Sweep:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    run_sweep(read_sweep(argv))
+    sweep = read_sweep(argv)
+    check_writable(sweep.out)
+    run_sweep(sweep)
 
 
 if __name__ == "__main__":

@@ -173,6 +173,7 @@ def test_a_run_that_was_killed_goes_on_with_what_is_missing(run: Run, tiny_llama
             "--adapter /no/adapter is no file or folder here",
         ),
         (["--model", "/no/model", "--data", "DATA", "--out", "OUT"], "model_name=/no/model is no file or folder here"),
+        (["--model", "/no/model", "--data", "DATA", "--out", "FILE"], "cannot write to --out "),
         (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--option", "beams=4"], "unknown model option 'beams'"),
         (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--option", "dtype=int8"], "dtype must be one of auto"),
         (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--tasks", "shop:rating|0"], "there is no 'shop:rating|0'"),
@@ -189,7 +190,8 @@ def test_what_cannot_be_evaluated_is_told(
 ) -> None:
     monkeypatch.setenv("SHOP_DATASET", str(dataset))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    places = {"MODEL": tiny_llama, "DATA": dataset, "OUT": tmp_path}
+    (tmp_path / "file").write_text("of another run", encoding="utf-8")
+    places = {"MODEL": tiny_llama, "DATA": dataset, "OUT": tmp_path, "FILE": tmp_path / "file"}
     with pytest.raises(UserError, match=re.escape(said)):
         main([str(places.get(word, word)) for word in arguments])
 
