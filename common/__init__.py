@@ -4,7 +4,7 @@ Importing it also sets how long a waiting compute thread spins. By default the t
 spin for as long as they wait, and one other busy process makes them several times slower (docs/decisions/busy-machine.md). The
 variable is read when torch is loaded, so this package is imported before torch. A user's own setting stays.
 
-And it silences two warnings of libraries about themselves, which name nothing that a user could do.
+And it silences warnings of libraries about themselves, which name nothing that a user could do.
 """
 
 import logging
@@ -16,3 +16,4 @@ if "OMP_WAIT_POLICY" not in os.environ:
 
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # on a CPU, about GPU kernels that nobody asked for
 warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # PEFT's own use of an old name
+warnings.filterwarnings("ignore", r"Deprecated argument\(s\) used in 'list_models'", FutureWarning)  # lighteval's, at import

@@ -93,10 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print_outcome(outcome, "Pairs")
         if arguments.judgments:
             found = quality(folder, group, parts.kept_name(arguments.judgments), by_text is not None)
-            print(
-                f"NDCG over {found.queries:,} queries: {found.ranked:.4f}; in the input's order {found.given:.4f}, by chance "
-                f"{found.chance:.4f}; {found.unjudged:,} pairs have no judgment"
-            )
+            print(found.text())
         shutil.rmtree(folder)
     print(f"The ranked pairs are in {out}")
 

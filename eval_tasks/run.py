@@ -25,6 +25,8 @@ from eval_tasks.suites.suite import SHOP, SUITES, UNSEEN, suite_name
 BACKENDS = {"transformers": "TransformersBackend", "vllm": "VllmBackend", "endpoint": "EndpointBackend"}
 """Backend -> its class in eval_tasks/BACKEND_model.py."""
 
+BASELINES = "random, majority, tfidf, bm25, minilm, embedder=MODEL, cross-encoder=MODEL or qlm"
+
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m eval_tasks.run", description=(__doc__ or "").split("\n", maxsplit=1)[0])
@@ -38,7 +40,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         action="append",
         default=[],
         metavar="NAME",
-        help="random, majority, tfidf, bm25, minilm, embedder=MODEL, cross-encoder=MODEL or qlm; repeat",
+        help=f"{BASELINES}; repeat",
     )
     parser.add_argument("--adapters-only", action="store_true", help="do not evaluate the base itself")
     parser.add_argument(
@@ -136,13 +138,17 @@ def task_names(asked: str | None, declared: Sequence[str]) -> str:
     if asked is None:
         return ",".join(f"{name}|0" for name in declared)
     suites = Counter(map(suite_name, declared))
-    whole = {name.partition(":")[2]: name for name in reversed(declared)}  # of a task in two suites the first one's
+    whole: dict[str, str] = {}
+    for name in declared:
+        whole.setdefault(name.partition(":")[2], name)  # of a task in two suites the first one's
     found = []
     for task in asked.split(","):
         name, _, shots = task.strip().partition("|")
         name, shots = whole.get(name, name), shots or "0"
         if (name not in declared and suites[name] < 2) or not shots.isdecimal():
-            raise UserError(f"--tasks: there is no {task!r}; give some of {', '.join(declared)}, each with |0 for no examples")
+            raise UserError(
+                f"--tasks: there is no {task!r}; give some of {', '.join(whole)}, or lighteval's names such as {declared[0]}|0"
+            )
         found.append(f"{name}|{shots}")
     return ",".join(found)
 
@@ -155,6 +161,15 @@ def of_baseline(tasks: str) -> str:
     if not (own := [task for task in tasks.split(",") if suite_name(task.strip().partition("|")[0]) != UNSEEN]):
         raise UserError(f"--baseline: a baseline has no score of {UNSEEN} tasks; add {SHOP} tasks to --tasks, or leave it out")
     return ",".join(own)
+
+
+def check_baselines(names: Sequence[str]) -> None:
+    """Raises UserError for a name that there is not, before the models answer and not after."""
+    from eval_tasks.baselines.query_likelihood import QLM
+    from eval_tasks.baselines.shop import is_baseline
+
+    if unknown := [name for name in names if name != QLM and not is_baseline(name)]:
+        raise UserError(f"--baseline: there is no {unknown[0]!r}; give {BASELINES}")
 
 
 def evaluate(model: Any, task_module: Any, tasks: str, out: Path, max_samples: int | None = None) -> None:
@@ -196,6 +211,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from eval_tasks.baseline_model import BaselineBackend
     from eval_tasks.baselines.shop import shown_baseline
     from eval_tasks.report import compare, model_names
+    from training.adapters import ADAPTER_CONFIG
 
     disable_progress_bars()  # one for each details file says nothing
     backend = getattr(import_module(f"eval_tasks.{arguments.backend}_model"), BACKENDS[arguments.backend])
@@ -207,10 +223,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     folders = [arguments.out / name for name in folder_names([*names, *map(shown_baseline, arguments.baseline)])]
     task_module = import_module(f"eval_tasks.{suite.name}")
     tasks = task_names(arguments.tasks, [config.name for config in task_module.TASKS_TABLE])
+    check_baselines(arguments.baseline)
     check_writable(arguments.out)
-    loaded = backend.load(
-        parse_options(options[0], backend.OPTIONS), [local_folder(name, "--adapter") for name in arguments.adapter]
-    )
+    adapters = [local_folder(name, "--adapter") for name in arguments.adapter]
+    for name, folder in zip(arguments.adapter, adapters, strict=True):
+        if not (folder / ADAPTER_CONFIG).is_file():  # else all answers of the base would come first
+            raise UserError(f"--adapter {name} holds no {ADAPTER_CONFIG}; give the output folder of a LoRA training")
+    loaded = backend.load(parse_options(options[0], backend.OPTIONS), adapters)
     models = [
         *((backend, text, loaded) for text in options),
         *((BaselineBackend, *baseline_options(name, options[0], loaded)) for name in arguments.baseline),

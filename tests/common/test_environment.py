@@ -1,4 +1,4 @@
-"""Importing common sets how long waiting compute threads spin, before torch is loaded; a user's own setting stays. And two
+"""Importing common sets how long waiting compute threads spin, before torch is loaded; a user's own setting stays. And
 libraries do not talk of themselves."""
 
 import os

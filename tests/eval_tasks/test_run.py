@@ -174,6 +174,11 @@ def test_a_run_that_was_killed_goes_on_with_what_is_missing(run: Run, tiny_llama
         ),
         (["--model", "/no/model", "--data", "DATA", "--out", "OUT"], "model_name=/no/model is no file or folder here"),
         (["--model", "/no/model", "--data", "DATA", "--out", "FILE"], "cannot write to --out "),
+        (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--adapter", "MODEL"], "holds no adapter_config.json"),
+        (
+            ["--model", "/no/model", "--data", "DATA", "--out", "OUT", "--baseline", "tfdif"],
+            "there is no 'tfdif'; give random, ",
+        ),
         (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--option", "beams=4"], "unknown model option 'beams'"),
         (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--option", "dtype=int8"], "dtype must be one of auto"),
         (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--tasks", "shop:rating|0"], "there is no 'shop:rating|0'"),
@@ -257,7 +262,9 @@ def test_tasks_are_spelt_out_since_a_single_one_has_no_common_name() -> None:
     assert task_names("shop|0", ["shop:a", "shop:b"]) == "shop|0"
     assert task_names("shop:a|2,shop:b", ["shop:a", "shop:b"]) == "shop:a|2,shop:b|0"
     assert task_names("shop_unseen|0", ["shop:a", "shop_unseen:a", "shop_unseen:b"]) == "shop_unseen|0"
-    with pytest.raises(UserError, match="there is no 'shop'; give some of shop:also_buy"):
+    with pytest.raises(
+        UserError, match="there is no 'shop'; give some of also_buy, or lighteval's names such as shop:also_buy"
+    ):
         task_names("shop", ["shop:also_buy"])
 
 
