@@ -51,7 +51,7 @@ def model_names(option: str, count: int) -> list[str]:
     """The names that --names gives."""
     names = [name.strip() for name in option.split(",")]
     if len(names) != count or len(set(names)) != count or not all(names):
-        raise UserError(f"--names has {option!r} for {count} --results; give {count} different names, separated by commas")
+        raise UserError(f"--names has {option!r} for {count} models; give {count} different names, separated by commas")
     return names
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")  # of commands that ran before
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     path
