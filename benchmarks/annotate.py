@@ -109,8 +109,10 @@ def stormy(url: str, count: int, concurrency: int, out: Path) -> tuple[ReplyCoun
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["throughput", "storm"])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.annotate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["throughput", "storm"], help="requests a second, or memory while many fail")
     parser.add_argument("--requests", type=int, metavar="N", help="default: 1000, and 125000 in a storm")
     parser.add_argument("--latency", type=float, default=0.2, metavar="S", help="seconds of a reply (default: 0.2)")
     parser.add_argument("--failures", type=float, default=0.1, metavar="SHARE", help="of the replies in a storm (default: 0.1)")

@@ -45,7 +45,7 @@ def parse_arguments() -> argparse.Namespace:
             "--size", default="full", metavar="SIZE", help="of the dataset, as the build takes it (default: %(default)s)"
         )
     for part in (relational, tasks, scaling, whole):
-        part.add_argument("--seed", type=int, default=0)
+        part.add_argument("--seed", type=int, default=0, help="default: %(default)s")
         part.add_argument("--memory-limit", default="1GB", metavar="SIZE", help="of the engine (default: %(default)s)")
     return parser.parse_args()
 

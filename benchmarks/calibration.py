@@ -65,7 +65,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--train", type=int, default=600, metavar="N", help="most rows of a task to learn from (default: 600)")
     parser.add_argument("--test", type=int, default=300, metavar="N", help="most rows of a task to score (default: 300)")
     parser.add_argument("--baselines", default=",".join(BASELINES), metavar="A,B", help="(default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--out", type=Path, default=Path("outputs/calibration"), metavar="DIR", help="(default: %(default)s)")
     return parser.parse_args(argv)
 

@@ -30,7 +30,7 @@ def parse_arguments(argv: Sequence[str], command: str, about: str | None, rows: 
         "--rows", type=int, default=rows, metavar="N", help="test rows of the tasks' mix (default: %(default)s)"
     )
     parser.add_argument("--dtype", default=dtype, help="(default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     return parser.parse_args(argv)
 
 

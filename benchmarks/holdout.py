@@ -122,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="part-1, part-2 and so on are made in it")
     parser.add_argument("--share", type=float, default=VALIDATION_SHARE, help="of the groups, held out (default: %(default)s)")
     parser.add_argument("--parts", required=True, metavar="N,N", help="train rows of each task in each part")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     arguments = parser.parse_args(argv)
     sizes = arguments.parts.split(",")
     if not all(size.isdecimal() and int(size) for size in sizes):

@@ -44,7 +44,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--failures", type=float, default=0.001, metavar="SHARE", help="of the replies (default: %(default)s)")
     parser.add_argument("--latency", type=float, default=0.0, metavar="S", help="seconds of a reply (default: %(default)s)")
     parser.add_argument("--concurrency", type=int, default=64, metavar="N", help="requests in flight (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     return parser.parse_args(argv)
 
 

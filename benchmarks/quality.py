@@ -75,7 +75,12 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--start", metavar="ADAPTER", help=f"go on from this adapter, or from {NOTHING}, without stage one")
     parser.add_argument("--first", type=Path, default=FIRST, metavar="YAML", help=f"stage one (default: {FIRST.name})")
     parser.add_argument("--second", type=Path, default=SECOND, metavar="YAML", help=f"stage two (default: {SECOND.name})")
-    parser.add_argument("--split", choices=("test", "validation"), default="test", help="validation: rows held out of train")
+    parser.add_argument(
+        "--split",
+        choices=("test", "validation"),
+        default="test",
+        help="validation: rows held out of train (default: %(default)s)",
+    )
     parser.add_argument(
         "--held-out", type=float, default=0.2, metavar="SHARE", help="of the groups to train on (default: %(default)s)"
     )
@@ -95,7 +100,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--curve-points", type=int, default=12, metavar="N", help="most adapters of each training (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--out", type=Path, default=Path("outputs/quality"), metavar="DIR", help="(default: %(default)s)")
     arguments = parser.parse_args(own)
     arguments.options = options

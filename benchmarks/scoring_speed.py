@@ -154,7 +154,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--answers", type=int, default=20_000, metavar="N", help="how many (default: %(default)s)")
     parser.add_argument("--models", type=int, default=5, metavar="N", help="that gave them, to the same rows (default: 5)")
     parser.add_argument("--backends", type=int, default=4, metavar="N", help="through which each did (default: 4)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     arguments = parser.parse_args(argv)
     runs = arguments.models * arguments.backends
     if arguments.models < 1 or arguments.backends < 1 or arguments.answers < runs * len(KINDS):

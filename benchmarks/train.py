@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--base", required=True, help="base model folder or Hub id")
     parser.add_argument("--rows", type=int, default=256, help="rows to train on (default: %(default)s)")
     parser.add_argument("--dropout", type=float, default=0.05, help="LoRA dropout of the other two ways (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     arguments = parser.parse_args()
     if arguments.rows < ROWS_PER_STEP:
         raise UserError(f"--rows must be {ROWS_PER_STEP} or more, not {arguments.rows}")

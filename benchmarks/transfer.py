@@ -108,7 +108,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--base", required=True, metavar="MODEL", help="folder or Hub id of the base model")
     parser.add_argument("--adapter", metavar="DIR", help="adapter trained on sample rows alone (default: the base by itself)")
     parser.add_argument("--pairs", type=int, default=400, metavar="N", help="real pairs to score (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     return parser.parse_args(argv)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -23,10 +24,7 @@ def replaced(out: Path, marker: str) -> Iterator[Path]:
     and the next run restores it. While one process is in the block, any other gets a UserError.
     """
     given, out = out, out.resolve()
-    if out in (Path.cwd(), *Path.cwd().parents):
-        raise UserError(f"{given} is the working directory or one of its parents. Give another folder.")
-    if os.path.ismount(out):  # Path.is_mount raises where a name is too long
-        raise UserError(f"{given} is a mount point, which cannot be replaced. Give a folder inside it.")
+    _check_place(given, out)
     missing = [parent for parent in out.parents if not parent.exists()]
     new, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
     with ExitStack() as locks:
@@ -52,6 +50,27 @@ def replaced(out: Path, marker: str) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def check_replaceable(out: Path, marker: str) -> None:
+    """Raises UserError where `replaced` would refuse `out` as it is: for a command that works long before it writes."""
+    _check_place(out, out.resolve())
+    with _plain_refusals(out):
+        _check_content(out, out.resolve(), marker)
+
+
+def _check_place(given: Path, out: Path) -> None:
+    if out in (Path.cwd(), *Path.cwd().parents):
+        raise UserError(f"{given} is the working directory or one of its parents. Give another folder.")
+    if os.path.ismount(out):  # Path.is_mount raises where a name is too long
+        raise UserError(f"{given} is a mount point, which cannot be replaced. Give a folder inside it.")
+
+
+def _check_content(given: Path, out: Path, marker: str) -> None:
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{given} is a file. Give a folder.")
+    if out.is_dir() and any(out.iterdir()) and not (out / marker).exists():
+        raise UserError(f"{given} exists and holds something else. Give an empty or a new folder.")
+
+
 @contextmanager
 def _plain_refusals(given: Path) -> Iterator[None]:
     try:
@@ -65,9 +84,9 @@ def _plain_refusals(given: Path) -> Iterator[None]:
 def _lock(folder: Path) -> int:
     """Creates the folder if it is missing and locks it until the returned descriptor is closed, or the process is killed.
 
-    Raises BlockingIOError where another process has the lock.
+    Raises BlockingIOError where another process has the lock, another OSError where the folder cannot be made.
     """
-    while True:
+    for _ in range(100):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError), ExitStack() as opened:  # another run has just removed it
             with suppress(FileExistsError):
@@ -79,6 +98,7 @@ def _lock(folder: Path) -> int:
             if os.path.samestat(os.fstat(descriptor), folder.stat()):
                 opened.pop_all()
                 return descriptor
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))  # of /proc and of some mounts every mkdir says so
 
 
 def _flock(descriptor: int) -> None:
@@ -100,10 +120,7 @@ def _prepare(given: Path, out: Path, new: Path, old: Path, marker: str) -> None:
             shutil.rmtree(left)
         else:
             left.unlink()
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{given} is a file. Give a folder.")
-    if out.is_dir() and any(out.iterdir()) and not (out / marker).exists():
-        raise UserError(f"{given} exists and holds something else. Give an empty or a new folder.")
+    _check_content(given, out, marker)
 
 
 def _swap(out: Path, new: Path, old: Path) -> None:
@@ -115,6 +132,16 @@ def _swap(out: Path, new: Path, old: Path) -> None:
         if old.exists():
             old.rename(out)
         raise
+
+
+def check_writable(folder: Path, option: str = "--out") -> None:
+    """Makes the folder if it is missing. Raises UserError, before long work and not after it, if it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"cannot write to {option} {folder}: {error.strerror}") from None
 
 
 def sha256_of(path: Path) -> str:

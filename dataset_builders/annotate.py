@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.dataset import MANIFEST, SPLITS
 from common.errors import UserError, plain_errors
-from common.files import replaced
+from common.files import check_replaceable, replaced
 from common.tasks import TASKS
 from dataset_builders.labelling import options
 from dataset_builders.labelling.costs import TokenPrices
@@ -63,7 +63,9 @@ def parse_arguments() -> argparse.Namespace:
         "or always",
     )
     parser.add_argument("--samples", type=int, default=1, metavar="K", help="answers per prompt (default: %(default)s)")
-    parser.add_argument("--temperature", type=float, metavar="T", help=f"default: 0, and {SAMPLING} for several samples")
+    parser.add_argument(
+        "--temperature", type=float, metavar="T", help=f"of sampling (default: 0, and {SAMPLING} for several samples)"
+    )
     parser.add_argument(
         "--agreement",
         metavar="FAMILY=X",
@@ -71,14 +73,16 @@ def parse_arguments() -> argparse.Namespace:
         "(default: retrieval=0.67,ranking=0.95)",
     )
     parser.add_argument("--max-rows", type=int, metavar="N", help="rows to check per task; the others are left out")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the draw of these rows")
-    parser.add_argument("--system", default=SYSTEM, metavar="TEXT", help="system message; '' for none")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draw of these rows (default: %(default)s)")
+    parser.add_argument(
+        "--system", default=SYSTEM, metavar="TEXT", help="system message; '' for none (default: that only the answer is wanted)"
+    )
     second = parser.add_argument_group("a second model")
-    second.add_argument("--second-model", metavar="NAME")
-    second.add_argument("--second-endpoint", metavar="URL", help="default: --endpoint")
-    second.add_argument("--second-key-env", metavar="NAME", help="default: --key-env")
-    second.add_argument("--second-price-in", type=float, default=0.0, metavar="X")
-    second.add_argument("--second-price-out", type=float, default=0.0, metavar="X")
+    second.add_argument("--second-model", metavar="NAME", help="for --keep two-models: its name at the endpoint")
+    second.add_argument("--second-endpoint", metavar="URL", help="its server (default: --endpoint)")
+    second.add_argument("--second-key-env", metavar="NAME", help="variable with its API key (default: --key-env)")
+    second.add_argument("--second-price-in", type=float, default=0.0, metavar="X", help="as --price-in")
+    second.add_argument("--second-price-out", type=float, default=0.0, metavar="X", help="as --price-out")
     options.add_options(parser)
     return parser.parse_args()
 
@@ -128,6 +132,7 @@ def check_options(arguments: argparse.Namespace) -> None:
         raise UserError(f"--max-rows must be 1 or more, not {arguments.max_rows}.")
     if arguments.data.resolve() == arguments.out.resolve():
         raise UserError("--out and --data are the same folder. Give another --out.")
+    check_replaceable(arguments.out, MANIFEST)
     arguments.bounds = parse_bounds(arguments.agreement)
 
 

@@ -54,14 +54,14 @@ def parse_arguments() -> argparse.Namespace:
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--out", type=Path, metavar="DIR", help="folder of the dataset; an earlier one is replaced")
     target.add_argument("--explain", action="store_true", help="only print what each task would be built from; write nothing")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the order in which rows are drawn (default: %(default)s)")
     parser.add_argument("--tasks", metavar="A,B", help="tasks to build (default: all that the input supports)")
     parser.add_argument(
         "--size",
         default="full",
         metavar="SIZE",
         help="full, unlimited, a share of full such as 0.1, or rows such as 900+100; other sizes for some tasks behind it: "
-        "0.1,also_buy=110+40",
+        "0.1,also_buy=110+40 (default: full)",
     )
     parser.add_argument(
         "--locales",
@@ -78,9 +78,14 @@ def parse_arguments() -> argparse.Namespace:
         "(default: %(default)s); test rows are all numbered",
     )
     parser.add_argument("--encoding", metavar="NAME", help="encoding of the text files in --tables (default: detected)")
-    parser.add_argument("--licences", choices=("all", "commercial"), default="all", help="which corpora may be used")
     parser.add_argument(
-        "--memory-limit", default="4GB", metavar="SIZE", help="what the engine may hold before it spills to disk"
+        "--licences", choices=("all", "commercial"), default="all", help="which corpora may be used (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--memory-limit",
+        default="4GB",
+        metavar="SIZE",
+        help="what the engine may hold before it spills to disk (default: %(default)s)",
     )
     parser.add_argument(
         "--evaluation-sets",
@@ -102,7 +107,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the engine (default: all cores)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes that read raw files (default: one for each core)")
-    parser.add_argument("--title", default="Online shop tasks", help="the dataset's name on its card")
+    parser.add_argument("--title", default="Online shop tasks", help="the dataset's name on its card (default: %(default)s)")
     return parser.parse_args()
 
 

@@ -12,9 +12,9 @@ from dataset_builders.sources.own_tables import NAME as OWN
 def print_explanation(manifest: dict[str, Any]) -> None:
     """Per task: whether it can be built, from which tables, how many rows, or what is missing."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("task", "made from", "train", "test", "what is missing")
+    table = Table(Column("task", no_wrap=True), "made from", "train", "test", "what is missing")
     for name in (*manifest["not_built"], *manifest["configs"]):
         if name in TASKS:
             rows = manifest["configs"].get(name, {"train": 0, "test": 0})
@@ -46,10 +46,9 @@ def print_tables(manifest: dict[str, Any], out: Path) -> None:
     console.print(rows)
     if "map" not in manifest and convertible(manifest["rejects"].get(OWN, ())):
         console.print(f"A map can say what values mean that no table takes: {PROPOSE}", highlight=False, soft_wrap=True)
-    for name, missing in manifest["short"].items():
+    if short := [f"{name} {missing['train']:,} and {missing['test']:,}" for name, missing in manifest["short"].items()]:
         console.print(
-            f"short: {name}: {missing['train']:,} rows to train and {missing['test']:,} to test on fewer than asked for",
-            highlight=False,
+            f"Rows to train and to test on that --size asks for and the input has not: {'; '.join(short)}", highlight=False
         )
     if by_rule := manifest.get("session_queries", {}).get("rows", {}).get("rule"):
         console.print(

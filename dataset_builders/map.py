@@ -26,7 +26,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--preset", metavar="A,B", help=f"presets to recognise files by (default: all): {', '.join(preset_names())}"
     )
-    parser.add_argument("--locales", default="us", metavar="A,B", help="locales; the first is that of rows that name none")
+    parser.add_argument(
+        "--locales",
+        default="us",
+        metavar="A,B",
+        help="locales; the first is that of rows that name none (default: %(default)s)",
+    )
     parser.add_argument("--encoding", metavar="NAME", help="encoding of the text files in --tables (default: detected)")
     return parser.parse_args()
 

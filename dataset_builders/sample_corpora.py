@@ -175,10 +175,16 @@ def _megabytes(out: Path, paths: list[str]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog=f"python -m {GENERATOR}", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder to write; an earlier sample folder is replaced")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder to write; an earlier sample folder is replaced"
+    )
     parser.add_argument("--scale", type=float, default=0.01, help="1 for full size, 6 million records (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    parser.add_argument("--processes", type=int, default=usable_cores(), help="default: one for each core")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the draw of products, queries and sessions (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--processes", type=int, default=usable_cores(), metavar="N", help="that write (default: one for each core)"
+    )
     options = parser.parse_args(arguments)
     with plain_errors():
         # What ends a job politely must clean up as Ctrl-C does.

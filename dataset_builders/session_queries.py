@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError, plain_errors
-from common.files import replaced
+from common.files import check_replaceable, replaced
 from dataset_builders.labelling import options
 from dataset_builders.labelling.costs import TokenPrices
 from dataset_builders.splits import parse_sizes
@@ -45,12 +45,19 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder of the table; an earlier one is replaced"
     )
-    parser.add_argument("--seed", type=int, default=0, help="as for the build")
+    parser.add_argument("--seed", type=int, default=0, help="as for the build (default: %(default)s)")
     parser.add_argument(
         "--size", default="full", metavar="SIZE", help="as for the build, such as 0.1 or 900+100 (default: full)"
     )
-    parser.add_argument("--licences", choices=("all", "commercial"), default="all", help="which corpora may be used")
-    parser.add_argument("--memory-limit", default="4GB", metavar="SIZE", help="memory of the engine before it spills to disk")
+    parser.add_argument(
+        "--licences", choices=("all", "commercial"), default="all", help="which corpora may be used (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--memory-limit",
+        default="4GB",
+        metavar="SIZE",
+        help="memory of the engine before it spills to disk (default: %(default)s)",
+    )
     parser.add_argument("--engine", default="duckdb", metavar="ENGINE", help="as for the build (default: duckdb)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the engine (default: all cores)")
     options.add_options(parser)
@@ -60,6 +67,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     options.check_options(arguments)
+    check_replaceable(arguments.out, REPORT)
     from dataset_builders.labelling.reply_store import ReplyStore
 
     prices = TokenPrices(arguments.price_in, arguments.price_out)

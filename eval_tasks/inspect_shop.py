@@ -222,8 +222,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         prog="python -m eval_tasks.inspect_shop", description="Evaluates a model by inspect-ai and prints the scores by task."
     )
     parser.add_argument("--data", metavar="DIR|ID", help="rows of the suite (default: its environment variable)")
-    parser.add_argument("--suite", choices=("shop", "shopbench"), default="shop", help="(default: %(default)s)")
-    parser.add_argument("--tasks", default="", help="of the suite shop: names of tasks and families, separated by commas")
+    parser.add_argument("--suite", choices=("shop", "shopbench"), default="shop", help="whose tasks (default: %(default)s)")
+    parser.add_argument("--tasks", default="", metavar="A,B", help="tasks and families of the suite shop (default: all)")
     parser.add_argument("--model", required=True, metavar="PROVIDER/NAME", help="as inspect-ai names it: hf/org/name, openai/…")
     parser.add_argument("-M", dest="options", action="append", default=[], metavar="KEY=VALUE", help="of the model; repeat")
     parser.add_argument("--out", metavar="DIR", default="logs", help="inspect-ai's logs (default: %(default)s)")

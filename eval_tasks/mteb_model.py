@@ -104,7 +104,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", required=True, metavar="BASE", help="folder or Hub id of the base model")
     parser.add_argument("--adapter", metavar="ADAPTER", help="folder, Hub id or id@revision of a LoRA adapter")
     parser.add_argument("--tasks", required=True, metavar="NAMES", help="MTEB's names, separated by commas")
-    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="of the backend, as dtype=float32")
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE", help="of the backend, such as dtype=float32; repeat"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="MTEB's results")
     return parser.parse_args(argv)
 

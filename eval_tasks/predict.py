@@ -38,11 +38,13 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--no-constrained", action="store_true", help="let the model write anything, not only what can be read as an answer"
     )
-    add_shard_options(parser, "every N-th row from the K-th on, in a folder of its own")
+    add_shard_options(parser, "every N-th row from the K-th on, in a folder of its own (default: 1/1, all)")
     parser.add_argument(
         "--sample-for-review", type=int, metavar="N", help=f"write the N least certain rows of scored answers to {REVIEW}"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the parts")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of the answers, in parts of Parquet; an interrupted run goes on there"
+    )
     return parser.parse_args(argv)
 
 

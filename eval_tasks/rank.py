@@ -32,7 +32,10 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="COLUMN",
         help="exact, substitute, complement, irrelevant, their first letters, or gains as numbers: prints NDCG",
     )
-    add_shard_options(parser, "the K-th of N shares of the rankings, each of them whole, in a file of its own beside --out")
+    add_shard_options(
+        parser,
+        "the K-th of N shares of the rankings, each of them whole, in a file of its own beside --out (default: 1/1, all)",
+    )
     parser.add_argument("--top", type=int, metavar="N", help="the best N of each ranking only")
     parser.add_argument("--out", type=Path, metavar="FILE", help="ranked pairs: .parquet, .csv or .jsonl")
     return parser.parse_args(argv)
@@ -90,10 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print_outcome(outcome, "Pairs")
         if arguments.judgments:
             found = quality(folder, group, parts.kept_name(arguments.judgments), by_text is not None)
-            print(
-                f"NDCG over {found.queries:,} queries: {found.ranked:.4f}; in the input's order {found.given:.4f}, by chance "
-                f"{found.chance:.4f}; {found.unjudged:,} pairs have no judgment"
-            )
+            print(found.text())
         shutil.rmtree(folder)
     print(f"The ranked pairs are in {out}")
 

@@ -29,8 +29,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         required=True,
         help="a results_*.json of lighteval, or a folder: its newest ones; once for each model, the one to compare with first",
     )
-    parser.add_argument("--names", help="names of the models, separated by commas (default: those of the folders)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help=f"folder for {', '.join(FILES)}")
+    parser.add_argument(
+        "--names", metavar="A,B", help="names of the models, separated by commas (default: those of the folders)"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"folder for {', '.join(FILES)} (default: only print)")
     parser.add_argument(
         "--examples",
         "--cases",
@@ -39,7 +41,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="N",
         help="rows whose answers are in report.html (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap and of the rows in report.html")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the bootstrap and of the rows in report.html (default: %(default)s)"
+    )
     return parser.parse_args(argv)
 
 
@@ -47,7 +51,7 @@ def model_names(option: str, count: int) -> list[str]:
     """The names that --names gives."""
     names = [name.strip() for name in option.split(",")]
     if len(names) != count or len(set(names)) != count or not all(names):
-        raise UserError(f"--names has {option!r} for {count} --results; give {count} different names, separated by commas")
+        raise UserError(f"--names has {option!r} for {count} models; give {count} different names, separated by commas")
     return names
 
 

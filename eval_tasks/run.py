@@ -18,17 +18,20 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError, plain_errors
+from common.files import check_writable
 from eval_tasks.backends.prompts import LISTS, LISTS_HELP, NO_TEXT_AT_ENDPOINT
 from eval_tasks.suites.suite import SHOP, SUITES, UNSEEN, suite_name
 
 BACKENDS = {"transformers": "TransformersBackend", "vllm": "VllmBackend", "endpoint": "EndpointBackend"}
 """Backend -> its class in eval_tasks/BACKEND_model.py."""
 
+BASELINES = "random, majority, tfidf, bm25, minilm, embedder=MODEL, cross-encoder=MODEL or qlm"
+
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m eval_tasks.run", description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--model", required=True, metavar="BASE", help="folder or Hub id, or an endpoint's name of the model")
-    parser.add_argument("--revision", help="branch, tag or commit of a base on the Hub")
+    parser.add_argument("--revision", help="branch, tag or commit of a base on the Hub (default: main)")
     parser.add_argument(
         "--adapter", action="append", default=[], metavar="ADAPTER", help="folder, Hub id or id@revision; repeat"
     )
@@ -37,21 +40,26 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         action="append",
         default=[],
         metavar="NAME",
-        help="random, majority, tfidf, bm25, minilm, embedder=MODEL, cross-encoder=MODEL or qlm; repeat",
+        help=f"{BASELINES}; repeat",
     )
     parser.add_argument("--adapters-only", action="store_true", help="do not evaluate the base itself")
     parser.add_argument(
-        "--suite", choices=[name for name in SUITES if name != UNSEEN], default=SHOP, help="(default: %(default)s)"
+        "--suite", choices=[name for name in SUITES if name != UNSEEN], default=SHOP, help="whose tasks (default: %(default)s)"
     )
     parser.add_argument(
         "--data", metavar="DATA", help="the suite's rows, a folder, file or Hub id (default: $SHOP_DATASET etc.)"
     )
     parser.add_argument(
-        "--tasks", help='lighteval\'s names, such as "shop:also_buy|0,shop:next_query|2" (default: all, "shop|0")'
+        "--tasks",
+        metavar="A,B",
+        help='tasks, such as also_buy, or lighteval\'s names, "shop:also_buy|2", with a number of examples '
+        "(default: all, without examples)",
     )
-    parser.add_argument("--backend", choices=list(BACKENDS), default="transformers", help="(default: %(default)s)")
     parser.add_argument(
-        "--option", action="append", default=[], metavar="KEY=VALUE", help="of the backend, such as dtype=float32"
+        "--backend", choices=list(BACKENDS), default="transformers", help="what runs the models (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE", help="of the backend, such as dtype=float32; repeat"
     )
     parser.add_argument(
         "--template-option",
@@ -73,8 +81,10 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default="words",
         help=f"{LISTS_HELP} (default: %(default)s)",
     )
-    parser.add_argument("--max-samples", type=int, metavar="N", help="N rows of each task, by a fixed draw")
-    parser.add_argument("--names", help="of base and adapters, separated by commas (default: the last parts of theirs)")
+    parser.add_argument("--max-samples", type=int, metavar="N", help="N rows of each task, by a fixed draw (default: all)")
+    parser.add_argument(
+        "--names", metavar="A,B", help="of base and adapters, separated by commas (default: the last parts of theirs)"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results and details, a folder for each model")
     arguments = parser.parse_args(argv)
     if arguments.adapters_only and not arguments.adapter:
@@ -122,16 +132,25 @@ def folder_names(names: Sequence[str]) -> list[str]:
 def task_names(asked: str | None, declared: Sequence[str]) -> str:
     """lighteval's list of tasks: those asked for, or all that the data has rows for. Raises UserError.
 
-    Spelt out, since lighteval takes `shop|0` for all tasks only where there are two or more.
+    A task's own name, such as `also_buy`, is that of the suite, `shop:also_buy`. All are spelt out, since lighteval takes
+    `shop|0` for all tasks only where there are two or more.
     """
     if asked is None:
         return ",".join(f"{name}|0" for name in declared)
     suites = Counter(map(suite_name, declared))
+    whole: dict[str, str] = {}
+    for name in declared:
+        whole.setdefault(name.partition(":")[2], name)  # of a task in two suites the first one's
+    found = []
     for task in asked.split(","):
         name, _, shots = task.strip().partition("|")
-        if (name not in declared and suites[name] < 2) or not (shots or "0").isdecimal():
-            raise UserError(f"--tasks: there is no {task!r}; give some of {', '.join(declared)}, each with |0 for no examples")
-    return asked
+        name, shots = whole.get(name, name), shots or "0"
+        if (name not in declared and suites[name] < 2) or not shots.isdecimal():
+            raise UserError(
+                f"--tasks: there is no {task!r}; give some of {', '.join(whole)}, or lighteval's names such as {declared[0]}|0"
+            )
+        found.append(f"{name}|{shots}")
+    return ",".join(found)
 
 
 def of_baseline(tasks: str) -> str:
@@ -142,6 +161,15 @@ def of_baseline(tasks: str) -> str:
     if not (own := [task for task in tasks.split(",") if suite_name(task.strip().partition("|")[0]) != UNSEEN]):
         raise UserError(f"--baseline: a baseline has no score of {UNSEEN} tasks; add {SHOP} tasks to --tasks, or leave it out")
     return ",".join(own)
+
+
+def check_baselines(names: Sequence[str]) -> None:
+    """Raises UserError for a name that there is not, before the models answer and not after."""
+    from eval_tasks.baselines.query_likelihood import QLM
+    from eval_tasks.baselines.shop import is_baseline
+
+    if unknown := [name for name in names if name != QLM and not is_baseline(name)]:
+        raise UserError(f"--baseline: there is no {unknown[0]!r}; give {BASELINES}")
 
 
 def evaluate(model: Any, task_module: Any, tasks: str, out: Path, max_samples: int | None = None) -> None:
@@ -183,6 +211,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from eval_tasks.baseline_model import BaselineBackend
     from eval_tasks.baselines.shop import shown_baseline
     from eval_tasks.report import compare, model_names
+    from training.adapters import ADAPTER_CONFIG
 
     disable_progress_bars()  # one for each details file says nothing
     backend = getattr(import_module(f"eval_tasks.{arguments.backend}_model"), BACKENDS[arguments.backend])
@@ -194,9 +223,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     folders = [arguments.out / name for name in folder_names([*names, *map(shown_baseline, arguments.baseline)])]
     task_module = import_module(f"eval_tasks.{suite.name}")
     tasks = task_names(arguments.tasks, [config.name for config in task_module.TASKS_TABLE])
-    loaded = backend.load(
-        parse_options(options[0], backend.OPTIONS), [local_folder(name, "--adapter") for name in arguments.adapter]
-    )
+    check_baselines(arguments.baseline)
+    check_writable(arguments.out)
+    adapters = [local_folder(name, "--adapter") for name in arguments.adapter]
+    for name, folder in zip(arguments.adapter, adapters, strict=True):
+        if not (folder / ADAPTER_CONFIG).is_file():  # else all answers of the base would come first
+            raise UserError(f"--adapter {name} holds no {ADAPTER_CONFIG}; give the output folder of a LoRA training")
+    loaded = backend.load(parse_options(options[0], backend.OPTIONS), adapters)
     models = [
         *((backend, text, loaded) for text in options),
         *((BaselineBackend, *baseline_options(name, options[0], loaded)) for name in arguments.baseline),

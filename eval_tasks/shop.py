@@ -194,7 +194,7 @@ def unseen_table(shop: Sequence[LightevalTaskConfig]) -> list[LightevalTaskConfi
                 hf_repo=str(write_folder(UNSEEN, {config.hf_subset: lines})),
                 hf_revision=None,
                 hf_avail_splits=["test"],
-                few_shots_split=None,
+                few_shots_split="test",  # None is the same, with a warning even where no example is asked for
                 original_num_docs=len(lines),
                 version=data_version("\n".join(lines)),
             )

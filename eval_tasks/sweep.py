@@ -27,7 +27,7 @@ from typing import Any
 
 from common.dataset import read_split
 from common.errors import UserError, plain_errors
-from common.files import write_json, write_whole
+from common.files import check_writable, write_json, write_whole
 from common.tasks import TASKS
 from training.adapters import Adapter, base_of, parse_weights, public_name, read_adapter
 from training.merge import merge_adapters
@@ -186,15 +186,21 @@ def read_sweep(argv: Sequence[str] | None = None) -> Sweep:
     parser = argparse.ArgumentParser(
         prog="python -m eval_tasks.sweep", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--adapter", required=True, help="adapter folder, Hub id, or org/name@revision")
+    parser.add_argument("--adapter", required=True, metavar="ADAPTER", help="adapter folder, Hub id, or org/name@revision")
     parser.add_argument("--base", help="base model folder or Hub id (default: the one that the adapter names)")
     parser.add_argument("--data", required=True, help="folder of a built dataset, Hub id, or org/name@revision")
-    parser.add_argument("--out", type=Path, required=True, help="folder for results, sweep.json and sweep.png")
-    parser.add_argument("--weights", default="0,0.25,0.5,0.75,1", help="separated by commas (default: %(default)s)")
-    parser.add_argument("--tasks", default="", help="tasks or families, separated by commas (default: all of the dataset)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for results, sweep.json and sweep.png")
+    parser.add_argument(
+        "--weights", default="0,0.25,0.5,0.75,1", metavar="A,B", help="separated by commas (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--tasks", default="", metavar="A,B", help="tasks or families, separated by commas (default: all of the dataset)"
+    )
     parser.add_argument("--choose-on", choices=("half", "all"), default="half", help="test rows to choose on (default: half)")
-    parser.add_argument("--max-samples", type=int, metavar="N", help="N rows of each task, by a fixed draw")
-    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="such as dtype=float32")
+    parser.add_argument("--max-samples", type=int, metavar="N", help="N rows of each task, by a fixed draw (default: all)")
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE", help="of the backend, such as dtype=float32; repeat"
+    )
     arguments = parser.parse_args(argv)
 
     from eval_tasks.backends.lighteval_model import folder_identity, local_folder
@@ -221,7 +227,9 @@ def read_sweep(argv: Sequence[str] | None = None) -> Sweep:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    run_sweep(read_sweep(argv))
+    sweep = read_sweep(argv)
+    check_writable(sweep.out)
+    run_sweep(sweep)
 
 
 if __name__ == "__main__":

@@ -128,9 +128,13 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'such as "GGUF q8_0, llama.cpp"; repeat',
     )
     parser.add_argument("--base-model", metavar="ORG/NAME", help="the base model on the Hub (default: as the adapter says)")
-    parser.add_argument("--data", help="the dataset: folder that dataset_builders.build wrote, or id on the Hub")
-    parser.add_argument("--revision", help="revision of a dataset on the Hub")
-    parser.add_argument("--out", type=Path, required=True, help="card to write, such as README.md; its plot goes beside it")
+    parser.add_argument(
+        "--data", metavar="DIR|ID", help="the dataset: folder that dataset_builders.build wrote, or id on the Hub"
+    )
+    parser.add_argument("--revision", help="branch, tag or commit of a dataset on the Hub (default: main)")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="card to write, such as README.md; its plot goes beside it"
+    )
     parser.add_argument("--repo-id", metavar="ORG/NAME", help="the model's repository on the Hub")
     parser.add_argument("--push", action="store_true", help="commit card and plot to --repo-id")
     parser.add_argument("--dry-run", action="store_true", help="with --push: list the files and upload nothing")

@@ -169,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m space.publish", description=__doc__.split(":")[0])
     publishing.add_options(parser, "Space", revision=False, out=True)
     parser.add_argument("--data", metavar="DIR|ID", help="dataset folder or Hub id whose test rows become the examples")
-    parser.add_argument("--revision", metavar="REV", help="revision of --data on the Hub")
+    parser.add_argument("--revision", metavar="REVISION", help="branch, tag or commit of --data on the Hub (default: main)")
     parser.add_argument("--examples", type=int, default=5, metavar="N", help="examples per task (default: 5)")
     parser.add_argument(
         "--results",

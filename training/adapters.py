@@ -153,7 +153,9 @@ def _file(adapter: str, file: str, revision: str | None) -> Path:
         path = Path(adapter, file) if Path(adapter).exists() else Path(hf_hub_download(adapter, file, revision=revision))
         path.stat()
     except LocalEntryNotFoundError:
-        raise UserError(f"cannot fetch the adapter {adapter}, which is not in the cache either; check the network") from None
+        raise UserError(
+            f"cannot fetch the adapter {adapter}, which is no folder here and not in the cache; check its name, or the network"
+        ) from None
     except (FileNotFoundError, NotADirectoryError, EntryNotFoundError):
         raise UserError(f"{adapter} holds no {file}; give --adapter the output folder of a LoRA training") from None
     except HFValidationError:

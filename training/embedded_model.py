@@ -89,7 +89,7 @@ def build(out: Path) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.embedded_model", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder to write the model to")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write the model to")
     args = parser.parse_args()
     if build(args.out):
         print(f"SmolLM2-135M-Instruct (dequantised 4-bit weights) is in {args.out}")

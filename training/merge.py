@@ -258,13 +258,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--adapter", required=True, action="append", help="adapter folder, Hub id, or org/name@revision; once for each adapter"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write the merged model to")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write the merged model to")
     parser.add_argument("--base", help="base model folder or Hub id (default: the one that the adapters name)")
     parser.add_argument("--revision", help="branch, tag or commit of a single adapter on the Hub")
     parser.add_argument("--weight", type=float, default=1.0, help="from 0, the base, to 1, the tuned model (default: 1)")
-    parser.add_argument("--weights", help="one for each of several adapters, separated by commas (default: equal, with sum 1)")
+    parser.add_argument(
+        "--weights", metavar="A,B", help="one for each of several adapters, separated by commas (default: equal, with sum 1)"
+    )
     parser.add_argument("--method", choices=METHODS, help="how to combine several adapters, see above (default: cat)")
-    parser.add_argument("--density", type=float, help="share of entries that ties, dare and magnitude_prune keep")
+    parser.add_argument(
+        "--density", type=float, help="share of entries that ties, dare and magnitude_prune keep (needed by them)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the entries that dare drops (default: 0)")
     parser.add_argument("--push", action="store_true", help="publish the merged model to --repo-id")
     parser.add_argument("--repo-id", metavar="ORG/NAME", help="with --push: model on the Hub; created if it is missing")

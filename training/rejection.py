@@ -81,14 +81,18 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", required=True, metavar="BASE", help="folder or Hub id of the base, or of a merged model")
     parser.add_argument("--adapter", help="folder or Hub id of the adapter whose answers are sampled")
     parser.add_argument("--data", required=True, metavar="DATASET", help="folder or Hub id of a built dataset")
-    parser.add_argument("--tasks", help="comma-separated tasks (default: all)")
+    parser.add_argument("--tasks", metavar="A,B", help="tasks of the dataset (default: all)")
     parser.add_argument("--max-rows-per-task", type=int, default=0, metavar="N", help="by a seeded draw (default: all)")
     parser.add_argument("--samples", type=int, default=8, metavar="N", help="answers to each row (default: %(default)s)")
-    parser.add_argument("--temperature", type=float, default=1.0, help="(default: %(default)s)")
-    parser.add_argument("--top-p", type=float, default=1.0, help="(default: %(default)s)")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of sampling, above 0 (default: %(default)s)")
+    parser.add_argument(
+        "--top-p", type=float, default=1.0, help="share of the likeliest tokens to sample from (default: %(default)s)"
+    )
     parser.add_argument("--min-score", type=float, default=0.5, help="least score to keep, 0 to 1 (default: %(default)s)")
-    parser.add_argument("--engine", choices=("transformers", "vllm"), default="transformers", help="(default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--engine", choices=("transformers", "vllm"), default="transformers", help="what samples (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of samples and of the draw of rows (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the new dataset")
     arguments = parser.parse_args(argv)
     if arguments.samples < 1:

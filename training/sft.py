@@ -14,12 +14,10 @@ Written to the output folder: adapter_model.safetensors, adapter_config.json, th
 training_log.jsonl and loss.png. SIGTERM and Ctrl-C end a run after a last checkpoint.
 """
 
-import logging
 import math
 import os
 import signal
 import sys
-import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -28,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `accelerate launch` puts only this file's folder there
 
 from common.errors import UserError, plain_errors
+from common.files import check_writable
 from training.adapters import find_adapter
 from training.arguments import output_folder, parse_arguments
 from training.base_model import with_adapter
@@ -50,13 +49,12 @@ def main() -> None:
 def run(argv: list[str]) -> None:
     """The whole training. Raises UserError."""
     warnings.filterwarnings("ignore", category=FutureWarning)  # TRL's own use of names that transformers renamed
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # on a CPU, about GPU kernels that nobody asked for
     script, args, model, data = parse_arguments(argv)
     watch_others()
     if args.hub_token:
         os.environ["HF_TOKEN"] = args.hub_token
     output = output_folder(args)
-    check_writable(output)
+    check_writable(output, "--output_dir")
     os.environ.setdefault("TRACKIO_DIR", str(output.resolve() / "trackio"))  # read when trackio is imported
     args.run_name = args.run_name or output.name  # the same run when it is resumed
 
@@ -118,16 +116,6 @@ def run(argv: list[str]) -> None:
         "resumed_from_step": checkpoints.step_of(checkpoint) if checkpoint else None,
     }
     deliver(trainer, summary, repo)
-
-
-def check_writable(folder: Path) -> None:
-    """Raises UserError before the training, not after it, if the output folder cannot be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UserError(f"cannot write to --output_dir {folder}: {error.strerror}") from None
 
 
 def train_until_done(trainer: "SafeTrainer", checkpoint: Path | None, repo: str | None) -> tuple[float, float]:

@@ -39,13 +39,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     requests.add_argument(
         "--key-env", default=KEY_NAME, metavar="NAME", help="variable with the API key (default: %(default)s)"
     )
-    requests.add_argument("--max-tokens", type=int, metavar="N", help="most tokens of an answer; a reasoning model needs more")
+    requests.add_argument(
+        "--max-tokens",
+        type=int,
+        metavar="N",
+        help="most tokens of an answer (default: the task's own); a reasoning model needs more",
+    )
     requests.add_argument(
         "--extra", default="", metavar="JSON", help='more fields of each request, such as \'{"reasoning_effort": "low"}\''
     )
     requests.add_argument("--concurrency", type=int, default=8, metavar="N", help="requests in flight (default: %(default)s)")
-    requests.add_argument("--requests-per-minute", type=int, default=0, metavar="N", help="default: no limit")
-    requests.add_argument("--tokens-per-minute", type=int, default=0, metavar="N", help="default: no limit")
+    requests.add_argument("--requests-per-minute", type=int, default=0, metavar="N", help="rate limit (default: none)")
+    requests.add_argument("--tokens-per-minute", type=int, default=0, metavar="N", help="rate limit (default: none)")
     requests.add_argument("--timeout", type=int, default=120, metavar="S", help="seconds per try (default: %(default)s)")
     requests.add_argument("--retries", type=int, default=8, metavar="N", help="retries of a request (default: %(default)s)")
     requests.add_argument(

@@ -13,16 +13,24 @@ from eval_tasks.run import BACKENDS
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", metavar="INPUT", help="Parquet, CSV or JSON lines: a file, a folder or a dataset's Hub id")
-    parser.add_argument("--input-revision", metavar="REVISION", help="branch, tag or commit of an input on the Hub")
+    parser.add_argument(
+        "--input-revision", metavar="REVISION", help="branch, tag or commit of an input on the Hub (default: main)"
+    )
     parser.add_argument(
         "--map", action="append", default=[], metavar="FIELD=COLUMN", help="a field's column, called otherwise; repeat"
     )
     parser.add_argument("--model", metavar="BASE", help="folder or Hub id, or an endpoint's name of the model")
-    parser.add_argument("--revision", help="branch, tag or commit of a base on the Hub")
+    parser.add_argument("--revision", help="branch, tag or commit of a base on the Hub (default: main)")
     parser.add_argument("--adapter", metavar="ADAPTER", help="folder, Hub id or id@revision")
-    parser.add_argument("--backend", choices=list(BACKENDS), default="transformers", help="(default: %(default)s)")
     parser.add_argument(
-        "--option", action="append", default=[], metavar="KEY=VALUE", help="of the backend, such as base_url=http://…/v1"
+        "--backend", choices=list(BACKENDS), default="transformers", help="what runs the model (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="of the backend, such as base_url=http://…/v1; repeat",
     )
     parser.add_argument(
         "--template-option", action="append", default=[], metavar="KEY=VALUE", help="an argument of the chat template"

@@ -35,6 +35,15 @@ class RankQuality:
     unjudged: int
     """Pairs without a judgment that can be read: they are ranked, and left out of NDCG."""
 
+    def text(self) -> str:
+        without = f"{self.unjudged:,} pairs have no judgment"
+        if not self.queries:
+            return f"no NDCG, since no query has a judgment above irrelevant; {without}"
+        return (
+            f"NDCG over {self.queries:,} queries: {self.ranked:.4f}; in the input's order {self.given:.4f}, by chance "
+            f"{self.chance:.4f}; {without}"
+        )
+
 
 def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'

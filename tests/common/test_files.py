@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from common.errors import UserError
-from common.files import replaced
+from common.files import check_replaceable, check_writable, replaced
 
 MARKER = "manifest.json"
 
@@ -81,6 +81,9 @@ def test_a_place_that_cannot_be_written_is_told_and_left_alone(tmp_path: Path, m
     with pytest.raises(UserError, match=sentence):
         fill(tmp_path / name, "new")
     assert {path: path.read_text() for path in tmp_path.rglob("*") if path.is_file()} == before
+    if name == "out":
+        with pytest.raises(UserError, match=sentence):
+            check_replaceable(tmp_path / name, MARKER)
     assert not [name for name in entries(tmp_path) if name.startswith(".")]
 
 
@@ -89,6 +92,29 @@ def test_a_disk_of_its_own_is_not_replaced() -> None:
         pytest.skip("needs a place where something is mounted")
     with pytest.raises(UserError, match="/proc is a mount point"):
         fill(Path("/proc"), "new")
+
+
+def test_a_folder_that_may_be_replaced_is_not_touched_by_the_check(tmp_path: Path) -> None:
+    fill(tmp_path / "out", "old")
+    for place in ("out", "new"):
+        check_replaceable(tmp_path / place, MARKER)
+    assert entries(tmp_path) == ["out"]
+    assert (tmp_path / "out" / MARKER).read_text() == "old"
+
+
+def test_a_folder_is_made_or_refused_before_the_work(tmp_path: Path) -> None:
+    check_writable(tmp_path / "a" / "b")
+    assert entries(tmp_path / "a") == ["b"]
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match=r"cannot write to --out .*file: File exists"):
+        check_writable(tmp_path / "file")
+
+
+def test_where_no_folder_can_ever_be_made_the_run_ends() -> None:
+    if not Path("/proc").is_mount():
+        pytest.skip("needs a file system that makes no folders")
+    with pytest.raises(UserError, match="/proc/shop cannot be written: No such file or directory"):
+        fill(Path("/proc/shop"), "new")
 
 
 @pytest.mark.parametrize("place", [".", "..", "/"])

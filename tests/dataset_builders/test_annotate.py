@@ -528,6 +528,16 @@ def test_a_folder_that_is_no_dataset_is_told(dataset: Path, tmp_path: Path, caps
     assert "--out and --data are the same folder" in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_be_replaced_is_refused_before_anything_is_asked(
+    dataset: Path, chat: ChatServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work", encoding="utf-8")
+    before = len(chat.requests)
+    assert run("--data", dataset, "--model", "judge", "--endpoint", chat.url, "--out", tmp_path) == 2
+    assert "holds something else" in capsys.readouterr().err
+    assert len(chat.requests) == before
+
+
 def test_help_names_every_option_without_a_heavy_import() -> None:
     code = (
         "import sys, runpy; sys.argv = ['annotate', '--help']\n"

@@ -601,7 +601,7 @@ def test_a_build_says_where_the_corpora_fall_short_and_what_evaluation_sets_took
 ) -> None:
     assert run_build("--raw", corpora, "--out", tmp_path / "first", "--tasks", "review_rating", "--size", "unlimited") == 0
     made = manifest(tmp_path / "first")["configs"]["review_rating"]
-    assert "short:" not in capsys.readouterr().out
+    assert "--size asks for" not in capsys.readouterr().out
     [train] = (tmp_path / "first" / "data" / "review_rating").glob("train-*")
     import pyarrow.parquet as pq
 
@@ -617,6 +617,6 @@ def test_a_build_says_where_the_corpora_fall_short_and_what_evaluation_sets_took
     assert found["configs"]["review_rating"]["train"] == made["train"] - 1
     missing = {"train": task.train_size - made["train"] + 1, "test": task.test_size - made["test"]}
     assert found["short"] == {"review_rating": missing}
-    assert f"short: review_rating: {missing['train']:,} rows to train" in told
+    assert f"review_rating {missing['train']:,} and {missing['test']:,}" in told
     assert "1 records of the evaluation set bench are not sound" in told
     assert "bench" in told

@@ -204,6 +204,14 @@ def test_where_no_answer_can_be_used_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_that_cannot_be_replaced_is_refused_before_anything_is_asked(
+    sessions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work", encoding="utf-8")
+    assert run("--raw", sessions, "--model", "writer", "--endpoint", "http://localhost:1/v1", "--out", tmp_path) == 2
+    assert "holds something else" in capsys.readouterr().err
+
+
 def test_input_without_sessions_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shop = raw.write_tables(tmp_path / "shop", {"reviews": raw.own_shop()["reviews"]}, "csv")
     assert run("--tables", shop, "--model", "writer", "--out", tmp_path / "out") == 2

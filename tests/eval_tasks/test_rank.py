@@ -164,6 +164,15 @@ def test_a_shard_without_a_ranking_is_an_empty_file(tiny_llama: Path, tmp_path: 
     assert sorted(len(read(tmp_path / f"ranked-{number}-of-2.parquet")) for number in (1, 2)) == [0, 6]
 
 
+def test_a_column_without_judgments_is_no_ndcg_of_zero(
+    tiny_llama: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write(tmp_path / "pairs.jsonl", [{"query": "bottle", "product": "cup", "label": "cheap"}])
+    given = ("--input", source, "--model", tiny_llama, "--out", tmp_path / "ranked.csv", "--judgments", "label")
+    assert run_command("eval_tasks.rank", *given) == 0
+    assert "no NDCG, since no query has a judgment above irrelevant; 1 pairs have no judgment" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

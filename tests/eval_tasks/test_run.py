@@ -173,6 +173,12 @@ def test_a_run_that_was_killed_goes_on_with_what_is_missing(run: Run, tiny_llama
             "--adapter /no/adapter is no file or folder here",
         ),
         (["--model", "/no/model", "--data", "DATA", "--out", "OUT"], "model_name=/no/model is no file or folder here"),
+        (["--model", "/no/model", "--data", "DATA", "--out", "FILE"], "cannot write to --out "),
+        (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--adapter", "MODEL"], "holds no adapter_config.json"),
+        (
+            ["--model", "/no/model", "--data", "DATA", "--out", "OUT", "--baseline", "tfdif"],
+            "there is no 'tfdif'; give random, ",
+        ),
         (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--option", "beams=4"], "unknown model option 'beams'"),
         (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--option", "dtype=int8"], "dtype must be one of auto"),
         (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--tasks", "shop:rating|0"], "there is no 'shop:rating|0'"),
@@ -189,7 +195,8 @@ def test_what_cannot_be_evaluated_is_told(
 ) -> None:
     monkeypatch.setenv("SHOP_DATASET", str(dataset))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    places = {"MODEL": tiny_llama, "DATA": dataset, "OUT": tmp_path}
+    (tmp_path / "file").write_text("of another run", encoding="utf-8")
+    places = {"MODEL": tiny_llama, "DATA": dataset, "OUT": tmp_path, "FILE": tmp_path / "file"}
     with pytest.raises(UserError, match=re.escape(said)):
         main([str(places.get(word, word)) for word in arguments])
 
@@ -253,10 +260,20 @@ def test_every_model_has_its_options() -> None:
 def test_tasks_are_spelt_out_since_a_single_one_has_no_common_name() -> None:
     assert task_names(None, ["shop:also_buy"]) == "shop:also_buy|0"
     assert task_names("shop|0", ["shop:a", "shop:b"]) == "shop|0"
-    assert task_names("shop:a|2,shop:b", ["shop:a", "shop:b"]) == "shop:a|2,shop:b"
+    assert task_names("shop:a|2,shop:b", ["shop:a", "shop:b"]) == "shop:a|2,shop:b|0"
     assert task_names("shop_unseen|0", ["shop:a", "shop_unseen:a", "shop_unseen:b"]) == "shop_unseen|0"
-    with pytest.raises(UserError, match="there is no 'shop'; give some of shop:also_buy"):
+    with pytest.raises(
+        UserError, match="there is no 'shop'; give some of also_buy, or lighteval's names such as shop:also_buy"
+    ):
         task_names("shop", ["shop:also_buy"])
+
+
+def test_a_task_is_found_by_its_own_name() -> None:
+    declared = ["shop:a", "shop:b", "shop_unseen:a", "shop_unseen:b"]
+    assert task_names("a, b|2", declared) == "shop:a|0,shop:b|2"
+    assert task_names("Answerability", ["ecinstruct:Answerability"]) == "ecinstruct:Answerability|0"
+    with pytest.raises(UserError, match="there is no 'c'"):
+        task_names("a,c", declared)
 
 
 def test_a_baseline_is_not_asked_in_an_unseen_wording() -> None:

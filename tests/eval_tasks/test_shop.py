@@ -199,6 +199,7 @@ def test_rows_with_an_unseen_wording_are_asked_in_it_as_well_and_paired_with_the
     for name, task in TASKS.items():
         own, unseen = (LightevalTask(table[f"{suite}:{name}"]).get_docs() for suite in ("shop", "shop_unseen"))
         assert (len(own), len(unseen)) == (4, 3)
+        assert table[f"shop_unseen:{name}"].few_shots_split, "without one lighteval warns of examples that nobody asked for"
         by_prompt = {row["prompt"][0]["content"]: row for row in rows[name]["test"]}
         for doc, other in zip(own, unseen, strict=False):
             assert other.specific["paired_with"] == doc.query
