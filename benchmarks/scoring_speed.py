@@ -16,8 +16,7 @@ from benchmarks.stored_answers import SHOPBENCH, Stored, stored_answers
 from common.answers import parse_completion
 from common.errors import UserError, plain_errors
 from common.tasks import TASKS
-from eval_tasks.metrics.shopbench import TASK_TYPES
-from eval_tasks.metrics.shopbench_parsers import PARSERS
+from eval_tasks.metrics.shopbench import PARSERS, TASK_TYPES
 
 KINDS = (*TASKS, *SHOPBENCH)
 

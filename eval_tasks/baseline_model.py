@@ -36,18 +36,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` 
 
 from common.dataset import read_split
 from common.errors import UserError, plain_errors
+from common.prompts import render_prompt
 from common.scoring import MetricUnavailableError
 from common.tasks import TASKS
 from eval_tasks.backends import lighteval_model
 from eval_tasks.backends.answer_store import AnswerStore
-from eval_tasks.backends.prompts import LoadedModel, int_option, parse_options
+from eval_tasks.backends.prompts import LoadedModel, Prompt, ScoredPrompt, int_option, parse_options
 from eval_tasks.baselines import shop as baselines
-from eval_tasks.baselines.query_likelihood import QLM, query_prompts, ranked
+from eval_tasks.baselines.encoders import by_weight
 from eval_tasks.baselines.shopbench import shopbench_answers
 from eval_tasks.baselines.template_rows import TemplateRow, prompt_row, template_row
 from eval_tasks.suites.lighteval_tasks import row_text
 from eval_tasks.suites.shopbench_rows import row_of
 from eval_tasks.suites.suite import SUITES
+
+QLM = "qlm"
 
 
 class BaselineConfig(CustomModelConfig):
@@ -140,7 +143,15 @@ class BaselineBackend(lighteval_model.Backend):
         prompts = [query_prompts(row) for row in rows]
         asked = [prompt for own in prompts for prompt in own]
         found = iter(lighteval_model.score_prompts(self.loaded, asked, None, self.store, self.name))
-        return [ranked(row, [next(found) for _ in own]) for row, own in zip(rows, prompts, strict=True)]
+        return [row.render(by_weight([next(found)[0] for _ in own])) for row, own in zip(rows, prompts, strict=True)]
+
+
+def query_prompts(row: TemplateRow) -> list[ScoredPrompt]:
+    """Query likelihood by an untuned model (https://arxiv.org/abs/2310.13243): of each product of a ranking the prompt of
+    query_generation, with the row's own query as the only candidate."""
+    task = TASKS["query_generation"]
+    texts = [render_prompt(task.templates[0], {"product": product}) for product in row.candidates()]
+    return [ScoredPrompt(Prompt((("user", text),), text, task.max_new_tokens), (str(row.fields["query"]),)) for text in texts]
 
 
 @lru_cache

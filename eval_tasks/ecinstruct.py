@@ -37,12 +37,11 @@ from eval_tasks.suites.lighteval_tasks import (
     SuiteMetric,
     answer_text,
     declared_table,
-    left_out,
     row_text,
     rows_source,
     score_metric,
 )
-from eval_tasks.suites.suite import SUITES
+from eval_tasks.suites.suite import SUITES, left_out
 
 SUITE = SUITES["ecinstruct"]
 

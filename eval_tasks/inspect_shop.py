@@ -36,10 +36,9 @@ from common.scoring import score_answer
 from common.tasks import TASKS
 from common.words import row_task
 from eval_tasks.metrics.task_scores import task_score
-from eval_tasks.suites.shop_rows import chosen_tasks, unavailable
-from eval_tasks.suites.shopbench_rows import GENERATION_SIZES, ShopBenchRow, load_rows, row_of
+from eval_tasks.suites.shopbench_rows import GENERATION_SIZES, load_tasks, row_of
 from eval_tasks.suites.shopbench_scoring import plain_scores, score_samples, why_unscored
-from eval_tasks.suites.suite import SUITES, is_readable, parse_answer
+from eval_tasks.suites.suite import SUITES, chosen_tasks, is_readable, left_out, parse_answer, unavailable
 
 GREEDY = GenerateConfig(temperature=0.0)
 
@@ -51,14 +50,14 @@ SCORED_AS = "metric"
 def shop(dataset: str = "", tasks: str = "") -> Task:
     """The test rows of a built dataset. `tasks`: some of them, by their names or their families'."""
     with for_inspect():
-        return shop_task(dataset, tasks)
+        return _task("shop", shop_samples(_source("shop", dataset), tasks), shop_score())
 
 
 @task
 def shopbench(data: str = "") -> Task:
     """The rows of ShopBench."""
     with for_inspect():
-        return shopbench_task(data)
+        return _task("shopbench", shopbench_samples(_source("shopbench", data)), shopbench_score())
 
 
 @contextmanager
@@ -68,16 +67,6 @@ def for_inspect() -> Iterator[None]:
         yield
     except UserError as error:
         raise PrerequisiteError(str(error)) from None
-
-
-def shop_task(dataset: str = "", tasks: str = "") -> Task:
-    """`shop`. Raises UserError."""
-    return _task("shop", shop_samples(_source("shop", dataset), tasks), shop_score())
-
-
-def shopbench_task(data: str = "") -> Task:
-    """`shopbench`. Raises UserError."""
-    return _task("shopbench", shopbench_samples(_source("shopbench", data)), shopbench_score())
 
 
 def _source(suite: str, given: str) -> str:
@@ -110,10 +99,7 @@ def shop_samples(dataset: str, only: str = "") -> Iterator[Sample]:
 
 def shopbench_samples(source: str) -> Iterator[Sample]:
     """A sample for each row of the tasks that can be scored here. Raises UserError."""
-    tasks: dict[str, list[ShopBenchRow]] = {}
-    for row in load_rows(source):
-        tasks.setdefault(row.task, []).append(row)
-    for name, rows in tasks.items():
+    for name, rows in load_tasks(source).items():
         if reason := why_unscored(rows):
             left_out(f"shopbench:{name}", reason)
             continue
@@ -183,11 +169,6 @@ def _text(state: TaskState) -> str:
     return whole_characters(state.output.completion)
 
 
-def left_out(task: str, reason: str) -> None:
-    """Tells that a task is not asked. What cannot be scored must not look like a score of 0."""
-    print(f"warning: {task} is left out: {reason}", file=sys.stderr)
-
-
 def scores_of(log: Any) -> dict[str, dict[str, float]]:
     """Task -> {"score", "unparsable"} of an inspect-ai log; "all" is the mean over tasks."""
     own, unread = ({name: float(found.value) for name, found in one.metrics.items()} for one in log.results.scores)
@@ -238,7 +219,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         options = model_options(arguments.options, arguments.model)
         rows = arguments.data or ""
-        asked = shop_task(rows, arguments.tasks) if arguments.suite == "shop" else shopbench_task(rows)
+        try:
+            asked = shop(rows, arguments.tasks) if arguments.suite == "shop" else shopbench(rows)
+        except PrerequisiteError as error:
+            raise UserError(str(error.message)) from None
         log = evaluate(asked, arguments.model, options, arguments.out)
         table = Table("task", "score", "unparsable")
         for name, found in scores_of(log).items():

@@ -21,7 +21,6 @@ MODULES = (
     "eval_tasks/metrics/embeddings.py",
     "eval_tasks/reporting/intervals.py",
     "eval_tasks/metrics/shopbench.py",
-    "eval_tasks/metrics/shopbench_parsers.py",
     "eval_tasks/metrics/task_scores.py",
     "common/answers.py",
     "common/scoring.py",

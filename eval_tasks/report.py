@@ -107,15 +107,15 @@ def _progress(items: Sequence[Any], description: str) -> Iterable[Any]:
 def _write(report: "Report", out: Path, examples: int, seed: int) -> None:
     from common.files import write_json, write_whole
     from eval_tasks.reporting.examples import draw
-    from eval_tasks.reporting.page import write_page
+    from eval_tasks.reporting.page import render
     from eval_tasks.reporting.plot import write_plot
     from eval_tasks.reporting.table import as_json, markdown
 
-    drawn = draw(report, examples, seed)
-    write_whole(out / "report.html", lambda path: write_page(report, drawn, seed, path))
     write_whole(out / "report.md", lambda path: path.write_text(markdown(report), encoding="utf-8"))
     write_json(out / "scores.json", as_json(report))
     write_whole(out / "scores.png", lambda path: write_plot(report, path))
+    page = render(report, draw(report, examples, seed), seed, (out / "scores.png").read_bytes())
+    write_whole(out / "report.html", lambda path: path.write_bytes(page))
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -31,7 +31,6 @@ BASELINES = "random, majority, tfidf, bm25, minilm, embedder=MODEL, cross-encode
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m eval_tasks.run", description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--model", required=True, metavar="BASE", help="folder or Hub id, or an endpoint's name of the model")
-    parser.add_argument("--revision", help="branch, tag or commit of a base on the Hub (default: main)")
     parser.add_argument(
         "--adapter", action="append", default=[], metavar="ADAPTER", help="folder, Hub id or id@revision; repeat"
     )
@@ -55,19 +54,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='tasks, such as also_buy, or lighteval\'s names, "shop:also_buy|2", with a number of examples '
         "(default: all, without examples)",
     )
-    parser.add_argument(
-        "--backend", choices=list(BACKENDS), default="transformers", help="what runs the models (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--option", action="append", default=[], metavar="KEY=VALUE", help="of the backend, such as dtype=float32; repeat"
-    )
-    parser.add_argument(
-        "--template-option",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="an argument of the chat template, such as enable_thinking=true (false by default, where the template has it)",
-    )
+    add_backend_options(parser)
     parser.add_argument("--constrained", action="store_true", help="limit decoding to answers that can be read")
     parser.add_argument(
         "--answers",
@@ -98,12 +85,42 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return arguments
 
 
+def add_backend_options(parser: argparse.ArgumentParser) -> None:
+    """What every command has that asks a model: how its backend is called and set up."""
+    parser.add_argument("--revision", help="branch, tag or commit of a base on the Hub (default: main)")
+    parser.add_argument(
+        "--backend", choices=list(BACKENDS), default="transformers", help="what runs the models (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="of the backend, such as dtype=float32 or base_url=http://…/v1; repeat",
+    )
+    parser.add_argument(
+        "--template-option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an argument of the chat template, such as enable_thinking=true (false by default, where the template has it)",
+    )
+
+
+def base_options(arguments: argparse.Namespace) -> list[str]:
+    """The base model's options, as KEY=VALUE."""
+    given = [f"model_name={arguments.model}", *arguments.option]
+    given += [f"template.{option}" for option in arguments.template_option]
+    return [*given, *([f"revision={arguments.revision}"] if arguments.revision else [])]
+
+
+def backend_class(name: str) -> Any:
+    return getattr(import_module(f"eval_tasks.{name}_model"), BACKENDS[name])
+
+
 def model_options(arguments: argparse.Namespace) -> list[str]:
     """The options of every model to evaluate, the base first, and of `--answers both` all that write before all that score."""
-    template = [f"template.{option}" for option in arguments.template_option]
-    common = [f"model_name={arguments.model}", *arguments.option, *template]
-    if arguments.revision:
-        common.append(f"revision={arguments.revision}")
+    common = base_options(arguments)
     if arguments.constrained:
         common.append("constrained=true")
     bases = [] if arguments.adapters_only else [",".join(common)]
@@ -214,7 +231,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from training.adapters import ADAPTER_CONFIG
 
     disable_progress_bars()  # one for each details file says nothing
-    backend = getattr(import_module(f"eval_tasks.{arguments.backend}_model"), BACKENDS[arguments.backend])
+    backend = backend_class(arguments.backend)
     options = model_options(arguments)
     names = [shown_name(parse_options(text, backend.OPTIONS)) for text in options]
     if arguments.names:

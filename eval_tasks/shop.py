@@ -48,15 +48,13 @@ from eval_tasks.backends.cache_key import data_version, folder_stamp, named_afte
 from eval_tasks.reporting.details import PAIRED_WITH
 from eval_tasks.suites.lighteval_tasks import (
     form_metrics,
-    left_out,
     parsed_answer,
     rows_source,
     runnable,
     sample_metric,
     write_folder,
 )
-from eval_tasks.suites.shop_rows import chosen_tasks, unavailable
-from eval_tasks.suites.suite import SUITES, UNSEEN, UNSEEN_SHARE
+from eval_tasks.suites.suite import SUITES, UNSEEN, UNSEEN_SHARE, chosen_tasks, left_out, unavailable
 
 SUITE = SUITES["shop"]
 

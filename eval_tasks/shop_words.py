@@ -44,7 +44,7 @@ from common.words import (
 from eval_tasks.backends.cache_key import data_version, named_after, weights_stamp
 from eval_tasks.backends.prompts import LISTS
 from eval_tasks.suites.lighteval_tasks import SuiteMetric, rows_source, runnable, write_folder
-from eval_tasks.suites.suite import SUITES
+from eval_tasks.suites.suite import SUITES, chosen_tasks
 
 SUITE = replace(SUITES["shop"], name="shop_words")
 
@@ -111,13 +111,9 @@ def task_table(dataset: str, revision: str | None, only: str, lists: str = "word
     """A config for each task whose answers can be scored, of those that `only` names (see shop.py). Raises UserError."""
     if lists not in LISTS:
         raise UserError(f"SHOP_LISTS must be {' or '.join(LISTS)}, not {lists!r}")
-    wanted = [name for part in only.split(",") if (name := part.strip())]
-    tables = read_split(dataset, "test", revision=revision, option=SUITE.variable)
-    asked = {
-        name: list(documents_of(TASKS[name], table.to_pylist(), lists))
-        for name, table in tables.items()
-        if is_scored(TASKS[name]) and (not wanted or name in wanted or TASKS[name].family in wanted)
-    }
+    names = [name for name in chosen_tasks(only) if is_scored(TASKS[name])]
+    tables = read_split(dataset, "test", names, revision, SUITE.variable)
+    asked = {name: list(documents_of(TASKS[name], table.to_pylist(), lists)) for name, table in tables.items()}
     lines = {name: [json.dumps(document) for document in documents] for name, documents in asked.items() if documents}
     folder = write_folder(SUITE.name, lines)
     named = named_after(prompt, weights_stamp(sys.argv[1:]))

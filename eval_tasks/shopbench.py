@@ -23,19 +23,17 @@ from lighteval.tasks.lighteval_task import LightevalTaskConfig
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` script does not look into the checkout
 
 from common.errors import plain_errors
-from eval_tasks.suites.lighteval_tasks import declared_table, left_out, rows_source, shopbench_task
-from eval_tasks.suites.shopbench_rows import GENERATION_SIZES, ShopBenchRow, load_rows
+from eval_tasks.suites.lighteval_tasks import declared_table, rows_source, shopbench_task
+from eval_tasks.suites.shopbench_rows import GENERATION_SIZES, ShopBenchRow, load_tasks
 from eval_tasks.suites.shopbench_scoring import why_unscored
-from eval_tasks.suites.suite import SUITES
+from eval_tasks.suites.suite import SUITES, left_out
 
 SUITE = SUITES["shopbench"]
 
 
 def task_table(source: str) -> list[LightevalTaskConfig]:
     """A config for each task in the source that can be scored here."""
-    tasks: dict[str, list[ShopBenchRow]] = {}
-    for row in load_rows(source):
-        tasks.setdefault(row.task, []).append(row)
+    tasks = load_tasks(source)
     for name, rows in list(tasks.items()):
         if reason := why_not(name, rows):
             del tasks[name]

@@ -24,10 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` 
 
 from common.errors import UserError, plain_errors
 from eval_tasks.suites.files import local_copy
-from eval_tasks.suites.lighteval_tasks import declared_table, left_out, rows_source, shopbench_task
+from eval_tasks.suites.lighteval_tasks import declared_table, rows_source, shopbench_task
 from eval_tasks.suites.shopping_mmlu_rows import read_rows
 from eval_tasks.suites.shopping_mmlu_scoring import SKILLS
-from eval_tasks.suites.suite import OTHER, SUITES
+from eval_tasks.suites.suite import OTHER, SUITES, left_out
 
 SUITE = SUITES["shopping_mmlu"]
 

@@ -203,7 +203,8 @@ def read_sweep(argv: Sequence[str] | None = None) -> Sweep:
     )
     arguments = parser.parse_args(argv)
 
-    from eval_tasks.backends.lighteval_model import folder_identity, local_folder
+    from eval_tasks.backends.cache_key import folder_stamp
+    from eval_tasks.backends.lighteval_model import local_folder
 
     weights = tuple(sorted(parse_weights(arguments.weights, "--weights")))
     if weights[0] < 0 or len({f"{weight:g}" for weight in weights}) < len(weights):
@@ -218,7 +219,7 @@ def read_sweep(argv: Sequence[str] | None = None) -> Sweep:
     table = import_module("eval_tasks.shop").task_table(arguments.data, None, arguments.tasks)
     stamp = {
         "adapter": [adapter.sha256, adapter.config],
-        "base": folder_identity(local_folder(base, "--base")),
+        "base": folder_stamp(local_folder(base, "--base")),
         "options": arguments.option,
         "max_samples": arguments.max_samples,
     }

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the `lighteval` 
 from common.errors import UserError
 from common.model_files import check_model_folder, loading, reason_of
 from eval_tasks.backends import lighteval_model
+from eval_tasks.backends.cache_key import folder_stamp
 from eval_tasks.backends.prompts import Likelihoods, LoadedModel, Prompt, ScoredPrompt, int_option
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -63,7 +64,7 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedMod
             yield from engine.likelihoods(prompts, form(adapter))
 
     versions = (f"torch {torch.__version__}", f"transformers {transformers.__version__}", f"peft {peft.__version__}")
-    identity = ("transformers", lighteval_model.folder_identity(folder), str(base.dtype), *format_identity(options), *versions)
+    identity = ("transformers", folder_stamp(folder), str(base.dtype), *format_identity(options), *versions)
     return LoadedModel(identity, answer, cut, score)
 
 

@@ -30,6 +30,7 @@ from common.errors import UserError, first_line
 from common.model_files import check_model_folder
 from common.thinking import argument_value
 from eval_tasks.backends import lighteval_model
+from eval_tasks.backends.cache_key import folder_stamp
 from eval_tasks.backends.chat_format import ChatFormat, format_identity, kept_ids, load_format, tokens_cut
 from eval_tasks.backends.prompts import Likelihoods, LoadedModel, Prompt, ScoredPrompt, int_option
 from training.adapters import rank_limit
@@ -114,7 +115,7 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedMod
 
     given = [f"{name}={value!r}" for name, value in sorted(engine.items()) if name not in SAME_ANSWERS]
     versions = (f"vllm {vllm.__version__}", f"torch {torch.__version__}", *given)
-    identity = ("vllm", lighteval_model.folder_identity(folder), str(config.dtype), *format_identity(options), *versions)
+    identity = ("vllm", folder_stamp(folder), str(config.dtype), *format_identity(options), *versions)
     return LoadedModel(identity, answer, cut, score)
 
 

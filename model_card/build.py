@@ -17,7 +17,7 @@ from common.errors import UserError, plain_errors
 from common.files import folder_files
 from common.publishing import Destination, Upload
 from common.secrets import check_nothing_private
-from eval_tasks.reporting.model_index import contradicted, over_former
+from eval_tasks.reporting.model_metadata import contradicted, over_former
 from eval_tasks.reporting.table import print_report
 from model_card.card import PLOT, render
 from model_card.inputs import SHOP, CardInputs, read_inputs

@@ -1,13 +1,12 @@
 """The card's text and metadata, rendered from CardInputs."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.tasks import Family
 from dataset_builders.citations import REFERENCES
-from eval_tasks.reporting.model_index import eval_result
+from eval_tasks.reporting.model_metadata import eval_result
 from eval_tasks.reporting.notes import notes
 from eval_tasks.reporting.report import Report, ScoreLine
 from eval_tasks.reporting.results import shown_time
@@ -44,28 +43,6 @@ LANGUAGES = {"en": "English", "ja": "Japanese", "es": "Spanish"}
 
 LONGEST_NOTE = 4000
 """Characters."""
-
-
-@dataclass(frozen=True)
-class OtherSuite:
-    """Another benchmark's section: tables of means and of tasks, and the number of tasks."""
-
-    title: str
-    note: str
-    means: str
-    tasks: str
-    count: int
-    baselines: str | None
-    notes: list[str]
-
-
-@dataclass(frozen=True)
-class ServedSection:
-    """The served models with one form of answers: their table, and a sentence on each."""
-
-    answers: str
-    scores: str
-    sentences: list[str]
 
 
 def render(inputs: CardInputs, with_plot: bool) -> str:
@@ -164,22 +141,22 @@ def eval_results(inputs: CardInputs) -> "list[EvalResult]":
     return [eval_result(task, score.value, score.few_shots, inputs.dataset_id, revision, limit) for task, score in scores]
 
 
-def other_suite(suite: SuiteComparison) -> OtherSuite:
-    """The section of a benchmark other than the dataset's own test rows."""
+def other_suite(suite: SuiteComparison) -> dict[str, Any]:
+    """The section of a benchmark other than the dataset's own test rows: its tables of means and of tasks, and their number."""
     report = suite.report
     means = [
         *((f"{group.family.replace('_', ' ')}, mean of {len(group.lines)}", group.mean) for group in report.groups),
         ("all tasks, mean", report.mean),
     ]
-    return OtherSuite(
-        SUITES[suite.suite].title,
-        SUITES[suite.suite].note,
-        tables.scores_table(report, means),
-        tables.scores_table(report, tables.task_lines(report.lines)),
-        len(report.lines),
-        tables.baselines_table(report, means),
-        _notes(report, suite.suite),
-    )
+    return {
+        "title": SUITES[suite.suite].title,
+        "note": SUITES[suite.suite].note,
+        "means": tables.scores_table(report, means),
+        "tasks": tables.scores_table(report, tables.task_lines(report.lines)),
+        "count": len(report.lines),
+        "baselines": tables.baselines_table(report, means),
+        "notes": _notes(report, suite.suite),
+    }
 
 
 def mean_lines(report: Report) -> list[tuple[str, ScoreLine]]:
@@ -197,8 +174,9 @@ def how_measured(inputs: CardInputs) -> str:
     return f"{decoding(inputs.tuned).capitalize()}, {examples} in the prompts; measured on {day}."
 
 
-def served_section(comparison: ServedComparison, inputs: CardInputs) -> ServedSection:
-    """Of each served model, through what it was asked, how and when, and what to mind that the other tables do not say."""
+def served_section(comparison: ServedComparison, inputs: CardInputs) -> dict[str, Any]:
+    """The served models with one form of answers: their table, and sentences: of each, through what it was asked, how and when,
+    and what to mind that the other tables do not say."""
     sentences = [
         f"**{markdown.plain(one.model.name)}**: asked through "
         f"{'an endpoint' if one.backend == ENDPOINT else markdown.plain(one.backend or 'lighteval')}, which calls it "
@@ -208,7 +186,9 @@ def served_section(comparison: ServedComparison, inputs: CardInputs) -> ServedSe
     ]
     known = _notes(inputs.shop.report, SHOP)
     sentences += [note for note in _notes(comparison.report, SHOP) if note not in known]
-    return ServedSection(comparison.answers, tables.served_table(comparison.report), sentences)
+    names = ["Tuned", *map(markdown.plain, comparison.report.names[1:])]
+    scores = tables.scores_table(comparison.report, tables.lines_and_mean(comparison.report), names)
+    return {"answers": comparison.answers, "scores": scores, "sentences": sentences}
 
 
 def _languages(inputs: CardInputs) -> list[str]:

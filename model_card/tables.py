@@ -20,50 +20,38 @@ UNBROKEN = "\u00a0"
 # --- Scores ---
 
 
-def scores_table(report: Report, lines: Sequence[tuple[str, ScoreLine]]) -> str:
-    """Base, tuned model and their difference. `lines`: name -> line; a line without a metric is a mean."""
-    beside = report.last > 0
-    columns = ["Task", *(["Base:"] if beside else []), "Tuned:", *(["Difference:"] if beside else []), "Unreadable:"]
+def scores_table(report: Report, lines: Sequence[tuple[str, ScoreLine]], names: Sequence[str] = ("Base", "Tuned")) -> str:
+    """Each model but the baselines, and behind every one but the first its difference to that.
+
+    `lines`: name -> line; a line without a metric is a mean. `names` of the models; a single one takes the last.
+    """
+    first, *others = names if report.last else names[-1:]
+    titles = [f"{first}:", *(title for name in others for title in (f"{name}:", "Difference:"))]
     rows = []
     for name, line in lines:
-        cells, gain = line.cells[: report.last + 1], line.gains[report.last]
+        cells = line.cells[: report.last + 1]
+        figures = [text for pair in zip(map(_score, cells), map(_gain, line.gains), strict=False) for text in pair]
         shares = f"{UNBROKEN}→{UNBROKEN}".join(share(cell.unparsable if cell else None) for cell in cells)
-        rows.append([_name_and_rows(name, line, cells[-1]), *map(_score, cells), *([_gain(gain)] if beside else []), shares])
-    return markdown.table(columns, rows)
+        rows.append([_name_and_rows(name, line, cells[-1]), figures[0], *figures[2:], shares])
+    return markdown.table(["Task", *titles, "Unreadable:"], rows)
 
 
 def answers_table(report: Report) -> str:
     """Written beside scored answers of each model, the tuned model's difference and the best baseline's score; see
     SuiteComparison.answer_forms."""
-    lines = [*task_lines(report.lines), *([("all of these, mean", report.mean)] if len(report.lines) > 1 else [])]
     names = [f"{name[:1].upper()}{name[1:]}:" for name in report.names[: report.last + 1]]
     beside = len(report.models) > len(names)
     columns = ["Task", *names[:2], "Difference:", *names[2:], *(["Best baseline:"] if beside else [])]
     rows = []
-    for name, line in lines:
+    for name, line in lines_and_mean(report):
         values = [number(cell.value if cell else None) for cell in line.cells[: len(names)]]
         best = [number(report.best_baseline(line))] if beside else []
         rows.append([_with_small(_name(name, line), metric_name(line)), *values[:2], _gain(line.gains[1]), *values[2:], *best])
     return markdown.table(columns, rows)
 
 
-def served_table(report: Report) -> str:
-    """The tuned model, and each served one with its difference; see ServedComparison."""
-    lines = [*task_lines(report.lines), *([("all of these, mean", report.mean)] if len(report.lines) > 1 else [])]
-    columns = ["Task", "Tuned:", *(title for name in report.names[1:] for title in (f"{markdown.plain(name)}:", "Difference:"))]
-    rows = []
-    for name, line in lines:
-        pairs = [(_score(cell), _gain(gain)) for cell, gain in zip(line.cells[1:], line.gains[1:], strict=True)]
-        shares = f"{UNBROKEN}→{UNBROKEN}".join(share(cell.unparsable if cell else None) for cell in line.cells)
-        rows.append(
-            [
-                _name_and_rows(name, line, line.cells[-1]),
-                _score(line.cells[0]),
-                *(text for pair in pairs for text in pair),
-                shares,
-            ]
-        )
-    return markdown.table([*columns, "Unreadable:"], rows)
+def lines_and_mean(report: Report) -> list[tuple[str, ScoreLine]]:
+    return [*task_lines(report.lines), *([("all of these, mean", report.mean)] if len(report.lines) > 1 else [])]
 
 
 def baselines_table(report: Report, lines: Sequence[tuple[str, ScoreLine]]) -> str | None:

@@ -17,8 +17,7 @@ from dataset_builders import publish as dataset
 from eval_tasks import publish as results
 from eval_tasks import publish_metric as metric
 from eval_tasks.reporting.hub_dataset import read_runs
-from eval_tasks.reporting.model_index import over_former
-from eval_tasks.reporting.model_metadata import DatasetScores, shop_scores, times_of, write_entries
+from eval_tasks.reporting.model_metadata import DatasetScores, over_former, shop_scores, times_of, write_entries
 from eval_tasks.reporting.results import read_run
 from model_card import build as card
 from model_card.inputs import read_inputs

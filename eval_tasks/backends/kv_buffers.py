@@ -70,10 +70,6 @@ class KVBuffers:
     def length(self) -> int:
         return self.layers[0].length
 
-    @property
-    def room(self) -> int:
-        return self.filled.size(1) - self.length
-
 
 def empty(shape: Sequence[tuple[int, int]], rows: int, positions: int, like: torch.Tensor) -> KVBuffers:
     """KVBuffers without a token. `shape`: heads and size of each layer; `like` has the data type and the device."""

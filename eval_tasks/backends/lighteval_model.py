@@ -32,14 +32,15 @@ from common.thinking import without_thoughts
 from eval_tasks.backends.answer_store import AnswerStore, answer_key, score_key
 from eval_tasks.backends.cache_key import folder_stamp
 from eval_tasks.backends.prompts import (
+    ANSWERS,
+    LISTS,
     Likelihoods,
     LoadedModel,
     Prompt,
     RefusedAnswer,
     ScoredPrompt,
-    answers_option,
     bool_option,
-    lists_option,
+    choice_option,
     parse_options,
     shown_name,
 )
@@ -78,7 +79,8 @@ class Backend(LightevalModel):
         with plain_errors():
             self.options = parse_options(config.model_name, self.OPTIONS)
             self.constrained = bool_option(self.options, "constrained")
-            self.answering, self.lists = answers_option(self.options), lists_option(self.options)
+            self.answering = choice_option(self.options, "answers", ANSWERS)
+            self.lists = choice_option(self.options, "lists", LISTS)
             self.adapter = local_folder(self.options["adapter"], "adapter") if self.options["adapter"] else None
             self.store = AnswerStore(store_path(self.options["cache_dir"]))
             self.loaded = loaded or self.load(self.options, [self.adapter] if self.adapter else [])
@@ -245,11 +247,6 @@ def local_folder(name: str, option: str = "model_name", revision: str | None = N
     return find_folder(name, ["*"], revision, "model", option, ignore=["checkpoint-*", "*.pt", "*.bin"])
 
 
-def folder_identity(folder: Path) -> str:
-    """What changes with the content of a model's or adapter's folder."""
-    return folder_stamp(folder)
-
-
 def weights_sha256(adapter: Path) -> str | None:
     """None for an adapter whose weights are no safetensors."""
     weights = adapter / "adapter_model.safetensors"
@@ -257,4 +254,4 @@ def weights_sha256(adapter: Path) -> str | None:
 
 
 def adapter_identity(adapter: Path | None) -> str:
-    return folder_identity(adapter) if adapter else ""
+    return folder_stamp(adapter) if adapter else ""

@@ -171,18 +171,11 @@ def bool_option(options: Mapping[str, str], name: str) -> bool:
     return value == "true"
 
 
-def answers_option(options: Mapping[str, str]) -> str:
-    """How answers are given, one of ANSWERS. Raises UserError."""
-    if options["answers"] not in ANSWERS:
-        raise UserError(f"the model option answers must be {' or '.join(ANSWERS)}, not {options['answers']!r}")
-    return options["answers"]
-
-
-def lists_option(options: Mapping[str, str]) -> str:
-    """Raises UserError."""
-    if options["lists"] not in LISTS:
-        raise UserError(f"the model option lists must be {' or '.join(LISTS)}, not {options['lists']!r}")
-    return options["lists"]
+def choice_option(options: Mapping[str, str], name: str, choices: Sequence[str]) -> str:
+    """An option that is one of some words. Raises UserError."""
+    if options[name] not in choices:
+        raise UserError(f"the model option {name} must be {' or '.join(choices)}, not {options[name]!r}")
+    return options[name]
 
 
 def int_option(options: Mapping[str, str], name: str, least: int = 1) -> int:
@@ -198,4 +191,4 @@ def shown_name(options: Mapping[str, Any]) -> str:
     name = options["adapter"] or options["model_name"]
     shown = Path(name).resolve().name if Path(name).exists() or Path(name).is_absolute() else name.replace("@", "_at_")
     shown += "_constrained" if bool_option(options, "constrained") else ""
-    return f"{shown}_scored" if answers_option(options) == "scored" else shown
+    return f"{shown}_scored" if choice_option(options, "answers", ANSWERS) == "scored" else shown

@@ -35,8 +35,7 @@ from common.words import (
     word_prompts,
 )
 from eval_tasks.backends.prompts import Likelihoods, Prompt, ScoredPrompt
-from eval_tasks.suites.shopbench_patterns import PICKS
-from eval_tasks.suites.shopbench_rows import ShopBenchRow, row_of
+from eval_tasks.suites.shopbench_rows import PICKS, ShopBenchRow, row_of
 from eval_tasks.suites.suite import SUITES, UNSEEN, shop_task, suite_name
 
 PRIOR_ROWS = 24

@@ -7,13 +7,12 @@ reads. What a prompt says in words, such as which number stands for which statem
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from common.scoring import expected_ndcg, score_completion
+from common.scoring import score_completion
 from eval_tasks.baselines.encoders import Encoder, Ranker, by_weight, dense, encoder, ranker, similarity, words_of
 from eval_tasks.baselines.template_rows import TemplateRow
 
@@ -90,24 +89,6 @@ def _random_answer(train: Sequence[TemplateRow], row: TemplateRow, rng: random.R
     return row.render(rng.sample(range(1, count + 1), count))
 
 
-def expected_scores(train: Sequence[TemplateRow], rows: Sequence[TemplateRow], seed: int) -> list[float]:
-    """What `random_answers` scores: the expected value over all seeds; of generation, that of this seed."""
-    scores = []
-    for row in rows:
-        match row.task.family:
-            case "multiple_choice":
-                score = 1 / len(row.candidates())
-            case "ranking":
-                score = expected_ndcg(row.answer)
-            case "retrieval":
-                score = len(row.answer) / max(len(row.candidates()), 1)
-            case "generation":
-                said = random_answers(train, [row], seed)
-                score = score_completion(row.task, said[0], row.answer) if said else 0.0
-        scores.append(score)
-    return scores
-
-
 def majority_answers(train: Sequence[TemplateRow], rows: Sequence[TemplateRow]) -> list[str] | None:
     """The answer that most train rows have: a label or the statement that it stands for, the texts that were right most
     often, or a text. None for a ranking, of which no order is commoner than another."""
@@ -143,14 +124,15 @@ def fitted_answers(train: Sequence[TemplateRow], rows: Sequence[TemplateRow], en
 def classify(train: Sequence[TemplateRow], rows: Sequence[TemplateRow], encode: Encoder) -> list[str]:
     """Logistic regression from a question's texts to what its label stands for, then the likeliest of what it lists."""
     import numpy as np
+    from sklearn.preprocessing import StandardScaler
 
     meanings = np.array([row.meaning() for row in train])
     if len(set(meanings)) < 2:
         return majority_answers(train, rows) or []
-    shape = _Scale.of(overlaps(train, encode))
-    model = _fitted(features(train, encode, shape), meanings, [row.group for row in train])
+    scaler = StandardScaler().fit(overlaps(train, encode))
+    model = _fitted(features(train, encode, scaler), meanings, [row.group for row in train])
     place = {meaning: number for number, meaning in enumerate(model.classes_)}
-    chances = model.predict_proba(features(rows, encode, shape))
+    chances = model.predict_proba(features(rows, encode, scaler))
     return [
         _label(row, [each[place[meaning]] if meaning in place else 0.0 for meaning in row.candidates()])
         for row, each in zip(rows, chances, strict=True)
@@ -168,27 +150,14 @@ def _fitted(matrix: Any, meanings: Any, groups: Sequence[str]) -> Any:
     return GridSearchCV(model, {"C": STRENGTHS}, cv=GroupKFold(FOLDS)).fit(matrix, meanings, groups=groups).best_estimator_
 
 
-@dataclass(frozen=True)
-class _Scale:
-    """Means and deviations of the train rows' overlaps."""
-
-    means: Any
-    deviations: Any
-
-    @classmethod
-    def of(cls, numbers: Any) -> "_Scale":
-        deviations = numbers.std(axis=0)
-        return cls(numbers.mean(axis=0), deviations + (deviations == 0))
-
-
-def features(rows: Sequence[TemplateRow], encode: Encoder, scale: _Scale) -> Any:
-    """float (rows, n): the vectors of a row's texts; of a pair also their product, and how far they overlap."""
+def features(rows: Sequence[TemplateRow], encode: Encoder, scaler: Any) -> Any:
+    """float (rows, n): the vectors of a row's texts; of a pair also their product, and how far they overlap, scaled."""
     import numpy as np
     from scipy import sparse
 
     parts = [encode(texts) for texts in zip(*(row.texts() for row in rows), strict=True)]
     if len(parts) == 2:
-        overlap = (overlaps(rows, encode) - scale.means) / scale.deviations
+        overlap = scaler.transform(overlaps(rows, encode))
         parts += [parts[0] * parts[1], sparse.csr_array(overlap) if sparse.issparse(parts[0]) else overlap]
     return sparse.hstack(parts).tocsr() if sparse.issparse(parts[0]) else np.hstack(parts)
 

@@ -2,13 +2,12 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
 from common.errors import UserError
-from eval_tasks.backends.prompts import LISTS, LISTS_HELP
+from eval_tasks.backends.prompts import LISTS, LISTS_HELP, parse_options
 from eval_tasks.prediction.asking import Answerer
-from eval_tasks.run import BACKENDS
+from eval_tasks.run import add_backend_options, backend_class, base_options
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -20,21 +19,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--map", action="append", default=[], metavar="FIELD=COLUMN", help="a field's column, called otherwise; repeat"
     )
     parser.add_argument("--model", metavar="BASE", help="folder or Hub id, or an endpoint's name of the model")
-    parser.add_argument("--revision", help="branch, tag or commit of a base on the Hub (default: main)")
     parser.add_argument("--adapter", metavar="ADAPTER", help="folder, Hub id or id@revision")
-    parser.add_argument(
-        "--backend", choices=list(BACKENDS), default="transformers", help="what runs the model (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="of the backend, such as base_url=http://…/v1; repeat",
-    )
-    parser.add_argument(
-        "--template-option", action="append", default=[], metavar="KEY=VALUE", help="an argument of the chat template"
-    )
+    add_backend_options(parser)
     parser.add_argument("--lists", choices=LISTS, help=f"{LISTS_HELP} (default: as the model was trained, else words)")
 
 
@@ -57,17 +43,12 @@ def mapped_columns(pairs: Sequence[str]) -> dict[str, str]:
 
 def load_model(arguments: argparse.Namespace, constrained: bool) -> tuple[Answerer, list[str]]:
     """The model, and what its answers depend on. Raises UserError."""
-    from eval_tasks.backends.prompts import parse_options
-
     backend: Any
     if arguments.backend == "endpoint":
         from eval_tasks.backends import served_model as backend  # without lighteval
     else:
-        backend = getattr(import_module(f"eval_tasks.{arguments.backend}_model"), BACKENDS[arguments.backend])
-    given = [f"model_name={arguments.model}", *arguments.option]
-    given += [f"template.{option}" for option in arguments.template_option]
-    given += [f"revision={arguments.revision}"] if arguments.revision else []
-    options: Mapping[str, str] = parse_options(",".join(given), backend.OPTIONS)
+        backend = backend_class(arguments.backend)
+    options: Mapping[str, str] = parse_options(",".join(base_options(arguments)), backend.OPTIONS)
     if arguments.backend == "endpoint":
         options = {**options, "skip_failures": "true"}
         if arguments.adapter:

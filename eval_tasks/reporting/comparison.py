@@ -11,17 +11,26 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
-from eval_tasks.metrics.task_scores import AGGREGATES
+from eval_tasks.metrics.task_scores import AGGREGATES, task_score
 from eval_tasks.reporting.details import paired_values, task_values
 from eval_tasks.reporting.intervals import TaskValues, overall_interval, overall_paired
-from eval_tasks.reporting.report import EvaluatedModel, Report, ScoreCell, ScoreGain, ScoreGroup, ScoreLine
-from eval_tasks.reporting.wordings import wording_lines
-from eval_tasks.suites.suite import UNSEEN, place, suite_name
+from eval_tasks.reporting.report import (
+    EvaluatedModel,
+    Report,
+    ScoreCell,
+    ScoreGain,
+    ScoreGroup,
+    ScoreLine,
+    WordingCell,
+    WordingLine,
+)
+from eval_tasks.suites.suite import SHOP, UNSEEN, place, suite_name
 
 Z95 = 1.96
 """Half-width of a 95 % interval in standard errors."""
 
 Progress = Callable[[Sequence[Any], str], Iterable[Any]]
+Pair = tuple[TaskValues, TaskValues]
 
 
 def make_report(models: Sequence[EvaluatedModel], seed: int = 0, progress: Progress = lambda items, _: items) -> Report:
@@ -37,16 +46,20 @@ def make_report(models: Sequence[EvaluatedModel], seed: int = 0, progress: Progr
     tasks = [task for task in every if suite_name(task) != UNSEEN] or every
     contestants = [model for model in models if not model.run.baseline]
     shared = [task for task in tasks if all(task in model.run.scores for model in contestants)]
-    lines = {task: _task_line(task, models, seed) for task in progress(tasks, "Intervals of tasks")}
+    known = {task: next(model.run.scores[task] for model in models if task in model.run.scores) for task in tasks}
+    lines = {
+        task: ScoreLine(task, known[task].metric, *_figures([task], models, seed))
+        for task in progress(tasks, "Intervals of tasks")
+    }
     suites = list(dict.fromkeys(map(suite_name, tasks)))
 
     def mean(name: str, members: Sequence[str]) -> ScoreLine:
-        return _mean_line(name, [lines[task] for task in members if task in shared], models, seed)
+        return ScoreLine(name, "", *_figures([task for task in members if task in shared], models, seed))
 
     groups = []
-    families = list(dict.fromkeys((suite_name(task), _family(task, models)) for task in tasks))
+    families = list(dict.fromkeys((suite_name(task), known[task].family) for task in tasks))
     for suite, family in progress(families, "Intervals of means"):
-        own = [task for task in tasks if (suite_name(task), _family(task, models)) == (suite, family)]
+        own = [task for task in tasks if (suite_name(task), known[task].family) == (suite, family)]
         groups.append(ScoreGroup(suite, family, tuple(lines[task] for task in own), mean(family, own)))
     of_suites = [mean(f"{suite}, all tasks", [task for task in tasks if suite_name(task) == suite]) for suite in suites]
     return Report(
@@ -58,46 +71,53 @@ def make_report(models: Sequence[EvaluatedModel], seed: int = 0, progress: Progr
     )
 
 
-def _family(task: str, models: Sequence[EvaluatedModel]) -> str:
-    return next(model.run.scores[task].family for model in models if task in model.run.scores)
+def _figures(
+    tasks: Sequence[str], models: Sequence[EvaluatedModel], seed: int
+) -> tuple[tuple[ScoreCell | None, ...], tuple[ScoreGain | None, ...]]:
+    """Each model's score of a task, or mean over several, and its gain; None where it was not scored on all of them."""
+    cells = tuple(_cell(tasks, model, seed) for model in models)
+    gains = (
+        None if not (cell and cells[0]) or model is models[0] or model.run.baseline else _gain(tasks, model, models[0], seed)
+        for model, cell in zip(models, cells, strict=True)
+    )
+    return cells, tuple(gains)
 
 
-# --- One task ---
-
-
-def _task_line(task: str, models: Sequence[EvaluatedModel], seed: int) -> ScoreLine:
-    reference = models[0]
-    metric = next(model.run.scores[task].metric for model in models if task in model.run.scores)
-    return ScoreLine(
-        task,
-        metric,
-        tuple(_cell(task, model, seed) for model in models),
-        tuple(None if model.run.baseline else _gain(task, model, reference, seed) for model in models),
+def _cell(tasks: Sequence[str], model: EvaluatedModel, seed: int) -> ScoreCell | None:
+    scores = [model.run.scores[task] for task in tasks if task in model.run.scores]
+    if not scores or len(scores) < len(tasks):
+        return None
+    value = fmean(score.value for score in scores)
+    drawn = [values for task in tasks if (values := _values(task, model))]
+    if len(drawn) == len(tasks):
+        low, high = overall_interval(drawn, seed)
+    else:  # no further than scores reach
+        low, high = _around(value, [score.stderr for score in scores])
+        low, high = None if low is None else max(low, 0.0), None if high is None else min(high, 1.0)
+    shares = [score.unparsable for score in scores if score.unparsable is not None]
+    counts = [len(model.answers.get(task, {})) or model.run.scores[task].rows for task in tasks]
+    rows = [count for count in counts if count is not None]
+    return ScoreCell(
+        value, low, high, fmean(shares) if len(shares) == len(tasks) else None, sum(rows) if len(rows) == len(tasks) else None
     )
 
 
-def _cell(task: str, model: EvaluatedModel, seed: int) -> ScoreCell | None:
-    score = model.run.scores.get(task)
-    if score is None:
-        return None
-    values = _values(task, model)
-    low, high = overall_interval([values], seed) if values else _score_around(score.value, score.stderr)
-    return ScoreCell(score.value, low, high, score.unparsable, len(model.answers.get(task, {})) or score.rows)
+def _gain(tasks: Sequence[str], model: EvaluatedModel, reference: EvaluatedModel, seed: int) -> ScoreGain | None:
+    """Of the rows that both answered; None where there are none of some task."""
+    scores = [(model.run.scores[task], reference.run.scores[task]) for task in tasks]
+    if all(_values(task, model) and _values(task, reference) for task in tasks):
+        pairs = [
+            paired_values(model.answers[task], reference.answers[task], mine.metric)
+            for task, (mine, _) in zip(tasks, scores, strict=True)
+        ]
+        return _paired_gain(pairs, seed) if all(first.values for first, _ in pairs) else None
+    value = fmean(mine.value - theirs.value for mine, theirs in scores)
+    return ScoreGain(value, *_around(value, [score.stderr for both in scores for score in both], len(tasks)))
 
 
-def _gain(task: str, model: EvaluatedModel, reference: EvaluatedModel, seed: int) -> ScoreGain | None:
-    mine, theirs = model.run.scores.get(task), reference.run.scores.get(task)
-    if model is reference or mine is None or theirs is None:
-        return None
-    if _values(task, model) and _values(task, reference):
-        first, second = paired_values(model.answers[task], reference.answers[task], mine.metric)
-        if not first.values:
-            return None
-        found = overall_paired([first], [second], seed)
-        return ScoreGain(found.value, found.low, found.high, found.p_value, len(first.values))
-    errors = (mine.stderr, theirs.stderr)
-    low, high = _around(mine.value - theirs.value, _combined(errors))
-    return ScoreGain(mine.value - theirs.value, low, high)
+def _paired_gain(pairs: Sequence[Pair], seed: int) -> ScoreGain:
+    found = overall_paired([first for first, _ in pairs], [second for _, second in pairs], seed)
+    return ScoreGain(found.value, found.low, found.high, found.p_value, sum(len(first.values) for first, _ in pairs))
 
 
 def _values(task: str, model: EvaluatedModel) -> TaskValues | None:
@@ -111,65 +131,53 @@ def _values(task: str, model: EvaluatedModel) -> TaskValues | None:
     return task_values(answers, metric)
 
 
-def _around(value: float, stderr: float | None) -> tuple[float | None, float | None]:
-    return (None, None) if stderr is None else (value - Z95 * stderr, value + Z95 * stderr)
+def _around(value: float, stderrs: Sequence[float | None], count: int | None = None) -> tuple[float | None, float | None]:
+    """The interval of a sum of independent scores, with these standard errors, over their number (or `count`)."""
+    known = [error for error in stderrs if error is not None]
+    if len(known) < len(stderrs):
+        return None, None
+    half = Z95 * math.hypot(*known) / (count or len(known))
+    return value - half, value + half
 
 
-def _score_around(value: float, stderr: float | None) -> tuple[float | None, float | None]:
-    """No further than scores reach."""
-    low, high = _around(value, stderr)
-    return None if low is None else max(low, 0.0), None if high is None else min(high, 1.0)
+# --- Robustness to wording ---
 
 
-def _combined(errors: Sequence[float | None]) -> float | None:
-    """Standard error of a sum or difference of independent scores."""
-    known = [error for error in errors if error is not None]
-    return math.hypot(*known) if known and len(known) == len(errors) else None
+def wording_lines(models: Sequence[EvaluatedModel], seed: int = 0) -> tuple[WordingLine, ...]:
+    """Scores of the same rows in a wording that was trained on and in one that never is (suite `shop_unseen`): a line for each
+    task that some model has answers to in both, and one of the mean where there are several.
+
+    A score here is not that of all test rows. `models` without baselines. Empty where no model has such answers.
+    """
+    pairs = [_wording_pairs(model) for model in models]
+    tasks = sorted({task for own in pairs for task in own}, key=place)
+    lines = [
+        WordingLine(
+            task,
+            next(own[task][0].metric for own in pairs if task in own),
+            tuple(_wording_cell([own[task]], seed) if task in own else None for own in pairs),
+        )
+        for task in tasks
+    ]
+    if len(lines) > 1:
+        means = (_wording_cell([own[task] for task in tasks], seed) if set(own) == set(tasks) else None for own in pairs)
+        lines.append(WordingLine("all tasks", "", tuple(means)))
+    return tuple(lines)
 
 
-# --- Means ---
+def _wording_pairs(model: EvaluatedModel) -> dict[str, Pair]:
+    """Task -> a model's values of the rows that it answered in both wordings, those of the unseen one first."""
+    found = {}
+    for name, score in model.run.scores.items():
+        unseen = model.answers.get(f"{UNSEEN}:{name.removeprefix(f'{SHOP}:')}", {})
+        if suite_name(name) == SHOP and unseen:
+            pair = paired_values(unseen, model.answers.get(name, {}), score.metric)
+            if pair[0].values:
+                found[name] = pair
+    return found
 
 
-def _mean_line(name: str, lines: Sequence[ScoreLine], models: Sequence[EvaluatedModel], seed: int) -> ScoreLine:
-    """A model's mean over all these tasks, None where it was not scored on all."""
-    tasks = [line.name for line in lines]
-    cells = tuple(
-        _mean_cell(tasks, [line.cells[column] for line in lines], models[column], seed) for column in range(len(models))
-    )
-    gains = tuple(
-        None if cell is None or cells[0] is None or model.run.baseline else _mean_gain(tasks, model, models[0], seed)
-        for model, cell in zip(models, cells, strict=True)
-    )
-    return ScoreLine(name, "", cells, gains)
-
-
-def _mean_cell(tasks: Sequence[str], cells: Sequence[ScoreCell | None], model: EvaluatedModel, seed: int) -> ScoreCell | None:
-    known = [cell for cell in cells if cell is not None]
-    if not known or len(known) < len(cells):
-        return None
-    value = fmean(cell.value for cell in known)
-    values = [_values(task, model) for task in tasks]
-    drawn = [task for task in values if task is not None]
-    error = _combined([model.run.scores[task].stderr for task in tasks])
-    of_errors = _score_around(value, None if error is None else error / len(tasks))
-    low, high = overall_interval(drawn, seed) if len(drawn) == len(tasks) else of_errors
-    shares = [cell.unparsable for cell in known if cell.unparsable is not None]
-    rows = [cell.rows for cell in known if cell.rows is not None]
-    return ScoreCell(
-        value, low, high, fmean(shares) if len(shares) == len(known) else None, sum(rows) if len(rows) == len(known) else None
-    )
-
-
-def _mean_gain(tasks: Sequence[str], model: EvaluatedModel, reference: EvaluatedModel, seed: int) -> ScoreGain | None:
-    if model is reference:
-        return None
-    if all(_values(task, model) and _values(task, reference) for task in tasks):
-        pairs = [paired_values(model.answers[task], reference.answers[task], model.run.scores[task].metric) for task in tasks]
-        if not all(first.values for first, _ in pairs):
-            return None
-        found = overall_paired([first for first, _ in pairs], [second for _, second in pairs], seed)
-        return ScoreGain(found.value, found.low, found.high, found.p_value, sum(len(first.values) for first, _ in pairs))
-    scores = [(model.run.scores[task], reference.run.scores[task]) for task in tasks]
-    value = fmean(mine.value - theirs.value for mine, theirs in scores)
-    error = _combined([score.stderr for both in scores for score in both])
-    return ScoreGain(value, *_around(value, None if error is None else error / len(tasks)))
+def _wording_cell(pairs: Sequence[Pair], seed: int) -> WordingCell:
+    """Of the mean over tasks."""
+    unseen, seen = (fmean(float(task_score(task.metric, task.values)) for task in tasks) for tasks in zip(*pairs, strict=True))
+    return WordingCell(seen, unseen, _paired_gain(pairs, seed))

@@ -50,25 +50,14 @@ class Difference:
     p_value: float
 
 
-def interval(
-    values: Values,
-    metric: str = "mean",
-    groups: Sequence[Any] | None = None,
-    seed: int = 0,
-    draws: int = DRAWS,
-    level: float = LEVEL,
-) -> tuple[float, float]:
-    """Low and high end of the score's bootstrap interval. One row, or rows that are all equal, give an interval of no length.
-
-    Raises ValueError where there are no rows, a value is no number, `groups` has another length, or an option makes no sense.
-    """
-    return overall_interval([TaskValues(values, metric, groups)], seed, draws, level)
-
-
 def overall_interval(
     tasks: Sequence[TaskValues], seed: int = 0, draws: int = DRAWS, level: float = LEVEL
 ) -> tuple[float, float]:
-    """Interval of the mean over tasks, from draws within each task. Raises ValueError as `interval` does."""
+    """Low and high end of the bootstrap interval of the mean over tasks, from draws within each task.
+
+    One row, or rows that are all equal, give an interval of no length. Raises ValueError where there are no tasks or rows, a
+    value is no number, a task's `groups` have another length, or an option makes no sense.
+    """
     tables = [_Table.of(task.metric, task.groups, task.values) for task in _some(tasks)]
     random = np.random.default_rng(seed)
     means = np.mean([table.drawn(random, draws)[0] for table in tables], axis=0)
@@ -83,7 +72,7 @@ def overall_paired(
     The p-value is that of a permutation test which swaps the two models' values of whole groups: of all swaps where there are
     no more than `draws`, of a binomial where a mean's differences have one size (McNemar's exact test, as for accuracy), and
     else of `draws` random ones, with one added to both counts (https://doi.org/10.2202/1544-6115.1585).
-    Raises ValueError as `interval` does, and where the two have not as many tasks or rows.
+    Raises ValueError as `overall_interval` does, and where the two have not as many tasks or rows.
     """
     if len(first) != len(second):
         raise ValueError(f"{len(first)} tasks of the first model and {len(second)} of the second; they must be the same ones")

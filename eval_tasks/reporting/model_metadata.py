@@ -2,24 +2,31 @@
 
 `.eval_results/*.yaml` appear on the model's page and in the leaderboard of a dataset that is registered as a benchmark
 (https://huggingface.co/docs/hub/eval-results), so they hold the tasks of its `eval.yaml`; `model-index` in README.md is the
-older form and holds all.
+older form and holds all (https://github.com/huggingface/hub-docs/blob/main/modelcard.md). Scores of others in it are kept.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from common.dataset import Manifest
 from common.errors import UserError
-from common.tasks import TASKS
+from common.tasks import TASKS, Task
 from dataset_builders.benchmark import in_benchmark
 from eval_tasks.backends.cache_key import data_version
 from eval_tasks.reporting.hub_dataset import LightevalRun
-from eval_tasks.reporting.model_index import eval_result, with_results
 from eval_tasks.reporting.results import Run, Score, task_of
+from eval_tasks.reporting.table import metric_words
 from eval_tasks.suites.suite import place
 
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
+
 SUITE = "shop:"
+
+LOCAL = "local"
+"""The dataset's type in the model-index where it is not on the Hub."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,27 @@ def iso_time(time: str) -> str:
     return f"{day}T{clock.partition('.')[0].replace('-', ':')}" if clock else day
 
 
+def contradicted(scores: Mapping[str, float], files: Mapping[str, str]) -> list[str]:
+    """Tasks for which a file in `.eval_results` holds another value than `scores`.
+
+    `files`: path -> content; unreadable files are skipped.
+    """
+    import yaml
+    from huggingface_hub import parse_eval_result_entries
+
+    found = []
+    for content in files.values():
+        try:
+            entries = parse_eval_result_entries(yaml.safe_load(content))
+        except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+            continue
+        found += [entry.task_id for entry in entries if scores.get(entry.task_id, entry.value) != entry.value]
+    return list(dict.fromkeys(found))
+
+
+# --- The model-index ---
+
+
 def with_model_index(readme: str, scores: DatasetScores, name: str) -> str:
     """A model's README.md with these scores in its metadata; see `with_results`."""
     results = [
@@ -110,3 +138,84 @@ def with_model_index(readme: str, scores: DatasetScores, name: str) -> str:
         for task, score in scores.tasks.items()
     ]
     return with_results(readme, results, name)
+
+
+def eval_result(
+    task: Task, value: float, few_shots: int, dataset_id: str | None, revision: str | None, max_samples: int | None = None
+) -> "EvalResult":
+    """One task's score for the model-index, on at most `max_samples` test rows. `dataset_id` is None for a local dataset."""
+    from huggingface_hub import EvalResult
+
+    metric = metric_words(task.metric)
+    return EvalResult(
+        task_type="text-generation",
+        task_name=task.title,
+        dataset_type=dataset_id or LOCAL,
+        dataset_name=dataset_id.split("/")[-1] if dataset_id else "a local build",
+        dataset_config=task.name,
+        dataset_split="test",
+        dataset_revision=revision,
+        dataset_args={"num_few_shot": few_shots, **({"max_samples": max_samples} if max_samples else {})},
+        metric_type="rouge" if task.metric == "rougel" else task.metric,
+        metric_name=metric[:1].upper() + metric[1:],
+        metric_value=round(value, 4),
+    )
+
+
+def read_card(readme: str) -> Any:
+    """A README.md, which may be empty, as a ModelCard. Raises UserError where its metadata cannot be read."""
+    import yaml
+    from huggingface_hub import ModelCard
+
+    try:
+        return ModelCard(readme or "---\n---\n")
+    except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"the metadata of the model's README.md cannot be read ({reason}); mend it on the Hub") from None
+
+
+def with_results(readme: str, results: "Sequence[EvalResult]", name: str) -> str:
+    """A model's README.md with these scores in place of former ones of the same tasks, on the same datasets or a local build.
+
+    `name` becomes the model's name if the card has none. Raises UserError for a card whose metadata cannot be read.
+    """
+    card = read_card(readme)
+    datasets, tasks = {LOCAL, *(result.dataset_type for result in results)}, {result.dataset_config for result in results}
+    kept = [
+        result
+        for result in card.data.eval_results or []
+        if result.dataset_type not in datasets or result.dataset_config not in tasks
+    ]
+    card.data.model_name = card.data.model_name or name
+    card.data.eval_results = [*kept, *results]
+    return str(card)
+
+
+def over_former(readme: str, former: str) -> str:
+    """A new README.md that replaces `former`, with the scores of others in the former model-index.
+
+    A new score on a local build is replaced by a former one of the same value that names its dataset on the Hub. New scores
+    on a dataset replace its former ones. Former scores on a local build are dropped.
+    """
+    card = read_card(readme)
+    try:
+        before = read_card(former).data.eval_results or []
+    except UserError:  # the Hub shows no score of metadata that cannot be read
+        before = []
+    published = {
+        (result.dataset_config, result.metric_type, result.metric_value): result
+        for result in before
+        if result.dataset_type != LOCAL
+    }
+    own = []
+    for result in card.data.eval_results:
+        same = published.get((result.dataset_config, result.metric_type, result.metric_value))
+        own.append(same if same and result.dataset_type == LOCAL else result)
+    written = {(result.dataset_type, result.dataset_config) for result in own}
+    kept = [
+        result
+        for result in before
+        if result.dataset_type != LOCAL and (result.dataset_type, result.dataset_config) not in written
+    ]
+    card.data.eval_results = [*kept, *own]
+    return str(card)

@@ -31,10 +31,6 @@ class Axis:
     high: float
     ticks: tuple[float, ...]
 
-    def place(self, value: float) -> float:
-        """0 at the low end, 1 at the high one."""
-        return (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
-
 
 @dataclass(frozen=True)
 class PlotRow:

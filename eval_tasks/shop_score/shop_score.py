@@ -12,10 +12,9 @@ from common.answers import parse_completion, whole_characters
 from common.scoring import MetricUnavailableError, score_answer
 from common.tasks import RANKED, TASKS, Task
 from eval_tasks.metrics.embeddings import SENTENCE_MODELS
-from eval_tasks.metrics.shopbench import TASK_TYPES, is_truth, score_answers, wanted_truth
-from eval_tasks.metrics.shopbench_parsers import PARSERS, says_nothing
+from eval_tasks.metrics.shopbench import PARSERS, TASK_TYPES, is_truth, says_nothing, score_answers, wanted_truth
 from eval_tasks.metrics.task_scores import task_score
-from eval_tasks.reporting.intervals import TaskValues, interval, overall_interval
+from eval_tasks.reporting.intervals import TaskValues, overall_interval
 
 DESCRIPTION = """\
 Scores a language model's answers on twelve tasks of an online shop (rating a review, relations of queries and products,
@@ -123,7 +122,7 @@ class ShopScore(evaluate.Metric):  # type: ignore[misc]  # evaluate has no types
             labels = [groups[row] for row in rows] if groups is not None else None
             scored.append(TaskValues([np.atleast_1d(value).astype(float).tolist() for value in values], metric, labels))
             if intervals:
-                found[name]["low"], found[name]["high"] = interval(scored[-1].values, metric, labels, seed)
+                found[name]["low"], found[name]["high"] = overall_interval(scored[-1:], seed)
         scores = [task["score"] for task in found.values() if task["score"] is not None]
         result = {"overall": float(np.mean(scores)) if scores else None, "unparsable": unread / len(tasks), "tasks": found}
         if intervals and scored:

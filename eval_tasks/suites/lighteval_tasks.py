@@ -25,8 +25,7 @@ from common.errors import UserError
 from common.thinking import without_thoughts
 from eval_tasks.backends.cache_key import data_version, named_after, weights_stamp
 from eval_tasks.metrics.task_scores import task_score
-from eval_tasks.suites.shopbench_patterns import pattern, right_answer
-from eval_tasks.suites.shopbench_rows import ShopBenchRow, row_of
+from eval_tasks.suites.shopbench_rows import ShopBenchRow, pattern, right_answer, row_of
 from eval_tasks.suites.shopbench_scoring import plain_scores, score_parsed
 from eval_tasks.suites.suite import Suite, is_readable, parse_answer
 
@@ -208,11 +207,6 @@ def write_folder(suite: str, tasks: Mapping[str, Sequence[str]]) -> Path:
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error.strerror}); set HF_HOME to a folder that can") from None
     return folder
-
-
-def left_out(task: str, reason: str) -> None:
-    """Tells that a task is not declared. What cannot be scored must not look like a score of 0."""
-    print(f"warning: {task} is left out: {reason}", file=sys.stderr)
 
 
 def runnable(suite: Suite, table: list[LightevalTaskConfig], source: str) -> list[LightevalTaskConfig]:

@@ -1,17 +1,17 @@
-"""ShopBench's rows and files of model outputs. Shopping MMLU's rows have the same form."""
+"""ShopBench's rows, the answers that they allow, and files of model outputs. Shopping MMLU's rows have the same form."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from common.answers import whole_characters
+from common.answers import listed_numbers, selection_pattern, whole_characters
 from common.dataset import load_dataset
 from common.errors import UserError
-from eval_tasks.metrics.shopbench import TASK_TYPES, is_truth, wanted_truth
-from eval_tasks.metrics.shopbench_parsers import PARSERS
+from eval_tasks.metrics.shopbench import PARSERS, TASK_TYPES, is_truth, wanted_truth
 from eval_tasks.suites.files import kind, read_records
 
 GENERATION_SIZES = {
@@ -22,6 +22,9 @@ GENERATION_SIZES = {
     "generation": 100,
 }
 """task_type -> tokens to generate. There are no stop sequences: the official scorer reads all that a model says."""
+
+PICKS = 3
+"""Numbers that a retrieval prompt asks for, and that its metric reads."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,15 @@ def read_rows(path: Path) -> list[ShopBenchRow]:
     return parse_rows(read_records(path), str(path))
 
 
-def load_rows(source: str) -> list[ShopBenchRow]:
-    """Rows of a ShopBench file, or of a dataset folder or Hub dataset with its columns."""
+def load_tasks(source: str) -> dict[str, list[ShopBenchRow]]:
+    """Task -> rows, at least one, of a ShopBench file, or of a dataset folder or Hub dataset with its columns."""
     rows = read_rows(Path(source)) if Path(source).is_file() else parse_rows(_dataset_records(source), source)
     if not all(row.prompt for row in rows):
         raise UserError(f'SHOPBENCH_DATA={source}: a row has no "input_field", so there is nothing to ask')
-    return rows
+    tasks: dict[str, list[ShopBenchRow]] = {}
+    for row in rows:
+        tasks.setdefault(row.task, []).append(row)
+    return tasks
 
 
 def _dataset_records(source: str) -> list[tuple[str, dict[str, Any]]]:
@@ -140,3 +146,44 @@ def _whole(truth: Any) -> Any:
     if isinstance(truth, list):
         return [_whole(item) for item in truth]
     return whole_characters(truth) if isinstance(truth, str) else truth
+
+
+# --- Answers ---
+
+
+def right_answer(row: ShopBenchRow) -> str:
+    """A right answer as text: of an order the numbers by falling gain, of several references the first.
+
+    Where fewer than three picks are true, others of the list follow, since three are asked for.
+    """
+    if row.task_type == "ranking":
+        return ",".join(str(number + 1) for number in sorted(range(len(row.truth)), key=lambda number: -row.truth[number]))
+    if row.task_type == "retrieval":
+        others = [number for number in listed_numbers(row.prompt) if number not in row.truth]
+        return ",".join(map(str, [*row.truth, *others][:PICKS]))
+    if row.task_type == "generation" and isinstance(row.truth, list):
+        return str(row.truth[0])
+    return ",".join(row.truth) if isinstance(row.truth, list) else str(row.truth)
+
+
+def pattern(row: ShopBenchRow) -> str:
+    """A regular expression for the answers that the prompt allows, and the right one among them; "" where any text will do.
+
+    A digit that is offered, a permutation, or three numbers of the list (see `answers.selection_pattern`).
+    """
+    found = _pattern(row)
+    # Some text of the prompt may look like its list; what forbids the right answer was read from such a one.
+    if re.fullmatch(found, right_answer(row)):
+        return found
+    return "[0-9]" if row.task_type == "multiple-choice" else ""
+
+
+def _pattern(row: ShopBenchRow) -> str:
+    listed = listed_numbers(row.prompt)
+    if row.task_type == "multiple-choice":
+        if not listed and (scale := re.search(r"\bscale of ([0-9]) to ([0-9])\b", row.prompt)):
+            listed = range(int(scale[1]), int(scale[2]) + 1)
+        return "|".join(str(number) for number in listed if number < 10)
+    if row.task_type == "ranking" and len(row.truth) <= 5:
+        return selection_pattern(range(1, len(row.truth) + 1), len(row.truth))
+    return selection_pattern(listed, PICKS) if row.task_type == "retrieval" and len(listed) >= PICKS else ""

@@ -9,8 +9,7 @@ import numpy as np
 from common.answers import whole_characters
 from common.errors import UserError
 from common.scoring import MetricUnavailableError
-from eval_tasks.metrics.shopbench import score_answers
-from eval_tasks.metrics.shopbench_parsers import PARSERS, says_nothing
+from eval_tasks.metrics.shopbench import PARSERS, says_nothing, score_answers
 from eval_tasks.metrics.task_scores import task_score
 from eval_tasks.suites.shopbench_rows import ShopBenchRow, unknown
 

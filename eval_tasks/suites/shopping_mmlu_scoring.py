@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from common.answers import MAX_CHARACTERS
-from eval_tasks.metrics.shopbench_parsers import parse_text
+from eval_tasks.metrics.shopbench import parse_text
 from eval_tasks.suites.shopbench_rows import ShopBenchRow
 
 SKILLS = {

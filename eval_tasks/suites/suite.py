@@ -11,8 +11,10 @@ from functools import lru_cache
 from typing import Any
 
 from common.answers import parse_completion
+from common.errors import UserError
+from common.scoring import MetricUnavailableError, rouge_l
 from common.tasks import FAMILIES, TASKS, Task
-from eval_tasks.metrics.shopbench_parsers import says_nothing
+from eval_tasks.metrics.shopbench import says_nothing
 from eval_tasks.suites import ecinstruct_scoring, shopbench_scoring, shopping_mmlu_scoring
 from eval_tasks.suites.shopbench_rows import row_of
 
@@ -224,3 +226,32 @@ def shown_answer(task_name: str, text: str, specific: Mapping[str, Any]) -> str 
 
 def _index(names: tuple[str, ...], name: str) -> int:
     return names.index(name) if name in names else sys.maxsize
+
+
+def left_out(task: str, reason: str) -> None:
+    """Tells that a task is not declared. What cannot be scored must not look like a score of 0."""
+    print(f"warning: {task} is left out: {reason}", file=sys.stderr)
+
+
+# --- The suite `shop` ---
+
+
+def unavailable(task: Task) -> str | None:
+    """Why no answer to the task can be scored here: a package that is missing. None: they can."""
+    try:
+        if task.metric == "rougel":
+            rouge_l("a", "b")
+    except MetricUnavailableError as error:
+        return str(error)
+    return None
+
+
+def chosen_tasks(only: str, option: str = "SHOP_TASKS") -> list[str]:
+    """Names of the tasks that a list of tasks and families means, in the order of their declaration; all where it is empty."""
+    wanted = [name for part in only.split(",") if (name := part.strip())]
+    if unknown := [name for name in wanted if name not in TASKS and name not in FAMILIES]:
+        raise UserError(
+            f"{option}={only}: {unknown[0]!r} is no task and no family; families are {', '.join(FAMILIES)}, "
+            f"tasks are {', '.join(TASKS)}"
+        )
+    return [name for name, task in TASKS.items() if not wanted or name in wanted or task.family in wanted]

@@ -16,7 +16,7 @@ from common import scoring
 from common.answers import gold, parse_completion, render_completion
 from common.scoring import MetricUnavailableError, bleu, jp_bleu, ndcg, rouge_l, score_answer, score_completion
 from common.tasks import TASKS, Task
-from eval_tasks.metrics.shopbench_parsers import parse_text
+from eval_tasks.metrics.shopbench import parse_text
 
 WORDS = [
     *["brass", "lamp", "lamps", "running", "runs", "ran", "relational", "ponies", "caresses", "hopping", "5w", "e27", "usb-c"],

@@ -12,11 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval_tasks.metrics.shopbench import TASK_TYPES
-from eval_tasks.metrics.shopbench_parsers import says_nothing
+from eval_tasks.metrics.shopbench import TASK_TYPES, says_nothing
 from eval_tasks.metrics.task_scores import task_score
-from eval_tasks.suites.shopbench_patterns import pattern, right_answer
-from eval_tasks.suites.shopbench_rows import ShopBenchRow
+from eval_tasks.suites.shopbench_rows import ShopBenchRow, pattern, right_answer
 from eval_tasks.suites.shopbench_scoring import plain_scores, score_parsed
 from eval_tasks.suites.shopping_mmlu_rows import INSTRUCTION, read_rows
 from eval_tasks.suites.shopping_mmlu_scoring import parse_answer

@@ -8,8 +8,8 @@ import pytest
 from common.scoring import MetricUnavailableError
 from common.tasks import TASKS
 from eval_tasks.backends.prompts import Likelihoods, LoadedModel, ScoredPrompt
-from eval_tasks.baselines.encoders import cross_encoder, encoder, ranker
-from eval_tasks.baselines.query_likelihood import query_prompts, ranked
+from eval_tasks.baseline_model import query_prompts
+from eval_tasks.baselines.encoders import by_weight, cross_encoder, encoder, ranker
 from eval_tasks.baselines.shop import baseline_answers, is_baseline, shown_baseline
 from eval_tasks.baselines.template_rows import TemplateRow, template_row
 from tests.eval_tasks.questions import FIELDS, TITLES, make_row
@@ -109,7 +109,7 @@ def test_products_are_ranked_by_the_likelihood_of_the_query_behind_each() -> Non
     prompts = query_prompts(row)
     assert [prompt.candidates for prompt in prompts] == [("green lamp",)] * 5
     assert ["Green lamp" in prompt.prompt.plain for prompt in prompts] == [False, True, False, False, False]
-    assert ranked(row, [(-3.0,), (-1.0,), (-9.0,), (-8.0,), (-2.0,)]) == "2,5,1,4,3"
+    assert row.render(by_weight([-3.0, -1.0, -9.0, -8.0, -2.0])) == "2,5,1,4,3"
 
 
 def test_query_likelihood_asks_the_base_and_keeps_what_it_said(

@@ -19,7 +19,6 @@ from eval_tasks.baselines.shop import (
     baseline_answers,
     classify,
     copied_words,
-    expected_scores,
     generate,
     majority_answers,
     nearest_completions,
@@ -98,7 +97,6 @@ def test_gold_scores_one_and_every_baseline_can_be_read(name: str) -> None:
         if said:
             assert parse_completion(row.task, said[0]) is not None
             assert 0 <= score_completion(row.task, said[0], row.answer) <= 1
-    assert 0 < expected_scores(train, [row], 0)[0] <= 1
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -120,20 +118,16 @@ def test_without_rows_to_learn_from_only_guessing_has_an_answer() -> None:
 # --- Guessing ---
 
 
-@pytest.mark.parametrize("name", ["product_relation", "review_rating", "answerability", "query_product_ranking", "also_buy"])
-def test_guesses_score_on_average_what_is_said_of_them(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("product_relation", 1 / 3), ("review_rating", 1 / 5), ("answerability", 1 / 2), ("also_buy", 3 / 15)],
+)
+def test_every_guess_is_as_likely_as_any_other(name: str, expected: float) -> None:
     options = [f"statement {label}" for label in TASKS[name].labels]
     row = template_row(make_row(name, [2, 3, 9] if name == "also_buy" else answer_of(name), options=options))
-    (expected,) = expected_scores([], [row], 0)
     scores = [score_completion(row.task, (random_answers([], [row], seed) or [""])[0], row.answer) for seed in range(2000)]
     deviation = (mean(score**2 for score in scores) - mean(scores) ** 2) ** 0.5
     assert mean(scores) == pytest.approx(expected, abs=4 * deviation / len(scores) ** 0.5)
-
-
-def test_a_guess_scores_its_expected_value() -> None:
-    choice = template_row(make_row("product_relation", "1", options=["a", "b", "c"]))
-    assert expected_scores([], [choice, review("fine", 4)], 0) == pytest.approx([1 / 3, 1 / 5])
-    assert expected_scores([], [template_row(make_row("also_buy", [2, 3, 9]))], 0) == [pytest.approx(3 / 15)]
 
 
 def test_a_guess_is_the_same_whichever_other_rows_are_asked() -> None:
@@ -145,19 +139,17 @@ def test_a_guess_is_the_same_whichever_other_rows_are_asked() -> None:
     assert len(set(said)) == 5
 
 
-def test_a_guess_at_a_ranking_is_the_mean_of_all_orders() -> None:
+def test_a_guess_at_a_ranking_is_on_average_the_mean_of_all_orders() -> None:
     gains = [0.0, 1.0, 0.1, 0.01, 0.1]
-    expected = mean(ndcg(order, gains) for order in permutations(range(1, 6)))
-    assert expected_scores([], [template_row(make_row("query_product_ranking", gains))], 0) == [pytest.approx(expected)]
+    row = template_row(make_row("query_product_ranking", gains))
+    scores = [score_completion(row.task, (random_answers([], [row], seed) or [""])[0], gains) for seed in range(2000)]
+    assert mean(scores) == pytest.approx(mean(ndcg(order, gains) for order in permutations(range(1, 6))), abs=0.02)
 
 
 def test_a_guess_at_a_text_is_drawn_from_train() -> None:
     train = [template_row(make_row("query_generation", text)) for text in ("brass lamp", "teapot")]
     asked = [template_row(make_row("query_generation", "teapot", product=f"teapot {number}")) for number in range(40)]
-    scores = expected_scores(train, asked, 0)
-    assert set(scores) == {0.0, 1.0}
-    said = random_answers(train, asked, 0) or []
-    assert scores == [score_completion(row.task, text, row.answer) for row, text in zip(asked, said, strict=True)]
+    assert set(random_answers(train, asked, 0) or []) == {"brass lamp", "teapot"}
 
 
 # --- The majority_answers answer ---

@@ -12,10 +12,14 @@ from scipy import stats
 
 from eval_tasks.metrics.task_scores import AGGREGATES, micro_f1
 from eval_tasks.reporting import intervals
-from eval_tasks.reporting.intervals import Difference, TaskValues, interval, overall_interval, overall_paired
+from eval_tasks.reporting.intervals import Difference, TaskValues, overall_interval, overall_paired
 
 SHARES = st.floats(0, 1).map(lambda share: round(share, 3))
 COUNTS = st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)).map(list)
+
+
+def interval(values: Any, metric: str = "mean", groups: Any = None, **options: Any) -> tuple[float, float]:
+    return overall_interval([TaskValues(values, metric, groups)], **options)
 
 
 def paired(first: Any, second: Any, metric: str = "mean", groups: Any = None, **options: Any) -> Difference:

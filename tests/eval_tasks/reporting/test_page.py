@@ -25,12 +25,13 @@ HOSTILE = (
     "https://example.com/x.png ![](https://example.com/y.png)",
     "\U0001f4a1 \u771f\u936e <b>bold</b>",
 )
+PICTURE = b"\x89PNG"
 LONG = "word " * 20_000 + "the end"
 
 
 def page_of(*folders: Path, limit: int = 2000) -> str:
     report = report_of(*folders)
-    return render(report, draw(report, limit, 0), 0).decode()
+    return render(report, draw(report, limit, 0), 0, PICTURE).decode()
 
 
 def data_of(page: str) -> Any:
@@ -60,7 +61,7 @@ def test_hostile_text_is_data_and_never_markup(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", {"shop:query_generation": rows}, model="org/<i>x</i>")
     report = report_of(folder)
     named = report_of(folder).models[0].__class__(name, report.models[0].run, report.models[0].answers)
-    page = render(type(report)((named,), report.groups, report.means, report.mean), draw(report, 10, 0), 0).decode()
+    page = render(type(report)((named,), report.groups, report.means, report.mean), draw(report, 10, 0), 0, PICTURE).decode()
 
     examples = data_of(page)["examples"]
     assert [(prompt, gold, answer[0]) for _, _, prompt, gold, (answer,) in examples] == [
@@ -79,7 +80,7 @@ def test_nothing_is_fetched_and_only_the_pages_own_script_may_run(tmp_path: Path
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
     assert policy.startswith("default-src 'none'; ")
     assert "unsafe" not in policy
-    assert re.findall(r'(?:src|href)="([^"#][^"]*)"', page) == ["data:,"]
+    assert re.findall(r'(?:src|href)="([^"#][^"]*)"', page) == ["data:,", "data:image/png;base64,iVBORw=="]
     assert "url(" not in page
 
 

@@ -79,7 +79,7 @@ def test_nothing_is_said_where_no_row_was_asked_in_both(tmp_path: Path, capsys: 
         print_report(report)
         assert "nseen" not in capsys.readouterr().out + markdown(report)
         assert "unseen" not in as_json(report)
-        assert b"Unseen wording" not in render(report, draw(report, 0, 0), 0)
+        assert b"Unseen wording" not in render(report, draw(report, 0, 0), 0, b"")
 
 
 def test_a_run_of_unseen_wordings_alone_is_shown_like_any_other(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_every_form_of_the_report_shows_both_scores_and_the_difference(
 ) -> None:
     print_report(report)
     screen = capsys.readouterr().out
-    page = render(report, draw(report, 10, 0), 0).decode()
+    page = render(report, draw(report, 10, 0), 0, b"").decode()
     for text in (screen, markdown(report)):
         assert "Unseen wording" in text
         assert "1.000 -> 0.500 (-0.500" in text

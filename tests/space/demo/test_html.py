@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from common.tasks import FAMILIES
 from space.demo.answer_view import AnswerLine, Grade
 from space.demo.dataset_pages import ShownRow
-from space.demo.evaluation_tab import ScoreEstimate, ScoreRow, ScoreTable
-from space.demo.evaluation_tab import table as evaluation_table
+from space.demo.evaluation_tab import tab as evaluation_tab
 from space.demo.html import AnswerPanel, alert, escaped, hint, panel, panels, prompt_block, row_card, status_line
 
 
@@ -46,8 +45,10 @@ def all_kinds(outside: str) -> str:
     columns = [
         AnswerPanel("Base", outside, family, read_as, outside, outside, outside, Grade("wrong", outside)) for family in FAMILIES
     ]
-    scores = ScoreRow(outside, outside, 1, {outside: ScoreEstimate(0.5, 0.4, 0.6)}, {outside: 0.5}, None)
-    table = evaluation_table(ScoreTable((outside,), (), (scores,), ()))
+    line = {"task": outside, "metric": outside, "rows": {outside: 1}, "scores": {outside: 0.5}, "differences": {}}
+    line |= {"intervals": {outside: [0.4, 0.6]}, "unparsable": {outside: 0.5}}
+    scores = {"names": [outside], "baselines": [outside], "tasks": [line], "means": {outside: line}, "notes": [outside]}
+    table = evaluation_tab(scores)
     return panels(columns) + row_card(1, outside, ShownRow(outside, outside, outside, outside)) + prompt_block(outside) + table
 
 

@@ -7,10 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval_tasks.metrics.shopbench import TASK_TYPES
-from eval_tasks.metrics.shopbench_parsers import says_nothing
-from eval_tasks.suites.shopbench_patterns import pattern, right_answer
-from eval_tasks.suites.shopbench_rows import ShopBenchRow
+from eval_tasks.metrics.shopbench import TASK_TYPES, says_nothing
+from eval_tasks.suites.shopbench_rows import ShopBenchRow, pattern, right_answer
 from eval_tasks.suites.shopbench_scoring import parse_answer, score_samples
 
 TEN = "\n".join(f"{number}.aspect {number}" for number in range(1, 11))

@@ -15,7 +15,7 @@ from common.errors import UserError
 from common.tasks import TASKS
 from eval_tasks.backends.cache_key import data_version
 from eval_tasks.publish import main as publish_results
-from eval_tasks.reporting.model_index import contradicted, eval_result, over_former, with_results
+from eval_tasks.reporting.model_metadata import contradicted, eval_result, over_former, with_results
 from model_card.build import main as model_card
 from tests.eval_tasks.runs import said, write_run
 from tests.hub import REDIRECT, Hub, run_main
