@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter, process_time
@@ -46,6 +46,13 @@ class Measured:
         }
 
 
+def timed(work: Callable[[], Any]) -> Measured:
+    """`work()` in this process, without its memory."""
+    started, busy = perf_counter(), process_time()
+    result = work()
+    return Measured(perf_counter() - started, process_time() - busy, 0.0, result)
+
+
 def alone(work: Callable[..., Any], *arguments: Any, modules: Sequence[str] = ()) -> Measured:
     """`work(*arguments)` in a fresh process, which imports `modules` before the clock starts.
 
@@ -63,9 +70,8 @@ def alone(work: Callable[..., Any], *arguments: Any, modules: Sequence[str] = ()
 def _measured(work: Callable[..., Any], arguments: Sequence[Any], modules: Sequence[str]) -> Measured:
     for module in modules:
         importlib.import_module(module)
-    started, busy = perf_counter(), process_time()
-    result = work(*arguments)
-    return Measured(perf_counter() - started, process_time() - busy, _peak_bytes() / 1e6, result)
+    measured = timed(lambda: work(*arguments))
+    return replace(measured, megabytes=_peak_bytes() / 1e6)
 
 
 def _peak_bytes() -> int:
@@ -84,7 +90,7 @@ def command(*arguments: object) -> Measured:
     import psutil
 
     with tempfile.TemporaryFile("w+") as said:
-        started, busy = perf_counter(), _children_busy()
+        started, busy = perf_counter(), children_seconds()
         process = psutil.Popen([sys.executable, "-m", *map(str, arguments)], stdout=said, stderr=subprocess.STDOUT)
         peak = main = 0
         while True:
@@ -94,7 +100,7 @@ def command(*arguments: object) -> Measured:
                 break
             except psutil.TimeoutExpired:
                 continue
-        seconds, busy = perf_counter() - started, _children_busy() - busy
+        seconds, busy = perf_counter() - started, children_seconds() - busy
         if code:
             said.seek(0)
             last = said.read().strip().rpartition("\n")[2] or f"exit code {code}"
@@ -102,7 +108,8 @@ def command(*arguments: object) -> Measured:
     return Measured(seconds, busy, peak / 1e6, None, main / 1e6)
 
 
-def _children_busy() -> float:
+def children_seconds() -> float:
+    """User and system seconds of every process that was started from here and has ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
