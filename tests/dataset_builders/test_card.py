@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.dataset import data_file, data_pattern
+from common.dataset import config_tasks, data_file, data_pattern
 from common.tasks import FAMILIES, TASKS
 from dataset_builders.card import (
     BIBTEX,
@@ -18,7 +18,6 @@ from dataset_builders.card import (
     TaskFacts,
     card_text,
     cell,
-    config_tasks,
     fence,
 )
 from tests.hub_metadata import metadata_errors
