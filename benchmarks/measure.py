@@ -71,10 +71,11 @@ def _measured(work: Callable[..., Any], arguments: Sequence[Any], modules: Seque
     for module in modules:
         importlib.import_module(module)
     measured = timed(lambda: work(*arguments))
-    return replace(measured, megabytes=_peak_bytes() / 1e6)
+    return replace(measured, megabytes=peak_bytes() / 1e6)
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
+    """Of this process's resident memory."""
     status = Path("/proc/self/status")
     if status.exists():
         return int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0]) * 1024
@@ -124,3 +125,30 @@ def _resident(process: Any, children: bool = True) -> int:
     except psutil.Error:  # it ended meanwhile
         pass
     return total
+
+
+# --- Arithmetic ---
+
+
+def matrix_flops(device: str, size: int) -> float:
+    """FLOP/s of products of square matrices in bfloat16: the best of several."""
+    import torch
+
+    left, right = (torch.randn(size, size, dtype=torch.bfloat16, device=device) for _ in range(2))
+
+    def multiply() -> None:
+        left @ right
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return 2 * size**3 / min(timed(multiply).seconds for _ in range(10))
+
+
+def flop_per_token(network: Any) -> int:
+    """The least for a token of a training: a frozen weight is used once forward and once backward, an adapter's once more.
+
+    The embedding is looked up; as a head it sees supervised positions only.
+    """
+    frozen = sum(weight.numel() for weight in network.parameters() if not weight.requires_grad)
+    trained = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
+    return int(4 * (frozen - network.get_input_embeddings().weight.numel()) + 6 * trained)
