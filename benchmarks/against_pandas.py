@@ -37,11 +37,11 @@ def relational(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         }
     compared = alone(agreement, staged, arguments.seed, arguments.memory_limit).result
     lines = [
-        (name, way, *cells(figures[name][way], "seconds", "cpu_seconds", "mb", "rows"))
+        (f"{name}, {way}", *cells(figures[name][way], "seconds", "cpu_seconds", "mb", "rows"))
         for name in RELATIONAL
         for way in ("build", "pandas")
     ]
-    show("The same work in two ways", ("task", "way", "seconds", "CPU seconds", "MB", "rows"), lines)
+    show("The same work in two ways", ("task and way", "seconds", "CPU seconds", "MB", "rows"), lines)
     ratio = math.prod(entry["ratio"] for entry in figures.values()) ** (1 / len(figures))
     return {"ratio": round(ratio, 2), "agree": True, "compared": compared, **figures}
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.console import print_table
 from common.errors import UserError, plain_errors
 from eval_tasks.reporting.details import Answer, by_row, read_details
 from eval_tasks.suites.suite import place, shown_answer
@@ -74,18 +75,6 @@ def reads_alike(task: str, one: Answer, two: Answer) -> bool:
     return shown_answer(task, one.text, one.specific) == shown_answer(task, two.text, two.specific)
 
 
-def print_table(found: Mapping[str, RunAgreement], title: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("task", title=title)
-    for name in vars(RunAgreement()):
-        table.add_column(name.replace("_", " "), justify="right")
-    for task, counts in found.items():
-        table.add_row(task, f"{counts.rows:,}", *(f"{share:.1%}" for share in counts.shares().values()))
-    Console(width=None if Console().is_terminal else 140).print(table)
-
-
 def run_names(given: str | None, folders: Sequence[Path]) -> list[str]:
     """A name for each run. Raises UserError where there are not as many, or nothing to compare."""
     names = given.split(",") if given else [str(folder) for folder in folders]
@@ -112,7 +101,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         shared = pairs(first, run)
         found = {task: agreement(task, rows) for task, rows in shared.items()}
         found["all"] = sum(found.values(), RunAgreement())
-        print_table(found, f"{names[0]} and {name}")
+        header = ("task", *(name.replace("_", " ") for name in vars(RunAgreement())))
+        shown = [(task, f"{one.rows:,}", *(f"{share:.1%}" for share in one.shares().values())) for task, one in found.items()]
+        print_table(header, shown, f"{names[0]} and {name}")
         unlike = [(task, *row) for task, rows in shared.items() for row in rows if not reads_alike(task, *row)]
         for task, one, two in unlike[: arguments.show]:
             print(f"{task} {one.id}: {one.text!r} and {two.text!r}")

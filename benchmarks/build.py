@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.against_pandas import relational
-from benchmarks.build_steps import OURS, cells, draw_task, require_scale, show, show_markdown, stage_tables
+from benchmarks.build_steps import OURS, cells, draw_task, require_scale, show, stage_tables
 from benchmarks.measure import alone, command
 from common.errors import UserError, plain_errors
 from common.tasks import TASKS
@@ -57,14 +57,34 @@ def main() -> None:
         print(json.dumps(part(arguments, Path(folder))))
 
 
+def raw_corpora(arguments: argparse.Namespace, folder: Path) -> Path:
+    """--raw, or sample corpora of --scale."""
+    require_scale(arguments.scale)
+    return arguments.raw or sample_corpora(folder / "raw", arguments.scale, arguments.seed)
+
+
+def sample_corpora(out: Path, scale: float, seed: int) -> Path:
+    command("dataset_builders.sample_corpora", "--out", out, "--scale", scale, "--seed", seed)
+    return out
+
+
+def build(raw: Path, out: Path, arguments: argparse.Namespace, *options: object) -> dict[str, Any]:
+    """Figures of a whole build, records that it read, and its rows."""
+    asked = ("--size", arguments.size, "--memory-limit", arguments.memory_limit, "--seed", arguments.seed)
+    measured = command("dataset_builders.build", "--raw", raw, "--out", out, *asked, *options)
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    return {
+        **measured.figures(),
+        "main_mb": round(measured.main_megabytes),
+        "records": sum(source["read"] for source in manifest["sources"].values()),
+        "rows": sum(manifest["configs"]["default"][split] for split in ("train", "test")),
+    }
+
+
 def each_task(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Seconds and memory of every task from its staged tables to its rows as Arrow; `reading` is part of `seconds`."""
     asked = parse_tasks(arguments.tasks) or list(TASKS)
-    require_scale(arguments.scale)
-    raw = arguments.raw or folder / "raw"
-    if not arguments.raw:
-        command("dataset_builders.sample_corpora", "--out", raw, "--scale", arguments.scale, "--seed", arguments.seed)
-    staged = folder / "staged"
+    raw, staged = raw_corpora(arguments, folder), folder / "staged"
     alone(stage_tables, raw, staged, "")
     tasks = [name for name in asked if all((staged / f"{table}.parquet").exists() for table in TASKS[name].tables)]
     if not tasks:
@@ -73,72 +93,49 @@ def each_task(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for name in tasks:
         measured = alone(draw_task, staged, name, arguments.seed, arguments.memory_limit, modules=OURS)
         figures[name] = measured.figures() | measured.result
-    header = ("task", "seconds", "reading", "MB", "records in", "rows out")
     lines = [(name, *cells(entry, "seconds", "reading", "mb", "records", "rows")) for name, entry in figures.items()]
-    show(f"Each task alone, engine limited to {arguments.memory_limit}", header, lines)
-    show_markdown(header, lines)
+    title = f"Each task alone, engine limited to {arguments.memory_limit}"
+    show(title, ("task", "seconds", "reading", "MB", "records in", "rows out"), lines)
     return figures
 
 
 def scaling(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Whole builds, one for each scale, and how the seconds grow from each to the next."""
-    scales = parse_scales(arguments.scales)
     built = []
-    for number, scale in enumerate(scales):
-        raw, out = folder / f"raw_{number}", folder / f"dataset_{number}"
-        command("dataset_builders.sample_corpora", "--out", raw, "--scale", scale, "--seed", arguments.seed)
-        options = ("--size", arguments.size, "--memory-limit", arguments.memory_limit, "--seed", arguments.seed)
-        measured = command("dataset_builders.build", "--raw", raw, "--out", out, *options)
-        manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
-        built.append({"scale": scale, **measured.figures(), "main_mb": round(measured.main_megabytes), **counts_of(manifest)})
+    for number, scale in enumerate(parse_scales(arguments.scales)):
+        raw = sample_corpora(folder / f"raw_{number}", scale, arguments.seed)
+        built.append({"scale": scale, **build(raw, folder / f"dataset_{number}", arguments)})
     growth = [round(later["seconds"] / earlier["seconds"], 2) for earlier, later in pairwise(built)]
-    header = ("scale", "seconds", "growth", "MB", "MB of the main process", "records", "rows")
-    grown = ["", *(f"{factor:.2f}" for factor in growth)]
     lines = [
-        (f"{entry['scale']:g}", *cells(entry, "seconds"), factor, *cells(entry, "mb", "main_mb", "records", "rows"))
-        for entry, factor in zip(built, grown, strict=True)
+        (
+            f"{entry['scale']:g}",
+            *cells(entry, "seconds"),
+            factor,
+            *cells(entry, "cpu_seconds", "mb", "main_mb", "records", "rows"),
+        )
+        for entry, factor in zip(built, ["", *(f"{factor:.2f}" for factor in growth)], strict=True)
     ]
+    header = ("scale", "seconds", "growth", "CPU seconds", "MB", "MB of the main process", "records", "rows")
     show(f"Whole builds, engine limited to {arguments.memory_limit}", header, lines)
-    show_markdown(header, lines)
     return {"ratio": growth[-1], "growth": growth, "scales": built}
 
 
 def whole_build(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Records a second and core of a build of full size, and of a process that only parses the same files: the limit."""
-    require_scale(arguments.scale)
-    raw, out = arguments.raw or folder / "raw", folder / "dataset"
-    if not arguments.raw:
-        command("dataset_builders.sample_corpora", "--out", raw, "--scale", arguments.scale, "--seed", arguments.seed)
+    raw, workers = raw_corpora(arguments, folder), arguments.workers
     plain = alone(parse_files, raw, modules=("orjson", "pyarrow.parquet"))
-    options = ("--workers", arguments.workers, "--threads", arguments.workers, "--memory-limit", arguments.memory_limit)
-    asked = ("--size", arguments.size, "--seed", arguments.seed)
-    built = command("dataset_builders.build", "--raw", raw, "--out", out, *asked, *options)
-    counts = counts_of(json.loads((out / "manifest.json").read_text(encoding="utf-8")))
-    records = counts["records"]
+    built = build(raw, folder / "dataset", arguments, "--workers", workers, "--threads", workers)
     figures = {
-        "build": {
-            **built.figures(),
-            "main_mb": round(built.main_megabytes),
-            "records_per_core_second": round(records / built.seconds / arguments.workers),
-        },
+        "build": built | {"records_per_core_second": round(built["records"] / built["seconds"] / workers)},
         "plain read": {**plain.figures(), "records_per_core_second": round(plain.result / plain.seconds)},
     }
     lines = [(way, *cells(entry, "seconds", "cpu_seconds", "mb", "records_per_core_second")) for way, entry in figures.items()]
-    header = ("way", "seconds", "CPU seconds", "MB", "records a second and core")
-    rows = f"{counts['rows']:,} rows, {round(counts['rows'] / built.seconds):,} a second"
-    main = f"{figures['build']['main_mb']:,} MB in the main process"
-    show(f"{records:,} records on {arguments.workers} cores; {rows}, {main}", header, lines)
-    show_markdown(header, lines)
-    build, limit = (entry["records_per_core_second"] for entry in figures.values())
-    return {"ratio": round(build / limit, 3), **counts, "workers": arguments.workers, **figures}
-
-
-def counts_of(manifest: dict[str, Any]) -> dict[str, int]:
-    """Records that were read for a dataset, and its rows."""
-    return {
-        "records": sum(source["read"] for source in manifest["sources"].values()),
-        "rows": sum(manifest["configs"]["default"][split] for split in ("train", "test")),
-    }
+    title = (
+        f"{built['records']:,} records on {workers} cores; {built['rows']:,} rows; {built['main_mb']:,} MB in the main process"
+    )
+    show(title, ("way", "seconds", "CPU seconds", "MB", "records a second and core"), lines)
+    ours, limit = (entry["records_per_core_second"] for entry in figures.values())
+    return {"ratio": round(ours / limit, 3), "workers": workers, **figures}
 
 
 def parse_files(raw: Path) -> int:

@@ -1,6 +1,7 @@
 """The steps of a build that are measured alone, and how figures are shown."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,18 +70,8 @@ def cells(entry: dict[str, Any], *keys: str) -> list[str]:
     return [f"{entry[key]:,.2f}" if isinstance(entry[key], float) else f"{entry[key]:,}" for key in keys]
 
 
-def show(title: str, header: tuple[str, ...], lines: list[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title)
-    for number, name in enumerate(header):
-        table.add_column(name, justify="right" if number else "left", no_wrap=True)
-    for line in lines:
-        table.add_row(*line)
-    Console(markup=False).print(table)
-
-
-def show_markdown(header: tuple[str, ...], lines: list[tuple[str, ...]]) -> None:
+def show(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """Prints a table in Markdown."""
+    print(f"{title}\n")
     for line in (header, ("---", *["--:"] * (len(header) - 1)), *lines):
         print(f"| {' | '.join(line)} |")

@@ -131,16 +131,12 @@ def _said(worker: "subprocess.Popen[str]") -> str:
 def main(argv: Sequence[str]) -> None:
     arguments = parse_arguments(argv)
 
-    from rich.console import Console
-    from rich.table import Table
+    from common.console import print_table
 
     found = {setting: measure(setting, arguments.layers, arguments.repeats) for setting in SETTINGS}
-    table = Table("setting", title=f"seconds for {NEW_TOKENS} tokens, and for a training step of {TRAINED_TOKENS}")
-    for situation in SITUATIONS:
-        table.add_column(situation, justify="right")
-    for setting, seconds in found.items():
-        table.add_row(setting, *(f"{one['write']:.2f}, {one['train']:.2f}" for one in seconds.values()))
-    Console(width=None if Console().is_terminal else 120).print(table)
+    lines = [(name, *(f"{one['write']:.2f}, {one['train']:.2f}" for one in each.values())) for name, each in found.items()]
+    title = f"seconds for {NEW_TOKENS} tokens, and for a training step of {TRAINED_TOKENS}"
+    print_table(("setting", *SITUATIONS), lines, title)
     beside = {setting: sum(seconds["beside a busy process"].values()) for setting, seconds in found.items()}
     print(json.dumps({"ratio": beside[SETTINGS[0]] / beside[CHOSEN], "chosen": CHOSEN, "seconds": found}))
 

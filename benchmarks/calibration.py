@@ -3,8 +3,8 @@
     python -m benchmarks.calibration --real DIR
 
 Builds a dataset from the real raw files below --real and one from sample corpora, and scores majority, TF-IDF, BM25 and MiniLM
-on both, with as many rows of each label to learn from. What an adapter carries over from one to the other is in transfer.py.
-The last line is JSON.
+on both, with as many rows of each label to learn from. What an adapter carries over from one to the other `python -m
+benchmarks.quality --adapter` tells. The last line is JSON.
 """
 
 import argparse
@@ -16,9 +16,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from benchmarks.judged_pairs import aucs, judged_pairs
 from benchmarks.measure import command
 from benchmarks.real_rows import PAIRS, REAL, Slices, SplitRows, make_real, slices
-from benchmarks.transfer import aucs, judged_pairs
+from common.console import print_table
 from common.errors import UserError, plain_errors
 from common.scoring import MetricUnavailableError, score_completion
 from eval_tasks.baselines.encoders import ranker
@@ -160,15 +161,13 @@ def scores(baseline: str, rows: SplitRows) -> dict[str, float]:
 
 
 def show(found: Sequence[CalibrationScore]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("task", "real rows of", "measure", "baseline", "real", "sample", "difference", "holds", title="Calibration")
+    lines = []
     for each in found:
         real, difference = ("", "") if each.real is None else (f"{each.real:.3f}", f"{each.sample - each.real:+.3f}")
-        row = (each.task, each.source, each.measure, each.baseline, real, f"{each.sample:.3f}", difference)
-        table.add_row(*row, "yes" if each.holds else "NO")
-    Console(markup=False, width=140).print(table)
+        named = (each.task, each.source, each.measure, each.baseline)
+        lines.append((*named, real, f"{each.sample:.3f}", difference, "yes" if each.holds else "NO"))
+    header = ("task", "real rows of", "measure", "baseline", "real", "sample", "difference", "holds")
+    print_table(header, lines, "Calibration", texts=4)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ from common.files import write_json
 
 RECIPE = "training/recipes/llama-3-8b-lora.yaml"
 QLORA = "training/recipes/llama-3-8b-qlora.yaml"
+SMALL = "training/recipes/smollm2-135m-lora.yaml"
+"""Of the adapter that answers."""
 
 FEW = 5
 """Steps of QLoRA and of each way to share a model between cards."""
@@ -164,18 +166,15 @@ def measure_training(check: Check, model: str, data: str, steps: int, cards: int
     if not cards:
         same |= {"bf16": "false", "dtype": "float32"}
     packed = same | {"tokens_per_batch": 0, "packing": "true", "per_device_train_batch_size": max(1, batch // 2048)}
+    by_row, half = {"attn_implementation": "varlen_by_row"}, {"tokens_per_batch": batch // 2, "gradient_checkpointing": "false"}
+    quantised = {} if cards else {"bf16": "true", "dtype": "bfloat16"}
     ways: dict[str, tuple[str, int, bool, dict[str, Any]]] = {
-        "rows, cuDNN": (RECIPE, steps, True, same | {"attn_implementation": "varlen_by_row"}),
-        "rows": (RECIPE, steps, False, same | {"attn_implementation": "varlen_by_row"}),
+        "rows, cuDNN": (RECIPE, steps, True, same | by_row),
+        "rows": (RECIPE, steps, False, same | by_row),
         "varlen": (RECIPE, steps, False, same),
-        "varlen, no checkpointing": (
-            RECIPE,
-            steps,
-            False,
-            same | {"tokens_per_batch": batch // 2, "gradient_checkpointing": "false"},
-        ),
+        "varlen, no checkpointing": (RECIPE, steps, False, same | half),
         "TRL's packing": (RECIPE, steps, True, packed),
-        "QLoRA": (QLORA, FEW, False, same | ({} if cards else {"bf16": "true", "dtype": "bfloat16"})),
+        "QLoRA": (QLORA, FEW, False, same | quantised),
     }
     for name, (recipe, count, cudnn, options) in ways.items():
         out = str(check.work / "out")
@@ -206,17 +205,8 @@ def measure_launched(check: Check, model: str, data: str, cards: int) -> None:
             continue
         out = check.work / f"launched-{machine}"
         launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", f"training/accelerate/{machine}.yaml"]
-        command = [
-            *launcher,
-            "--num_processes",
-            str(processes),
-            "--main_process_port",
-            "0",
-            "training/sft.py",
-            "--config",
-            RECIPE,
-        ]
-        if check.run(name, [*command, *words(options | {"output_dir": out})]) is None:
+        command = [*launcher, *words({"num_processes": processes, "main_process_port": 0}), "training/sft.py"]
+        if check.run(name, [*command, *words({"config": RECIPE, **options, "output_dir": out})]) is None:
             continue
         summary = json.loads((out / "training_summary.json").read_text())
         entry = {key: summary[key] for key in ("processes", "steps", "train_loss", "peak_memory_bytes", "tokens_per_second")}
@@ -242,15 +232,8 @@ def measure_answers(check: Check, arguments: argparse.Namespace, data: str, card
 
     model, what = answering_model(check, arguments)
     out = check.work / "adapter"
-    options = {
-        "model_name_or_path": model,
-        "dataset_name": data,
-        "output_dir": out,
-        "max_steps": FEW,
-        **QUIET,
-        "rows_per_step": 16,
-    }
-    command = [sys.executable, "training/sft.py", "--config", "training/recipes/smollm2-135m-lora.yaml", *words(options)]
+    options = {"config": SMALL, "model_name_or_path": model, "dataset_name": data, "output_dir": out, "max_steps": FEW, **QUIET}
+    command = [sys.executable, "training/sft.py", *words(options | {"rows_per_step": 16})]
     adapter = str(out) if check.run("adapter", command) is not None else None
     engines = {"transformers": sys.executable}
     if arguments.vllm_python or importlib.util.find_spec("vllm") is not None:

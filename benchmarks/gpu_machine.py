@@ -14,18 +14,8 @@ from typing import Any
 from common.errors import UserError
 
 NEEDED = (
-    "torch",
-    "transformers",
-    "trl",
-    "peft",
-    "accelerate",
-    "datasets",
-    "rich",
-    "matplotlib",
-    "safetensors",
-    "pyarrow",
-    "nltk",
-    "rapidfuzz",
+    *("torch", "transformers", "trl", "peft", "accelerate", "datasets", "safetensors"),
+    *("rich", "matplotlib", "pyarrow", "nltk", "rapidfuzz"),
 )
 """Packages that the steps import."""
 
@@ -39,18 +29,8 @@ def environment(work: Path, wheels: Path | None) -> dict[str, str]:
     path = [str(Path.cwd()), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     if wheels and (new := [str(wheel) for wheel in sorted(wheels.glob("*.whl")) if not installed(wheel)]):
         packages = work / "packages"
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-index",
-            "--no-deps",
-            "--target",
-            str(packages),
-            *new,
-        ]
+        options = ("--quiet", "--no-index", "--no-deps", "--target", str(packages))
+        command = [sys.executable, "-m", "pip", "install", *options, *new]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise UserError(f"the wheels of {wheels} cannot be installed: {reason(done.stderr, done.returncode)}")

@@ -6,13 +6,14 @@ The last line of what a step prints is JSON.
 """
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.generation_speed import by_engine, row_prompts
+from benchmarks.measure import Measured, flop_per_token, matrix_flops, peak_bytes, timed
 from common.errors import plain_errors
 
 WARM_UP = 5
@@ -33,10 +34,6 @@ QUIET = {
 
 def words(options: dict[str, Any]) -> list[str]:
     return [str(word) for name, value in options.items() for word in (f"--{name}", value)]
-
-
-def host_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def model(folder: str, shape: str, rows: int, test: int, data: str) -> dict[str, Any]:
@@ -83,18 +80,15 @@ def train(recipe: str, model: str, data: str, steps: int, out: str, cudnn: bool,
     started = time.perf_counter()
     trainer.train()
     skipped = min(WARM_UP, len(times) - 2)
-    frozen = sum(weight.numel() for weight in trainer.model.parameters() if not weight.requires_grad)
-    trained = sum(weight.numel() for weight in trainer.model.parameters() if weight.requires_grad)
     return {
         "tokens_per_second": round((tokens[-1] - tokens[skipped]) / (times[-1] - times[skipped]), 1),
         "tokens_per_step": round(tokens[-1] / len(tokens), 1),
         "first_step_seconds": round(times[0] - started, 2),
         "losses": [round(log["loss"], 5) for log in trainer.state.log_history if "loss" in log],
         "peak_memory_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
-        "host_memory_bytes": host_bytes(),
+        "host_memory_bytes": peak_bytes(),
         "attention": plan.attn_implementation,
-        # At least: a frozen weight is used forward and backward, an adapter's once more. The embedding is looked up.
-        "flop_per_token": 4 * (frozen - trainer.model.get_input_embeddings().weight.numel()) + 6 * trained,
+        "flop_per_token": flop_per_token(trainer.model),
     }
 
 
@@ -102,17 +96,7 @@ def peak() -> dict[str, Any]:
     """The device's throughput of matrix products in bfloat16, as measured: FLOP/s."""
     import torch
 
-    cuda = torch.cuda.is_available()
-    size = 8192 if cuda else 512
-    left, right = (torch.randn(size, size, dtype=torch.bfloat16, device="cuda" if cuda else "cpu") for _ in range(2))
-    best = float("inf")
-    for _ in range(10):
-        started = time.perf_counter()
-        left @ right
-        if cuda:
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - started)
-    return {"flops": 2 * size**3 / best}
+    return {"flops": matrix_flops("cuda", 8192) if torch.cuda.is_available() else matrix_flops("cpu", 512)}
 
 
 def answers(engine: str, model: str, adapter: str | None, data: str, rows: int) -> dict[str, Any]:
@@ -124,48 +108,28 @@ def answers(engine: str, model: str, adapter: str | None, data: str, rows: int) 
 
     found = [row for table in read_split(data, "test").values() for row in table.to_pylist()][:rows]
     tasks = [TASKS[row["task"]] for row in found]
-    said, seconds = (by_vllm if engine == "vllm" else by_transformers)(model, adapter, found)
-    scores = [score_completion(task, text, decode_answer(row)) for task, text, row in zip(tasks, said, found, strict=True)]
+    folder = Path(adapter) if adapter else None
+    way = by_vllm(model, folder, found) if engine == "vllm" else by_engine(model, "bfloat16", row_prompts(found), folder)
+    truths = [decode_answer(row) for row in found]
+    scores = [score_completion(*answer) for answer in zip(tasks, way.result, truths, strict=True)]
     return {
         "rows": len(found),
-        "rows_per_second": round(len(found) / seconds, 2),
+        "rows_per_second": round(len(found) / way.seconds, 2),
         "score": round(sum(scores) / len(scores), 4),
-        "answers": said,
+        "answers": way.result,
         "tasks": [task.name for task in tasks],
     }
 
 
-def by_transformers(model: str, adapter: str | None, rows: Sequence[dict[str, Any]]) -> tuple[list[str], float]:
-    """The answers of the evaluation's transformers backend."""
-    from common.tasks import TASKS
-    from eval_tasks.backends.prompts import Prompt, parse_options
-    from eval_tasks.transformers_model import TransformersBackend, load
-
-    texts = [row["prompt"][0]["content"] for row in rows]
-    prompts = [
-        Prompt((("user", text),), text, TASKS[row["task"]].max_new_tokens, f"shop:{row['task']}")
-        for text, row in zip(texts, rows, strict=True)
-    ]
-    folder = Path(adapter) if adapter else None
-    options = parse_options(f"model_name={model},dtype=bfloat16", TransformersBackend.OPTIONS)
-    loaded = load(options, [folder] if folder else [])
-    list(loaded.answer(prompts[:1], folder, False))
-    started = time.perf_counter()
-    found = dict(loaded.answer(prompts, folder, False))
-    return [found[place] for place in range(len(prompts))], time.perf_counter() - started
-
-
-def by_vllm(model: str, adapter: str | None, rows: Sequence[dict[str, Any]]) -> tuple[list[str], float]:
-    """vLLM's answers."""
+def by_vllm(model: str, adapter: Path | None, rows: Sequence[dict[str, Any]]) -> Measured:
+    """vLLM's answers, and what they cost."""
     from common.tasks import TASKS
     from training.sampling import Sampling, load_vllm
 
-    answer = load_vllm(model, Path(adapter) if adapter else None, Sampling(1, temperature=0))
+    answer = load_vllm(model, adapter, Sampling(1, temperature=0))
     prompts, limits = [row["prompt"] for row in rows], [TASKS[row["task"]].max_new_tokens for row in rows]
     list(answer(prompts[:1], limits[:1]))
-    started = time.perf_counter()
-    found = dict(answer(prompts, limits))
-    return [found[place][0] for place in range(len(rows))], time.perf_counter() - started
+    return timed(lambda: [said for _, (said, *_) in sorted(answer(prompts, limits))])
 
 
 STEPS: dict[str, Callable[..., dict[str, Any]]] = {"model": model, "train": train, "peak": peak, "answers": answers}

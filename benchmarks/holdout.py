@@ -7,19 +7,17 @@ split. Recipes are tuned on held-out rows alone, so that the test split is looke
 """
 
 import argparse
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from common.dataset import MANIFEST, data_pattern, read_split
+from common.dataset import MANIFEST, SPLITS, read_split
 from common.errors import UserError, plain_errors
 from common.files import replaced, write_json
 from common.tasks import TASKS
 from common.words import row_task
-from dataset_builders.card import config_tasks
 from dataset_builders.contamination import contaminated
 from dataset_builders.dataset_files import config_facts, write_splits
 from dataset_builders.evaluation_sets import EvaluationSet
@@ -27,6 +25,8 @@ from dataset_builders.row_facts import read_facts
 from dataset_builders.rows import row_of_columns
 from dataset_builders.splits import Split
 from eval_tasks.baselines.template_rows import template_row
+from training.mixture import draw
+from training.rejection import rows_card
 
 VALIDATION_SHARE = 0.15
 """Share of the groups to train on that are held out."""
@@ -71,11 +71,7 @@ def _in_words(row: dict[str, Any]) -> bool:
 
 
 def _is_held(group: str, seed: int, share: float) -> bool:
-    return int(_draw(f"{seed}|validation|{group}")[:8], 16) < share * 2**32
-
-
-def _draw(key: str) -> str:
-    return hashlib.md5(key.encode()).hexdigest()
+    return int(draw(seed, f"validation|{group}")[:8], 16) < share * 2**32
 
 
 def _texts(row: dict[str, Any]) -> tuple[str, ...]:
@@ -87,7 +83,7 @@ def _texts(row: dict[str, Any]) -> tuple[str, ...]:
 
 def first_of_draw(rows: Sequence[dict[str, Any]], seed: int, most: int | None = None) -> list[dict[str, Any]]:
     """At most so many rows in a drawn order, so that the first ones are of all sources."""
-    return sorted(rows, key=lambda row: _draw(f"{seed}|order|{row['sample_id']}"))[:most]
+    return sorted(rows, key=lambda row: draw(seed, f"order|{row['sample_id']}"))[:most]
 
 
 def write_folder(train: Rows, test: Rows, out: Path) -> None:
@@ -98,22 +94,10 @@ def write_folder(train: Rows, test: Rows, out: Path) -> None:
     with replaced(out, MANIFEST) as folder:
         write_splits(folder, built)
         facts = config_facts(read_facts(built))
-        (folder / "README.md").write_text(_card(built, facts), encoding="utf-8")
+        tasks = {split: [name for name, part in built.items() if getattr(part, split)] for split in SPLITS}
+        text = rows_card("Rows to train on and rows held out of them", tasks, facts["default"]["fingerprint"])
+        (folder / "README.md").write_text(text, encoding="utf-8")
         write_json(folder / MANIFEST, {"configs": facts})
-
-
-def _card(built: Mapping[str, Split], facts: Mapping[str, Any]) -> str:
-    """What `load_dataset` needs: every config's files, and fingerprints, so that it takes no other rows of its cache."""
-    configs = []
-    for config, names in config_tasks(list(built)).items():
-        splits = {split: [name for name in names if getattr(built[name], split)] for split in ("train", "test")}
-        files = [
-            {"split": split, "path": [data_pattern(name, split) for name in found]} for split, found in splits.items() if found
-        ]
-        default = {"default": True} if config == "default" else {}
-        told = f"fingerprint {facts[config]['fingerprint']}"
-        configs.append({"config_name": config, "data_files": files, **default, "description": told})
-    return f"---\nconfigs: {json.dumps(configs)}\n---\n# Rows to train on and rows held out of them\n"  # JSON is YAML
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter, process_time
@@ -46,6 +46,13 @@ class Measured:
         }
 
 
+def timed(work: Callable[[], Any]) -> Measured:
+    """`work()` in this process, without its memory."""
+    started, busy = perf_counter(), process_time()
+    result = work()
+    return Measured(perf_counter() - started, process_time() - busy, 0.0, result)
+
+
 def alone(work: Callable[..., Any], *arguments: Any, modules: Sequence[str] = ()) -> Measured:
     """`work(*arguments)` in a fresh process, which imports `modules` before the clock starts.
 
@@ -63,12 +70,12 @@ def alone(work: Callable[..., Any], *arguments: Any, modules: Sequence[str] = ()
 def _measured(work: Callable[..., Any], arguments: Sequence[Any], modules: Sequence[str]) -> Measured:
     for module in modules:
         importlib.import_module(module)
-    started, busy = perf_counter(), process_time()
-    result = work(*arguments)
-    return Measured(perf_counter() - started, process_time() - busy, _peak_bytes() / 1e6, result)
+    measured = timed(lambda: work(*arguments))
+    return replace(measured, megabytes=peak_bytes() / 1e6)
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
+    """Of this process's resident memory."""
     status = Path("/proc/self/status")
     if status.exists():
         return int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0]) * 1024
@@ -84,7 +91,7 @@ def command(*arguments: object) -> Measured:
     import psutil
 
     with tempfile.TemporaryFile("w+") as said:
-        started, busy = perf_counter(), _children_busy()
+        started, busy = perf_counter(), children_seconds()
         process = psutil.Popen([sys.executable, "-m", *map(str, arguments)], stdout=said, stderr=subprocess.STDOUT)
         peak = main = 0
         while True:
@@ -94,7 +101,7 @@ def command(*arguments: object) -> Measured:
                 break
             except psutil.TimeoutExpired:
                 continue
-        seconds, busy = perf_counter() - started, _children_busy() - busy
+        seconds, busy = perf_counter() - started, children_seconds() - busy
         if code:
             said.seek(0)
             last = said.read().strip().rpartition("\n")[2] or f"exit code {code}"
@@ -102,7 +109,8 @@ def command(*arguments: object) -> Measured:
     return Measured(seconds, busy, peak / 1e6, None, main / 1e6)
 
 
-def _children_busy() -> float:
+def children_seconds() -> float:
+    """User and system seconds of every process that was started from here and has ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
@@ -117,3 +125,30 @@ def _resident(process: Any, children: bool = True) -> int:
     except psutil.Error:  # it ended meanwhile
         pass
     return total
+
+
+# --- Arithmetic ---
+
+
+def matrix_flops(device: str, size: int) -> float:
+    """FLOP/s of products of square matrices in bfloat16: the best of several."""
+    import torch
+
+    left, right = (torch.randn(size, size, dtype=torch.bfloat16, device=device) for _ in range(2))
+
+    def multiply() -> None:
+        left @ right
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return 2 * size**3 / min(timed(multiply).seconds for _ in range(10))
+
+
+def flop_per_token(network: Any) -> int:
+    """The least for a token of a training: a frozen weight is used once forward and once backward, an adapter's once more.
+
+    The embedding is looked up; as a head it sees supervised positions only.
+    """
+    frozen = sum(weight.numel() for weight in network.parameters() if not weight.requires_grad)
+    trained = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
+    return int(4 * (frozen - network.get_input_embeddings().weight.numel()) + 6 * trained)

@@ -1,8 +1,10 @@
 """Any number of invented reviews through `predict` and a loopback server, with the process killed on the way.
 
+    python -m benchmarks.predict_rows --rows 1000000
+
 The input is Parquet of short reviews; the server is a process of its own, of whose replies a share fails, in ten ways. At even
 distances the process is killed (SIGKILL), and the same command starts again. Then all parts are read: every row must be there
-once, in the order of the input, with the answer or a reason.
+once, in the order of the input, with the answer or a reason. The last line is JSON.
 """
 
 import argparse
@@ -22,7 +24,7 @@ from typing import Any
 from urllib.request import urlopen
 
 from benchmarks.loopback_chat import loopback_chat
-from common.errors import UserError
+from common.errors import UserError, plain_errors
 from eval_tasks.prediction.parts import AnswerParts
 
 POLL_SECONDS = 0.2
@@ -37,8 +39,8 @@ REVIEW = (
 )
 
 
-def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.predict rows", description=(__doc__ or "").split("\n\n")[0])
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.predict_rows", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--rows", type=int, default=1_000_000, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--kills", type=int, default=5, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--failures", type=float, default=0.001, metavar="SHARE", help="of the replies (default: %(default)s)")
@@ -111,7 +113,7 @@ def checked(parts: AnswerParts) -> Iterator[tuple[int, int, bool, str]]:
             yield row["row"], row["id"], row["answer"] is not None, (row["error"] or "").partition(":")[0]
 
 
-def main(argv: Sequence[str]) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     if arguments.rows < 1 or not 0 <= arguments.failures < 1:
         raise UserError("--rows must be at least 1, and --failures from 0 to less than 1")
@@ -156,3 +158,8 @@ def figures(rows: int, watch: Watch, asked: dict[str, int], seconds: float) -> d
         "mb_by_rows_done": watch.memory,
         "ratio": round(watch.memory[-1][1] / warm, 3),
     }
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        main()

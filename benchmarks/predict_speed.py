@@ -1,21 +1,24 @@
 """Rows per second of `predict` beside those of the evaluation: the same prompts, the same loaded model, in turn in one process.
 
+    python -m benchmarks.predict_speed --task TASK --input FILE --model MODEL
+
 The evaluation gets all prompts at once and stores answers in SQLite, as `eval_tasks.run` does; `predict` reads rows, asks part
 after part and writes Parquet. Loading is not counted. CPU seconds are of all threads: beside other work the steadier figure.
+The last line is JSON.
 """
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter, process_time
 from typing import Any
 
-from common.errors import UserError
+from benchmarks.measure import timed
+from common.errors import UserError, plain_errors
 from eval_tasks.backends.answer_store import AnswerStore
 from eval_tasks.prediction.asking import Answerer, row_question
 from eval_tasks.prediction.input_rows import InputTable, open_input
@@ -24,10 +27,8 @@ from eval_tasks.prediction.parts import AnswerParts, answer_rows
 from eval_tasks.prediction.questions import RowForm, row_form
 
 
-def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.predict evaluation", description=(__doc__ or "").split("\n\n")[0]
-    )
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.predict_speed", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--task", metavar="TASK")
     add_options(parser)
     parser.add_argument("--answers", choices=("written", "scored"), default="written")
@@ -60,13 +61,7 @@ def evaluated(table: InputTable, form: RowForm, answerer: Answerer) -> list[Any]
     return [row.get("answer") for row in read]
 
 
-def timed(work: Callable[[], list[Any]]) -> tuple[list[Any], float, float]:
-    """What it gives, seconds, and CPU seconds."""
-    started, busy = perf_counter(), process_time()
-    return work(), perf_counter() - started, process_time() - busy
-
-
-def main(argv: Sequence[str]) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     required(arguments, "task", "input", "model")
     table = open_input(arguments.input, arguments.input_revision)
@@ -85,20 +80,23 @@ def main(argv: Sequence[str]) -> None:
     seconds, busy, found = dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0.0), dict[str, list[Any]]()
     for _ in range(arguments.rounds):
         for name, way in ways.items():
-            found[name], wall, cpu = timed(partial(way, first(rows), form, answerer))
-            seconds[name] += wall
-            busy[name] += cpu
+            measured = timed(partial(way, first(rows), form, answerer))
+            found[name] = measured.result
+            seconds[name] += measured.seconds
+            busy[name] += measured.cpu_seconds
     pairs = list(zip(found["evaluation"], found["predict"], strict=True))
-    print(
-        json.dumps(
-            {
-                "rows": rows,
-                "rounds": arguments.rounds,
-                "rows_per_second": {name: round(rows * arguments.rounds / seconds[name], 2) for name in ways},
-                "cpu_seconds": {name: round(busy[name], 2) for name in ways},
-                "same_answers": sum(one == other for one, other in pairs) / max(len(pairs), 1),
-                "cpu_ratio": round(busy["evaluation"] / busy["predict"], 3),
-                "ratio": round(seconds["evaluation"] / seconds["predict"], 3),
-            }
-        )
-    )
+    figures = {
+        "rows": rows,
+        "rounds": arguments.rounds,
+        "rows_per_second": {name: round(rows * arguments.rounds / seconds[name], 2) for name in ways},
+        "cpu_seconds": {name: round(busy[name], 2) for name in ways},
+        "same_answers": sum(one == other for one, other in pairs) / max(len(pairs), 1),
+        "cpu_ratio": round(busy["evaluation"] / busy["predict"], 3),
+        "ratio": round(seconds["evaluation"] / seconds["predict"], 3),
+    }
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        main()

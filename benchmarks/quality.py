@@ -13,7 +13,6 @@ line is JSON.
 import argparse
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -23,11 +22,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from benchmarks.measure import command
+from benchmarks.judged_pairs import baseline_scores, judged_pairs, label_probabilities, pair_scores, rows_to_score
+from benchmarks.measure import children_seconds, command
 from benchmarks.quality_curve import curve_points, make_curve, write_curve
-from benchmarks.quality_pairs import baseline_scores, model_scores, rows_to_score
 from benchmarks.quality_rows import make_rows, make_sample_rows
-from benchmarks.transfer import judged_pairs
 from common.dataset import read_manifest, read_split
 from common.errors import UserError, plain_errors
 from training.adapters import LOG
@@ -73,22 +71,15 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--base", metavar="MODEL", help="folder or Hub id (default: the embedded SmolLM2-135M-Instruct)")
     parser.add_argument("--start", metavar="ADAPTER", help=f"go on from this adapter, or from {NOTHING}, without stage one")
-    parser.add_argument("--first", type=Path, default=FIRST, metavar="YAML", help=f"stage one (default: {FIRST.name})")
-    parser.add_argument("--second", type=Path, default=SECOND, metavar="YAML", help=f"stage two (default: {SECOND.name})")
     parser.add_argument(
         "--split",
         choices=("test", "validation"),
         default="test",
         help="validation: rows held out of train (default: %(default)s)",
     )
-    parser.add_argument(
-        "--held-out", type=float, default=0.2, metavar="SHARE", help="of the groups to train on (default: %(default)s)"
-    )
     parser.add_argument("--rows", type=int, metavar="N", help="N test rows of each task, by a fixed draw (default: all)")
-    parser.add_argument("--cpu-minutes", type=float, default=60, metavar="M", help="budget of the trainings (default: 60)")
     tuned = parser.add_mutually_exclusive_group()
     tuned.add_argument("--adapter", metavar="DIR", help="score this adapter instead of training one")
-    tuned.add_argument("--untuned", action="store_true", help="train nothing: only the base model and the baselines")
     tuned.add_argument(
         "--curve",
         type=Path,
@@ -120,12 +111,13 @@ def main() -> None:
         command("training.embedded_model", "--out", base)
     stages, adapter = tune(arguments, data, base, out)
     points = curve_points(trainings(arguments), arguments.curve_points) if arguments.curve is not None else []
-    tuned = {"tuned": adapter or str(points[-1].folder)} if adapter or points else {}
+    tuned = {"tuned": adapter or str(points[-1].folder)}
     scores = evaluate(arguments, "shop", data, base, tuned)
     train, held = rows_to_score(data)
     pairs = judged_pairs(held)
-    models = [None, *(str(point.folder) for point in points)] if points else [tuned.get("tuned")]
-    of_models = model_scores(base, models, pairs, out / "answers") if pairs else []
+    models = [None, *(str(point.folder) for point in points)] if points else [tuned["tuned"]]
+    chances = label_probabilities(base, models, pairs, out / "answers") if pairs else []
+    of_models = [pair_scores(each, pairs) for each in chances]
     of_baselines = baseline_scores(train, held) if pairs else {}
     official = None
     if arguments.shopbench and arguments.split == "test":
@@ -143,7 +135,7 @@ def main() -> None:
             "dataset": asdict(read_manifest(str(data)).configs["default"]),
             "shop": scores,
             "pairs": len(pairs),
-            "pair_scores": {**of_baselines, "tuned" if tuned else "base": of_models[-1]} if pairs else {},
+            "pair_scores": {**of_baselines, "tuned": of_models[-1]} if pairs else {},
             "shopbench": official,
         },
     )
@@ -153,14 +145,10 @@ def check(arguments: argparse.Namespace) -> None:
     """Raises UserError for what would else be found out after minutes."""
     if not arguments.raw.is_dir():
         raise UserError(f"{arguments.raw} is not a folder. Give --raw a folder with files of the raw corpora.")
-    files = ((arguments.shopbench, "--shopbench"), (arguments.first, "--first"), (arguments.second, "--second"))
-    for path, option in files:
-        if path and not path.is_file():
-            raise UserError(f"{path}: no such file. Give {option} one that is there.")
+    if arguments.shopbench and not arguments.shopbench.is_file():
+        raise UserError(f"{arguments.shopbench}: no such file. Give --shopbench one that is there.")
     if arguments.rows is not None and arguments.rows < 1:
         raise UserError(f"--rows {arguments.rows} scores nothing. Give 1 or more, or leave it out.")
-    if not 0 < arguments.held_out < 1:
-        raise UserError(f"--held-out must be a share between 0 and 1, not {arguments.held_out:g}.")
     if arguments.train_rows < 1:
         raise UserError(f"--train-rows must be 1 or more, not {arguments.train_rows}.")
     if arguments.text_rows < 0:
@@ -169,7 +157,7 @@ def check(arguments: argparse.Namespace) -> None:
         raise UserError(f"--curve-points must be 2 or more, not {arguments.curve_points}.")
     if arguments.curve:
         curve_points(arguments.curve, arguments.curve_points)
-    nothing = arguments.adapter or arguments.untuned or arguments.curve
+    nothing = arguments.adapter or arguments.curve
     if arguments.start and nothing:
         raise UserError("--start is of a training, and nothing is trained. Leave it out, or what says what to score instead.")
     if arguments.options and nothing:
@@ -188,7 +176,7 @@ def say(what: str) -> None:
 def tune(arguments: argparse.Namespace, data: Path, base: str, out: Path) -> tuple[dict[str, Any], str | None]:
     """Figures of each training by its name, and the adapter to score, if there is one."""
     stages: dict[str, Any] = {}
-    if arguments.untuned or arguments.adapter or arguments.curve:
+    if arguments.adapter or arguments.curve:
         return stages, arguments.adapter
     start = arguments.start
     if not start:
@@ -196,10 +184,10 @@ def tune(arguments: argparse.Namespace, data: Path, base: str, out: Path) -> tup
         samples = make_sample_rows(arguments, list(read_split(str(data), "test")), out)
         say("Stage one: sample rows")
         start = str(out / "sample_adapter")
-        stages["sample"] = train_adapter(arguments, arguments.first, base, samples, start)
+        stages["sample"] = train_adapter(arguments, FIRST, base, samples, start)
     say("Stage two: real rows")
     going_on = [] if start == NOTHING else ["--adapter", start]
-    stages["real"] = train_adapter(arguments, arguments.second, base, data, str(out / "adapter"), going_on)
+    stages["real"] = train_adapter(arguments, SECOND, base, data, str(out / "adapter"), going_on)
     return stages, str(out / "adapter")
 
 
@@ -230,12 +218,6 @@ def trainings(arguments: argparse.Namespace) -> list[Path]:
         return list(arguments.curve)
     first = Path(arguments.start or arguments.out / "sample_adapter")
     return [*([first] if (first / LOG).is_file() else []), arguments.out / "adapter"]
-
-
-def children_seconds() -> float:
-    """User and system seconds of every process that was started from here and has ended."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 # --- Scores ---
@@ -277,13 +259,9 @@ def report(arguments: argparse.Namespace, stages: dict[str, Any], found: dict[st
     for name, each in found["pair_scores"].items():
         print(f"{name:8} " + "  ".join(f"{measure} {score:.3f}" for measure, score in each.items()))
     cpu, wall = (round(sum(stage[f"{unit}_minutes"] for stage in stages.values()), 2) for unit in ("cpu", "wall"))
-    within = cpu <= arguments.cpu_minutes
     if stages:
-        print(
-            f"The trainings took {cpu} CPU minutes and {wall} minutes, {'within' if within else 'OVER'} the budget of "
-            f"{arguments.cpu_minutes:g} CPU minutes."
-        )
-    training = {"options": arguments.options, "cpu_minutes": cpu, "wall_minutes": wall, "within_budget": within, **stages}
+        print(f"The trainings took {cpu} CPU minutes and {wall} minutes.")
+    training = {"options": arguments.options, "cpu_minutes": cpu, "wall_minutes": wall, **stages}
     asked = {"split": arguments.split, "seed": arguments.seed, "training": training if stages else None}
     text = json.dumps({**asked, **found}, indent=1)
     (arguments.out / "quality.json").write_text(text + "\n", encoding="utf-8")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.console import print_table
 from common.errors import UserError
 from training.adapters import ADAPTER_CONFIG, LOG, SUMMARY
 from training.checkpoints import STATE, checkpoints, read_mark, step_of
@@ -150,21 +151,14 @@ def write_curve(curve: Mapping[str, Any], out: Path) -> None:
     """Prints the curve's table, and writes curve.json and curve.png into the folder `out`."""
     from benchmarks.quality_plot import write_curve_plot
 
-    print_curve(curve)
-    (out / "curve.json").write_text(json.dumps(curve, indent=1) + "\n", encoding="utf-8")
-    write_curve_plot(curve, out / "curve.png")
-
-
-def print_curve(curve: Mapping[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     measures = list(curve["points"][0]["pairs"])
-    columns = ["training", "step", "tokens", *(f"mean, {way}" for way in WAYS), *(f"pairs: {name}" for name in measures)]
-    table = Table(*columns, title="Learning curve")
+    lines = []
     for point in curve["points"]:
         means = [point[way].get(MEAN, {}).get("score") for way in WAYS]
         scores = [*means, *(point["pairs"][name] for name in measures)]
         shown = ["" if score is None else f"{score:.3f}" for score in scores]
-        table.add_row(str(point["training"]), str(point["step"]), f"{point['tokens']:,}", *shown)
-    Console(markup=False, width=140).print(table)
+        lines.append((point["training"], point["step"], f"{point['tokens']:,}", *shown))
+    ways, named = [f"mean, {way}" for way in WAYS], [f"pairs: {name}" for name in measures]
+    print_table(("training", "step", "tokens", *ways, *named), lines, "Learning curve")
+    (out / "curve.json").write_text(json.dumps(curve, indent=1) + "\n", encoding="utf-8")
+    write_curve_plot(curve, out / "curve.png")

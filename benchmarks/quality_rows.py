@@ -16,12 +16,14 @@ from common.tasks import TASKS
 
 FEWEST_TRAIN, FEWEST_TEST = 500, 200
 """Real rows that a task must have, besides those held out, for a score to say something."""
+HELD_OUT = 0.2
+"""Share of the groups to train on that are tested on too."""
 
 
 def make_rows(arguments: Namespace, out: Path) -> Path:
     """A dataset folder of real rows. Its train split is in words, its test split numbered. Raises UserError.
 
-    The builder's test split is a ninth of the groups, which are few rows of small corpora: --held-out more are tested on. With
+    The builder's test split is a ninth of the groups, which are few rows of small corpora: HELD_OUT more are tested on. With
     --split validation as many of the others are held out, and no test row is scored. Sources that give nearly all rows of a
     task one label are left out of it, since a model would learn, and be scored on, how that source writes.
     """
@@ -33,12 +35,12 @@ def make_rows(arguments: Namespace, out: Path) -> Path:
         {name: [row for row in rows if (name, row["source"]) not in silent] for name, rows in found.items()}
         for found in (train, task_rows(numbered, "train"), task_rows(numbered, "test"))
     )
-    kept, held = hold_out(train, arguments.seed, arguments.held_out, own, tested)
+    kept, held = hold_out(train, arguments.seed, HELD_OUT, own, tested)
     names = chosen_tasks(arguments.tasks, kept, held)
     if arguments.split == "validation":
         groups = {row["group"] for rows in held.values() for row in rows}
         others = {name: [row for row in rows if row["group"] not in groups] for name, rows in own.items()}
-        kept, held = hold_out(kept, arguments.seed + 1, arguments.held_out, others)
+        kept, held = hold_out(kept, arguments.seed + 1, HELD_OUT, others)
     parts = {
         "train": {name: first_of_draw(kept[name], arguments.seed, arguments.train_rows) for name in names},
         "test": {name: first_of_draw(held.get(name, []), arguments.seed) for name in names},

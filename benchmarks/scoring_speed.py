@@ -1,19 +1,23 @@
 """Scores of stored answers in bulk beside those of one at a time, of the same answers in one run.
 
+    python -m benchmarks.scoring_speed
+
 One at a time is the loop of ShopBench's scorer: for every answer a RougeScorer, a call of sacrebleu.corpus_bleu, and
 SentenceTransformer.encode of the answer and of each reference. Imports and the loading of models are counted on neither side.
+The last line is JSON.
 """
 
 import argparse
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from time import perf_counter
+from functools import partial
 from typing import Any
 
+from benchmarks.measure import timed
 from benchmarks.stored_answers import SHOPBENCH, Stored, stored_answers
 from common.answers import parse_completion
+from common.console import print_table
 from common.errors import UserError, plain_errors
 from common.tasks import TASKS
 from eval_tasks.metrics.shopbench import PARSERS, TASK_TYPES
@@ -22,7 +26,7 @@ KINDS = (*TASKS, *SHOPBENCH)
 
 
 @dataclass(frozen=True)
-class Timed:
+class KindScores:
     """A kind's scores one at a time and in bulk, and the seconds: of each answer alone, and of all in bulk."""
 
     kind: str
@@ -30,10 +34,6 @@ class Timed:
     bulk: list[Any]
     seconds: list[float]
     bulk_seconds: float
-
-    @property
-    def alone_seconds(self) -> float:
-        return sum(self.seconds)
 
     @property
     def difference(self) -> float:
@@ -126,18 +126,13 @@ def in_bulk(kind: str, stored: Sequence[Stored]) -> list[Any]:
     return [sample.score for sample in score_samples(rows, [answer.text for answer in stored])]
 
 
-def timed(kind: str, stored: Sequence[Stored], encode: Callable[[str], Any]) -> Timed:
+def both_ways(kind: str, stored: Sequence[Stored], encode: Callable[[str], Any]) -> KindScores:
     first = replace(stored[0], text="2, 1, a first text")  # imports what both sides need
     in_bulk(kind, [first])
     one_at_a_time(first, encode)
-    started = perf_counter()
-    bulk = in_bulk(kind, stored)
-    ends = [perf_counter()]
-    alone = []
-    for answer in stored:
-        alone.append(one_at_a_time(answer, encode))
-        ends.append(perf_counter())
-    return Timed(kind, alone, bulk, [end - begin for begin, end in pairwise(ends)], ends[0] - started)
+    bulk = timed(lambda: in_bulk(kind, stored))
+    alone = [timed(partial(one_at_a_time, answer, encode)) for answer in stored]
+    return KindScores(kind, [one.result for one in alone], bulk.result, [one.seconds for one in alone], bulk.seconds)
 
 
 def encoder() -> Callable[[str], Any]:
@@ -148,8 +143,8 @@ def encoder() -> Callable[[str], Any]:
     return lambda text: model.encode([text], show_progress_bar=False)[0]
 
 
-def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.eval scoring", description=(__doc__ or "").split("\n\n")[0])
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scoring_speed", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--answers", type=int, default=20_000, metavar="N", help="how many (default: %(default)s)")
     parser.add_argument("--models", type=int, default=5, metavar="N", help="that gave them, to the same rows (default: 5)")
     parser.add_argument("--backends", type=int, default=4, metavar="N", help="through which each did (default: 4)")
@@ -161,7 +156,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     return arguments
 
 
-def main(argv: Sequence[str]) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
 
     import torch
@@ -171,64 +166,42 @@ def main(argv: Sequence[str]) -> None:
     rows = arguments.answers // (arguments.models * arguments.backends * len(KINDS))
     answers = stored_answers(rows, arguments.models, arguments.backends, arguments.seed)
     encode = encoder()
-    by_kind = [[answer for answer in answers if answer.kind == kind] for kind in KINDS]
-    found = [
-        timed(kind, stored, encode)
-        for kind, stored in track(list(zip(KINDS, by_kind, strict=True)), "Scoring", console=Console(stderr=True))
+    by_kind = {kind: [answer for answer in answers if answer.kind == kind] for kind in KINDS}
+    progress = track(by_kind.items(), "Scoring", len(KINDS), console=Console(stderr=True))
+    found = [both_ways(kind, stored, encode) for kind, stored in progress]
+    lines = [
+        (
+            each.kind,
+            f"{len(each.bulk):,}",
+            f"{sum(each.seconds):.3f}",
+            f"{each.bulk_seconds:.3f}",
+            f"{sum(each.seconds) / each.bulk_seconds:.1f}",
+            f"{each.identical:,}",
+            f"{each.difference:.0e}" if each.difference else "0",
+        )
+        for each in found
     ]
-    print_table(found)
-    slow, fast = (sum(getattr(kind, side) for kind in found) for side in ("alone_seconds", "bulk_seconds"))
-    different = len({(answer.kind, answer.text, str(answer.truth)) for answer in answers})
-    print(f"{different:,} of the {len(answers):,} answers differ from each other.")
-    print(
-        json.dumps(
-            {
-                "ratio": slow / fast,
-                "ratio_of_different_answers": sum(map(seconds_of_different, found, by_kind)) / fast,
-                "answers": len(answers),
-                "different_answers": different,
-                "models": arguments.models,
-                "backends": arguments.backends,
-                "answers_per_second": len(answers) / fast,
-                "one_at_a_time_per_second": len(answers) / slow,
-                "largest_difference": max(kind.difference for kind in found),
-                "identical": sum(kind.identical for kind in found) / len(answers),
-                "ratios": {kind.kind: round(kind.alone_seconds / kind.bulk_seconds, 2) for kind in found},
-                "threads": torch.get_num_threads(),
-                "seed": arguments.seed,
-            }
-        )
-    )
-
-
-def seconds_of_different(timed: Timed, stored: Sequence[Stored]) -> float:
-    """What one at a time takes where an answer that came before is not scored again."""
-    firsts = {(answer.text, str(answer.truth)): seconds for answer, seconds in zip(stored, timed.seconds, strict=True)}
-    return sum(firsts.values())
-
-
-def print_table(found: Sequence[Timed]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("kind")
-    for title in ("answers", "one at a time, s", "in bulk, s", "ratio", "identical", "largest difference"):
-        table.add_column(title, justify="right")
-    for kind in found:
-        table.add_row(
-            kind.kind,
-            f"{len(kind.bulk):,}",
-            f"{kind.alone_seconds:.3f}",
-            f"{kind.bulk_seconds:.3f}",
-            f"{kind.alone_seconds / kind.bulk_seconds:.1f}",
-            f"{kind.identical:,}",
-            f"{kind.difference:.0e}" if kind.difference else "0",
-        )
-    Console(width=None if Console().is_terminal else 120).print(table)
+    print_table(("kind", "answers", "one at a time, s", "in bulk, s", "ratio", "identical", "largest difference"), lines)
+    slow, fast = sum(sum(each.seconds) for each in found), sum(each.bulk_seconds for each in found)
+    # What one at a time takes where an answer that came before is not scored again.
+    firsts = {
+        (answer.kind, answer.text, str(answer.truth)): seconds
+        for each in found
+        for answer, seconds in zip(by_kind[each.kind], each.seconds, strict=True)
+    }
+    figures = {
+        "ratio": slow / fast,
+        "ratio_of_different_answers": sum(firsts.values()) / fast,
+        "answers": len(answers),
+        "different_answers": len(firsts),
+        "largest_difference": max(each.difference for each in found),
+        "identical": sum(each.identical for each in found) / len(answers),
+        "ratios": {each.kind: round(sum(each.seconds) / each.bulk_seconds, 2) for each in found},
+        "threads": torch.get_num_threads(),
+    }
+    print(json.dumps(vars(arguments) | figures))
 
 
 if __name__ == "__main__":
-    import sys
-
     with plain_errors():
-        main(sys.argv[1:])
+        main()

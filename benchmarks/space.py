@@ -23,6 +23,7 @@ from statistics import median
 from time import perf_counter, sleep
 from typing import Any
 
+from common.console import print_table
 from common.errors import UserError, plain_errors
 
 START_SECONDS = 300.0
@@ -138,17 +139,13 @@ def space_dtype() -> str:
 
 
 def report(starts: Sequence[StartTimes], plain: Sequence[float], dtype: str) -> dict[str, Any]:
-    from rich.console import Console
-    from rich.table import Table
-
     middle = {name: median(getattr(one, name) for one in starts) for name in ("page", "ready", "answer")}
-    table = Table("seconds from the start of the process to")
-    for number in range(1, len(starts) + 1):
-        table.add_column(f"start {number}", justify="right")
-    for name, title in (("page", "the page"), ("ready", "the model"), ("answer", "the first answer")):
-        table.add_row(title, *(f"{getattr(one, name):.1f}" for one in starts))
-    table.add_row("plain loading", *(f"{seconds:.1f}" for seconds in plain))
-    Console().print(table)
+    lines = [
+        (title, *(f"{getattr(one, name):.1f}" for one in starts))
+        for name, title in (("page", "the page"), ("ready", "the model"), ("answer", "the first answer"))
+    ]
+    header = ("seconds from the start of the process to", *(f"start {number}" for number in range(1, len(starts) + 1)))
+    print_table(header, [*lines, ("plain loading", *(f"{seconds:.1f}" for seconds in plain))])
     return {
         "ratio": median(plain) / middle["ready"],
         "page_seconds": round(middle["page"], 2),

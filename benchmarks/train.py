@@ -14,11 +14,11 @@ forward and once backward (2 FLOP each), each of the adapter's three times. The 
 import argparse
 import json
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.measure import Measured, alone
+from benchmarks.measure import Measured, alone, flop_per_token, matrix_flops, timed
+from common.console import print_table
 from common.errors import UserError, plain_errors
 
 if TYPE_CHECKING:
@@ -54,7 +54,13 @@ def compare(data: str, base: str, rows: int, seed: int, dropout: float) -> dict[
         measured[name] = alone(work, data, base, rows, seed, *more, modules=IMPORTS)
     figures = {name: result.result | {"mb": round(result.megabytes)} for name, result in measured.items()}
     limit = alone(ceiling, base).result
-    show(figures, limit)
+    lines = []
+    for name, entry in figures.items():
+        speed, seconds, loss = entry["tokens_per_second"], f"{entry['seconds']:.0f}", f"{entry['loss']:.3f}"
+        shown = (f"{speed:.0f}", f"{speed / limit:.0%}", entry["tokens"], seconds, entry["steps"], loss, entry["mb"])
+        lines.append((name, *shown))
+    header = ("way", "tokens/s", "of the ceiling", "tokens", "seconds", "steps", "held-out loss", "MB")
+    print_table(header, lines, "LoRA training")
     speeds = {name: entry["tokens_per_second"] for name, entry in figures.items()}
     return {
         "ratio": round(speeds["recipe"] / speeds["plain"], 2),
@@ -64,20 +70,6 @@ def compare(data: str, base: str, rows: int, seed: int, dropout: float) -> dict[
         "ceiling_tokens_per_second": round(limit),
         **figures,
     }
-
-
-def show(figures: dict[str, dict[str, Any]], limit: float) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        "way", "tokens/s", "of the ceiling", "tokens", "seconds", "steps", "held-out loss", "MB", title="LoRA training"
-    )
-    for name, entry in figures.items():
-        speed = entry["tokens_per_second"]
-        cells = (entry["tokens"], f"{entry['seconds']:.0f}", entry["steps"], f"{entry['loss']:.3f}", entry["mb"])
-        table.add_row(name, f"{speed:.0f}", f"{speed / limit:.0%}", *map(str, cells))
-    Console().print(table)
 
 
 def recipe_arguments(base: str, data: str, seed: int, out: str, *more: str) -> Any:
@@ -113,11 +105,15 @@ def tokenised(rows: "Dataset", tokenizer: Any) -> list[dict[str, list[int]]]:
     return out
 
 
-def outcome(trainer: Any, seconds: float, lengths: int, held_out: "Dataset", tokenizer: Any) -> dict[str, Any]:
+def outcome(trainer: Any, train: "Dataset", held_out: "Dataset", tokenizer: Any) -> dict[str, Any]:
+    """Trains, and scores what came of it."""
+    seconds = timed(trainer.train).seconds
+    trainer.model.set_attn_implementation("sdpa")  # the recipe's is of packed rows, and the held-out ones come one by one
+    tokens = sum(len(row["input_ids"]) for row in tokenised(train, tokenizer))
     return {
-        "tokens": lengths,
+        "tokens": tokens,
         "seconds": round(seconds, 1),
-        "tokens_per_second": round(lengths / seconds, 1),
+        "tokens_per_second": round(tokens / seconds, 1),
         "steps": trainer.state.global_step,
         "loss": round(held_out_loss(trainer.model, tokenised(held_out, tokenizer)), 4),
     }
@@ -138,20 +134,13 @@ def held_out_loss(model: Any, rows: list[dict[str, list[int]]]) -> float:
     return total / count
 
 
-def timed(trainer: Any) -> float:
-    started = time.perf_counter()
-    trainer.train()
-    return time.perf_counter() - started
-
-
 def prepare(data: str, base: str, rows: int, seed: int, out: str, *more: str) -> Any:
     """Arguments of the recipe, tokenizer and rows, which all three ways share."""
-    import torch
 
-    from training.summary import usable_cores
+    from training.summary import use_cores
     from training.tokenizer import load_tokenizer
 
-    torch.set_num_threads(usable_cores())
+    use_cores(0)
     _, args, model, chosen = recipe_arguments(base, data, seed, out, *more)
     train, held_out = choose(data, rows, seed)
     return args, model, chosen, load_tokenizer(model, args), train, held_out
@@ -165,10 +154,7 @@ def train_by_recipe(data: str, base: str, rows: int, seed: int) -> dict[str, Any
         args, model, chosen, tokenizer, train, held_out = prepare(data, base, rows, seed, out)
         base_model, chosen, plan = plan_run(args, model, chosen, tokenizer, train)
         trainer: Any = make_trainer(args, model, base_model, tokenizer, train, None, chosen, plan)
-        seconds = timed(trainer)
-        trainer.model.set_attn_implementation("sdpa")  # the held-out rows come one by one
-        lengths = sum(len(row["input_ids"]) for row in tokenised(train, tokenizer))
-        return outcome(trainer, seconds, lengths, held_out, tokenizer)
+        return outcome(trainer, train, held_out, tokenizer)
 
 
 def train_plainly(data: str, base: str, rows: int, seed: int, *options: str) -> dict[str, Any]:
@@ -179,7 +165,6 @@ def train_plainly(data: str, base: str, rows: int, seed: int, *options: str) -> 
     with tempfile.TemporaryDirectory() as out:
         args, model, _, tokenizer, train, held_out = prepare(data, base, rows, seed, out, *options)
         network = with_adapter(AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16), model)
-        prepared = tokenised(train, tokenizer)
         trainer = Trainer(
             model=network,
             args=TrainingArguments(
@@ -187,12 +172,10 @@ def train_plainly(data: str, base: str, rows: int, seed: int, *options: str) -> 
                 gradient_accumulation_steps=ROWS_PER_STEP // 2,
                 **same(args, out, seed),
             ),
-            train_dataset=prepared,
+            train_dataset=tokenised(train, tokenizer),
             data_collator=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED),
         )
-        seconds = timed(trainer)
-        lengths = sum(len(row["input_ids"]) for row in prepared)
-        return outcome(trainer, seconds, lengths, held_out, tokenizer)
+        return outcome(trainer, train, held_out, tokenizer)
 
 
 def train_by_defaults(data: str, base: str, rows: int, seed: int, *options: str) -> dict[str, Any]:
@@ -210,9 +193,7 @@ def train_by_defaults(data: str, base: str, rows: int, seed: int, *options: str)
             processing_class=tokenizer,
             peft_config=get_peft_config(model),
         )
-        seconds = timed(trainer)
-        lengths = sum(len(row["input_ids"]) for row in tokenised(train, tokenizer))
-        return outcome(trainer, seconds, lengths, held_out, tokenizer)
+        return outcome(trainer, train, held_out, tokenizer)
 
 
 def with_adapter(network: Any, model: Any) -> Any:
@@ -239,17 +220,7 @@ def ceiling(base: str) -> float:
     auto: Any = AutoModelForCausalLM
     with torch.device("meta"):
         network = with_adapter(auto.from_config(AutoConfig.from_pretrained(base)), model)
-    embedding = network.get_input_embeddings().weight.numel()  # looked up; as a head it sees supervised positions only
-    frozen = sum(weight.numel() for weight in network.parameters() if not weight.requires_grad) - embedding
-    trained = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
-    size = 2048
-    left, right = (torch.randn(size, size, dtype=torch.bfloat16) for _ in range(2))
-    seconds = []
-    for _ in range(8):
-        started = time.perf_counter()
-        left @ right
-        seconds.append(time.perf_counter() - started)
-    return float(2 * size**3 / min(seconds) / (4 * frozen + 6 * trained))
+    return matrix_flops("cpu", 2048) / flop_per_token(network)
 
 
 if __name__ == "__main__":

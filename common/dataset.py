@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from common.errors import UserError, first_line
 from common.files import read_object
 from common.languages import languages
-from common.tasks import TASKS
+from common.tasks import FAMILIES, TASKS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,6 +39,16 @@ def data_file(task: str, split: str, shard: int = 0, shards: int = 1) -> str:
 def data_pattern(task: str, split: str) -> str:
     """Glob of all files of a task's split inside the dataset folder."""
     return f"data/{task}/{split}-*-of-*.parquet"
+
+
+def config_tasks(built: list[str]) -> dict[str, list[str]]:
+    """Config name -> the tasks in it: each task, each family that has one, and `default` with all."""
+    families = {family: [name for name in built if TASKS[name].family == family] for family in FAMILIES}
+    return {
+        "default": built,
+        **{family: names for family, names in families.items() if names},
+        **{name: [name] for name in built},
+    }
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.dataset import SPLITS, data_pattern
+from common.dataset import SPLITS, config_tasks, data_pattern
 from common.languages import languages
-from common.tasks import FAMILIES, TASKS
+from common.tasks import TASKS
 from dataset_builders.benchmark import in_benchmark
 from dataset_builders.citations import BIBTEX, REFERENCES
 from dataset_builders.rows import LABEL_COLUMNS, TEXT_COLUMNS, UNSEEN, WORDING
@@ -77,16 +77,6 @@ class TaskFacts:
     prompt: str
     completion: str
     worded: bool = False
-
-
-def config_tasks(built: list[str]) -> dict[str, list[str]]:
-    """Config name -> the tasks in it: each task, each family that has one, and `default` with all."""
-    families = {family: [name for name in built if TASKS[name].family == family] for family in FAMILIES}
-    return {
-        "default": built,
-        **{family: names for family, names in families.items() if names},
-        **{name: [name] for name in built},
-    }
 
 
 def card_text(manifest: dict[str, Any], facts: Mapping[str, TaskFacts], images: Mapping[str, str], title: str) -> str:

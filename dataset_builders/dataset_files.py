@@ -6,11 +6,11 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.dataset import MANIFEST, SPLITS, data_file
+from common.dataset import MANIFEST, SPLITS, config_tasks, data_file
 from common.errors import UserError
 from common.files import sha256_of
 from common.tasks import TASKS
-from dataset_builders.card import SplitSize, TaskFacts, card_text, config_tasks
+from dataset_builders.card import SplitSize, TaskFacts, card_text
 from dataset_builders.record_counts import RecordCounts
 from dataset_builders.row_facts import RowFacts, fingerprint
 from dataset_builders.rows import LABEL_COLUMNS, TEXT_COLUMNS, UNSEEN, WORDING, DatasetRow

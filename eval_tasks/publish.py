@@ -13,12 +13,11 @@ from functools import partial
 from pathlib import Path
 
 from common import publishing
-from common.commits import BranchHead
 from common.dataset import Manifest, as_hub_id, read_manifest
 from common.errors import UserError, plain_errors
 from common.files import every_file
 from common.hub import hub_errors, repo_url
-from common.publishing import Destination, Upload
+from common.publishing import BranchHead, Destination, Upload
 from eval_tasks.reporting.hub_dataset import LightevalRun, card, public_name, read_runs, write_files
 from eval_tasks.reporting.model_metadata import (
     SUITE,

@@ -11,11 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from common import publishing
-from common.commits import BranchHead
 from common.dataset import as_hub_id
 from common.errors import UserError, plain_errors
 from common.files import folder_files
-from common.publishing import Destination, Upload
+from common.publishing import BranchHead, Destination, Upload
 from common.secrets import check_nothing_private
 from eval_tasks.reporting.model_metadata import contradicted, over_former
 from eval_tasks.reporting.table import print_report

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from common.collection import LONGEST_TITLE, update_collection
+from common.console import print_table
 from common.errors import UserError, plain_errors
 from common.files import readable_size
 from common.hub import check_write_access, hub_errors, repo_url, retried, signed_in
@@ -66,14 +67,15 @@ def release(
         print(f"nothing was sent; the adapter's base is {found.base_model}, which must be on the Hub")
         return
     check_hub(org, planned, found.base_model, private)
-    done = []
+    done: list[tuple[str, str, bool]] = []
     for number, stage in enumerate(planned):
         with progress(planned, number):
             commit = publish(stage.assemble, Destination(stage.repo_id, private), quiet=True)
         done.append((stage.title, repo_url(stage.repo_id, stage.repo_type), commit is not None and commit.changed))
     with progress(planned, len(planned)):
         gathered = update_collection(org, title, ABOUT, items(found, hub), private)
-    print_done([*done, (COLLECTION, gathered.url, gathered.changed)])
+    for what, url, changed in (*done, (COLLECTION, gathered.url, gathered.changed)):
+        print(f"{what:16} {url}  {'published' if changed else 'nothing to do'}")
 
 
 def check_names(hub: Repositories, name: str, title: str) -> None:
@@ -140,26 +142,12 @@ def progress(planned: Sequence[Stage], number: int) -> Iterator[None]:
 
 
 def print_plan(planned: Sequence[Stage], sizes: Sequence[tuple[int, int]], title: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("", "what", "where", "kind", title="What would be sent, in this order")
-    for column in ("files", "size"):
-        table.add_column(column, justify="right")
-    for number, (stage, (files, size)) in enumerate(zip(planned, sizes, strict=True), 1):
-        table.add_row(str(number), stage.title, stage.repo_id, stage.repo_type, str(files), readable_size(size))
-    table.add_row(str(len(planned) + 1), COLLECTION, title, "collection", "", "")
-    Console().print(table)
-
-
-def print_done(rows: Sequence[tuple[str, str, bool]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("what", "where", "")
-    for title, url, changed in rows:
-        table.add_row(title, url, "published" if changed else "nothing to do")
-    Console(soft_wrap=True).print(table)
+    lines: list[tuple[object, ...]] = [
+        (number, stage.title, stage.repo_id, stage.repo_type, files, readable_size(size))
+        for number, (stage, (files, size)) in enumerate(zip(planned, sizes, strict=True), 1)
+    ]
+    lines.append((len(lines) + 1, COLLECTION, title, "collection", "", ""))
+    print_table(("", "what", "where", "kind", "files", "size"), lines, "What would be sent, in this order", texts=4)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

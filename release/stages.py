@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from common.collection import CollectionEntry
-from common.commits import BranchHead
 from common.files import every_file
 from common.hub import RepoType, hub_errors, repo_url, retried, signed_in
-from common.publishing import Assemble, Destination, Upload
+from common.publishing import Assemble, BranchHead, Destination, Upload
 from dataset_builders import publish as dataset
 from eval_tasks import publish as results
 from eval_tasks import publish_metric as metric

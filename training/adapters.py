@@ -8,10 +8,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from common.dataset import find_folder, split_revision
+from common.dataset import commit_of, find_file, find_folder, split_revision
 from common.errors import UserError, first_line
-from common.files import sha256_of
-from common.hub import gated_sentence, is_gated
+from common.files import read_object, sha256_of
 from common.model_files import TOKENIZER_FILES, has_tokenizer, loading
 from training.rows import say
 
@@ -85,6 +84,7 @@ def model_files(folder: Path) -> list[str]:
 
 def find_adapter(name: str) -> Path:
     """The folder with the weights and tokenizer of an adapter in a folder or on the Hub, of one commit. Raises UserError."""
+    find_file(name, ADAPTER_WEIGHTS, None, "model", "--adapter")
     return find_folder(name, (ADAPTER_CONFIG, ADAPTER_WEIGHTS, *TOKENIZER_FILES), None, "model", "--adapter")
 
 
@@ -131,40 +131,11 @@ def check_tokens(own: Mapping[str, int], tokens: Mapping[str, int], adapter: str
 
 def read_adapter(name: str, revision: str | None = None) -> Adapter:
     """The adapter in a folder or on the Hub (`org/name`, `org/name@revision`). Raises UserError if there is none."""
-    name, own = split_revision(name)
-    if own and revision:
-        raise UserError(f"{name} has a revision after its @ and one in --revision; give one of them")
-    path = _file(name, ADAPTER_CONFIG, own or revision)
-    commit = None if Path(name).exists() else path.parent.name  # the cache keeps a folder for each commit
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        config = None
-    if not isinstance(config, dict):
-        raise UserError(f"{ADAPTER_CONFIG} of {name} is not JSON; train or fetch the adapter again")
-    return Adapter(name, commit, sha256_of(_file(name, ADAPTER_WEIGHTS, commit)), config)
-
-
-def _file(adapter: str, file: str, revision: str | None) -> Path:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        path = Path(adapter, file) if Path(adapter).exists() else Path(hf_hub_download(adapter, file, revision=revision))
-        path.stat()
-    except LocalEntryNotFoundError:
-        raise UserError(
-            f"cannot fetch the adapter {adapter}, which is no folder here and not in the cache; check its name, or the network"
-        ) from None
-    except (FileNotFoundError, NotADirectoryError, EntryNotFoundError):
-        raise UserError(f"{adapter} holds no {file}; give --adapter the output folder of a LoRA training") from None
-    except HFValidationError:
-        raise UserError(f"there is no adapter folder {adapter}; check --adapter") from None
-    except OSError as error:
-        if is_gated(error):
-            raise UserError(gated_sentence(f"the adapter {adapter}", adapter)) from None
-        raise UserError(f"cannot read the adapter {adapter}: {first_line(error)}; check --adapter and --revision") from None
-    return path
+    path = find_file(name, ADAPTER_CONFIG, revision, "model", "--adapter")
+    config = read_object(path, "train or fetch the adapter again")
+    commit = None if Path(name).exists() else commit_of(path)
+    name, _ = split_revision(name)
+    return Adapter(name, commit, sha256_of(find_file(name, ADAPTER_WEIGHTS, commit, "model", "--adapter")), config)
 
 
 def base_of(adapters: Sequence[Adapter]) -> str:
@@ -177,6 +148,19 @@ def base_of(adapters: Sequence[Adapter]) -> str:
             f"the adapters were trained on different bases, {' and '.join(bases)}; if these are one, give it as --base"
         )
     return bases[0]
+
+
+def named_base(folder: Path) -> str | None:
+    """The model of the Hub that a model's folder is made from, by `base_model` of its README.md; None where that names none."""
+    from huggingface_hub import metadata_load
+    from yaml import YAMLError
+
+    try:
+        named = (metadata_load(folder / "README.md") or {}).get("base_model")
+    except (OSError, ValueError, YAMLError):
+        return None
+    first = next(iter(named), None) if isinstance(named, list) else named
+    return first if isinstance(first, str) else None
 
 
 def check_combination(adapters: Sequence[Adapter], combination: Combination) -> None:

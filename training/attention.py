@@ -43,9 +43,10 @@ def sdpa_varlen(
     sliding_window: int | None = None,
     softcap: float | None = None,
     s_aux: "torch.Tensor | None" = None,
+    by_row: bool = False,
     **kwargs: Any,
 ) -> "tuple[torch.Tensor, None]":
-    """Causal attention within each row.
+    """Causal attention within each row; with `by_row` one call a row where torch's kernel could take all at once, too.
 
     `query` is (1, heads, tokens, size), `key` and `value` have their own number of heads, and `value` its own size;
     `cu_seq_lens_q` (int32) holds the rows' boundaries, from 0 to tokens, `max_length_q` is the longest row. `shared_prefix` is
@@ -55,42 +56,16 @@ def sdpa_varlen(
     """
     import torch
 
-    same_size = value.size(-1) == query.size(-1)
-    if shared_prefix or softcap is not None or s_aux is not None or not same_size or not runs_varlen(query, dropout):
-        boundaries: Any = {"cu_seq_lens_q": cu_seq_lens_q, "shared_prefix": shared_prefix, "sliding_window": sliding_window}
-        return sdpa_by_row(module, query, key, value, None, dropout, scaling, softcap=softcap, s_aux=s_aux, **boundaries)
     if query.size(0) != 1:
         raise ValueError(f"attn_implementation {NAME} needs padding_free: true")
-    tokens = query.size(2)
-    if cu_seq_lens_q is None:
-        cu_seq_lens_q, max_length_q = torch.tensor([0, tokens], dtype=torch.int32, device=query.device), tokens
-    # The longest row is known from the collator; to ask the GPU for it would wait for all that it has still to do.
-    return attend_by_varlen(query, key, value, cu_seq_lens_q, max_length_q or tokens, scaling, sliding_window), None
-
-
-def sdpa_by_row(
-    module: "torch.nn.Module",
-    query: "torch.Tensor",
-    key: "torch.Tensor",
-    value: "torch.Tensor",
-    attention_mask: "torch.Tensor | None",
-    dropout: float = 0.0,
-    scaling: float | None = None,
-    cu_seq_lens_q: "torch.Tensor | None" = None,
-    max_length_q: int | None = None,
-    shared_prefix: int = 0,
-    sliding_window: int | None = None,
-    softcap: float | None = None,
-    s_aux: "torch.Tensor | None" = None,
-    **kwargs: Any,
-) -> "tuple[torch.Tensor, None]":
-    """As `sdpa_varlen`, one call a row, on any device and in any data type."""
-    import torch
-
-    if query.size(0) != 1:
-        raise ValueError(f"attn_implementation {NAME} needs padding_free: true")
-    lengths = [query.size(2)] if cu_seq_lens_q is None else cu_seq_lens_q.diff().tolist()
-    if query.device.type == "cpu" or softcap is not None or s_aux is not None:
+    tokens, same_size, plain = query.size(2), value.size(-1) == query.size(-1), softcap is None and s_aux is None
+    if plain and same_size and not by_row and not shared_prefix and runs_varlen(query, dropout):
+        if cu_seq_lens_q is None:
+            cu_seq_lens_q, max_length_q = torch.tensor([0, tokens], dtype=torch.int32, device=query.device), tokens
+        # The longest row is known from the collator; to ask the GPU for it would wait for all that it has still to do.
+        return attend_by_varlen(query, key, value, cu_seq_lens_q, max_length_q or tokens, scaling, sliding_window), None
+    lengths = [tokens] if cu_seq_lens_q is None else cu_seq_lens_q.diff().tolist()
+    if query.device.type == "cpu" or not plain:
         attend: Any = partial(attend_in_blocks, softcap=softcap, sinks=s_aux)
     else:
         attend = attend_by_torch
@@ -102,6 +77,11 @@ def sdpa_by_row(
         known = prefix[1:]
         rows = [prefix, *((row[0], *(torch.cat(pair, dim=2) for pair in zip(known, row[1:], strict=True))) for row in rest)]
     return torch.cat([attend(*row) for row in rows], dim=2).transpose(1, 2), None
+
+
+def sdpa_by_row(module: Any, query: Any, key: Any, value: Any, mask: Any, **options: Any) -> "tuple[torch.Tensor, None]":
+    """As `sdpa_varlen`, one call a row, on any device and in any data type."""
+    return sdpa_varlen(module, query, key, value, mask, by_row=True, **options)
 
 
 def runs_varlen(query: "torch.Tensor", dropout: float) -> bool:

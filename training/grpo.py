@@ -91,10 +91,10 @@ def run(argv: list[str]) -> None:
     from transformers.trainer_utils import set_seed
 
     from training.adapters import find_adapter
-    from training.summary import usable_cores
+    from training.summary import use_cores
     from training.tokenizer import load_tokenizer
 
-    torch.set_num_threads(data.cpu_threads or max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    use_cores(data.cpu_threads)
     set_seed(args.seed)
     checkpoint = find_checkpoint(args.resume_from_checkpoint, output)
     rows = choose_rows(script, data, args.seed)
@@ -178,37 +178,20 @@ def write_results(
     trainer: Any, script: Any, model: Any, data: RewardArguments, rows: "Dataset", seconds: float, loss: float
 ) -> None:
     """Writes adapter, summary, log and plot as training/sft.py does, and prints the rewards of the first and last steps."""
-    from training.adapters import public_name
-    from training.mixture import dataset_fingerprint, task_counts
-    from training.summary import hardware, peak_memory, versions, write_run
+    from training.mixture import task_counts
+    from training.summary import run_facts, write_run
 
     args, state = trainer.args, trainer.state
     rewards = [log["reward"] for log in state.log_history if "reward" in log]
-    name, tokens = script.dataset_name, int(state.num_input_tokens_seen)
     summary = {
         "method": "GRPO",
-        "base_model": model.model_name_or_path,
-        "adapter": public_name(data.adapter) if data.adapter else None,
-        "dataset_name": name,
-        "dataset_config": script.dataset_config or "default",
-        "dataset_fingerprint": dataset_fingerprint(name, script.dataset_config, data.dataset_revision),
+        **run_facts(script, args, model, data, state, int(state.num_input_tokens_seen), seconds),
         "tasks": task_counts(rows),
         "train_rows": len(rows),
-        "epochs": state.epoch,
-        "steps": state.global_step,
         "num_generations": args.num_generations,
         "rows_per_step": args.train_batch_size * args.gradient_accumulation_steps * args.world_size / args.num_generations,
-        "learning_rate": args.learning_rate,
         "rewards": rewards,
         "train_loss": loss,
-        "tokens": tokens,
-        "seconds": round(seconds, 1),
-        "tokens_per_second": round(tokens / seconds, 1),
-        "peak_memory_bytes": peak_memory(),
-        "seed": args.seed,
-        "processes": args.world_size,
-        "hardware": hardware(),
-        "versions": versions(),
     }
     write_run(trainer, summary)
     if trainer.is_world_process_zero() and rewards:

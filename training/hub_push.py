@@ -11,27 +11,19 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 from transformers import TrainerCallback
 
-from common.commits import commit_folder
+from common.dataset import as_hub_id
 from common.errors import UserError, first_line
 from common.files import every_file
+from common.publishing import Destination, Upload, commit
 from training.adapters import LOG, LOSS_PLOT, SUMMARY, model_files
 from training.arguments import output_folder
 from training.checkpoints import ON_THE_HUB, copy_for_hub
+from training.publish import unmeasured_card
 from training.summary import write_log
 
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
     from trl import SFTConfig
-
-CARD = """---
-{base}library_name: peft
-pipeline_tag: text-generation
----
-
-# An adapter in training
-
-It has not been measured yet. `python -m model_card.build --push` puts the card with its scores in place of this one.
-"""
 
 
 class HubPush(TrainerCallback):
@@ -71,7 +63,8 @@ class HubPush(TrainerCallback):
     def _upload(self, message: str) -> None:
         try:
             files = every_file(self.staging)
-            commit_folder(self.staging, self.repo, "model", message, files=files, stale_patterns=[f"{ON_THE_HUB}/*"])
+            upload = Upload(self.staging, "model", message, files, stale_patterns=[f"{ON_THE_HUB}/*"])
+            commit(upload, Destination(self.repo), quiet=True)
         except Exception as error:
             warn(f"{message}: {first_line(error)}; the training goes on")
 
@@ -105,7 +98,7 @@ def create_repo(args: "SFTConfig", base: str) -> str:
     try:
         repo: str = api.create_repo(name, private=args.hub_private_repo, exist_ok=True).repo_id
         if not api.file_exists(repo, "README.md"):
-            card = CARD.format(base=f"base_model: {base}\n" if "/" in base and not Path(base).exists() else "")
+            card = unmeasured_card(as_hub_id(base))
             api.upload_file(path_or_fileobj=card.encode(), path_in_repo="README.md", repo_id=repo, commit_message="Card")
     except (OSError, HTTPError, HFValidationError) as error:
         raise UserError(
@@ -117,4 +110,4 @@ def create_repo(args: "SFTConfig", base: str) -> str:
 def push_results(repo: str, folder: Path) -> str:
     """Pushes a finished run's files in one commit and returns the repository's address. Raises UserError."""
     files = [*model_files(folder), SUMMARY, LOG, LOSS_PLOT]
-    return commit_folder(folder, repo, "model", "Adapter", files=files).url
+    return commit(Upload(folder, "model", "Adapter", files), Destination(repo), quiet=True).url

@@ -48,6 +48,7 @@ from training.adapters import (
     adapter_tokenizer,
     base_of,
     check_combination,
+    named_base,
     parse_weights,
     public_name,
     read_adapter,
@@ -223,16 +224,10 @@ def card(record: dict[str, Any], base: str) -> str:
 
 
 def hub_name(base: str) -> str:
-    """The Hub id of a base; of a folder the one that its README.md names as `base_model`, "" where it names none."""
-    from huggingface_hub import metadata_load
-
-    if not Path(base).exists():
-        return base if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", base) else ""
-    try:
-        named = (metadata_load(Path(base) / "README.md") or {}).get("base_model")
-    except (OSError, ValueError):
-        return ""
-    return named if isinstance(named, str) else ""
+    """The Hub id of a base; of a folder the one that it names, "" where it names none."""
+    if Path(base).exists():
+        return named_base(Path(base)) or ""
+    return base if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", base) else ""
 
 
 def files_to_publish(folder: Path) -> Upload:

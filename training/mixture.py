@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from common.console import print_table
 from common.dataset import load_dataset, read_manifest
 from common.errors import UserError
 from common.tasks import TASKS
@@ -197,18 +198,11 @@ def dataset_fingerprint(name: str, config: str | None, revision: str | None) -> 
 
 def print_composition(train: "Dataset", available: Mapping[str, int], held_out: int) -> None:
     """Prints the rows of an epoch by task. `available` counts the rows before the mixture."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="An epoch")
-    for column in ("task", "rows", "share", "passes"):
-        table.add_column(column, justify="left" if column == "task" else "right")
-    counts = task_counts(train)
+    counts, size, lines = task_counts(train), len(train), []
     for task, count in available.items():
         rows = counts.get(task, 0)
-        table.add_row(task, f"{rows:,}", f"{rows / len(train):.1%}", f"{rows / count:.2f}")
-    table.add_section()
-    table.add_row("all", f"{len(train):,}", "", f"{len(train) / sum(available.values()):.2f}")
+        lines.append((task, f"{rows:,}", f"{rows / size:.1%}", f"{rows / count:.2f}"))
+    lines.append(("all", f"{size:,}", "", f"{size / sum(available.values()):.2f}"))
     if held_out:
-        table.add_row("held out for validation", f"{held_out:,}", "", "")
-    Console().print(table)
+        lines.append(("held out for validation", f"{held_out:,}", "", ""))
+    print_table(("task", "rows", "share", "passes"), lines, "An epoch")

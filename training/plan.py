@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from common.console import print_table
 from common.errors import UserError
 from training import attention
 from training.arguments import DataArguments
@@ -186,25 +187,18 @@ def apply_plan(plan: TrainingPlan, args: "SFTConfig", model: "ModelConfig") -> N
 
 
 def print_plan(plan: TrainingPlan) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="Training plan")
-    for column in ("", "asked", "used"):
-        table.add_column(column, justify="right" if column else "left")
     size = "tokens_per_batch" if plan.tokens_per_batch else "per_device_train_batch_size"
-    for name, used in (
-        (size, f"{plan.tokens_per_batch or plan.rows_per_batch:,}"),
-        ("gradient_accumulation_steps", f"{plan.gradient_accumulation_steps:,}"),
-        ("rows_per_step", f"about {plan.rows_per_step:,.1f}"),
-        ("tokens per step", f"about {plan.tokens_per_step:,}"),
-        ("processes", f"{plan.world_size:,}"),
-        ("packing", plan.packing),
-        ("attention", plan.attn_implementation or "the model's own"),
-        ("precision", plan.precision),
-    ):
-        table.add_row(name, f"{plan.asked[name]:,}" if name in plan.asked else "", used)
-    console = Console()
-    console.print(table)
+    used = {
+        size: f"{plan.tokens_per_batch or plan.rows_per_batch:,}",
+        "gradient_accumulation_steps": f"{plan.gradient_accumulation_steps:,}",
+        "rows_per_step": f"about {plan.rows_per_step:,.1f}",
+        "tokens per step": f"about {plan.tokens_per_step:,}",
+        "processes": f"{plan.world_size:,}",
+        "packing": plan.packing,
+        "attention": plan.attn_implementation or "the model's own",
+        "precision": plan.precision,
+    }
+    asked = {name: f"{number:,}" for name, number in plan.asked.items()}
+    print_table(("", "asked", "used"), [(name, asked.get(name, ""), shown) for name, shown in used.items()], "Training plan")
     for note in plan.notes:
-        console.print(note, soft_wrap=True)
+        print(note)

@@ -13,12 +13,13 @@ from functools import partial
 from pathlib import Path
 
 from common import publishing
+from common.dataset import as_hub_id
 from common.errors import UserError, plain_errors
 from common.files import read_object, sha256_of
 from common.hub import hub_errors, retried, signed_in
 from common.model_files import TOKENIZER_FILES
 from common.publishing import Destination, Upload
-from training.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, LOG, LOSS_PLOT, SUMMARY
+from training.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, LOG, LOSS_PLOT, SUMMARY, named_base
 
 NEEDED = (ADAPTER_WEIGHTS, ADAPTER_CONFIG, "tokenizer_config.json", SUMMARY, LOG)
 OPTIONAL = tuple(name for name in (*TOKENIZER_FILES, LOSS_PLOT) if name not in NEEDED)
@@ -28,16 +29,21 @@ CARD = "README.md"
 SCORES = ".eval_results/*"
 
 UNMEASURED = """---
-base_model: {base}
-base_model_relation: adapter
-{datasets}library_name: peft
+{known}library_name: peft
 pipeline_tag: text-generation
 ---
 
-# An adapter of {base}
+# An adapter{of_base}
 
-It has not been measured yet; its card comes with its scores.
+It has not been measured yet. `python -m model_card.build --push` puts the card with its scores in place of this one.
 """
+
+
+def unmeasured_card(base: str | None, dataset: str | None = None) -> str:
+    """The README.md of an adapter without scores. `base`, `dataset`: ids on the Hub, None where they are not there."""
+    known = f"base_model: {base}\nbase_model_relation: adapter\n" if base else ""
+    known += f"datasets: {dataset}\n" if dataset else ""
+    return UNMEASURED.format(known=known, of_base=f" of {base}" if base else "")
 
 
 def adapter_files(folder: Path) -> list[str]:
@@ -54,28 +60,16 @@ def base_on_hub(folder: Path) -> str:
 
     Raises UserError.
     """
-    from huggingface_hub import metadata_load
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-    from yaml import YAMLError
-
     name = str(read_object(folder / ADAPTER_CONFIG, AGAIN).get("base_model_name_or_path") or "")
-    readme, advice = Path(name) / "README.md", "publish that model and give its name with --base-model org/name"
+    advice = "publish that model and give its name with --base-model org/name"
     if not Path(name).exists():
-        try:
-            validate_repo_id(name)
-        except HFValidationError:
-            raise UserError(f"the adapter's base {name} is a folder that is not here; {advice}") from None
+        if as_hub_id(name) is None:
+            raise UserError(f"the adapter's base {name} is a folder that is not here; {advice}")
         return name
     if (Path(name) / "merge.json").exists():
         raise UserError(f"the adapter's base {name} is a merged model, which the Hub does not have; {advice}")
-    try:
-        original = (metadata_load(readme) or {}).get("base_model") if readme.is_file() else None
-    except (ValueError, YAMLError):
-        original = None
-    if isinstance(original, list):
-        original = next(iter(original), None)
-    if not isinstance(original, str):
+    original = named_base(Path(name))
+    if original is None:
         raise UserError(f"the adapter's base {name} is a folder that names no model of the Hub; {advice}")
     return original
 
@@ -100,8 +94,7 @@ def assemble(folder: Path, destination: Destination, adapter: Path, base: str, d
     sha256 = sha256_of(adapter / ADAPTER_WEIGHTS)
     if not destination.dry_run and weights_on_hub(destination.repo_id, destination.revision) == sha256:
         return Upload(folder, "model", MESSAGE, files, stale_patterns=OPTIONAL)
-    datasets = f"datasets: {dataset}\n" if dataset else ""
-    (folder / CARD).write_text(UNMEASURED.format(base=base, datasets=datasets), encoding="utf-8")
+    (folder / CARD).write_text(unmeasured_card(base, dataset), encoding="utf-8")
     return Upload(folder, "model", MESSAGE, [*files, CARD], stale_patterns=[*OPTIONAL, SCORES])
 
 

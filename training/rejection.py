@@ -15,18 +15,19 @@ in vLLM's environment (make setup-vllm). No row of the test split is read.
 import argparse
 import hashlib
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.answers import decode_answer, parse_completion, render_completion
-from common.dataset import MANIFEST, data_file, read_split
+from common.console import print_table
+from common.dataset import MANIFEST, config_tasks, data_file, data_pattern, read_split
 from common.errors import UserError, plain_errors
 from common.files import sha256_of, write_json, write_whole
 from common.scoring import score_answer
-from common.tasks import FAMILIES, TASKS
+from common.tasks import TASKS
 from common.thinking import without_thoughts
 from common.words import row_task
 from training.adapters import ADAPTER_WEIGHTS, find_adapter, public_name
@@ -113,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     tables = chosen_rows(arguments.data, arguments.tasks, arguments.max_rows_per_task, arguments.seed)
     rows = [row for table in tables.values() for row in table.to_pylist()]
-    adapter = adapter_with_weights(arguments.adapter) if arguments.adapter else None
+    adapter = find_adapter(arguments.adapter) if arguments.adapter else None
     how = Sampling(arguments.samples, arguments.temperature, arguments.top_p, arguments.seed)
     settings = {"model": arguments.model, "adapter": arguments.adapter, "rows": rows_key(rows), **asdict(how)}
     if adapter:  # trained again under the same name it is another one
@@ -139,14 +140,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_json(arguments.out / REPORT, settings | shown | {"tasks": {name: asdict(entry) for name, entry in report.items()}})
     if not any(entry.kept for entry in report.values()):
         raise UserError("no row has an answer that is good enough; lower --min-score, give more --samples, or train first")
-
-
-def adapter_with_weights(name: str) -> Path:
-    """The folder of the adapter in a folder or on the Hub. Raises UserError."""
-    folder = find_adapter(name)
-    if not (folder / ADAPTER_WEIGHTS).is_file():
-        raise UserError(f"{name} holds no {ADAPTER_WEIGHTS}; give --adapter the output folder of a LoRA training")
-    return folder
 
 
 def chosen_rows(data: str, tasks: str | None, limit: int, seed: int) -> "dict[str, pa.Table]":
@@ -216,9 +209,8 @@ def write_dataset(out: Path, tables: "Mapping[str, pa.Table]", best: Mapping[str
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, lambda unfinished, new=new: pq.write_table(new, unfinished))  # type: ignore[misc]
         counts[task] = len(kept)
-    write_whole(
-        out / "README.md", lambda unfinished: unfinished.write_text(card(list(counts), digest.hexdigest()), encoding="utf-8")
-    )
+    text = rows_card("Rows with the best of a model's sampled answers", {"train": list(counts)}, digest.hexdigest())
+    write_whole(out / "README.md", lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
     default = {"train": sum(counts.values()), "fingerprint": digest.hexdigest()}
     configs = {"default": default} | {task: {"train": count} for task, count in counts.items()}
     write_json(out / MANIFEST, {"configs": configs})
@@ -236,40 +228,28 @@ def report_of(chosen: Sequence[Chosen]) -> TaskReport:
     )
 
 
-def card(tasks: Sequence[str], fingerprint: str) -> str:
-    """What `load_dataset` needs to find each config's files: all tasks, each family's, and each task's.
+def rows_card(title: str, tasks: Mapping[str, Sequence[str]], fingerprint: str) -> str:
+    """A README.md by which `load_dataset` finds the files of each config. `tasks`: split -> those that have rows in it.
 
     With the fingerprint it takes no other rows of its cache.
     """
-    names: dict[str, list[str]] = defaultdict(list)
-    names["default"] = list(tasks)
-    for family in FAMILIES:
-        if members := [task for task in tasks if TASKS[task].family == family]:
-            names[family] = members
-    names |= {task: [task] for task in tasks}
-    configs = [
-        {
-            "config_name": name,
-            "description": f"fingerprint {fingerprint}",
-            "data_files": [{"split": "train", "path": [data_file(task, "train") for task in members]}],
-        }
-        | ({"default": True} if name == "default" else {})
-        for name, members in names.items()
-    ]
-    return f"---\nconfigs: {json.dumps(configs if tasks else [])}\n---\n# Rows with the best of a model's sampled answers\n"
+    names = [name for name in TASKS if any(name in found for found in tasks.values())]
+    configs = []
+    for config, members in config_tasks(names).items():
+        paths = {split: [data_pattern(name, split) for name in members if name in found] for split, found in tasks.items()}
+        files = [{"split": split, "path": found} for split, found in paths.items() if found]
+        default = {"default": True} if config == "default" else {}
+        configs.append({"config_name": config, "data_files": files, **default, "description": f"fingerprint {fingerprint}"})
+    return f"---\nconfigs: {json.dumps(configs if names else [])}\n---\n# {title}\n"  # JSON is YAML
 
 
 def show(report: Mapping[str, TaskReport]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("task", title="Rejection sampling")
-    for title in ("rows", "kept", "mean score", "best of each row", UNPARSABLE, TOO_LOW):
-        table.add_column(title, justify="right")
+    lines = []
     for name, entry in report.items():
         reasons = (f"{entry.left_out.get(reason, 0):,}" for reason in (UNPARSABLE, TOO_LOW))
-        table.add_row(name, f"{entry.rows:,}", f"{entry.kept:,}", f"{entry.mean:.3f}", f"{entry.best:.3f}", *reasons)
-    Console(width=None if Console().is_terminal else 140).print(table)
+        lines.append((name, f"{entry.rows:,}", f"{entry.kept:,}", f"{entry.mean:.3f}", f"{entry.best:.3f}", *reasons))
+    header = ("task", "rows", "kept", "mean score", "best of each row", UNPARSABLE, TOO_LOW)
+    print_table(header, lines, "Rejection sampling")
 
 
 if __name__ == "__main__":

@@ -58,18 +58,17 @@ def run(argv: list[str]) -> None:
     os.environ.setdefault("TRACKIO_DIR", str(output.resolve() / "trackio"))  # read when trackio is imported
     args.run_name = args.run_name or output.name  # the same run when it is resumed
 
-    import torch
     from transformers.trainer_utils import set_seed
 
     from training import checkpoints, curves
     from training.hub_push import create_repo
     from training.plan import plan_run, print_plan
-    from training.summary import summarise, usable_cores
+    from training.summary import summarise, use_cores
     from training.template_check import with_template_options
     from training.trainer import make_trainer
 
     first = args.process_index == 0
-    torch.set_num_threads(data.cpu_threads or max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    use_cores(data.cpu_threads)
     set_seed(args.seed)
     with args.main_process_first(local=False, desc="fetching a checkpoint"):  # nodes may share the output folder
         checkpoint = checkpoints.resolve(args.resume_from_checkpoint, output, args.hub_token)

@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.console import print_table
+from dataset_builders.workers import usable_cores
 from training.adapters import LOG, LOSS_PLOT, SUMMARY, public_name
 from training.arguments import DataArguments, output_folder
 from training.mixture import dataset_fingerprint
@@ -22,8 +24,11 @@ if TYPE_CHECKING:
 VERSIONED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
 
 
-def usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def use_cores(threads: int) -> None:
+    """So many compute threads; with 0 this process's share of the usable cores."""
+    import torch
+
+    torch.set_num_threads(threads or max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
 def hardware() -> dict[str, Any]:
@@ -49,6 +54,29 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in VERSIONED}
 
 
+def run_facts(script: Any, args: Any, model: Any, data: Any, state: Any, tokens: int, seconds: float) -> dict[str, Any]:
+    """What every kind of training tells of a run. `tokens` are those of this run's own steps, without padding."""
+    name = script.dataset_name or ""
+    return {
+        "base_model": model.model_name_or_path,
+        "adapter": public_name(data.adapter) if data.adapter else None,
+        "dataset_name": name,
+        "dataset_config": script.dataset_config or "default",
+        "dataset_fingerprint": dataset_fingerprint(name, script.dataset_config, data.dataset_revision),
+        "epochs": state.epoch,
+        "steps": state.global_step,
+        "tokens": tokens,
+        "seconds": round(seconds, 1),
+        "tokens_per_second": round(tokens / seconds, 1),
+        "peak_memory_bytes": peak_memory(),
+        "learning_rate": args.learning_rate,
+        "seed": args.seed,
+        "processes": args.world_size,
+        "hardware": hardware(),
+        "versions": versions(),
+    }
+
+
 def summarise(
     script: "ScriptArguments",
     args: "SFTConfig",
@@ -58,32 +86,16 @@ def summarise(
     trainer: "SafeTrainer",
     seconds: float,
 ) -> dict[str, Any]:
-    """The run's settings and measurements; `tokens` are those of this run's own steps, without padding."""
-    tokens, name = trainer.tokens_seen, script.dataset_name or ""
+    """The run's settings and measurements."""
     return {
-        "base_model": model.model_name_or_path,
-        "adapter": public_name(data.adapter) if data.adapter else None,
-        "dataset_name": name,
-        "dataset_config": script.dataset_config or "default",
-        "dataset_fingerprint": dataset_fingerprint(name, script.dataset_config, data.dataset_revision),
+        **run_facts(script, args, model, data, trainer.state, trainer.tokens_seen, seconds),
         "task_weights": data.task_weights,
         "sorted_options": data.sorted_options,
-        "epochs": trainer.state.epoch,
-        "steps": trainer.state.global_step,
         "best_checkpoint_step": trainer.state.best_global_step,
-        "tokens": tokens,
-        "seconds": round(seconds, 1),
-        "tokens_per_second": round(tokens / seconds, 1),
-        "peak_memory_bytes": peak_memory(),
-        "learning_rate": args.learning_rate,
         "rows_per_step": round(trainer.rows_per_step, 1),
         "max_length": args.max_length,
         "plan": asdict(plan),
-        "seed": args.seed,
-        "processes": args.world_size,
-        "hardware": hardware(),
         "lora": lora_settings(trainer.model.active_peft_config) if data.adapter or model.use_peft else None,
-        "versions": versions(),
     }
 
 
@@ -146,12 +158,8 @@ def write_run(trainer: "SafeTrainer", summary: dict[str, Any]) -> None:
 
 
 def print_summary(summary: dict[str, Any], folder: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="Training", show_header=False)
     validation = summary["validation_loss"]
-    for name, value in (
+    lines = (
         ("rows, validation rows", f"{summary['train_rows']:,}, {summary['validation_rows']:,}"),
         ("steps, epochs", f"{summary['steps']:,}, {summary['epochs']:.2f}"),
         ("rows a step", f"{summary['rows_per_step']:,.1f}"),
@@ -161,6 +169,5 @@ def print_summary(summary: dict[str, Any], folder: str) -> None:
         ("train loss (mean)", f"{summary['train_loss']:.3f}"),
         ("validation loss", "none" if validation is None else f"{validation:.3f}"),
         ("written to", folder),
-    ):
-        table.add_row(name, value)
-    Console().print(table)
+    )
+    print_table(("Training", ""), lines, texts=2)

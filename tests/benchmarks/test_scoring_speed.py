@@ -35,7 +35,7 @@ def test_better_models_are_right_more_often_and_backends_mostly_agree() -> None:
 def test_both_ways_give_the_same_scores(benchmark: Benchmark) -> None:
     pytest.importorskip(PACKAGED_SENTENCE_MODEL, reason="the packaged sentence-embedding model is not installed")
 
-    done = benchmark("eval", "scoring", "--answers", 80, "--models", 2, "--backends", 2)
+    done = benchmark("scoring_speed", "--answers", 80, "--models", 2, "--backends", 2)
 
     figures = json.loads(done.stdout.splitlines()[-1])
     assert figures["answers"] == 80

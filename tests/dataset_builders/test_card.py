@@ -9,9 +9,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.dataset import data_file, data_pattern
+from common.dataset import config_tasks, data_file, data_pattern
 from common.tasks import FAMILIES, TASKS
-from dataset_builders.card import SplitSize, TaskFacts, card_text, cell, config_tasks, fence
+from dataset_builders.card import SplitSize, TaskFacts, card_text, cell, fence
 from dataset_builders.citations import BIBTEX, REFERENCES
 from tests.hub_metadata import metadata_errors
 

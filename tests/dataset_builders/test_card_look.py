@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from common.dataset import config_tasks
 from common.tasks import TASKS
-from dataset_builders.card import SplitSize, TaskFacts, card_text, config_tasks
+from dataset_builders.card import SplitSize, TaskFacts, card_text
 from dataset_builders.labelling.agreement import Agreement
 from dataset_builders.labelling.plots import plot_agreement
 from dataset_builders.labelling.votes import BOUNDS

@@ -13,11 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from common.dataset import data_file
+from common.dataset import config_tasks, data_file
 from common.errors import UserError
 from common.tasks import TASKS
 from dataset_builders import dataset_files
-from dataset_builders.card import config_tasks
 from dataset_builders.dataset_files import (
     check_checksums,
     config_facts,

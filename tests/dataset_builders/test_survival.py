@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from common.commits import commit_folder
 from common.publishing import Destination
 from dataset_builders.dataset_files import write_checksums
 from dataset_builders.publish import assemble, read_dataset
 from tests import raw
+from tests.commits import commit_folder
 from tests.hub import ALICE, Hub
 
 WARM = ("dataset_builders.build", "dataset_builders.engine", "dataset_builders.publish", "dataset_builders.recipes.retrieval")

@@ -266,7 +266,7 @@ def test_no_path_of_this_machine_is_in_the_summary(
 
 
 MISTAKES = {
-    "no adapter": (["--adapter", "nowhere/at/all"], "there is no adapter folder"),
+    "no adapter": (["--adapter", "nowhere/at/all"], "is no file or folder here"),
     "no dataset": (["--data", "nowhere/at/all"], "SHOP_DATASET=nowhere/at/all is no file or folder here, and no Hub id"),
     "an unknown task": (["--tasks", "next_product"], "'next_product' is no task and no family"),
     "a negative weight": (["--weights=-1,0"], "give different ones of 0 or more"),

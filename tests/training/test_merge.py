@@ -108,8 +108,8 @@ def not_json(run: TrainingRun, place: Path) -> Path:
 
 MISTAKES: dict[str, tuple[Callable[[TrainingRun, Path], Path], str]] = {
     "a folder without an adapter": (lambda run, place: place, "holds no adapter_config.json"),
-    "no folder": (lambda run, place: place / "none", "there is no adapter folder"),
-    "a configuration that is no JSON": (not_json, "is not JSON"),
+    "no folder": (lambda run, place: place / "none", "is no file or folder here"),
+    "a configuration that is no JSON": (not_json, "cannot be read as JSON"),
     "a base that is gone": (
         lambda run, place: copy_adapter(run, place, base_model_name_or_path=str(place / "gone")),
         "cannot load the base model",

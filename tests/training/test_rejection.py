@@ -206,7 +206,7 @@ def test_vllm_samples_an_adapter_s_answers(data: Path, tmp_path: Path) -> None:
         (("--data", "no/such/folder"), "--data no/such/folder is no file or folder here"),
         (("--out", "training"), "training exists and holds something else. Give an empty or a new folder."),
         (("--adapter", "no/such/adapter"), "--adapter no/such/adapter is no file or folder here"),
-        (("--adapter", "training"), "training holds no adapter_model.safetensors; give --adapter the output folder of a LoRA"),
+        (("--adapter", "training"), "--adapter training holds no adapter_model.safetensors; give the folder that the training"),
     ],
 )
 def test_a_mistake_is_one_sentence(

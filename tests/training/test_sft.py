@@ -216,7 +216,7 @@ def test_a_pushed_run_has_its_interim_card_and_log_and_no_checkpoint(run: Traini
     assert files["training_log.jsonl"] == (run.folder / "training_log.jsonl").read_bytes()
     assert not [path for path in files if "checkpoint" in path or path.endswith((".bin", ".pt", ".pth"))]
     card = files["README.md"].decode()
-    assert "# An adapter in training" in card
+    assert "It has not been measured yet" in card
     assert str(tiny_llama) not in card
     assert not (run.folder / "README.md").exists()
 
@@ -598,7 +598,7 @@ MISTAKES: dict[str, Case] = {
     ),
     "folder that is no adapter": (
         lambda base, rows, tmp: ["--model_name_or_path", base, "--dataset_name", rows, "--adapter", tmp],
-        "cannot go on from the adapter",
+        "holds no adapter_model.safetensors",
     ),
     "negative weight": (
         lambda base, rows, tmp: ["--model_name_or_path", base, "--dataset_name", rows, "--task_weights", "also_buy=-1"],

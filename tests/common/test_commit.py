@@ -1,4 +1,4 @@
-"""`commit_folder` against the loopback Hub with the real client."""
+"""`publishing.commit` against the loopback Hub with the real client."""
 
 import re
 import subprocess
@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi, constants
 
-from common.commits import BranchHead, commit_folder
 from common.errors import UserError
 from common.files import folder_files
 from common.hub import CONFLICT_STATUSES, RepoType
+from common.publishing import BranchHead
 from common.retry import ATTEMPTS, TRANSIENT_STATUSES
+from tests.commits import commit_folder
 from tests.hub import ALICE, BOB, READER, Hub
 
 
@@ -198,7 +199,7 @@ def test_a_publisher_killed_in_the_middle_leaves_the_old_head(hub_client: Hub, f
     before = hub_client.head("org/killed")
     (folder / "weights.safetensors").write_bytes(b"\1" * 1000)
     call = f"commit_folder({str(folder)!r}, 'org/killed', 'model', 'second')"
-    code = f"from common.commits import commit_folder; {call}"
+    code = f"from tests.commits import commit_folder; {call}"
     with hub_client.hold("PUT /_lfs/") as held:
         process = subprocess.Popen([sys.executable, "-c", code], env=hub_client.env())
         held.wait_for(1)

@@ -1,15 +1,14 @@
-"""The transfer to real pairs: probabilities of label words, and what they are compared with."""
+"""Judged pairs: probabilities of label words, and what they are compared with."""
 
 from pathlib import Path
 
 import pytest
 
-from benchmarks import transfer
-from benchmarks.transfer import LABELS, PROMPT, JudgedPair, aucs, judged_pairs, label_probabilities, similarity_aucs
+from benchmarks import judged_pairs as module
+from benchmarks.judged_pairs import LABELS, JudgedPair, aucs, judged_pairs, label_probabilities, similarity_aucs
 from common.errors import UserError
 from eval_tasks.baselines.template_rows import template_row
 from tests.benchmarks.test_calibration import pair_row
-from tests.command import run_command
 from tests.training.random_adapters import random_adapter
 from training.merge import merge
 
@@ -29,25 +28,24 @@ def test_aucs_are_those_of_exact_pairs_and_of_pairs_that_are_not_irrelevant() ->
 
 
 def test_similarities_are_those_of_query_and_title(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "RANKERS", ("tfidf", "bm25"))
+    monkeypatch.setattr(module, "RANKERS", ("tfidf", "bm25"))
     found = similarity_aucs(PAIRS)
     assert found.keys() == {"overlap", "tfidf", "bm25"}
     assert all(each["auc_exact"] == 1.0 for each in found.values())
 
 
-def test_probabilities_are_those_of_the_word_as_the_chats_answer(tiny_llama: Path) -> None:
+def test_probabilities_are_those_of_the_word_as_the_chats_answer(tiny_llama: Path, tmp_path: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    prompts = [PROMPT.format(query=pair.query, product=pair.product) for pair in PAIRS]
-    found = label_probabilities(str(tiny_llama), None, prompts)
+    (found,) = label_probabilities(str(tiny_llama), [None], PAIRS, tmp_path)
     assert [sum(each) for each in found] == pytest.approx([1.0] * 4)
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
     model = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32).eval()
     logs = []
     for label in LABELS:
         asked = tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompts[0]}], add_generation_prompt=True, return_dict=False
+            [{"role": "user", "content": PAIRS[0].prompt()}], add_generation_prompt=True, return_dict=False
         )
         answer = tokenizer(label, add_special_tokens=False)["input_ids"]
         with torch.inference_mode():
@@ -62,40 +60,19 @@ def test_an_adapter_is_asked_as_its_merged_model_is_with_its_own_template(tiny_l
     from transformers import AutoTokenizer
 
     adapter = random_adapter(tiny_llama, tmp_path / "adapter", seed=3)
-    prompts = ["Is it exact?"]
-    with_the_template_of_the_base = label_probabilities(str(tiny_llama), str(adapter), prompts)
+    ((with_the_template_of_the_base, *_),) = label_probabilities(str(tiny_llama), [str(adapter)], PAIRS, tmp_path / "before")
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
     tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }} {% endfor %}It is: "
     tokenizer.save_pretrained(adapter)
     merge(str(adapter), tmp_path / "merged", str(tiny_llama))
-    (found,) = label_probabilities(str(tiny_llama), str(adapter), prompts)
-    assert found == pytest.approx(label_probabilities(str(tmp_path / "merged"), None, prompts)[0], rel=1e-3)
-    assert found != pytest.approx(with_the_template_of_the_base[0], rel=1e-2)
+    ((found, *_),) = label_probabilities(str(tiny_llama), [str(adapter)], PAIRS, tmp_path / "adapted")
+    ((merged, *_),) = label_probabilities(str(tmp_path / "merged"), [None], PAIRS, tmp_path / "of_merged")
+    assert found == pytest.approx(merged, rel=1e-3)
+    assert found != pytest.approx(with_the_template_of_the_base, rel=1e-2)
 
 
 def test_a_model_or_an_adapter_that_is_not_there_is_refused(tiny_llama: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no file or folder here"):
-        label_probabilities(str(tmp_path / "none"), None, ["?"])
+        label_probabilities(str(tmp_path / "none"), [None], PAIRS, tmp_path)
     with pytest.raises(UserError, match=r"--adapter .* is no file or folder here"):
-        label_probabilities(str(tiny_llama), str(tmp_path / "adapter"), ["?"])
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        (("--pairs", 0), "--pairs 0 scores nothing. Give 1 or more."),
-        ((), "is not a folder. Give --real a folder"),
-    ],
-)
-def test_bad_arguments_are_refused_in_a_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[object, ...], sentence: str
-) -> None:
-    assert run_command("benchmarks.transfer", "--real", tmp_path / "none", "--base", "model", *options) == 2
-    assert sentence in capsys.readouterr().err
-
-
-def test_real_files_without_judged_pairs_are_refused(
-    corpora: Path, tiny_llama: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run_command("benchmarks.transfer", "--real", corpora, "--base", tiny_llama) == 2
-    assert "holds too few judged pairs; add ECInstruct's" in capsys.readouterr().err
+        label_probabilities(str(tiny_llama), [str(tmp_path / "adapter")], PAIRS, tmp_path)
