@@ -75,7 +75,7 @@ def _countries() -> dict[str, str]:
     from babel import Locale
     from babel.languages import get_official_languages
 
-    codes = [code for code in Locale("en").territories if len(code) == 2 and code.isalpha()]
+    codes = [code for code in map(str, Locale("en").territories) if len(code) == 2 and code.isalpha()]
     found = {"great britain": "gb", "england": "gb", "united states of america": "us"}
     for code in codes:
         for language in ("en", *(name for name in get_official_languages(code, de_facto=True) if name in _codes())):

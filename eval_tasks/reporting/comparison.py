@@ -89,6 +89,8 @@ def _cell(tasks: Sequence[str], model: EvaluatedModel, seed: int) -> ScoreCell |
         return None
     value = fmean(score.value for score in scores)
     drawn = [values for task in tasks if (values := _values(task, model))]
+    low: float | None
+    high: float | None
     if len(drawn) == len(tasks):
         low, high = overall_interval(drawn, seed)
     else:  # no further than scores reach
