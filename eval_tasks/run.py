@@ -182,7 +182,7 @@ def of_baseline(tasks: str) -> str:
 
 def check_baselines(names: Sequence[str]) -> None:
     """Raises UserError for a name that there is not, before the models answer and not after."""
-    from eval_tasks.baselines.query_likelihood import QLM
+    from eval_tasks.baseline_model import QLM
     from eval_tasks.baselines.shop import is_baseline
 
     if unknown := [name for name in names if name != QLM and not is_baseline(name)]:

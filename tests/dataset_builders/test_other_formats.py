@@ -35,7 +35,7 @@ FILES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "content", "told"), FILES)
+@pytest.mark.parametrize(("name", "content", "told"), FILES, ids=[told for *_, told in FILES])
 def test_what_is_no_table_says_what_it_is_and_what_to_do(tmp_path: Path, name: str, content: bytes, told: str) -> None:
     import re
 
@@ -45,7 +45,16 @@ def test_what_is_no_table_says_what_it_is_and_what_to_do(tmp_path: Path, name: s
     assert re.match(told, found)
 
 
-@pytest.mark.parametrize("content", [b"", b"ORCID,b\n1,2\n", b"[x],b\n1,2\n", b"id,a\n", gzip.compress(b"id,a\n")[:-9]])
+TABLES = {
+    "empty": b"",
+    "ORCID": b"ORCID,b\n1,2\n",
+    "bracket": b"[x],b\n1,2\n",
+    "id": b"id,a\n",
+    "torn gzip": gzip.compress(b"id,a\n")[:-9],
+}
+
+
+@pytest.mark.parametrize("content", TABLES.values(), ids=TABLES)  # gzip's time stamp must not be part of a test's name
 def test_tables_and_damaged_files_are_left_to_their_reader(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "products.csv").write_bytes(content)
     assert not_a_table(tmp_path / "products.csv") is None
