@@ -213,6 +213,23 @@ def store(table: "ir.Table") -> "ir.Table":
     return connection.read_parquet(path)
 
 
+PART = 10_000
+"""Rows that `in_parts` has at a time."""
+
+
+def in_parts(table: "ir.Table", key: str, rows: "Callable[[ir.Table], ir.Table]") -> "ir.Table":
+    """`rows(table)`, computed now. Where that takes several rows of other tables for each of a large table, DuckDB computes it
+    part by part and stores each: not all operators spill, lists that are collected least of all.
+
+    Rows of the result must depend on rows of the table with their own value of `key` alone.
+    """
+    parts = 1 + table.count().execute() // PART if table.get_backend().name == "duckdb" else 1
+    if parts == 1:
+        return materialize(rows(table))
+    place = table[key].hash().abs() % parts
+    return union([store(rows(table.filter(place == part))) for part in range(parts)])
+
+
 def row_batches(rows: "ir.Table", size: int) -> "Iterator[pa.RecordBatch]":
     """The rows in order, `size` at a time; DuckDB does not hold all of them in memory."""
     connection = rows.get_backend()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import ibis
 import ibis.expr.types as ir
 
-from dataset_builders.engine import Draw, RecipeRows, deduplicate, materialize, union, unused
+from dataset_builders.engine import Draw, RecipeRows, deduplicate, in_parts, materialize, union, unused
 from dataset_builders.expressions import bought_links, rank, sample, titled_links, titles
 from dataset_builders.recipes import Tables, query_lists, sessions
 from dataset_builders.recipes.query_lists import QUERIES
@@ -38,19 +38,7 @@ def also_buy(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
     asked = sample(baskets, limit)
     asked = asked.mutate(turn=rank(asked.draw)).join(products.select(*BASKET, "title", "look", "category"), BASKET)
     asked = asked.pipe(materialize)
-    true_items = titled_links(chosen.semi_join(asked, BASKET), products, "title")
-    true_items = true_items.select(
-        *BASKET, title="other_title", item_record="other_record", link_record="record", true=ibis.literal(True)
-    )
-    bought = links.semi_join(asked, BASKET).select(*BASKET, "other_product_id", "other_look").pipe(materialize)
-    lists = union([true_items, _others(asked, products, bought, draw)])
-    lists = lists.mutate(order=draw(ibis.literal("order"), lists.product_id, lists.title))
-    lists = lists.mutate(number=rank(lists.order, BASKET) + 1)
-    item = ibis.struct({name: lists[name] for name in ("number", "title", "true", "item_record", "link_record")})
-    lists = lists.group_by(BASKET).agg(items=item.collect(), length=lists.count())
-    full = lists.filter(lists.length == LIST_LENGTH).join(asked, BASKET)
-    full = full.left_join(_alike(asked, products, bought, draw), BASKET).drop("product_id_right", "source_right")
-    full = full.mutate(items=full["items"].sort()).pipe(materialize)
+    full = in_parts(asked, "product_id", lambda part: _lists(part, chosen, links, products, draw))
     is_true = full["items"].filter(lambda item: item["true"])
     rows = full.select(
         product=full.title,
@@ -79,6 +67,23 @@ def also_buy(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
             unused(short, f"there are not {LIST_LENGTH} products to choose from"),
         ],
     )
+
+
+def _lists(asked: ir.Table, chosen: ir.Table, links: ir.Table, products: ir.Table, draw: Draw) -> ir.Table:
+    """Of each product that is asked about `items`, what its list holds in order, and `alike`, what is hard to turn down."""
+    true_items = titled_links(chosen.semi_join(asked, BASKET), products, "title")
+    true_items = true_items.select(
+        *BASKET, title="other_title", item_record="other_record", link_record="record", true=ibis.literal(True)
+    )
+    bought = links.semi_join(asked, BASKET).select(*BASKET, "other_product_id", "other_look").pipe(materialize)
+    lists = union([true_items, _others(asked, products, bought, draw)])
+    lists = lists.mutate(order=draw(ibis.literal("order"), lists.product_id, lists.title))
+    lists = lists.mutate(number=rank(lists.order, BASKET) + 1)
+    item = ibis.struct({name: lists[name] for name in ("number", "title", "true", "item_record", "link_record")})
+    lists = lists.group_by(BASKET).agg(items=item.collect(), length=lists.count())
+    full = lists.filter(lists.length == LIST_LENGTH).join(asked, BASKET)
+    full = full.left_join(_alike(asked, products, bought, draw), BASKET).drop("product_id_right", "source_right")
+    return full.mutate(items=full["items"].sort())
 
 
 def unlike_links(known: ir.Table, draw: Draw) -> tuple[ir.Table, list[ir.Table]]:
