@@ -55,11 +55,11 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         "--shopbench", type=Path, metavar="FILE", help="ShopBench rows: out of train, and scored on (test only)"
     )
     parser.add_argument("--tasks", metavar="A,B", help="(default: those with enough real rows)")
-    parser.add_argument("--train-rows", type=int, default=3600, metavar="N", help="most of a task (default: %(default)s)")
+    parser.add_argument("--train-rows", type=int, default=1200, metavar="N", help="most of a task (default: %(default)s)")
     parser.add_argument(
         "--text-rows",
         type=int,
-        default=600,
+        default=300,
         metavar="N",
         help="most of each task of texts to train on besides, which keep what the base can write (default: %(default)s)",
     )
