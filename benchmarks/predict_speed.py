@@ -29,9 +29,11 @@ from eval_tasks.prediction.questions import RowForm, row_form
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.predict_speed", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--task", metavar="TASK")
+    parser.add_argument("--task", metavar="TASK", help="whose rows --input holds")
     add_options(parser)
-    parser.add_argument("--answers", choices=("written", "scored"), default="written")
+    parser.add_argument(
+        "--answers", choices=("written", "scored"), default="written", help="how the model answers (default: %(default)s)"
+    )
     parser.add_argument("--rows", type=int, default=256, metavar="N", help="the first N of the input (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=2, metavar="N", help="times that both run (default: %(default)s)")
     return parser.parse_args(argv)

@@ -76,7 +76,7 @@ def json_items(text: str) -> Iterator[Any]:
     listed = text[place : place + 1] == "["
     place += listed
     found: list[Any] = []
-    number = 0
+    number, pages = 0, False
     while (place := _behind_separators(text, place)) < len(text):
         try:
             value, place = _DECODER.raw_decode(text, place)
@@ -88,15 +88,14 @@ def json_items(text: str) -> Iterator[Any]:
             place = match.end()
             continue
         number += 1
+        rows = isinstance(value, list) and len(value) > 0 and _are_objects(value)
+        pages = rows and (pages or number == 1)  # pages of a service that were put into a list
         if number == 1 and not listed:
             found = [value]  # it may be the only one
             continue
         yield from found
         found = []
-        if isinstance(value, list) and value and _are_objects(value):  # as pages of a service that were put into a list
-            yield from value
-        else:
-            yield value
+        yield from value if pages else [value]
     if listed and not text.rstrip().endswith("]"):
         yield BrokenJson(number > 0)
     for value in found:

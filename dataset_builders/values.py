@@ -76,15 +76,12 @@ def cell_text(text: str) -> str:
 
 
 def as_free_text(value: Any) -> str:
-    """A title, a review and the like. A list of one text is that text, as Solr writes all fields; true and false are none, as
-    PHP and Odoo write what is missing."""
+    """A title, a review and the like. True and false are none, as PHP and Odoo write what is missing, and so is a list."""
     if isinstance(value, str) and value.startswith(("{", "[")):
         with suppress(ValueError, RecursionError):
             found = json.loads(value)
             if isinstance(found, dict) or not found or any(isinstance(item, str | dict) for item in found):
                 value = found
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
     if isinstance(value, bool):
         raise ValueError("is true or false and not text")
     if isinstance(value, list | dict | tuple):

@@ -627,7 +627,6 @@ JSON_TEXTS = {
         json.dumps({**row, "rating": {"$numberInt": str(row["rating"])}, "product_id": {"$oid": row["product_id"]}})
         for row in reviews()
     ),
-    "lists of one text": json.dumps([{**row, "text": [row["text"]], "category": ["Home"]} for row in reviews()]),
     "NaN for what is missing": "\n".join(json.dumps({**row, "title": float("nan")}) for row in reviews()),
 }
 

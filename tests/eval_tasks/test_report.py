@@ -121,7 +121,7 @@ def test_a_real_run_of_lighteval_is_reported(shop_run: Path, tmp_path: Path, cap
     ("arguments", "sentence"),
     [
         (["--results", "missing"], "no such file or folder"),
-        (["--results", "run", "--names", "a,b"], "--names has 'a,b' for 1 --results"),
+        (["--results", "run", "--names", "a,b"], "--names has 'a,b' for 1 models; give 1 different names"),
         (["--results", "run", "--results", "run", "--names", "a,a"], "give 2 different names"),
         (["--results", "run", "--cases", "-1"], "--examples must be 0 or more, not -1"),
         (["--results", "run", "--out", "file/out"], "cannot be made"),
