@@ -20,11 +20,11 @@ from typing import Any
 from benchmarks.against_pandas import relational
 from benchmarks.build_steps import OURS, cells, draw_task, require_scale, show, stage_tables
 from benchmarks.measure import alone, command
+from common.cores import usable_cores
 from common.errors import UserError, plain_errors
 from common.tasks import TASKS
 from dataset_builders.build import parse_tasks
 from dataset_builders.samples.files import SAMPLE_MARKER
-from dataset_builders.workers import usable_cores
 
 
 def parse_arguments() -> argparse.Namespace:

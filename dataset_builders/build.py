@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from common.cores import usable_cores
 from common.dataset import MANIFEST
 from common.errors import UserError, plain_errors
 from common.files import replaced
@@ -36,7 +37,7 @@ from dataset_builders.samples.files import SAMPLE_MARKER
 from dataset_builders.splits import parse_sizes
 from dataset_builders.staging import find_corpora, find_tables, stage, unread_names
 from dataset_builders.tables import SESSION_QUERIES, SESSION_QUERY_COLUMNS, STAGED
-from dataset_builders.workers import Run, usable_cores, worker_pool
+from dataset_builders.workers import Run, worker_pool
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.cores import usable_cores
 from common.errors import UserError, plain_errors
 from common.files import replaced
 from dataset_builders.samples import amazon, ecinstruct, esci, merrec
 from dataset_builders.samples.catalog import categories
 from dataset_builders.samples.files import SAMPLE_MARKER
-from dataset_builders.workers import usable_cores, worker_pool
+from dataset_builders.workers import worker_pool
 
 GENERATOR = "dataset_builders.sample_corpora"
 VERSION = 2

@@ -87,6 +87,7 @@ def main() -> None:
 
 def find_subjects(arguments: argparse.Namespace) -> "list[QuerySubject]":
     """Subjects of the build's sessions, by key. Raises UserError where there are no sessions."""
+    from common.cores import usable_cores
     from dataset_builders.canonical_tables import load_tables
     from dataset_builders.engine import Draw, connect, reader
     from dataset_builders.engine_errors import plain_engine_errors
@@ -96,7 +97,7 @@ def find_subjects(arguments: argparse.Namespace) -> "list[QuerySubject]":
     from dataset_builders.sources import merrec
     from dataset_builders.sources.own_tables import table_of
     from dataset_builders.staging import find_corpora, find_tables, stage
-    from dataset_builders.workers import usable_cores, worker_pool
+    from dataset_builders.workers import worker_pool
 
     size = parse_sizes(arguments.size)[TASK]
     folder = arguments.raw or arguments.tables

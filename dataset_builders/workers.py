@@ -5,11 +5,10 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain, islice
 from multiprocessing import active_children, get_context, parent_process
-from pathlib import Path
 from threading import Thread, current_thread, main_thread
 from typing import Any
 
@@ -20,17 +19,6 @@ Run = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 
 TASKS_AHEAD = 2
 """Tasks for each process that are begun or wait in its queue; more are not taken from the generator."""
-
-_CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-
-
-def usable_cores() -> int:
-    """Cores that this process may use: those of its affinity, and no more than its container's quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with suppress(OSError, ValueError):  # no cgroup of version 2, or no quota: "max 100000"
-        quota, period = map(int, _CGROUP_QUOTA.read_text().split())
-        cores = min(cores, max(1, quota // period))
-    return cores
 
 
 @contextmanager

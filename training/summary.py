@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.console import print_table
-from dataset_builders.workers import usable_cores
+from common.cores import usable_cores
 from training.adapters import LOG, LOSS_PLOT, SUMMARY, public_name
 from training.arguments import DataArguments, output_folder
 from training.mixture import dataset_fingerprint

@@ -14,7 +14,7 @@ import pytest
 
 from common.errors import UserError
 from dataset_builders import workers
-from dataset_builders.workers import usable_cores, worker_pool
+from dataset_builders.workers import worker_pool
 from tests import raw
 
 
@@ -48,15 +48,6 @@ def test_a_process_that_the_machine_ends_is_told_in_one_sentence() -> None:
     with pytest.raises(UserError, match=r"ended by the machine, .* Give fewer --workers"), worker_pool(2) as run:
         list(run(os._exit, [1, 1, 1]))
     assert not active_children()
-
-
-@pytest.mark.parametrize(("quota", "most"), [("100000 100000\n", 1), ("50000 100000\n", 1), ("max 100000\n", 10**6)])
-def test_no_more_cores_are_used_than_the_container_may(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, most: int
-) -> None:
-    (tmp_path / "cpu.max").write_text(quota)
-    monkeypatch.setattr(workers, "_CGROUP_QUOTA", tmp_path / "cpu.max")
-    assert 1 <= usable_cores() <= most
 
 
 @pytest.fixture(scope="module")
