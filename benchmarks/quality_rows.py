@@ -45,12 +45,12 @@ def make_rows(arguments: Namespace, out: Path) -> Path:
         "train": {name: first_of_draw(kept[name], arguments.seed, arguments.train_rows) for name in names},
         "test": {name: first_of_draw(held.get(name, []), arguments.seed) for name in names},
     }
-    texts = [name for name in kept if name not in names and TASKS[name].family == "generation"] if arguments.text_rows else []
+    texts = [name for name in kept if name not in names and TASKS[name].family == "generation"]
     for split, rows in parts.items():
         if empty := [name for name, found in rows.items() if not found]:
             raise UserError(f"{empty[0]} has no rows for the {split} split. Give more raw data, or leave it out of --tasks.")
-    written = {name: first_of_draw(kept[name], arguments.seed, arguments.text_rows) for name in texts if kept[name]}
-    write_folder(parts["train"] | written, parts["test"], out / "rows")
+    parts["train"] |= {name: first_of_draw(kept[name], arguments.seed, arguments.text_rows) for name in texts}
+    write_folder(parts["train"], parts["test"], out / "rows")
     return out / "rows"
 
 

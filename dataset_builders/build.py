@@ -22,7 +22,7 @@ from dataset_builders.assembly import OWN_TEST, BuiltRows, assemble_rows
 from dataset_builders.build_report import print_explanation, print_tables
 from dataset_builders.dataset_files import config_facts, word_counts, write_dataset
 from dataset_builders.derived import derive
-from dataset_builders.engine import connect, reader
+from dataset_builders.engine import add_engine_options, connect, reader
 from dataset_builders.engine_errors import plain_engine_errors
 from dataset_builders.evaluation_sets import read_evaluation_sets
 from dataset_builders.explanation import with_derived
@@ -83,12 +83,6 @@ def parse_arguments() -> argparse.Namespace:
         "--licences", choices=("all", "commercial"), default="all", help="which corpora may be used (default: %(default)s)"
     )
     parser.add_argument(
-        "--memory-limit",
-        default="4GB",
-        metavar="SIZE",
-        help="what the engine may hold before it spills to disk (default: %(default)s)",
-    )
-    parser.add_argument(
         "--evaluation-sets",
         type=Path,
         metavar="DIR",
@@ -100,13 +94,7 @@ def parse_arguments() -> argparse.Namespace:
         metavar="DIR",
         help="what python -m dataset_builders.session_queries wrote; without it the queries of next_query are made by rule",
     )
-    parser.add_argument(
-        "--engine",
-        default="duckdb",
-        metavar="ENGINE",
-        help="duckdb, pyspark, or pyspark://host:port for a cluster that sees the folder of --out (default: duckdb)",
-    )
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of the engine (default: all cores)")
+    add_engine_options(parser)
     parser.add_argument("--workers", type=int, metavar="N", help="processes that read raw files (default: one for each core)")
     parser.add_argument("--title", default="Online shop tasks", help="the dataset's name on its card (default: %(default)s)")
     return parser.parse_args()

@@ -15,6 +15,8 @@ from common.errors import UserError
 from dataset_builders.workers import Run
 
 if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
     import ibis.expr.types as ir
     import pyarrow as pa
 
@@ -51,6 +53,23 @@ class RecipeRows:
 
     rows: "ir.Table"
     unused: list["ir.Table"]
+
+
+def add_engine_options(parser: "ArgumentParser") -> None:
+    """What every command has that computes on an engine: the arguments of `connect` that a user decides."""
+    parser.add_argument(
+        "--memory-limit",
+        default="4GB",
+        metavar="SIZE",
+        help="what the engine may hold before it spills to disk (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--engine",
+        default="duckdb",
+        metavar="ENGINE",
+        help="duckdb, pyspark, or pyspark://host:port for a cluster that sees the folder of --out (default: duckdb)",
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of the engine (default: all cores)")
 
 
 def connect(memory_limit: str, threads: int | None, spill: Path, engine: str = "duckdb") -> Any:

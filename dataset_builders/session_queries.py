@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError, plain_errors
 from common.files import check_replaceable, replaced
+from dataset_builders.engine import add_engine_options
 from dataset_builders.labelling import options
 from dataset_builders.labelling.costs import TokenPrices
 from dataset_builders.splits import parse_sizes
@@ -52,14 +53,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--licences", choices=("all", "commercial"), default="all", help="which corpora may be used (default: %(default)s)"
     )
-    parser.add_argument(
-        "--memory-limit",
-        default="4GB",
-        metavar="SIZE",
-        help="memory of the engine before it spills to disk (default: %(default)s)",
-    )
-    parser.add_argument("--engine", default="duckdb", metavar="ENGINE", help="as for the build (default: duckdb)")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of the engine (default: all cores)")
+    add_engine_options(parser)
     options.add_options(parser)
     return parser.parse_args()
 

@@ -65,11 +65,13 @@ def scored_rows(docs: Sequence[Doc], lists: str = "words") -> dict[int, ScoredRo
     """Place -> row of the documents whose answers can be scored; `lists`: one of prompts.LISTS. Raises UserError."""
     rows: dict[int, ScoredRow] = {}
     numbered: dict[Prior, list[int]] = defaultdict(list)
+    by_text = lists == "text"
     for place, doc in enumerate(docs):
         task = shop_task(doc.task_name)
         if doc.fewshot_samples and (task is None or is_scored(task)):
             raise UserError(f"{doc.task_name}: scored answers take no examples in the prompt; give |0")
-        if row := _row_in_words(task, doc, lists == "text") if task else _listed_row(doc) if lists == "text" else None:
+        row = _row_in_words(task, doc, by_text) if task else _listed_row(doc) if by_text else None
+        if row:
             rows[place] = row
         elif (task is None or is_scored(task)) and _is_numbered_choice(doc):
             numbered[doc.task_name, len(numbered_items(doc.query))].append(place)
