@@ -5,6 +5,7 @@ No parser raises, whatever the text is. Only the standard library is imported, s
 
 import json
 import re
+from collections.abc import Iterable
 from itertools import permutations
 from math import perm
 from typing import Any
@@ -105,21 +106,14 @@ def row_pattern(task: Task, prompt: str, answer: Any) -> str:
     return pattern if re.fullmatch(pattern, render_completion(task, gold(task, answer))) else answer_pattern(task)
 
 
-_NUMBERED_LINE = re.compile(r"^[ \t]*([0-9]{1,3})\.(?![0-9]) ?(.*)", re.MULTILINE)
+_NUMBER_IN_FRONT = re.compile(r"^[ \t]*(?P<number>[0-9]{1,3})\.(?![0-9]) ?(?P<item>.*)", re.MULTILINE)
+_NUMBER_BEHIND = re.compile(r"^(?P<item>.*) \((?P<number>[0-9]{1,3})\)$", re.MULTILINE)
 
 
 def numbered_items(prompt: str) -> dict[int, str]:
-    """The items of a prompt's last numbered list by number, from 0 or 1 upwards; {} where no list has two items or more."""
-    found: dict[int, str] = {}
-    items: dict[int, str] = {}
-    for digits, text in _NUMBERED_LINE.findall(prompt):
-        number = int(digits)
-        if items and number == max(items) + 1:
-            items[number] = text
-        elif number <= 1:
-            items = {number: text}
-        found = items if len(items) > 1 else found
-    return found
+    """The items of a prompt's last numbered list, "1. item" or "item (1)", by number, from 0 or 1 upwards; {} where no list has
+    two items or more."""
+    return {int(line["number"]): line["item"] for line in _list_lines(prompt)}
 
 
 def rotated_items(prompt: str, by: int) -> str:
@@ -127,7 +121,7 @@ def rotated_items(prompt: str, by: int) -> str:
     lines = _list_lines(prompt)
     for place in reversed(range(len(lines))):
         line = lines[place]
-        prompt = prompt[: line.start(2)] + lines[(place - by) % len(lines)][2] + prompt[line.end(2) :]
+        prompt = prompt[: line.start("item")] + lines[(place - by) % len(lines)]["item"] + prompt[line.end("item") :]
     return prompt
 
 
@@ -138,12 +132,23 @@ def without_items(prompt: str) -> str:
 
 
 def _list_lines(prompt: str) -> list[re.Match[str]]:
-    """The lines of `numbered_items`: the last ones in a row with its numbers and texts."""
-    items = list(numbered_items(prompt).items())
-    found = list(_NUMBERED_LINE.finditer(prompt))
-    ends = range(len(found), len(items) - 1, -1) if items else ()
-    rows = (found[end - len(items) : end] for end in ends)
-    return next((lines for lines in rows if [(int(line[1]), line[2]) for line in lines] == items), [])
+    """The lines of the last numbered list; of two that end on the same line the longer one."""
+    lists = [_last_list(pattern.finditer(prompt)) for pattern in (_NUMBER_IN_FRONT, _NUMBER_BEHIND)]
+    return max(lists, key=lambda lines: (lines[-1].start(), len(lines)) if lines else (-1, 0))
+
+
+def _last_list(lines: Iterable[re.Match[str]]) -> list[re.Match[str]]:
+    """The last two lines or more whose numbers rise by one from 0 or 1; lines between them with other numbers are text."""
+    found: list[re.Match[str]] = []
+    run: list[re.Match[str]] = []
+    for line in lines:
+        number = int(line["number"])
+        if run and number == int(run[-1]["number"]) + 1:
+            run = [*run, line]
+        elif number <= 1:
+            run = [line]
+        found = run if len(run) > 1 else found
+    return found
 
 
 def listed_numbers(prompt: str) -> range:

@@ -12,7 +12,11 @@ from common.tasks import Task
 
 
 class _PromptFormatter(string.Formatter):
-    """`{products:1}` numbers a list from 1, `{options:0}` from 0, `{snippets:-}` makes bullets, `{actions}` plain lines.
+    """`{options:0}` numbers a list from 0, `{products:(1)}` from 1 with the number behind each item, `{snippets:-}` makes
+    bullets, `{actions}` plain lines.
+
+    A causal model reads a number behind an item with the item in view, and then has only to copy the number of the right one;
+    a number in front it must find by way of the item, which a small model does not learn from a few thousand rows.
 
     Values are inserted as they are and never read again, so braces in product text cannot break a template.
     """
@@ -22,7 +26,14 @@ class _PromptFormatter(string.Formatter):
             return str(value)
         if format_spec.isdecimal():
             return "\n".join(f"{number}. {item}" for number, item in enumerate(value, int(format_spec)))
+        if is_numbered(format_spec):
+            return "\n".join(f"{item} ({number})" for number, item in enumerate(value, int(format_spec.strip("()"))))
         return "\n".join(f"{format_spec} {item}".strip() for item in value)
+
+
+def is_numbered(format_spec: str) -> bool:
+    """Whether a field of a template is a numbered list."""
+    return format_spec.strip("()").isdecimal()
 
 
 def render_prompt(template: str, fields: dict[str, Any]) -> str:
@@ -58,5 +69,12 @@ def _template_pattern(template: str) -> tuple[re.Pattern[str], dict[str, re.Patt
             group = f"(?P<{name}>.+?)"
             parts.append(f"(?P={name})" if group in parts else group)
             if spec or name == "actions":
-                lists[name] = re.compile(r"^\d+\. " if (spec or "").isdecimal() else f"^{re.escape(spec)} " if spec else "^")
+                lists[name] = _mark(spec or "")
     return re.compile("".join(parts), re.DOTALL), lists
+
+
+def _mark(format_spec: str) -> re.Pattern[str]:
+    """What `_PromptFormatter` adds to an item of a list."""
+    if is_numbered(format_spec):
+        return re.compile(r"^\d+\. " if format_spec.isdecimal() else r" \(\d+\)$")
+    return re.compile(f"^{re.escape(format_spec)} " if format_spec else "^")

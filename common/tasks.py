@@ -259,13 +259,13 @@ TASKS: dict[str, Task] = {
             tables=("judgments", "products"),
             templates=(
                 "A user has made a query with keyword '{query}'. Given the following numbered list of 5 products, "
-                "please rank the products according to their relevance to the query.\nProduct List:\n{products:1}\n"
+                "please rank the products according to their relevance to the query.\nProduct List:\n{products:(1)}\n"
                 "Output the five numbers from most to least relevant, separated by commas. Do not give explanations.\nOutput: ",
                 "You are an intelligent shopping assistant that ranks products. Sort these 5 products by their relevance to the "
-                "query '{query}', best first.\nProduct List:\n{products:1}\nAnswer with five numbers separated by commas only.\nOutput: ",
+                "query '{query}', best first.\nProduct List:\n{products:(1)}\nAnswer with five numbers separated by commas only.\nOutput: ",
             ),
             unseen=(
-                "Search in an online shop: {query}\nProducts found:\n{products:1}\n"
+                "Search in an online shop: {query}\nProducts found:\n{products:(1)}\n"
                 "Order these 5 products from the best match to the worst. Reply with five numbers separated by commas: "
             ),
             words=WordForm(
@@ -292,13 +292,13 @@ TASKS: dict[str, Task] = {
             templates=(
                 "A user on an online shopping website has just purchased the product '{product}'. The following numbered list "
                 "contains 15 products. Please select {number} from the list that the user may also purchase.\n"
-                "Product List:\n{candidates:1}\nOutput only the numbers, separated by commas.\nOutput: ",
+                "Product List:\n{candidates:(1)}\nOutput only the numbers, separated by commas.\nOutput: ",
                 "You are a helpful shop assistant. A user would like to buy the product '{product}'. Please select the products "
-                "that the user may also buy from the following numbered list.\nProduct List:\n{candidates:1}\n"
+                "that the user may also buy from the following numbered list.\nProduct List:\n{candidates:(1)}\n"
                 "Output only the numbers, separated by commas.\nOutput: ",
             ),
             unseen=(
-                "In the shopping cart: {product}\nProducts on offer:\n{candidates:1}\nWhich of them is the same customer likely to buy as "
+                "In the shopping cart: {product}\nProducts on offer:\n{candidates:(1)}\nWhich of them is the same customer likely to buy as "
                 "well? Reply with numbers separated by commas: "
             ),
             words=WordForm(
@@ -333,12 +333,12 @@ TASKS: dict[str, Task] = {
             templates=(
                 "You are a user on an online shopping platform and have just performed this sequence of actions. Select from the "
                 "numbered list the three queries that you are most likely to make next.\nAction Sequence:\n{actions}\n"
-                "Query List:\n{queries:1}\nOutput only three numbers, separated by commas.\nOutput: ",
+                "Query List:\n{queries:(1)}\nOutput only three numbers, separated by commas.\nOutput: ",
                 "A customer of an online shop did the following, in this order.\n{actions}\nWhich three of these queries may come "
-                "next?\n{queries:1}\nAnswer with three numbers separated by commas only.\nOutput: ",
+                "next?\n{queries:(1)}\nAnswer with three numbers separated by commas only.\nOutput: ",
             ),
             unseen=(
-                "Shopping session so far:\n{actions}\nPossible searches:\n{queries:1}\n"
+                "Shopping session so far:\n{actions}\nPossible searches:\n{queries:(1)}\n"
                 "Which three of them is this shopper most likely to type next? Reply with three numbers separated by commas: "
             ),
             words=WordForm(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from unicodedata import category
 
-from common.prompts import read_fields, render_prompt, template_fields
+from common.prompts import is_numbered, read_fields, render_prompt, template_fields
 from common.tasks import RANKED, Task
 
 MAX_CHARS = 2000
@@ -113,7 +113,7 @@ def wordings(task: Task) -> range:
 def _input_field(task: Task, name: str, spec: str) -> InputField:
     if not spec and name != "actions":  # the only list that a template renders without numbers or bullets
         return InputField(name, is_list=False)
-    if not spec.isdecimal():
+    if not is_numbered(spec):
         return InputField(name, is_list=True, max_items=MAX_ITEMS)
     if task.family == "ranking":
         return InputField(name, is_list=True, min_items=RANKED, max_items=RANKED)

@@ -60,7 +60,9 @@ CHOICES = {"options": 4, "candidates": 15, "queries": 10, "products": 5}
 def rows(draw: st.DrawFn, task: Task) -> tuple[str, Any]:
     """A prompt of the task whose texts hold anything, lists among it, and an answer to it."""
     template = draw(st.sampled_from(task.templates))
-    text = st.text(max_size=20) | st.sampled_from(["0. a\n1. b", "1.5 inch", "1. a\n2. b\n3. c", "\n15. x"])
+    text = st.text(max_size=20) | st.sampled_from(
+        ["0. a\n1. b", "1.5 inch", "1. a\n2. b\n3. c", "\n15. x", "a (1)\nb (2)", "lid (2)"]
+    )
     fields: dict[str, Any] = {name: draw(text) for name in template_fields(template)}
     for name in CHOICES.keys() & fields.keys():
         length = len(task.labels) or CHOICES[name]
@@ -98,6 +100,7 @@ def test_a_rows_pattern_matches_the_gold_completion_and_nothing_that_cannot_be_r
         ("answerability", "0. a\n1. b\nAnswer: ", "yes", "no|yes"),
         ("next_query", "1. a\n2. b\n3. c\n", [2, 3], "1,(?:2|3)|2,(?:1|3)|3,(?:1|2)"),
         ("next_query", "1. a\n2. b\n3. c\n", [3], "1|2|3"),
+        ("next_query", "a (1)\nb (2)\nc (3)\n", [3], "1|2|3"),
         ("next_query", "1. a\n2. b\n3. c\n", [9], r"[1-9][0-9]?(?:,[1-9][0-9]?)*"),
     ],
 )
@@ -126,6 +129,7 @@ def test_selections_are_spelled_out_up_to_three_of_ten_and_beyond_may_repeat_a_n
         ("Aspects:\n1.lid\n2.hook\n3.value\n", range(1, 4)),
         ("0. a\n1. b\n2. c", range(3)),
         ("1. of a text\n2. of a text\n0. a\n1. b\n2. c", range(3)),
+        ("a (1)\nb (2)\nc (3)\nOutput: ", range(1, 4)),
         ("1. a\n2. b\n1.5 inch wide\n3. c", range(1, 4)),
         ("1. a\n2. b\n1. left alone", range(1, 3)),
         ("3. a\n4. b", range(0)),
@@ -240,6 +244,13 @@ def test_numbered_products_are_read_back_from_the_prompt_whatever_their_titles_h
         ("1. a\n7. a size, not a number\n2. b", {1: "a", 2: "b"}),
         ("1. 2. Generation Charger\n2. b", {1: "2. Generation Charger", 2: "b"}),
         ("5. stars\n4. stars", {}),
+        ("Product List:\nlid (1)\njar (2)\nOutput: ", {1: "lid", 2: "jar"}),
+        ("lid (2) (1)\njar (1) (2)\nOutput: ", {1: "lid (2)", 2: "jar (1)"}),
+        ("only one (1)", {}),
+        ("a review (1)\nin two lines (2)\n0. yes\n1. no", {0: "yes", 1: "no"}),
+        ("1. look\n2. choose\nlid (1)\njar (2)", {1: "lid", 2: "jar"}),
+        ("1. lid (1)\n2. jar (2)", {1: "lid (1)", 2: "jar (2)"}),
+        ("lid (1)\n1. pot (2)\n2. jar (3)", {1: "lid", 2: "1. pot", 3: "2. jar"}),
     ],
 )
 def test_the_last_upward_list_is_the_one_that_is_asked_about(prompt: str, items: dict[int, str]) -> None:

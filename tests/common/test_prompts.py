@@ -12,7 +12,22 @@ from common.prompts import read_fields, render_prompt, template_fields
 from common.tasks import TASKS, Task
 
 every_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
-NASTY = ("{x}", "{0}", "}{", "{query!r}", "{products:1}", "`code` ```", "%s %(x)s", "\\n", "$1", "{{", "<|im_end|>", "")
+NASTY = (
+    "{x}",
+    "{0}",
+    "}{",
+    "{query!r}",
+    "{products:(1)}",
+    "(2)",
+    "lid (2)",
+    "`code` ```",
+    "%s %(x)s",
+    "\\n",
+    "$1",
+    "{{",
+    "<|im_end|>",
+    "",
+)
 
 
 @every_task
@@ -33,7 +48,10 @@ def test_text_of_fields_comes_out_verbatim(task: Task) -> None:
 def test_what_fills_any_wording_of_a_task_is_read_back(task: Task) -> None:
     for template in filter(None, (*task.templates, task.unseen)):
         listed = {name for _, name, spec, _ in string.Formatter().parse(template) if name and (spec or name == "actions")}
-        fields = {name: (f"one {name}", "two") if name in listed else f"a {name}" for name in template_fields(template)}
+        fields = {
+            name: (f"one {name}", "two (2)", "3. three") if name in listed else f"a {name}"
+            for name in template_fields(template)
+        }
         assert read_fields(task, render_prompt(template, fields)) == fields
 
 
@@ -41,6 +59,7 @@ def test_lists_are_numbered_from_one_or_zero_or_get_bullets_or_stay_plain_lines(
     items = ["a", "b {0}"]
     assert render_prompt("{x:1}", {"x": items}) == "1. a\n2. b {0}"
     assert render_prompt("{x:0}", {"x": items}) == "0. a\n1. b {0}"
+    assert render_prompt("{x:(1)}", {"x": items}) == "a (1)\nb {0} (2)"
     assert render_prompt("{x:-}", {"x": items}) == "- a\n- b {0}"
     assert render_prompt("{x}", {"x": tuple(items)}) == "a\nb {0}"
     assert render_prompt("{x:1}", {"x": list(range(12))}).endswith("\n12. 11")

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from common.answers import numbered_items
 from tests import raw
 from tests.chat_server import ChatServer, chat_server
 from tests.dataset_builders.conftest import run_command
@@ -102,9 +103,9 @@ def test_a_build_takes_what_was_written_and_says_so(chat: ChatServer, sessions: 
     assert manifest["queries_made_by"] == "model"
     assert manifest["session_queries"] == {"models": ["writer"], "rows": {"model": len(asked), "rule": 0}}
     for prompt in asked:
-        queries = [line for line in prompt.splitlines() if line[0].isdecimal()]
+        queries = numbered_items(prompt)
         assert len(queries) == 10
-        assert all("written" in query for query in queries)
+        assert all("written" in query for query in queries.values())
         searched = [line for line in prompt.splitlines() if line.startswith("Searched for")]
         assert all("written" in line for line in searched)
     assert any("Searched for 'written" in prompt for prompt in asked)
@@ -140,8 +141,7 @@ def test_what_cannot_be_used_is_asked_once_more_and_then_left_to_the_rule(
     assert manifest["queries_made_by"] == "model and rule"
     assert f"{rows['rule']} rows have queries made by rule" in " ".join(capsys.readouterr().out.split())
     for prompt in prompts(tmp_path / "with"):  # never a mixture, in which one kind would be told by its style
-        queries = [line for line in prompt.splitlines() if line[0].isdecimal()]
-        assert len({"written" in query for query in queries}) == 1
+        assert len({"written" in query for query in numbered_items(prompt).values()}) == 1
 
 
 def test_a_second_run_asks_nothing_and_writes_the_same_and_a_dry_run_nothing_at_all(

@@ -186,6 +186,7 @@ def test_items_of_a_list_move_round_and_nothing_else_does() -> None:
     prompt = "1. a rule\nWhich?\n0. red\n1. blue\n2. green\nAnswer: "
     assert rotated_items(prompt, 1) == "1. a rule\nWhich?\n0. green\n1. red\n2. blue\nAnswer: "
     assert rotated_items(prompt, 3) == prompt
+    assert rotated_items("lid (1)\njar (2)\nOutput: ", 1) == "jar (1)\nlid (2)\nOutput: "
     assert rotated_items("no list", 1) == "no list"
 
 
@@ -193,6 +194,7 @@ def test_a_prompt_without_its_list_keeps_everything_else() -> None:
     prompt = "1. a rule\nWhich?\n0. red\n1. blue\n2. green\nAnswer: "
     assert without_items(prompt) == "1. a rule\nWhich?\nAnswer: "
     assert without_items("0. red\n1. blue\nWhich?") == "\nWhich?"
+    assert without_items("Which?\nlid (1)\njar (2)\nOutput: ") == "Which?\nOutput: "
     assert without_items("no list") == "no list"
 
 

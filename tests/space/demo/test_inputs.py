@@ -132,7 +132,7 @@ def test_a_wording_that_is_none_is_told_in_a_sentence(wording: Any) -> None:
 def test_a_field_that_only_another_wording_names_is_not_asked_for() -> None:
     prompt = build_prompt(BUYING, {"product": "tent", "candidates": ["pegs", "pan"]}, 2)
     assert "'tent'" in prompt
-    assert "2. pan" in prompt
+    assert "pan (2)" in prompt
 
 
 def test_fields_that_nobody_has_named_yet_are_called_by_their_names() -> None:
