@@ -220,16 +220,20 @@ def materialize(table: "ir.Table") -> "ir.Table":
 
 def store(table: "ir.Table") -> "ir.Table":
     """The table, computed now and kept on disk as long as what the engine spills there: DuckDB holds nothing of it."""
+    connection = table.get_backend()
+    return connection.read_parquet(_stored(table)) if connection.name == "duckdb" else materialize(table)
+
+
+def _stored(table: "ir.Table") -> Path:
+    """A Parquet file of a table of DuckDB's."""
     import ibis
 
     connection = table.get_backend()
-    if connection.name != "duckdb":
-        return materialize(table)
     [[spill]] = connection.con.execute("SELECT current_setting('temp_directory')").fetchall()
     path = Path(spill) / f"{ibis.util.gen_name('stored')}.parquet"
     path.parent.mkdir(exist_ok=True)
     connection.to_parquet(table, path)
-    return connection.read_parquet(path)
+    return path
 
 
 PART = 10_000
@@ -242,11 +246,13 @@ def in_parts(table: "ir.Table", key: str, rows: "Callable[[ir.Table], ir.Table]"
 
     Rows of the result must depend on rows of the table with their own value of `key` alone.
     """
-    parts = 1 + table.count().execute() // PART if table.get_backend().name == "duckdb" else 1
+    connection = table.get_backend()
+    parts = 1 + table.count().execute() // PART if connection.name == "duckdb" else 1
     if parts == 1:
         return materialize(rows(table))
     place = table[key].hash().abs() % parts
-    return union([store(rows(table.filter(place == part))) for part in range(parts)])
+    # Read as one: a union would have all of them open at once.
+    return connection.read_parquet([_stored(rows(table.filter(place == part))) for part in range(parts)])
 
 
 def row_batches(rows: "ir.Table", size: int) -> "Iterator[pa.RecordBatch]":

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import ibis
 import ibis.expr.types as ir
 
-from dataset_builders.engine import Draw, RecipeRows, deduplicate, in_parts, materialize, union, unused
+from dataset_builders.engine import Draw, RecipeRows, deduplicate, in_parts, materialize, store, union, unused
 from dataset_builders.expressions import bought_links, rank, sample, titled_links, titles
 from dataset_builders.recipes import Tables, query_lists, sessions
 from dataset_builders.recipes.query_lists import QUERIES
@@ -38,7 +38,8 @@ def also_buy(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
     asked = sample(baskets, limit)
     asked = asked.mutate(turn=rank(asked.draw)).join(products.select(*BASKET, "title", "look", "category"), BASKET)
     asked = asked.pipe(materialize)
-    full = in_parts(asked, "product_id", lambda part: _lists(part, chosen, links, products, draw))
+    rings = [_ring(products, within, draw) for within in (["source"], ["source", "category"])]
+    full = in_parts(asked, "product_id", lambda part: _lists(part, chosen, links, products, rings, draw))
     is_true = full["items"].filter(lambda item: item["true"])
     rows = full.select(
         product=full.title,
@@ -69,20 +70,26 @@ def also_buy(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
     )
 
 
-def _lists(asked: ir.Table, chosen: ir.Table, links: ir.Table, products: ir.Table, draw: Draw) -> ir.Table:
-    """Of each product that is asked about `items`, what its list holds in order, and `alike`, what is hard to turn down."""
+def _lists(
+    asked: ir.Table, chosen: ir.Table, links: ir.Table, products: ir.Table, rings: list[ir.Table], draw: Draw
+) -> ir.Table:
+    """Of each product that is asked about `items`, what its list holds in order, and `alike`, what is hard to turn down.
+
+    `rings` are those of a source and of a category.
+    """
+    of_source, of_category = rings
     true_items = titled_links(chosen.semi_join(asked, BASKET), products, "title")
     true_items = true_items.select(
         *BASKET, title="other_title", item_record="other_record", link_record="record", true=ibis.literal(True)
     )
     bought = links.semi_join(asked, BASKET).select(*BASKET, "other_product_id", "other_look").pipe(materialize)
-    lists = union([true_items, _others(asked, products, bought, draw)])
+    lists = union([true_items, _others(asked, products, bought, of_source)])
     lists = lists.mutate(order=draw(ibis.literal("order"), lists.product_id, lists.title))
     lists = lists.mutate(number=rank(lists.order, BASKET) + 1)
     item = ibis.struct({name: lists[name] for name in ("number", "title", "true", "item_record", "link_record")})
     lists = lists.group_by(BASKET).agg(items=item.collect(), length=lists.count())
     full = lists.filter(lists.length == LIST_LENGTH).join(asked, BASKET)
-    full = full.left_join(_alike(asked, products, bought, draw), BASKET).drop("product_id_right", "source_right")
+    full = full.left_join(_alike(asked, products, bought, of_category), BASKET).drop("product_id_right", "source_right")
     return full.mutate(items=full["items"].sort())
 
 
@@ -99,9 +106,9 @@ def unlike_links(known: ir.Table, draw: Draw) -> tuple[ir.Table, list[ir.Table]]
     return single.mutate(place=rank(single.draw, BASKET)).pipe(materialize), unused_links
 
 
-def _others(asked: ir.Table, products: ir.Table, bought: ir.Table, draw: Draw) -> ir.Table:
+def _others(asked: ir.Table, products: ir.Table, bought: ir.Table, ring: ir.Table) -> ir.Table:
     """Products that fill each list, of the same source: those of others could be recognised by their style alone."""
-    met = _not_bought(asked, products, bought, draw, ["source"], LIST_LENGTH + _SPARE)
+    met = _not_bought(asked, products, bought, ring, LIST_LENGTH + _SPARE)
     met = met.filter(met.place < LIST_LENGTH - met.true_number)
     return met.select(
         *BASKET,
@@ -112,32 +119,39 @@ def _others(asked: ir.Table, products: ir.Table, bought: ir.Table, draw: Draw) -
     )
 
 
-def _alike(asked: ir.Table, products: ir.Table, bought: ir.Table, draw: Draw) -> ir.Table:
+def _alike(asked: ir.Table, products: ir.Table, bought: ir.Table, ring: ir.Table) -> ir.Table:
     """Up to MOST_ALIKE products of each one's category that were not bought with it: these are the hardest to turn down."""
-    known, own = (table.filter(table.category.notnull()) for table in (products, asked))
-    met = _not_bought(own, known, bought, draw, ["source", "category"], MOST_ALIKE + _SPARE)
+    met = _not_bought(asked.filter(asked.category.notnull()), products, bought, ring, MOST_ALIKE + _SPARE)
     met = met.filter(met.place < MOST_ALIKE)
     item = ibis.struct({name: met[name] for name in ("place", "title", "item_record")})
     return met.group_by(BASKET).agg(alike=item.collect())
 
 
-def _not_bought(asked: ir.Table, products: ir.Table, bought: ir.Table, draw: Draw, within: list[str], steps: int) -> ir.Table:
-    """The next products on a ring of those that agree in `within`, in the order of their draw, with their `place` from 0.
+def _ring(products: ir.Table, within: list[str], draw: Draw) -> ir.Table:
+    """The products of each group of those that agree in `within`, with `position`, from 0 in the order of their draw, and
+    `size`, how many there are.
 
     A ring gives every list its own random products by an equality join, where ordering all products anew for every list
     would cost lists times products.
     """
-    # Ranked without their texts, which are fetched for those that are met: far fewer than there are.
-    ring = products.select(*within, other_product_id="product_id", item_record="record")
-    ring = ring.mutate(position=rank(draw(ibis.literal("ring"), ring.other_product_id), [ring[name] for name in within]))
-    sizes = ring.group_by(within).agg(size=ring.count())
+    # Without their texts, which are fetched for those that are met: far fewer than there are.
+    ring = products.filter(products[within[-1]].notnull()).select(*within, other_product_id="product_id", item_record="record")
+    groups = [ring[name] for name in within]
+    place = rank(draw(ibis.literal("ring"), ring.other_product_id), groups)
+    return store(ring.mutate(position=place, size=ring.count().over(group_by=groups)))
+
+
+def _not_bought(asked: ir.Table, products: ir.Table, bought: ir.Table, ring: ir.Table, steps: int) -> ir.Table:
+    """The next products on the ring that were not bought with each one, with their `place` from 0."""
+    within = [name for name in ("source", "category") if name in ring.columns]
+    sizes = ring.filter(ring.position == 0).select(*within, "size")
     keys = list(dict.fromkeys([*BASKET, *within]))
     turns = asked.select(*keys, "turn", own_look="look", true_number="number", step=ibis.range(steps).unnest()).join(
         sizes, within
     )
     turns = turns.filter(turns.step < turns["size"])
     turns = turns.mutate(position=((turns.turn * steps + turns.step) % turns["size"]).cast("int64"))
-    met = turns.join(ring, [*within, "position"])
+    met = turns.drop("size").join(ring.drop("size"), [*within, "position"])
     met = met.filter(met.other_product_id != met.product_id)
     met = met.join(products.select("source", "title", "look", other_product_id="product_id"), ["source", "other_product_id"])
     met = met.filter(met.look != met.own_look)
