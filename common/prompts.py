@@ -49,14 +49,25 @@ def template_fields(template: str) -> set[str]:
 def read_fields(task: Task, prompt: str) -> dict[str, str | tuple[str, ...]]:
     """What a prompt's template was filled with: `render_prompt` backwards. Empty where no template of the task fits, be it one
     of those in words or the unseen one."""
+    return _template_and_fields(task, prompt)[1]
+
+
+def refilled(task: Task, prompt: str, **values: str) -> str:
+    """The prompt with other values in these fields; unchanged where no template of the task fits."""
+    template, fields = _template_and_fields(task, prompt)
+    return render_prompt(template, fields | values) if fields else prompt
+
+
+def _template_and_fields(task: Task, prompt: str) -> tuple[str, dict[str, str | tuple[str, ...]]]:
     templates = (*task.templates, *(task.words.templates if task.words else ()), *([task.unseen] if task.unseen else ()))
-    for pattern, lists in map(_template_pattern, templates):
+    for template in templates:
+        pattern, lists = _template_pattern(template)
         if match := pattern.fullmatch(prompt):
-            return {
+            return template, {
                 name: tuple(mark.sub("", line) for line in value.split("\n")) if (mark := lists.get(name)) else value
                 for name, value in match.groupdict().items()
             }
-    return {}
+    return "", {}
 
 
 @lru_cache

@@ -151,7 +151,7 @@ def recipe_table(inputs: CardInputs) -> str:
         ("LoRA dropout", figure(lora.get("lora_dropout"))),
         ("LoRA modules", plain(_module_kinds(lora.get("target_modules")))),
         ("Task weights", plain(summary.get("task_weights") or markdown.MISSING)),
-        ("Curriculum, share of the epoch with options in a fixed order", figure(summary.get("sorted_options") or None)),
+        ("Curriculum, share of the first epoch with easier rows", figure(summary.get("curriculum") or None)),
         ("Learning rate", figure(summary.get("learning_rate"))),
         ("Epochs", figure(summary.get("epochs"))),
         ("Steps", count(summary.get("steps"))),

@@ -47,11 +47,11 @@ class DataArguments:
             "0 keeps that option's value."
         },
     )
-    sorted_options: float = field(
+    curriculum: float = field(
         default=0.0,
         metadata={
-            "help": "Curriculum: sort the numbered options of prompts in this first share of the first epoch, so that a small "
-            "model learns what they mean before it learns to look their numbers up. 0 disables it."
+            "help": "Easier rows in this first share of the first epoch, so that a small model learns one thing at a time: "
+            "numbered options come sorted, and a ranking's query is the title of its best product. 0 disables it."
         },
     )
     dataset_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of a Hub dataset."})
@@ -118,10 +118,10 @@ def check_batches(args: "SFTConfig", data: DataArguments) -> None:
     """Raises UserError for options of batches that contradict each other."""
     if data.tokens_per_batch < 0:
         raise UserError(f"tokens_per_batch must be 0 or more, not {data.tokens_per_batch}; 0 disables packing by tokens")
-    if not 0 <= data.sorted_options <= 1:
-        raise UserError(f"sorted_options must be between 0 and 1, not {data.sorted_options}")
-    if data.sorted_options and not data.tokens_per_batch:
-        raise UserError("sorted_options needs packing by tokens; give --tokens_per_batch, or --sorted_options 0")
+    if not 0 <= data.curriculum <= 1:
+        raise UserError(f"curriculum must be between 0 and 1, not {data.curriculum}")
+    if data.curriculum and not data.tokens_per_batch:
+        raise UserError("curriculum needs packing by tokens; give --tokens_per_batch, or --curriculum 0")
     if data.tokens_per_batch and args.packing:
         raise UserError("tokens_per_batch and packing are two ways to pack rows; leave packing out")
 

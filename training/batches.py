@@ -75,7 +75,7 @@ class TokenBatches(TorchDataset[dict[str, Any]]):
     Which rows share a batch is drawn once; the batches' order is drawn anew in every epoch, by the trainer. With `group`, rows
     of one wording share a batch. With `share`, a prefix that all rows of a batch have in common comes first, as if it were a
     row, and then the rest of each row. Item
-    `len(self) + n` is batch n made of `sorted_rows`, the same rows with sorted options (curriculum.py).
+    `len(self) + n` is batch n made of `easier_rows`, the same rows in their easier versions (curriculum.py).
     """
 
     def __init__(
@@ -84,20 +84,23 @@ class TokenBatches(TorchDataset[dict[str, Any]]):
         budget: int,
         seed: int,
         share: bool = False,
-        sorted_rows: "Dataset | None" = None,
+        easier_rows: "Dataset | None" = None,
         group: bool = False,
     ) -> None:
-        self.rows, self.sorted_rows, self.share = rows, sorted_rows, share
+        self.rows, self.easier_rows, self.share = rows, easier_rows, share
         tokens = rows["input_ids"][:]
-        self.batches = pack_rows(list(map(len, tokens)), budget, seed, instruction_beginnings(tokens) if group else None)
+        lengths = list(map(len, tokens))
+        if easier_rows is not None:
+            lengths = list(map(max, lengths, map(len, easier_rows["input_ids"][:])))
+        self.batches = pack_rows(lengths, budget, seed, instruction_beginnings(tokens) if group else None)
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         rows = self.rows
-        if self.sorted_rows is not None and number >= len(self):
-            rows, number = self.sorted_rows, number - len(self)
+        if self.easier_rows is not None and number >= len(self):
+            rows, number = self.easier_rows, number - len(self)
         columns = rows[self.batches[number]]
         ids, labels = columns["input_ids"], columns["labels"]
         shared = shared_prefix(ids, labels) if self.share else 0

@@ -80,8 +80,8 @@ def check_vocabulary(base: Any, tokenizer: Any, sample: Sequence[Sequence[int]])
 
 def without_packing(args: "SFTConfig", data: DataArguments, lengths: Sequence[int], reason: str) -> tuple[DataArguments, str]:
     """The same steps of padded rows, and a sentence about it. Raises UserError where a curriculum needs packing."""
-    if data.sorted_options:
-        raise UserError(f"sorted_options needs packing, but with this model {reason}; give --sorted_options 0")
+    if data.curriculum:
+        raise UserError(f"curriculum needs packing, but with this model {reason}; give --curriculum 0")
     size = args.per_device_train_batch_size
     held = _expected_rows(args, lengths, data.tokens_per_batch, size)
     longest = min(max(lengths), args.max_length or max(lengths))

@@ -95,7 +95,7 @@ def run(argv: list[str]) -> None:
         "seed": args.seed,
         "rows": content_key(train),
         "tokens per batch": plan.tokens_per_batch,
-        "sorted options": data.sorted_options,
+        "curriculum": data.curriculum,
         "grouped wordings": data.group_wordings,
         "batches a step": plan.batches_per_step,
     }

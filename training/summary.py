@@ -90,7 +90,7 @@ def summarise(
     return {
         **run_facts(script, args, model, data, trainer.state, trainer.tokens_seen, seconds),
         "task_weights": data.task_weights,
-        "sorted_options": data.sorted_options,
+        "curriculum": data.curriculum,
         "best_checkpoint_step": trainer.state.best_global_step,
         "rows_per_step": round(trainer.rows_per_step, 1),
         "max_length": args.max_length,

@@ -16,7 +16,7 @@ from training.arguments import DataArguments, output_folder
 from training.batches import PrefixCollator, TokenBatches
 from training.callbacks import any_process
 from training.checkpoints import last_whole, mark_complete, rotate
-from training.curriculum import CurriculumSampler, with_sorted_options
+from training.curriculum import CurriculumSampler, easier
 from training.plan import TrainingPlan, apply_plan
 from training.rows import say
 from training.template_check import hint_at_end_of_turn, template_error
@@ -208,8 +208,8 @@ def make_trainer(
         args.max_length = None  # a row that is too long is left out below; TRL would cut its completion off
     columns = [name for name in ("prompt", "completion", "chat_template_kwargs") if name in train.column_names]
     versions = train.select_columns(columns)
-    if data.sorted_options:
-        versions = concatenate_datasets([versions, versions.map(with_sorted_options, desc="Sorting options")])
+    if data.curriculum:
+        versions = concatenate_datasets([versions, train.map(easier, desc="Easier rows").select_columns(columns)])
     try:
         trainer = SafeTrainer(
             model=base,
@@ -236,7 +236,7 @@ def make_trainer(
             )
             return drop_long_rows(rows, count, max_length)
 
-        trainer.train_dataset, *sorted_rows = prepared(trainer.train_dataset, len(train))
+        trainer.train_dataset, *easier_rows = prepared(trainer.train_dataset, len(train))
         if validation:
             [trainer.eval_dataset] = prepared(trainer.eval_dataset, len(validation))
     args.max_length = max_length
@@ -247,19 +247,19 @@ def make_trainer(
     trainer.epoch_rows = len(train) if args.packing else len(trainer.train_dataset)
     trainer.validation_rows = len(trainer.eval_dataset) if validation else 0
     if plan.tokens_per_batch:
-        pack(trainer, plan, data, *sorted_rows)
+        pack(trainer, plan, data, *easier_rows)
     return trainer
 
 
-def pack(trainer: SafeTrainer, plan: TrainingPlan, data: DataArguments, *sorted_rows: "Dataset") -> None:
+def pack(trainer: SafeTrainer, plan: TrainingPlan, data: DataArguments, *easier_rows: "Dataset") -> None:
     """Has the trainer take micro-batches that are a sequence of whole rows, in training and validation."""
     args, budget, share = trainer.args, plan.tokens_per_batch, plan.shares_prefix
     if trainer.eval_dataset:
         trainer.eval_dataset = TokenBatches(trainer.eval_dataset, budget, args.seed, share)
         args.per_device_eval_batch_size = 1
-    versions = next(iter(sorted_rows), None)
+    versions = next(iter(easier_rows), None)
     trainer.train_dataset = TokenBatches(trainer.train_dataset, budget, args.seed, share, versions, data.group_wordings)
-    if data.sorted_options:
-        trainer.sampler = CurriculumSampler(len(trainer.train_dataset), data.sorted_options, args.seed)
+    if data.curriculum:
+        trainer.sampler = CurriculumSampler(len(trainer.train_dataset), data.curriculum, args.seed)
     trainer.data_collator = PrefixCollator(trainer.data_collator)
     args.remove_unused_columns = False  # else transformers hands the collator no column that TRL does not know

@@ -201,9 +201,9 @@ def test_recipe_and_hardware_come_from_the_training_run(options):
 
 def test_options_in_a_fixed_order_are_told_where_a_run_began_with_them(options):
     told = "Curriculum, share of the epoch with options in a fixed order"
-    write_adapter(options["--adapter"], str(options["--adapter"].parent / "model"), sorted_options=0.33)
+    write_adapter(options["--adapter"], str(options["--adapter"].parent / "model"), curriculum=0.33)
     assert table_cells(build(options), told)[1] == "0.33"
-    write_adapter(options["--adapter"], str(options["--adapter"].parent / "model"), sorted_options=0.0)
+    write_adapter(options["--adapter"], str(options["--adapter"].parent / "model"), curriculum=0.0)
     assert told not in build(options)
 
 

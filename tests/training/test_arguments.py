@@ -130,7 +130,7 @@ def test_a_recipe_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     [
         (["--packing", "true"], "tokens_per_batch and packing are two ways to pack rows; leave packing out"),
         (["--tokens_per_batch", "-1"], "tokens_per_batch must be 0 or more, not -1; 0 disables packing by tokens"),
-        (["--sorted_options", "2"], "sorted_options must be between 0 and 1, not 2.0"),
+        (["--curriculum", "2"], "curriculum must be between 0 and 1, not 2.0"),
     ],
 )
 def test_options_that_contradict_packing_by_tokens_are_refused(words: list[str], sentence: str) -> None:

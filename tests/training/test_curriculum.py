@@ -1,4 +1,4 @@
-"""training/curriculum.py: sorted options, and in which part of training options are sorted."""
+"""training/curriculum.py: easier versions of rows, and in which part of training they come."""
 
 import re
 from typing import Any
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from common.answers import listed_numbers
 from common.prompts import read_fields, render_prompt
 from common.tasks import TASKS
-from training.curriculum import CurriculumSampler, sort_options, with_sorted_options
+from training.curriculum import CurriculumSampler, ask_for_best, easier, sort_options
 
 OPTIONS = st.lists(st.text("ab. 1", min_size=1, max_size=6), min_size=2, max_size=5, unique=True)
 HEAD = "Which statement fits best?\n"
@@ -76,15 +76,47 @@ def test_a_row_of_messages_keeps_all_but_its_question_and_answer() -> None:
         "prompt": [{"role": "system", "content": "0. x\n1. a\n"}, {"role": "user", "content": question(["b", "a"])}],
         "completion": [{"role": "assistant", "content": "1"}],
     }
-    assert with_sorted_options(row) == {
+    assert easier(row) == {
         "prompt": [{"role": "system", "content": "0. x\n1. a\n"}, {"role": "user", "content": question(["a", "b"])}],
         "completion": [{"role": "assistant", "content": "0"}],
     }
     assert row["completion"] == [{"role": "assistant", "content": "1"}]
 
 
+RANKING = TASKS["query_product_ranking"]
+PRODUCTS = ("oak stool", "steel lamp", "lamp (2)", "red tent", "blue tent")
+
+
+@pytest.mark.parametrize("template", RANKING.templates)
+def test_the_query_of_a_ranking_becomes_its_best_product_and_the_answer_stays(template: str) -> None:
+    prompt = render_prompt(template, {"query": "lamp", "products": PRODUCTS})
+    row = {
+        "prompt": [{"role": "user", "content": prompt}],
+        "completion": [{"role": "assistant", "content": "3,2,1,5,4"}],
+        "task": RANKING.name,
+    }
+    changed = easier(row)
+    assert read_fields(RANKING, changed["prompt"][0]["content"]) == {"query": "lamp (2)", "products": PRODUCTS}
+    assert changed["completion"] == row["completion"]
+
+
+@pytest.mark.parametrize(
+    ("task", "prompt", "completion"),
+    [
+        ("also_buy", render_prompt(TASKS["also_buy"].templates[1], {"product": "lamp", "candidates": PRODUCTS}), "3,5"),
+        (RANKING.name, render_prompt(RANKING.templates[0], {"query": "lamp", "products": PRODUCTS}), "7,2,1,5,4"),
+        (RANKING.name, render_prompt(RANKING.templates[0], {"query": "lamp", "products": PRODUCTS}), "none"),
+        (RANKING.name, "Rank them:\nlamp (1)\ntent (2)", "1,2"),
+        ("someone_elses_task", "Rank them:\nlamp (1)\ntent (2)", "1,2"),
+        (None, "", ""),
+    ],
+)
+def test_what_is_no_ranking_in_a_known_wording_keeps_what_it_asks(task: str | None, prompt: str, completion: str) -> None:
+    assert ask_for_best(prompt, completion, task) == prompt
+
+
 @given(count=st.integers(0, 50), share=st.floats(0, 1), seed=st.integers(0, 3), epoch=st.integers(0, 3))
-def test_an_epoch_has_each_batch_once_and_only_the_first_one_begins_with_sorted_options(
+def test_an_epoch_has_each_batch_once_and_only_the_first_one_begins_with_easier_rows(
     count: int, share: float, seed: int, epoch: int
 ) -> None:
     order = CurriculumSampler(count, share, seed)
@@ -92,9 +124,9 @@ def test_an_epoch_has_each_batch_once_and_only_the_first_one_begins_with_sorted_
     drawn = list(order)
     assert len(order) == count
     assert sorted(number % count for number in drawn) == list(range(count))
-    are_sorted = [number >= count for number in drawn]
-    assert sum(are_sorted) == (0 if epoch else round(share * count))
-    assert are_sorted == sorted(are_sorted, reverse=True)
+    are_easier = [number >= count for number in drawn]
+    assert sum(are_easier) == (0 if epoch else round(share * count))
+    assert are_easier == sorted(are_easier, reverse=True)
     assert drawn == list(order)
 
 

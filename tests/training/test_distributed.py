@@ -24,9 +24,9 @@ MODES: dict[str, list[str]] = {
     "padded": words({"tokens_per_batch": 0, "per_device_train_batch_size": 2, "rows_per_step": 8, "num_train_epochs": 3}),
     # An even number of batches: of an odd one, accelerate gives the last step of an epoch one batch twice.
     "tokens": words({"tokens_per_batch": 170, "rows_per_step": 8, "num_train_epochs": 2}),
-    "sorted options": words({"tokens_per_batch": 170, "rows_per_step": 8, "num_train_epochs": 2, "sorted_options": 0.5}),
+    "curriculum": words({"tokens_per_batch": 170, "rows_per_step": 8, "num_train_epochs": 2, "curriculum": 0.5}),
 }
-STEPS = {"padded": 6, "tokens": 4, "sorted options": 4}
+STEPS = {"padded": 6, "tokens": 4, "curriculum": 4}
 NO_DROPOUT = ("--lora_dropout", 0.0)
 """Each process draws its own."""
 RELATIVE = 1e-6

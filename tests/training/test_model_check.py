@@ -194,7 +194,7 @@ def test_a_run_is_refused_where_the_loss_would_be_wrong(runs: Runs, tmp_path: Pa
 
 def test_a_curriculum_is_refused_where_rows_cannot_be_packed(runs: Runs, tmp_path: Path) -> None:
     folder = build_architecture("stablelm", tmp_path / "base")
-    ended = runs(tmp_path / "out", "--model_name_or_path", folder, "--sorted_options", 0.5)
+    ended = runs(tmp_path / "out", "--model_name_or_path", folder, "--curriculum", 0.5)
     assert ended.code == 2
-    assert "sorted_options needs packing, but with this model packed rows would see each other" in ended.error
-    assert ended.error.endswith("; give --sorted_options 0")
+    assert "curriculum needs packing, but with this model packed rows would see each other" in ended.error
+    assert ended.error.endswith("; give --curriculum 0")

@@ -270,5 +270,5 @@ def test_without_packing_a_step_keeps_its_rows_and_a_micro_batch_its_memory(proc
     assert (args.packing, args.per_device_train_batch_size) == (False, 6)
     assert data.rows_per_step == pytest.approx(3 * 4 * 2 * processes, rel=0.1)
     assert note.startswith("packing is off")
-    with pytest.raises(UserError, match="give --sorted_options 0"):
-        without_packing(args, DataArguments(tokens_per_batch=1000, sorted_options=0.3), lengths, "")
+    with pytest.raises(UserError, match="give --curriculum 0"):
+        without_packing(args, DataArguments(tokens_per_batch=1000, curriculum=0.3), lengths, "")

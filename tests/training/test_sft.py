@@ -28,7 +28,7 @@ SUMMARY_KEYS = {
     "dataset_config",
     "dataset_fingerprint",
     "task_weights",
-    "sorted_options",
+    "curriculum",
     "tasks",
     "rows_in_words",
     "train_rows",
@@ -201,7 +201,7 @@ def test_a_run_keeps_its_last_checkpoint_whole(run: TrainingRun) -> None:
     assert checkpoints(run.folder) == [run.folder / "checkpoint-2"]
     mark = read_mark(run.folder / "checkpoint-2")
     assert mark is not None
-    assert mark["run"].keys() == {"rows", "seed", "tokens per batch", "sorted options", "grouped wordings", "batches a step"}
+    assert mark["run"].keys() == {"rows", "seed", "tokens per batch", "curriculum", "grouped wordings", "batches a step"}
 
 
 def test_a_run_is_pushed_while_it_goes_on_one_commit_a_checkpoint(run: TrainingRun, hub: Hub) -> None:
@@ -339,7 +339,7 @@ def test_options_are_sorted_in_the_first_part_of_the_first_epoch_only(prepare: P
     data = tmp_path / "rows"
     (data / "data").mkdir(parents=True)
     Dataset.from_list([row(number) for number in range(16)]).to_parquet(data / "data" / "train.parquet")
-    trainer = prepare(dataset_name=data, tokens_per_batch=150, validation_samples=0, sorted_options=0.5)
+    trainer = prepare(dataset_name=data, tokens_per_batch=150, validation_samples=0, curriculum=0.5)
     loader = trainer.get_train_dataloader()
 
     def said(epoch: int) -> list[tuple[str, str]]:
@@ -361,14 +361,14 @@ def test_options_are_sorted_in_the_first_part_of_the_first_epoch_only(prepare: P
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--sorted_options", "1.5"), "sorted_options must be between 0 and 1, not 1.5"),
+        (("--curriculum", "1.5"), "curriculum must be between 0 and 1, not 1.5"),
         (
-            ("--sorted_options", "0.3", "--tokens_per_batch", "0"),
-            "sorted_options needs packing by tokens; give --tokens_per_batch",
+            ("--curriculum", "0.3", "--tokens_per_batch", "0"),
+            "curriculum needs packing by tokens; give --tokens_per_batch",
         ),
     ],
 )
-def test_a_share_of_sorted_options_that_cannot_be_is_refused(options: tuple[str, ...], sentence: str) -> None:
+def test_a_share_of_the_curriculum_that_cannot_be_is_refused(options: tuple[str, ...], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         parse_arguments(["--config", str(RECIPE), "--output_dir", "out", *options])
 

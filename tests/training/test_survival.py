@@ -22,7 +22,7 @@ MODES = {
     "padded": PADDED,
     # Three steps an epoch, the last one of one batch only; checkpoints before and after the ends of epochs, and at one.
     "tokens": words({"tokens_per_batch": 220, "num_train_epochs": 3}),
-    "sorted options": words({"tokens_per_batch": 220, "num_train_epochs": 3, "sorted_options": 0.6}),
+    "curriculum": words({"tokens_per_batch": 220, "num_train_epochs": 3, "curriculum": 0.6}),
     "validated": [
         *PADDED,
         *words({"validation_samples": 3, "eval_strategy": "steps", "eval_steps": 1, "load_best_model_at_end": "true"}),
@@ -54,7 +54,7 @@ def test_the_runs_that_nothing_happens_to_are_what_these_tests_take_them_for(uni
     assert {mode: sorted(ended.log) for mode, ended in uninterrupted.items()} == {
         "padded": [*range(1, 9)],
         "tokens": [*range(1, 10)],
-        "sorted options": [*range(1, 10)],
+        "curriculum": [*range(1, 10)],
         "validated": [*range(1, 9)],
     }
     assert uninterrupted["tokens"].log[3]["epoch"] == 1.0
@@ -74,8 +74,8 @@ def test_the_runs_that_nothing_happens_to_are_what_these_tests_take_them_for(uni
         ("tokens", 5, 2),  # the last batch of an epoch
         ("tokens", 10, 4),  # within the second epoch
         ("tokens", 11, 6),  # just after it, where a checkpoint is at its end
-        ("sorted options", 5, 2),  # after the last batch whose options are sorted
-        ("sorted options", 10, 4),  # in the second epoch, which has an order of its own
+        ("curriculum", 5, 2),  # after the last batch whose rows are easier
+        ("curriculum", 10, 4),  # in the second epoch, which has an order of its own
         ("validated", 10, 4),
     ],
 )
