@@ -1,8 +1,9 @@
 """Recipes of the generation tasks."""
 
 import ibis
+import ibis.expr.types as ir
 
-from dataset_builders.engine import Draw, RecipeRows, deduplicate, materialize, unused
+from dataset_builders.engine import Draw, RecipeRows, deduplicate, in_parts, materialize, unused
 from dataset_builders.expressions import bought_links, lower, rank, sample, spaced, titled_judgments, titled_links, titles
 from dataset_builders.recipes import Tables, sessions
 from dataset_builders.recipes.multiple_choice import MOST_SNIPPETS
@@ -84,10 +85,7 @@ def next_title_amazon(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
     full = lengths.filter(lengths.length > 1)
     asked = sample(full.mutate(draw=draw(full.product_id, full.source)), limit).pipe(materialize)
     products = titles(tables)
-    drawn = titled_links(shown.semi_join(asked, BASKET), products, "title")
-    item = ibis.struct({name: drawn[name] for name in ("place", "other_title", "other_record", "record")})
-    baskets = drawn.group_by(BASKET).agg(items=item.collect(), title=drawn.own_title.min()).join(asked, BASKET)
-    baskets = baskets.mutate(items=baskets["items"].sort())
+    baskets = in_parts(asked, "product_id", lambda part: _baskets(part, shown, products))
     others = baskets["items"].map(lambda item: item["other_title"])
     rows = baskets.select(
         products=ibis.array([baskets.title]).concat(others[1:]),
@@ -109,6 +107,14 @@ def next_title_amazon(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
             unused(shown.semi_join(full, BASKET).anti_join(asked, BASKET), "task has its size"),
         ],
     )
+
+
+def _baskets(asked: ir.Table, shown: ir.Table, products: ir.Table) -> ir.Table:
+    """Of each product that is asked about its `title`, and `items`, what is shown as bought with it, in order."""
+    drawn = titled_links(shown.semi_join(asked, BASKET), products, "title")
+    item = ibis.struct({name: drawn[name] for name in ("place", "other_title", "other_record", "record")})
+    baskets = drawn.group_by(BASKET).agg(items=item.collect(), title=drawn.own_title.min()).join(asked, BASKET)
+    return baskets.mutate(items=baskets["items"].sort())
 
 
 def answer_generation(tables: Tables, draw: Draw, limit: int) -> RecipeRows:
