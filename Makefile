@@ -122,7 +122,7 @@ endif
 	$(call say,4/8 LoRA adapter)
 	$(DEMO_ENV) $(BIN)/accelerate launch --quiet --config_file training/accelerate/cpu.yaml training/sft.py --config $(RECIPE) \
 		--model_name_or_path $(BASE_MODEL) --dataset_name $(OUT)/dataset --output_dir $(OUT)/adapter --group_wordings true \
-		--seed $(SEED) $(TRAIN_ARGS)
+		--curriculum 0.33 --seed $(SEED) $(TRAIN_ARGS)
 	$(DEMO_ENV) $(BIN)/python -m training.merge --adapter $(OUT)/adapter --out $(OUT)/merged
 	$(call say,5/8 Evaluation of the base model and of the tuned one)
 	rm -rf $(OUT)/results
