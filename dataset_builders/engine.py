@@ -221,10 +221,10 @@ def materialize(table: "ir.Table") -> "ir.Table":
 def store(table: "ir.Table") -> "ir.Table":
     """The table, computed now and kept on disk as long as what the engine spills there: DuckDB holds nothing of it."""
     connection = table.get_backend()
-    return connection.read_parquet(_stored(table)) if connection.name == "duckdb" else materialize(table)
+    return connection.read_parquet(stored_file(table)) if connection.name == "duckdb" else materialize(table)
 
 
-def _stored(table: "ir.Table") -> Path:
+def stored_file(table: "ir.Table") -> Path:
     """A Parquet file of a table of DuckDB's."""
     import ibis
 
@@ -252,7 +252,7 @@ def in_parts(table: "ir.Table", key: str, rows: "Callable[[ir.Table], ir.Table]"
         return materialize(rows(table))
     place = table[key].hash().abs() % parts
     # Read as one: a union would have all of them open at once.
-    return connection.read_parquet([_stored(rows(table.filter(place == part))) for part in range(parts)])
+    return connection.read_parquet([stored_file(rows(table.filter(place == part))) for part in range(parts)])
 
 
 def row_batches(rows: "ir.Table", size: int) -> "Iterator[pa.RecordBatch]":

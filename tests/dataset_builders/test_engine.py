@@ -20,7 +20,7 @@ from common.errors import UserError
 from dataset_builders import spans
 from dataset_builders.canonical_tables import load_tables
 from dataset_builders.co_purchases import co_purchases
-from dataset_builders.engine import Draw, connect, deduplicate, reader, row_batches, store
+from dataset_builders.engine import Draw, connect, deduplicate, reader, row_batches, stored_file
 from dataset_builders.engine_errors import plain_engine_errors
 from dataset_builders.expressions import lower, spaced, without, words
 from dataset_builders.outcomes import save_unused
@@ -119,16 +119,19 @@ def test_spark_gives_the_rows_of_duckdb_for_shuffled_records(duckdb: Any, spark:
     assert rows_of(spark, tmp_path / "other", task) == expected
 
 
-def test_lists_made_in_parts_are_those_made_at_once(duckdb: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("task", ["also_buy", "next_title_amazon"])
+def test_lists_made_in_parts_are_those_made_at_once(
+    duckdb: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
     for number, (name, rows) in enumerate(recipe_tables.links(random.Random(7)).items()):
         empty = {column.name: None for column in TABLES[name].columns}
         write(tmp_path / "in", name, [{**empty, **row, "record": number * 10_000 + place} for place, row in enumerate(rows)])
-    at_once = rows_of(duckdb, tmp_path / "in", "also_buy")
+    at_once = rows_of(duckdb, tmp_path / "in", task)
     monkeypatch.setattr("dataset_builders.engine.PART", 3)
-    made: list[Any] = []
-    monkeypatch.setattr("dataset_builders.engine.store", lambda table: made.append(table) or store(table))
-    assert rows_of(duckdb, tmp_path / "in", "also_buy") == at_once
-    assert len(made) > 3
+    parts: list[Path] = []
+    monkeypatch.setattr("dataset_builders.engine.stored_file", lambda table: parts.append(stored_file(table)) or parts[-1])
+    assert rows_of(duckdb, tmp_path / "in", task) == at_once
+    assert len(parts) > 4
 
 
 @pytest.mark.parametrize("make", [recipe_tables.judgments, recipe_tables.links])
