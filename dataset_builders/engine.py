@@ -225,7 +225,7 @@ def store(table: "ir.Table") -> "ir.Table":
 
 
 def stored_file(table: "ir.Table") -> Path:
-    """A Parquet file of a table of DuckDB's."""
+    """A Parquet file of a table of DuckDB's, written now, which stays as long as what the engine spills."""
     import ibis
 
     connection = table.get_backend()
