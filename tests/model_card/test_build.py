@@ -199,8 +199,8 @@ def test_recipe_and_hardware_come_from_the_training_run(options):
     assert "1,234 rows for training, 56 for validation" in text
 
 
-def test_options_in_a_fixed_order_are_told_where_a_run_began_with_them(options):
-    told = "Curriculum, share of the epoch with options in a fixed order"
+def test_easier_rows_are_told_where_a_run_began_with_them(options):
+    told = "Curriculum, share of the first epoch with easier rows"
     write_adapter(options["--adapter"], str(options["--adapter"].parent / "model"), curriculum=0.33)
     assert table_cells(build(options), told)[1] == "0.33"
     write_adapter(options["--adapter"], str(options["--adapter"].parent / "model"), curriculum=0.0)
