@@ -16,7 +16,7 @@ class _PromptFormatter(string.Formatter):
     bullets, `{actions}` plain lines.
 
     A causal model reads a number behind an item with the item in view, and then has only to copy the number of the right one;
-    a number in front it must find by way of the item, which a small model does not learn from a few thousand rows.
+    a number in front it must find by way of the item, which a small model did not learn from a few hundred rows.
 
     Values are inserted as they are and never read again, so braces in product text cannot break a template.
     """

@@ -124,14 +124,13 @@ def test_a_folder_that_is_not_there_is_refused_before_anything_is_built(
 
 def test_the_whole_command_compares_real_files_with_sample_corpora(benchmark: Benchmark, corpora: Path, tmp_path: Path) -> None:
     done = benchmark(
-        *("calibration", "--real", corpora, "--scale", 0.004, "--train", 60, "--test", 20),
+        *("calibration", "--real", corpora, "--scale", 0.012, "--train", 60, "--test", 60),
         *("--baselines", "majority,tfidf", "--out", tmp_path / "out"),
     )
     figures = json.loads(done.stdout.splitlines()[-1])
     found = {(each["task"], each["baseline"]): each for each in figures["calibration"]}
     assert {task for task, _ in found} == set(TASKS)
-    # Of 20 rows; of many it is about 0.86, and 0.99 where words decide.
-    assert found["query_product_ranking", "tfidf"]["sample"] < 0.96
+    assert found["query_product_ranking", "tfidf"]["sample"] < 0.9
     assert {path.name for path in (tmp_path / "out" / "raw" / "amazon_reviews_2018").iterdir()} <= {
         path.name for path in corpora.rglob("*.json.gz")
     }
