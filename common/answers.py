@@ -98,7 +98,7 @@ def row_pattern(task: Task, prompt: str, answer: Any) -> str:
         return ""
     listed = listed_numbers(prompt)
     pattern = answer_pattern(task)
-    if task.family == "multiple_choice" and "{options:0}" in task.templates[0]:
+    if task.lists_options:
         pattern = "|".join(label for label in task.labels if label in map(str, listed))
     elif task.family == "retrieval":
         pattern = selection_pattern(listed, len(answer))

@@ -96,6 +96,11 @@ class Task:
     action: str = ""
     about: str = ""
 
+    @property
+    def lists_options(self) -> bool:
+        """Whether its prompts list statements, of which one's number is the answer."""
+        return "{options:0}" in self.templates[0]
+
 
 TASKS: dict[str, Task] = {
     task.name: task

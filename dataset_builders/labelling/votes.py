@@ -127,7 +127,7 @@ def chance_agreement(row: DatasetRow, bounds: Mapping[str, float]) -> float:
     listed = listed_numbers(row.prompt)
     if task.family == "retrieval":
         return _chance_of_selection(len(answer), len(listed), bound)
-    return 1 / (len(listed) if "{options:0}" in task.templates[0] and listed else len(task.labels))
+    return 1 / (len(listed) if task.lists_options and listed else len(task.labels))
 
 
 @lru_cache

@@ -250,7 +250,7 @@ def row_form(task_name: str, scored: bool, columns: Sequence[str], mapped: Mappi
     task = TASKS[task_name]
     scored = scored and is_scored(task)
     possible = wordings(task, scored)
-    fields = set().union(*(needed for _, needed in possible)) | ({"options"} if "{options:0}" in task.templates[0] else set())
+    fields = set().union(*(needed for _, needed in possible)) | ({"options"} if task.lists_options else set())
     if unknown := sorted(set(mapped) - fields):
         raise UserError(f"--map: {task.name} has no field {unknown[0]!r}; it has {', '.join(sorted(fields))}")
     if absent := sorted(set(mapped.values()) - set(columns)):

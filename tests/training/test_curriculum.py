@@ -55,7 +55,7 @@ def test_a_list_in_a_product_s_text_is_none_to_choose_from() -> None:
     assert (prompt, completion) == (text + question(["a", "b"]), "1")
 
 
-LISTING = [task for task in TASKS.values() if task.family == "multiple_choice" and "{options:0}" in task.templates[0]]
+LISTING = [task for task in TASKS.values() if task.lists_options]
 
 
 @pytest.mark.parametrize("task", LISTING, ids=lambda task: task.name)
