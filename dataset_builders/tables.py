@@ -32,6 +32,8 @@ _HTML = frozenset(
     | {"noscript", "ol", "script", "select", "style", "svg", "table", "tbody", "td", "th", "tr", "ul"}
 )
 # https://cseweb.ucsd.edu/~jmcauley/datasets/amazon_v2/ advises to leave titles with getTime out.
+# A tag that a cut left open, which parsers take for text. Nearly all titles of Amazon's magazines of 2018 are no more than one.
+_OPEN_TAG = re.compile(r"<\s*/?(?P<name>[a-z][\w-]*)(?P<attributes>\s+[\w:-]+\s*=[^<>]*)?\s*/?$", re.IGNORECASE)
 _SCRIPT = re.compile(r"getTime|\bfunction\s*\(|\bvar\s+\w+\s*=")
 # Letters of full width and ligatures, in which a query is the same query.
 _WIDE = {code: normalize("NFKC", chr(code)) for code in (*range(0xFF01, 0xFF5F), *range(0xFB00, 0xFB07))}
@@ -204,13 +206,25 @@ def plain_title(title: str) -> str | Rejected:
         return title
     from bs4 import BeautifulSoup
 
-    found = BeautifulSoup(title, "html.parser")
+    found = BeautifulSoup(_closed(title), "html.parser")
     tags = found.find_all(True)
     if "<!" in title or any(tag.name in _HTML or _OF_A_PAGE & tag.attrs.keys() for tag in tags):
         return Rejected("title is markup")
     for tag in found.find_all(lambda tag: tag.name not in _INLINE):
         tag.insert_before(tag.name)  # no tag of HTML, such as <Demo>: a word in brackets
     return " ".join(found.get_text(" ").split()) or Rejected("title is markup")
+
+
+def _closed(title: str) -> str:
+    """The title with the end of a tag that it breaks off in. One letter may be a size: "Jacket <M"."""
+    open_tag = _OPEN_TAG.search(title)
+    if not open_tag:
+        return title
+    name, attributes = open_tag["name"].lower(), open_tag["attributes"] or ""
+    if not attributes and (len(name) == 1 or name not in _HTML | _INLINE):
+        return title
+    quote = next((mark for mark in "\"'" if attributes.count(mark) % 2), "")
+    return f"{title}{quote}>"
 
 
 def shown(column: Column, value: Any) -> str:

@@ -888,6 +888,8 @@ TITLES = {
     "CafÃ© fÃ¼r zwÃ¶lf â€“ GrÃ¶ÃŸe 3": "Café für zwölf – Größe 3",
     "SÃO PAULO à la Ä–Ü": "SÃO PAULO à la Ä–Ü",
     "<b>Blue</b> kettle<br>of steel": "Blue kettle of steel",
+    "Blue kettle <br /": "Blue kettle",
+    'Blue kettle <font color="red': "Blue kettle",
     "Rain jacket size <M": "Rain jacket size <M",
     "Kettle <Demo>": "Kettle demo",
     "Kettle 2 < 3 litre": "Kettle 2 < 3 litre",
