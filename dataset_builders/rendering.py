@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from common.tasks import TASKS, Task
 from dataset_builders.contamination import text_hash
-from dataset_builders.near_duplicates import band_keys, first_of_alike
+from dataset_builders.near_duplicates import BANDS, SKETCH, first_of_alike, keys_and_sketches
 from dataset_builders.records import Rejected
 from dataset_builders.row_store import StoredRows, encode_row, row_writer
 from dataset_builders.rows import DatasetRow, is_drawn_in_words, make_row, make_word_rows
@@ -37,13 +37,13 @@ def _numbers() -> "array[int]":
 class RenderedRows:
     """A task's rows in the file `path`, and what tells them apart in others beside it; `number` is how many they are.
 
-    `keys`: the chunks of a file with the `band_keys` of the rows' contents, as (place, rows). `drawn` is the number of rows
-    that the recipe gave.
+    `chunks`: the rows' order, as runs of (first, rows) of those in the files with the keys and the sketches of their contents.
+    `drawn` is the number of rows that the recipe gave.
     """
 
     path: Path
     number: int
-    keys: tuple[tuple[int, int], ...]
+    chunks: tuple[tuple[int, int], ...]
     dropped: Dropped
     drawn: int
 
@@ -81,6 +81,7 @@ class _Chunk:
 @dataclass(frozen=True)
 class _RenderedChunk:
     """`lines`: the rows, of `lengths` bytes each, int64 (rows,). `prompts`, `tested` as above. `keys`: uint64 (rows, bands).
+    `sketches`: SKETCH (rows,).
 
     `counts`: int64 (recipe rows,), how many rows were made of each that made any.
     """
@@ -92,6 +93,7 @@ class _RenderedChunk:
     tested: Any
     counts: Any
     keys: Any
+    sketches: Any
     dropped: Dropped
     drawn: int
 
@@ -118,11 +120,12 @@ def render_rows(
     found: dict[int, tuple[Any, Any, Any, Any, tuple[int, int]]] = {}
     dropped: Dropped = defaultdict(_numbers)
     drawn = 0
-    with row_writer(path) as rows, _keys_path(path).open("wb") as keys:
+    with row_writer(path) as rows, _keys_path(path).open("wb") as keys, _sketches_path(path).open("wb") as sketches:
         for chunk in run(_render, chunks):
             numbers = rows.add(chunk.lines, chunk.lengths)
-            found[chunk.number] = numbers, chunk.prompts, chunk.tested, chunk.counts, (keys.tell(), len(numbers))
+            found[chunk.number] = numbers, chunk.prompts, chunk.tested, chunk.counts, (rows.rows - len(numbers), len(numbers))
             keys.write(chunk.keys.T.tobytes())
+            sketches.write(chunk.sketches.tobytes())
             for reason, records in chunk.dropped.items():
                 dropped[reason] += records
             drawn += chunk.drawn
@@ -172,12 +175,15 @@ def distinct_rows(task: Task, rendered: RenderedRows, limit: int) -> DrawnRows:
     rows, tested, origins = rows.taken(unlike), tested[unlike], origins[unlike]
     _, heads, counts = np.unique(origins, return_index=True, return_counts=True)
     compared = rows.taken(heads)  # rows of one recipe row have the same content
+    stored = np.memmap(_sketches_path(rows.path), SKETCH, "r") if rendered.number else np.empty(0, SKETCH)
     with compared.opened() as row, _keys_path(rows.path).open("rb") as keys:
 
         def keys_of(band: int) -> Any:
-            return np.concatenate([_band(keys, place, number, band) for place, number in rendered.keys])[unlike][heads]
+            return np.concatenate([_band(keys, first, number, band) for first, number in rendered.chunks])[unlike][heads]
 
-        kept = first_of_alike(len(compared), keys_of, lambda position: row(position).content)
+        kept = first_of_alike(
+            len(compared), keys_of, lambda places: stored[compared.numbers[places]], lambda place: row(place).content
+        )
     dropped[f"{task.name}: prompt is nearly another's"] += records_of(compared.taken(~kept))
     turns = np.arange(len(rows)) - np.repeat(heads, counts)
     places = np.flatnonzero(np.repeat(kept, counts))
@@ -197,10 +203,10 @@ def record_parts(rows: Sequence[DatasetRow]) -> "Iterator[array[int]]":
         yield records_of(rows[start : start + RECORDS_OF])
 
 
-def _band(file: BinaryIO, place: int, number: int, band: int) -> Any:
+def _band(file: BinaryIO, first: int, number: int, band: int) -> Any:
     import numpy as np
 
-    file.seek(place + 8 * number * band)
+    file.seek(8 * (BANDS * first + number * band))
     return np.frombuffer(file.read(8 * number), np.uint64)
 
 
@@ -210,6 +216,10 @@ def _arrays_path(path: Path) -> Path:
 
 def _keys_path(path: Path) -> Path:
     return path.with_suffix(".keys")
+
+
+def _sketches_path(path: Path) -> Path:
+    return path.with_suffix(".sketches")
 
 
 def _of_at_most(size: int, batches: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
@@ -233,6 +243,7 @@ def _render(chunk: _Chunk) -> _RenderedChunk:
     counts = np.array([len(rows) for rows in made], np.int64)
     every = [row for rows in made for row in rows]
     lines = [encode_row(row) for row in every]
+    keys, sketches = keys_and_sketches([rows[0].content for rows in made])
     return _RenderedChunk(
         chunk.number,
         b"".join(lines),
@@ -240,7 +251,8 @@ def _render(chunk: _Chunk) -> _RenderedChunk:
         np.array([text_hash(row.prompt) for row in every], np.uint64),
         np.array([is_test(row.group, chunk.seed) for row in every], bool),
         counts,
-        np.repeat(band_keys([rows[0].content for rows in made]), counts, axis=0),
+        np.repeat(keys, counts, axis=0),
+        np.repeat(sketches, counts),
         dropped,
         chunk.rows.num_rows,
     )
