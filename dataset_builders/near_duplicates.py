@@ -97,7 +97,7 @@ def first_of_alike(
             own_sketch, sketches = sketches_of(position), sketches_of(others)
             if not own_sketch["sizes"].any():
                 continue
-            others = others[_may_be_alike(own_sketch, sketches)].tolist()
+            others = others[may_be_alike(own_sketch, sketches)].tolist()
             if others and any(_nearly_same(content_of(position), content_of(other)) for other in others):
                 mask[position] = False
                 continue
@@ -107,7 +107,7 @@ def first_of_alike(
     return mask
 
 
-def _may_be_alike(one: Any, others: Any) -> Any:
+def may_be_alike(one: Any, others: Any) -> Any:
     """bool (others,): whether neither half of the fields differs by too many shingles, as far as the sketches tell."""
     import numpy as np
 

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataset_builders.near_duplicates import BAND_ROWS, BANDS, Content, keep_mask, normalised
+from dataset_builders.near_duplicates import (
+    BAND_ROWS,
+    BANDS,
+    Content,
+    first_of_alike,
+    keep_mask,
+    keys_and_sketches,
+    may_be_alike,
+    normalised,
+)
 
 LONG = "Everlast leather trail running shoes for women with reflective laces, wide fit, breathable lining and cork sole"
 
@@ -46,6 +55,30 @@ def test_what_is_kept_holds_no_two_that_are_the_same(contents: list[Content]) ->
     kept = [content for content, first in zip(contents, keep_mask(contents), strict=True) if first]
     assert all(one != other for at, one in enumerate(kept) for other in kept[:at])
     assert not contents or keep_mask(contents)[0]
+
+
+@given(st.lists(CONTENTS, min_size=1, max_size=12))
+def test_the_sketches_of_what_is_nearly_the_same_never_differ_by_too_much(contents: list[Content]) -> None:
+    sketches = keys_and_sketches(contents)[1]
+    for one, sketch in zip(contents, sketches, strict=True):
+        alike = [nearly_same(one, other) for other in contents]
+        assert not (alike & ~may_be_alike(sketch, sketches)).any()
+
+
+def test_no_content_is_read_that_a_sketch_tells_apart() -> None:
+    products = ("Cork yoga mat, extra thick", "Three steel mixing bowls with lids", "A lamp for reading in bed, dimmable")
+    contents: list[Content] = [{"product": (LONG,), "other_product": (other,)} for other in (*products, products[1])]
+    keys, sketches = keys_and_sketches(contents)
+    keys[:] = 0  # one bucket
+    read: list[int] = []
+
+    def content_of(position: int) -> Content:
+        read.append(position)
+        return contents[position]
+
+    mask = first_of_alike(len(contents), lambda band: keys[:, band], sketches.__getitem__, content_of)
+    assert mask.tolist() == [True, True, True, False]
+    assert read == [3, 1]
 
 
 @given(st.lists(CONTENTS, max_size=8))
