@@ -15,7 +15,7 @@ Mining of Massive Datasets, 3.4) misses no more than its bands do: sets of simil
 
 A pair that is found is compared exactly, so that nothing is dropped which is not nearly the same. Before that, most of those
 that are not are seen by their sketches: of each half of a content's fields the number of shingles, and a bitmap in which each
-shingle sets one of 128 bits. Where bitmaps differ in n bits, sets differ in n shingles or more, and for a similarity of 0.8
+shingle sets one of 256 bits. Where bitmaps differ in n bits, sets differ in n shingles or more, and for a similarity of 0.8
 they may differ in (a + b) / 9 (Sandes, Teodoro and Melo, Bitmap Filter, arXiv:1711.07295). So no pair is lost by it.
 """
 
@@ -35,7 +35,7 @@ SHINGLE = 5
 BANDS, BAND_ROWS = 20, 6
 """b and r of LSH: what they find is in the table above."""
 
-SKETCH = [("bits", "u8", (2, 2)), ("sizes", "u4", 2)]
+SKETCH = [("bits", "u8", (2, 4)), ("sizes", "u4", 2)]
 """A content's sketch as a type of numpy: of either half of its fields, in order of their names, a bitmap and the number of
 shingles, those that repeat counted."""
 
@@ -204,11 +204,11 @@ def _minhashes_and_sketches(contents: Sequence[Content]) -> tuple[Any, Any]:
     halves = np.bincount([half for half, *_ in texts], shingles, 2 * len(contents)).astype(np.int64)
     sketches["sizes"] = halves.reshape(-1, 2)
     filled, starts = _runs(halves)
-    bits, bitmaps = np.left_shift(np.uint64(1), mixed & np.uint32(63), dtype=np.uint64), np.zeros((len(halves), 2), np.uint64)
-    for word in range(2):
-        of_word = np.where(mixed >> np.uint32(6) & np.uint32(1) == word, bits, np.uint64(0))
+    bits, bitmaps = np.left_shift(np.uint64(1), mixed & np.uint32(63), dtype=np.uint64), np.zeros((len(halves), 4), np.uint64)
+    for word in range(4):
+        of_word = np.where(mixed >> np.uint32(6) & np.uint32(3) == word, bits, np.uint64(0))
         bitmaps[filled, word] = np.bitwise_or.reduceat(of_word, starts)
-    sketches["bits"] = bitmaps.reshape(-1, 2, 2)
+    sketches["bits"] = bitmaps.reshape(-1, 2, 4)
     filled, starts = _runs(halves.reshape(-1, 2).sum(axis=1))
     for place, (a, b) in enumerate(_permutations().T):
         found[filled, place] = np.minimum.reduceat(mixed * a + b, starts)
