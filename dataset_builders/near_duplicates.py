@@ -44,20 +44,12 @@ def normalised(text: str) -> str:
     return _SEPARATORS.sub(" ", folded).strip() or folded.strip()
 
 
-def keep_mask(contents: Sequence[Content]) -> list[bool]:
-    """For each content whether it is kept, which is when no earlier kept one is nearly the same.
+def first_of_alike(number: int, keys_of: Callable[[int], Any], content_of: Callable[[int], Content]) -> Any:
+    """bool (number,): whether each content is kept, which is when no earlier kept one is nearly the same.
 
     It depends on nothing but the contents and their order. A content without any text is like no other. Rows of different
-    tasks may hold the same text on purpose: call it once per task.
-    """
-    keys = band_keys(contents)
-    mask: list[bool] = first_of_alike(len(contents), lambda band: keys[:, band], contents.__getitem__).tolist()
-    return mask
-
-
-def first_of_alike(number: int, keys_of: Callable[[int], Any], content_of: Callable[[int], Content]) -> Any:
-    """bool (number,): the same. `keys_of` a band are uint64 (number,), the contents' `band_keys` of it; a content is asked for
-    only where some of its keys are others' too.
+    tasks may hold the same text on purpose: call it once per task. `keys_of` a band are uint64 (number,), the contents'
+    `band_keys` of it; a content is asked for only where some of its keys are others' too.
 
     Of every content and bucket that it shares with others there is an entry, 12 bytes in all: the kept ones of a bucket are a
     linked list, where `newest` has the last, and `links` the one before it in the place of the bucket's number, which is not

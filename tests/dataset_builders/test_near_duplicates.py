@@ -1,15 +1,22 @@
 """What is nearly the same, against a brute force that compares every pair with Python's own sets."""
 
 import unicodedata
+from collections.abc import Sequence
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataset_builders.near_duplicates import BAND_ROWS, BANDS, Content, keep_mask, normalised
+from dataset_builders.near_duplicates import BAND_ROWS, BANDS, Content, band_keys, first_of_alike, normalised
 
 LONG = "Everlast leather trail running shoes for women with reflective laces, wide fit, breathable lining and cork sole"
+
+
+def keep_mask(contents: Sequence[Content]) -> list[bool]:
+    keys = band_keys(contents)
+    mask: list[bool] = first_of_alike(len(contents), lambda band: keys[:, band], contents.__getitem__).tolist()
+    return mask
 
 
 def similarity(one: tuple[str, ...], other: tuple[str, ...]) -> Fraction:
