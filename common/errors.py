@@ -11,7 +11,7 @@ class UserError(Exception):
 
 def first_line(error: BaseException) -> str:
     """The first line of a library's error message; without one, the error's name."""
-    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return next((line.strip().rstrip(".:;") for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 @contextmanager

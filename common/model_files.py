@@ -65,5 +65,7 @@ def loading(name: str, what: str, advice: str) -> Iterator[None]:
 
 def reason_of(error: BaseException) -> str:
     """What a library says in one line: of weights that do not fit each other, of which size the first is."""
+    if "Repo id must be in the form" in str(error):  # what transformers says of a path where nothing is
+        return "there is no such folder"
     sizes = next((line.strip().rstrip(".") for line in str(error).splitlines() if "size mismatch" in line), None)
     return sizes or first_line(error)

@@ -48,7 +48,7 @@ def template_fields(template: str) -> set[str]:
 
 def read_fields(task: Task, prompt: str) -> dict[str, str | tuple[str, ...]]:
     """What a prompt's template was filled with: `render_prompt` backwards. Empty where no template of the task fits, be it one
-    of those in words or the unseen one."""
+    of those in words or the unseen one, as where a dataset of an earlier version numbers its lists otherwise."""
     return _template_and_fields(task, prompt)[1]
 
 
@@ -61,18 +61,19 @@ def refilled(task: Task, prompt: str, **values: str) -> str:
 def _template_and_fields(task: Task, prompt: str) -> tuple[str, dict[str, str | tuple[str, ...]]]:
     templates = (*task.templates, *(task.words.templates if task.words else ()), *([task.unseen] if task.unseen else ()))
     for template in templates:
-        pattern, lists = _template_pattern(template)
-        if match := pattern.fullmatch(prompt):
-            return template, {
-                name: tuple(mark.sub("", line) for line in value.split("\n")) if (mark := lists.get(name)) else value
-                for name, value in match.groupdict().items()
-            }
+        pattern, marks = _template_pattern(template)
+        if not (match := pattern.fullmatch(prompt)):
+            continue
+        lines = {name: match[name].split("\n") for name in marks}
+        if all(mark.search(line) for name, mark in marks.items() for line in lines[name]):
+            lists = {name: tuple(mark.sub("", line) for line in lines[name]) for name, mark in marks.items()}
+            return template, {**match.groupdict(), **lists}
     return "", {}
 
 
 @lru_cache
 def _template_pattern(template: str) -> tuple[re.Pattern[str], dict[str, re.Pattern[str]]]:
-    """The template as an expression, and what stands before each item of its lists."""
+    """The template as an expression, and what marks each item of its lists."""
     parts, lists = [], {}
     for literal, name, spec, _ in string.Formatter().parse(template):
         parts.append(re.escape(literal))

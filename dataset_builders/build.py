@@ -86,7 +86,7 @@ def parse_arguments() -> argparse.Namespace:
         "--evaluation-sets",
         type=Path,
         metavar="DIR",
-        help="folder with ShopBench, ECInstruct, Shopping MMLU or others: what stands in them is taken out of train",
+        help="folder with ShopBench, ECInstruct, Shopping MMLU or others: train rows that share text with them are left out",
     )
     parser.add_argument(
         "--session-queries",
@@ -123,6 +123,8 @@ def build_rows(arguments: argparse.Namespace, staged: Path, run: Run) -> tuple[d
     sizes = parse_sizes(arguments.size)
     if not 0 <= arguments.word_rows <= 1:
         raise UserError(f"--word-rows must be a share from 0 to 1, not {arguments.word_rows}.")
+    if arguments.raw and arguments.encoding:
+        raise UserError("--encoding is for a shop's own tables: give --tables in place of --raw.")
     asked = parse_tasks(arguments.tasks)
     sets = read_evaluation_sets(arguments.evaluation_sets) if arguments.evaluation_sets else []
     folder = arguments.raw or arguments.tables

@@ -51,23 +51,15 @@ def normalised(text: str) -> str:
     return _SEPARATORS.sub(" ", folded).strip() or folded.strip()
 
 
-def keep_mask(contents: Sequence[Content]) -> list[bool]:
-    """For each content whether it is kept, which is when no earlier kept one is nearly the same.
-
-    It depends on nothing but the contents and their order. A content without any text is like no other. Rows of different
-    tasks may hold the same text on purpose: call it once per task.
-    """
-    keys, sketches = keys_and_sketches(contents)
-    kept = first_of_alike(len(contents), lambda band: keys[:, band], sketches.__getitem__, contents.__getitem__)
-    mask: list[bool] = kept.tolist()
-    return mask
-
-
 def first_of_alike(
     number: int, keys_of: Callable[[int], Any], sketches_of: Callable[[Any], Any], content_of: Callable[[int], Content]
 ) -> Any:
-    """bool (number,): the same. `keys_of` a band are uint64 (number,), the contents' keys of it; `sketches_of` positions are
-    SKETCH (positions,). A content is asked for only where another has a key of its own and a sketch like its own.
+    """bool (number,): whether each content is kept, which is when no earlier kept one is nearly the same.
+
+    It depends on nothing but the contents and their order. A content without any text is like no other. Rows of different
+    tasks may hold the same text on purpose: call it once per task. `keys_of` a band are uint64 (number,), the contents' keys of
+    it; `sketches_of` positions are SKETCH (positions,). A content is asked for only where another has a key of its own and a
+    sketch like its own.
 
     Of every content and bucket that it shares with others there is an entry, 12 bytes in all: the kept ones of a bucket are a
     linked list, where `newest` has the last, and `links` the one before it in the place of the bucket's number, which is not

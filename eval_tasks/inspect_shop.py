@@ -32,6 +32,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from common.answers import decode_answer, parse_completion, whole_characters
 from common.dataset import read_split
 from common.errors import UserError, plain_errors
+from common.model_files import reason_of
 from common.scoring import score_answer
 from common.tasks import TASKS
 from common.words import row_task
@@ -192,7 +193,12 @@ def evaluate(asked: Task, model: str, options: dict[str, Any], logs: str) -> Any
 
     # For a model that it does not know, inspect-ai would look the context's length up by loading the model again, from the Hub.
     set_model_info(model, ModelInfo())
-    (log,) = inspect_ai.eval(asked, model=model, model_args=options, log_dir=logs, display="none")
+    try:
+        (log,) = inspect_ai.eval(asked, model=model, model_args=options, log_dir=logs, display="none")
+    except PrerequisiteError as error:  # a package or a key that the provider needs
+        raise UserError(f"inspect-ai cannot ask {model}: {' '.join(str(error.message).split())}") from None
+    except (ImportError, OSError, ValueError) as error:
+        raise UserError(f"inspect-ai cannot ask {model}: {reason_of(error)}; check --model and -M") from None
     if log.status != "success":
         raise UserError(f"the evaluation ended early ({log.error.message if log.error else log.status}); its log is in {logs}")
     return log

@@ -118,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             import mteb
         except ImportError:
             raise UserError('the package mteb is not installed; run pip install "mteb>=2.26,<3"') from None
-        from eval_tasks.backends.lighteval_model import local_folder
+        from eval_tasks.backends.lighteval_model import local_adapter
         from eval_tasks.transformers_model import TransformersBackend, load
 
         try:
@@ -132,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         tuned = [f"adapter={arguments.adapter}"] if arguments.adapter else []
         given = ",".join([f"model_name={arguments.model}", *tuned, *arguments.option])
         options = parse_options(given, TransformersBackend.OPTIONS)
-        adapter = local_folder(arguments.adapter, "--adapter") if arguments.adapter else None
+        adapter = local_adapter(arguments.adapter) if arguments.adapter else None
         ranker = PairRanker(load(options), public_name(shown_name(options)), adapter)
         for name, value in evaluate(ranker, list(tasks), arguments.out).items():
             print(f"{name}\t{value:.4f}")

@@ -17,8 +17,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from common.dataset import looks_like_path
 from common.errors import UserError, plain_errors
 from common.files import check_writable
+from common.tasks import TASKS
 from eval_tasks.backends.prompts import LISTS, LISTS_HELP, NO_TEXT_AT_ENDPOINT
 from eval_tasks.suites.suite import SHOP, SUITES, UNSEEN, suite_name
 
@@ -180,6 +182,20 @@ def of_baseline(tasks: str) -> str:
     return ",".join(own)
 
 
+def check_prompts(data: str, tasks: str, every: bool) -> None:
+    """Raises UserError for a dataset whose prompts no template fits, before the models answer and not after.
+
+    Likelihoods and baselines read prompts by their templates; `every`: of all tasks, as baselines do.
+    """
+    from common.dataset import read_split
+    from eval_tasks.baselines.template_rows import prompt_row
+
+    asked = {task.strip().partition("|")[0].partition(":")[2] for task in tasks.split(",")}
+    names = [name for name, task in TASKS.items() if name in asked and (every or task.words)]
+    for name, table in read_split(data, "test", names, os.environ.get("SHOP_DATASET_REVISION") or None).items():
+        prompt_row(TASKS[name], table["prompt"][0].as_py()[0]["content"])
+
+
 def check_baselines(names: Sequence[str]) -> None:
     """Raises UserError for a name that there is not, before the models answer and not after."""
     from eval_tasks.baseline_model import QLM
@@ -187,6 +203,9 @@ def check_baselines(names: Sequence[str]) -> None:
 
     if unknown := [name for name in names if name != QLM and not is_baseline(name)]:
         raise UserError(f"--baseline: there is no {unknown[0]!r}; give {BASELINES}")
+    for model in (name.partition("=")[2] for name in names):
+        if model and looks_like_path(model) and not Path(model).exists():
+            raise UserError(f"--baseline: there is no folder {model!r}; give the folder or Hub id of the model")
 
 
 def evaluate(model: Any, task_module: Any, tasks: str, out: Path, max_samples: int | None = None) -> None:
@@ -223,12 +242,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from datasets import disable_progress_bars
 
-    from eval_tasks.backends.lighteval_model import local_folder
+    from eval_tasks.backends.lighteval_model import local_adapter
     from eval_tasks.backends.prompts import parse_options, shown_name
     from eval_tasks.baseline_model import BaselineBackend
     from eval_tasks.baselines.shop import shown_baseline
     from eval_tasks.report import compare, model_names
-    from training.adapters import ADAPTER_CONFIG
 
     disable_progress_bars()  # one for each details file says nothing
     backend = backend_class(arguments.backend)
@@ -242,10 +260,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     tasks = task_names(arguments.tasks, [config.name for config in task_module.TASKS_TABLE])
     check_baselines(arguments.baseline)
     check_writable(arguments.out)
-    adapters = [local_folder(name, "--adapter") for name in arguments.adapter]
-    for name, folder in zip(arguments.adapter, adapters, strict=True):
-        if not (folder / ADAPTER_CONFIG).is_file():  # else all answers of the base would come first
-            raise UserError(f"--adapter {name} holds no {ADAPTER_CONFIG}; give the output folder of a LoRA training")
+    if suite.name == SHOP and (arguments.answers != "written" or arguments.baseline):
+        check_prompts(os.environ[suite.variable], tasks, every=bool(arguments.baseline))
+    adapters = [local_adapter(name) for name in arguments.adapter]
     loaded = backend.load(parse_options(options[0], backend.OPTIONS), adapters)
     models = [
         *((backend, text, loaded) for text in options),

@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=8000, help="(default: %(default)s)")
     arguments = parser.parse_args(own)
 
-    from eval_tasks.backends.lighteval_model import local_folder
+    from eval_tasks.backends.lighteval_model import local_adapter
     from eval_tasks.prediction.list_form import note_for_server
     from eval_tasks.vllm_model import memory_share
     from training.adapters import adapter_tokenizer, rank_limit
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(
             "vLLM is not in this environment: run make setup-vllm (VLLM=vllm with a GPU), then this with .venv-vllm/bin/python"
         ) from None
-    adapter = local_folder(arguments.adapter, "--adapter").resolve() if arguments.adapter else None
+    adapter = local_adapter(arguments.adapter).resolve() if arguments.adapter else None
     if adapter:
         adapter_tokenizer(arguments.model, adapter)  # an error shows before vLLM starts
     rank = rank_limit([adapter]) if adapter else 0

@@ -49,8 +49,10 @@ def load(options: Mapping[str, str], adapters: Sequence[Path] = ()) -> LoadedMod
         return load_format(folder, adapter, options, model_ends, vocabulary(base))
 
     engine = make_engine(base, form(None), positions)
-    for adapter in adapters:
-        form(adapter)  # an error shows before the first answer
+    for adapter in adapters:  # an error shows before the first answer
+        form(adapter)
+        with adapted(base, adapter):
+            pass
 
     def answer(prompts: Sequence[Prompt], adapter: Path | None, constrained: bool) -> Iterator[tuple[int, str]]:
         with adapted(base, adapter) if adapter else nullcontext():

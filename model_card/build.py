@@ -143,6 +143,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def _check_options(args: argparse.Namespace) -> None:
     if args.push and not args.repo_id:
         raise UserError("--push needs --repo-id org/name")
+    if args.dry_run and not args.push:
+        raise UserError("--dry-run is for --push; add it, or leave --dry-run out")
     if args.repo_id and (as_hub_id(args.repo_id) is None or "/" not in args.repo_id):
         raise UserError(f"{args.repo_id} is not an id on the Hub; give --repo-id org/name")
     if args.base_model and as_hub_id(args.base_model) is None:

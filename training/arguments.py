@@ -2,6 +2,7 @@
 
 import difflib
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -69,6 +70,16 @@ class DataArguments:
 
 Arguments = tuple["ScriptArguments", "SFTConfig", "ModelConfig", DataArguments]
 
+ABOVE_0 = (
+    *("num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "lora_r", "lora_alpha"),
+    "temperature",  # of GRPO
+)
+AT_LEAST_0 = (
+    *("learning_rate", "weight_decay", "max_grad_norm", "seed"),
+    *("tokens_per_batch", "rows_per_step", "max_rows_per_task", "cpu_threads"),
+)
+"""Fields whose negative numbers the libraries take for something else, or end over in a traceback."""
+
 
 def parse_arguments(argv: list[str]) -> Arguments:
     """Recipe and command line of training/sft.py together. Raises UserError."""
@@ -102,7 +113,9 @@ def parse(argv: list[str], classes: tuple[Any, ...]) -> list[Any]:
         raise UserError(f"cannot read the recipe {error.filename}: {error.strerror}") from None
     except IndexError:
         raise UserError("--config needs the path of a recipe; those that come along are in training/recipes") from None
-    except (ValueError, TypeError, yaml.YAMLError) as error:
+    except yaml.YAMLError as error:
+        raise UserError(f"the recipe is not YAML: {' '.join(str(error).split())}") from None
+    except (ValueError, TypeError) as error:
         if "support bf16" in str(error):
             raise UserError("this device has no bfloat16; give --bf16 false --fp16 true --dtype float16") from None
         raise UserError(f"the recipe or an option is wrong: {first_line(error)}") from None
@@ -111,13 +124,21 @@ def parse(argv: list[str], classes: tuple[Any, ...]) -> list[Any]:
         unknown = next((word for word in rest if word.startswith("--")), rest[0])
         close = difflib.get_close_matches(unknown, known, n=1)
         raise UserError(f"unknown field {unknown.lstrip('-')}" + (f"; did you mean {close[0].lstrip('-')}?" if close else ""))
+    check_numbers(parsed)
     return list(parsed)
+
+
+def check_numbers(parsed: Iterable[Any]) -> None:
+    """Raises UserError for a number that is too small, of a field of any of the classes."""
+    for name, value in (item for each in parsed for item in vars(each).items()):
+        if name in ABOVE_0 and value is not None and value <= 0:
+            raise UserError(f"{name} must be above 0, not {value}")
+        if name in AT_LEAST_0 and value is not None and value < 0:
+            raise UserError(f"{name} must be 0 or more, not {value}")
 
 
 def check_batches(args: "SFTConfig", data: DataArguments) -> None:
     """Raises UserError for options of batches that contradict each other."""
-    if data.tokens_per_batch < 0:
-        raise UserError(f"tokens_per_batch must be 0 or more, not {data.tokens_per_batch}; 0 disables packing by tokens")
     if not 0 <= data.curriculum <= 1:
         raise UserError(f"curriculum must be between 0 and 1, not {data.curriculum}")
     if data.curriculum and not data.tokens_per_batch:

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from common.errors import UserError, first_line
-from common.model_files import loading
+from common.errors import UserError
+from common.model_files import loading, reason_of
 from training.rows import say
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def with_adapter(base: Any, adapter: Path) -> Any:
     try:
         tuned: Any = PeftModel.from_pretrained(base, str(adapter), is_trainable=True)
     except (OSError, SafetensorError, ValueError, RuntimeError) as error:
-        raise UserError(f"cannot go on from the adapter {adapter}: {first_line(error)}; give one of this base model") from None
+        raise UserError(f"cannot go on from the adapter {adapter}: {reason_of(error)}; give one of this base model") from None
     if (kind := tuned.active_peft_config.peft_type) != "LORA":
         raise UserError(f"{adapter} is no LoRA adapter but {kind}; give --adapter the output folder of a LoRA training")
     return tuned

@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `accelerate laun
 
 from common.answers import decode_answer, parse_completion
 from common.errors import UserError, first_line, plain_errors
+from common.files import check_writable
 from common.scoring import score_answer
 from common.tasks import TASKS
 from common.thinking import template_arguments, without_thoughts
@@ -84,6 +85,7 @@ def run(argv: list[str]) -> None:
     if args.push_to_hub:
         raise UserError("training/grpo.py does not push; leave --push_to_hub out and run python -m training.publish after it")
     output = output_folder(args)
+    check_writable(output, "--output_dir")
     os.environ.setdefault("TRACKIO_DIR", str(output.resolve() / "trackio"))  # read when trackio is imported
     args.run_name = args.run_name or output.name
 

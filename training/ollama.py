@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common.errors import UserError, first_line, plain_errors
+from common.errors import UserError, plain_errors
+from common.model_files import loading
 from common.thinking import template_arguments
 
 PLACE = "Place-Of-The-Prompt"
@@ -67,10 +68,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"there is no {arguments.gguf}; convert the merged model first, see training/README.md")
     from transformers import AutoConfig, AutoTokenizer
 
-    try:
+    with loading(arguments.model, "the model", "give the folder that the GGUF file was converted from"):
         tokenizer, config = AutoTokenizer.from_pretrained(arguments.model), AutoConfig.from_pretrained(arguments.model)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read the model {arguments.model}: {first_line(error)}") from None
     out: Path = arguments.out or arguments.gguf.with_name("Modelfile")
     gguf = arguments.gguf.resolve()
     near = gguf.parent == out.resolve().parent

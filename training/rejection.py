@@ -167,8 +167,9 @@ def rows_key(rows: Sequence[Mapping[str, Any]]) -> str:
 def open_samples(out: Path, settings: Mapping[str, Any]) -> dict[str, list[str]]:
     """The answers of an earlier run with the same settings; a new file where there is none. Raises UserError."""
     path = out / SAMPLES
-    if not path.exists():
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+    if len(lines) < 3:  # no answer yet, as after a model that could not be loaded
+        if out.exists() and (not out.is_dir() or any(each != path for each in out.iterdir())):
             raise UserError(f"{out} exists and holds something else. Give an empty or a new folder.")
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -176,7 +177,6 @@ def open_samples(out: Path, settings: Mapping[str, Any]) -> dict[str, list[str]]
             raise UserError(f"{out} cannot be made: {error.strerror}. Give another folder.") from None
         write_whole(path, lambda new: new.write_text(json.dumps(dict(settings)) + "\n", encoding="utf-8"))
         return {}
-    lines = path.read_text(encoding="utf-8").split("\n")
     if lines[0] != json.dumps(dict(settings)):
         raise UserError(f"{path} was sampled with other rows, models or settings; give another --out, or the same command")
     if lines[-1]:  # the line that a killed run was writing

@@ -247,6 +247,17 @@ def local_folder(name: str, option: str = "model_name", revision: str | None = N
     return find_folder(name, ["*"], revision, "model", option, ignore=["checkpoint-*", "*.pt", "*.bin"])
 
 
+def local_adapter(name: str) -> Path:
+    """The folder of the adapter that --adapter names. Raises UserError for one without an adapter in it."""
+    from training.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+
+    folder = local_folder(name, "--adapter")
+    for part, files in ((ADAPTER_CONFIG, (ADAPTER_CONFIG,)), (ADAPTER_WEIGHTS, (ADAPTER_WEIGHTS, "adapter_model.bin"))):
+        if not any((folder / file).is_file() for file in files):
+            raise UserError(f"--adapter {name} holds no {part}; give the output folder of a LoRA training")
+    return folder
+
+
 def weights_sha256(adapter: Path) -> str | None:
     """None for an adapter whose weights are no safetensors."""
     weights = adapter / "adapter_model.safetensors"

@@ -55,9 +55,9 @@ def load_model(arguments: argparse.Namespace, constrained: bool) -> tuple[Answer
             raise UserError("an endpoint serves adapters under their own names: give the adapter's name there as --model")
     adapter, adapter_stamp = None, ""
     if arguments.adapter:
-        from eval_tasks.backends.lighteval_model import adapter_identity, local_folder
+        from eval_tasks.backends.lighteval_model import adapter_identity, local_adapter
 
-        adapter = local_folder(arguments.adapter, "--adapter")
+        adapter = local_adapter(arguments.adapter)
         adapter_stamp = adapter_identity(adapter)
     loaded = backend.load(options, [adapter] if adapter else [])
     return Answerer(loaded, adapter, constrained), [*loaded.identity, adapter_stamp]

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -94,7 +94,8 @@ class AnswerParts:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Makes the folder, and keeps other runs out of it. Raises UserError."""
+    """Makes the folder, and keeps other runs out of it; one that was made and stayed empty is removed. Raises UserError."""
+    made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -109,11 +110,14 @@ def alone(folder: Path) -> Iterator[None]:
             pass  # some network disks cannot lock folders; there the user must avoid two runs at once
         yield
     finally:
+        if made:
+            with suppress(OSError):  # as long as the lock is held, so that no other run is in it
+                folder.rmdir()
         os.close(descriptor)
 
 
-def resume(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Says what the folder's answers are made of, or refuses those that are made of something else. Raises UserError."""
+def check_resumable(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Raises UserError for a folder with something else than answers of these settings."""
     path = folder / SETTINGS
     if path.is_file():
         earlier = read_object(path, "give another --out")
@@ -121,7 +125,12 @@ def resume(folder: Path, settings: Mapping[str, Any]) -> None:
             raise UserError(f"{folder} holds the answers of another run (another {', '.join(differing)}); give another --out")
     elif any(each.name != f"{SETTINGS}.tmp" for each in folder.iterdir()):  # which a run leaves that is killed right there
         raise UserError(f"{folder} holds something else; give an empty or a new folder as --out")
-    else:
+
+
+def resume(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Writes down what the folder's answers are made of, after `check_resumable`. Raises UserError."""
+    check_resumable(folder, settings)
+    if not (path := folder / SETTINGS).is_file():
         write_json(path, dict(settings))
 
 

@@ -11,7 +11,7 @@ from common.errors import UserError
 from eval_tasks.prediction.asking import Answerer
 from eval_tasks.prediction.input_rows import InputTable, shard_of
 from eval_tasks.prediction.options import load_model
-from eval_tasks.prediction.parts import AnswerParts, answer_rows, resume
+from eval_tasks.prediction.parts import AnswerParts, answer_rows, check_resumable, resume
 from eval_tasks.prediction.questions import RowForm
 
 LoadModel = Callable[[argparse.Namespace, bool], tuple[Answerer, list[str]]]
@@ -47,16 +47,16 @@ def shard_folder(out: Path, number: int, of: int) -> Path:
 def answer_shard(shard: Shard, load: LoadModel = load_model, shown: bool = True) -> AnswerParts:
     """The shard's parts, all written; the folder must be `alone`. Raises UserError."""
     form, table = shard.form, shard.table
-    answerer, identity = load(shard.arguments, shard.constrained)
     settings = {
         **shard.settings,
         "wording": form.template,
         "columns": dict(form.columns),
-        "model": identity,
         "input": list(table.stamp),
         "shard": [shard.number, shard.of, *([shard.group] if shard.group and shard.of > 1 else [])],
     }
-    resume(shard.folder, settings)
+    check_resumable(shard.folder, settings)  # before the model is loaded, which takes long
+    answerer, identity = load(shard.arguments, shard.constrained)
+    resume(shard.folder, {**settings, "model": identity})
     parts = shard.parts()
     answer_rows(shard_of(table, shard.number, shard.of, shard.group), form, answerer, parts, shown)
     return parts

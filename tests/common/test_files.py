@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from common.errors import UserError
-from common.files import check_replaceable, check_writable, replaced
+from common.files import check_replaceable, check_writable, replaced, write_whole
 
 MARKER = "manifest.json"
 
@@ -108,6 +108,12 @@ def test_a_folder_is_made_or_refused_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match=r"cannot write to --out .*file: File exists"):
         check_writable(tmp_path / "file")
+
+
+def test_a_file_below_a_file_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match=r"cannot be written \(Not a directory\)$"):
+        write_whole(tmp_path / "file" / "new", lambda unfinished: unfinished.write_text("x"))
 
 
 def test_where_no_folder_can_ever_be_made_the_run_ends() -> None:

@@ -50,5 +50,7 @@ def test_a_library_s_error_becomes_one_sentence_and_full_memory_stays_what_it_is
     sentence = r"^cannot load the model org/name: no such layer; check --model$"
     with pytest.raises(UserError, match=sentence), loading(*what):
         raise RuntimeError("no such layer.\nand a page of names")
+    with pytest.raises(UserError, match="the model org/name: there is no such folder; check"), loading(*what):
+        raise OSError("Repo id must be in the form 'repo_name' or 'namespace/repo_name': '/none'. Use `repo_type` if needed.")
     with pytest.raises(torch.OutOfMemoryError), loading(*what):
         raise torch.OutOfMemoryError("CUDA out of memory")

@@ -55,6 +55,14 @@ def test_what_fills_any_wording_of_a_task_is_read_back(task: Task) -> None:
         assert read_fields(task, render_prompt(template, fields)) == fields
 
 
+def test_a_list_that_is_numbered_otherwise_is_not_read_as_if_its_numbers_were_text() -> None:
+    task = TASKS["also_buy"]
+    template = task.templates[0].replace("{candidates:(1)}", "{candidates:1}")
+    prompt = render_prompt(template, {"product": "Tent", "candidates": ["Pegs", "Lamp"], "number": "1 product"})
+    assert "1. Pegs" in prompt
+    assert read_fields(task, prompt) == {}
+
+
 def test_lists_are_numbered_from_one_or_zero_or_get_bullets_or_stay_plain_lines() -> None:
     items = ["a", "b {0}"]
     assert render_prompt("{x:1}", {"x": items}) == "1. a\n2. b {0}"

@@ -542,6 +542,15 @@ def test_the_command_tells_a_mistake_in_one_line_and_exit_code_2(tmp_path: Path)
     assert done.stderr == f"error: {tmp_path / 'nowhere'} is not a folder. Give the folder that holds the input.\n"
 
 
+def test_an_encoding_is_for_own_tables(tmp_path: Path, corpora: Path) -> None:
+    done = process("--raw", corpora, "--out", tmp_path / "out", "--encoding", "latin1")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: --encoding is for a shop's own tables: give --tables in place of --raw.\n",
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_help_and_the_module_load_no_heavy_library() -> None:
     heavy = ("ibis", "pyarrow", "torch", "pandas", "duckdb", "datasets", "rich", "jinja2", "numpy", "transformers")
     code = f"import sys, dataset_builders.build; print([name for name in {heavy} if name in sys.modules])"

@@ -157,7 +157,7 @@ def test_the_hub_takes_the_metadata(changes: dict[str, Any]) -> None:
 
 def test_limits_are_those_of_the_rows() -> None:
     limits = render()[1].partition("## Limits and biases")[2]
-    assert "Names of persons that stand in a text stay" in limits
+    assert "Names of persons in a text stay" in limits
     assert f"Prompts come from {len(TASKS['also_buy'].templates)} wordings a task" in limits
     invented = render(synthetic=True)[1].partition("## Limits and biases")[2]
     assert "invented" in invented

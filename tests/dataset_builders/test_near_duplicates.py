@@ -1,6 +1,7 @@
 """What is nearly the same, against a brute force that compares every pair with Python's own sets."""
 
 import unicodedata
+from collections.abc import Sequence
 from fractions import Fraction
 
 import pytest
@@ -12,13 +13,19 @@ from dataset_builders.near_duplicates import (
     BANDS,
     Content,
     first_of_alike,
-    keep_mask,
     keys_and_sketches,
     may_be_alike,
     normalised,
 )
 
 LONG = "Everlast leather trail running shoes for women with reflective laces, wide fit, breathable lining and cork sole"
+
+
+def keep_mask(contents: Sequence[Content]) -> list[bool]:
+    keys, sketches = keys_and_sketches(contents)
+    kept = first_of_alike(len(contents), lambda band: keys[:, band], sketches.__getitem__, contents.__getitem__)
+    mask: list[bool] = kept.tolist()
+    return mask
 
 
 def similarity(one: tuple[str, ...], other: tuple[str, ...]) -> Fraction:

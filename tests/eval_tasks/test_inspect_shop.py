@@ -88,6 +88,7 @@ def test_each_task_has_its_own_limit_of_tokens(shop_dataset: Path) -> None:
         (["--data", "nowhere/there/is"], "is no file or folder here"),
         (["--data", "DATA", "--tasks", "nothing"], "tasks=nothing: 'nothing' is no task and no family"),
         (["--data", "DATA", "-M", "model_path"], "-M model_path: write KEY=VALUE"),
+        (["--data", "DATA", "--model", "nope/model"], "inspect-ai cannot ask nope/model: Model API nope of model"),
     ],
 )
 def test_a_mistake_is_told_in_one_sentence(

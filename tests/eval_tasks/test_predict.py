@@ -342,6 +342,20 @@ def test_a_folder_of_another_run_is_refused(predict: Predict, tmp_path: Path, ca
     assert predict("--task", "review_rating", *command) == 0, "the same command finds all rows answered"
 
 
+def test_a_mistake_is_seen_before_the_model_is_loaded_and_leaves_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = lines(tmp_path / "in.jsonl", reviews(2))
+    command = ("--task", "review_rating", "--input", source, "--model", tmp_path / "none", "--out")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").touch()
+    assert run_command("eval_tasks.predict", *command, tmp_path / "full") == 2
+    assert "holds something else" in capsys.readouterr().err
+    assert run_command("eval_tasks.predict", *command, tmp_path / "out") == 2
+    assert "is no file or folder here" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_input_may_be_a_dataset_on_the_hub(hub_client: Hub, predict: Predict, tmp_path: Path) -> None:
     from huggingface_hub import HfApi
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -176,6 +177,18 @@ def test_a_run_that_was_killed_goes_on_with_what_is_missing(run: Run, tiny_llama
         (["--model", "/no/model", "--data", "DATA", "--out", "FILE"], "cannot write to --out "),
         (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--adapter", "MODEL"], "holds no adapter_config.json"),
         (
+            ["--model", "/no/model", "--data", "DATA", "--out", "OUT", "--adapter", "CONFIG"],
+            "holds no adapter_model.safetensors",
+        ),
+        (
+            ["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--adapter", "MISFIT"],
+            "cannot be put on this base: size mismatch",
+        ),
+        (
+            ["--model", "/no/model", "--data", "DATA", "--out", "OUT", "--baseline", "embedder=/no/encoder"],
+            "there is no folder '/no/encoder'",
+        ),
+        (
             ["--model", "/no/model", "--data", "DATA", "--out", "OUT", "--baseline", "tfdif"],
             "there is no 'tfdif'; give random, ",
         ),
@@ -185,9 +198,10 @@ def test_a_run_that_was_killed_goes_on_with_what_is_missing(run: Run, tiny_llama
         (["--model", "MODEL", "--data", "DATA", "--out", "OUT", "--tasks", "shop:also_buy|x"], "there is no 'shop:also_buy|x'"),
     ],
 )
-def test_what_cannot_be_evaluated_is_told(
+def test_what_cannot_be_evaluated_is_told_before_anything_is_answered(
     tiny_llama: Path,
     dataset: Path,
+    adapter: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
@@ -196,9 +210,15 @@ def test_what_cannot_be_evaluated_is_told(
     monkeypatch.setenv("SHOP_DATASET", str(dataset))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     (tmp_path / "file").write_text("of another run", encoding="utf-8")
-    places = {"MODEL": tiny_llama, "DATA": dataset, "OUT": tmp_path, "FILE": tmp_path / "file"}
+    (tmp_path / "config").mkdir()
+    shutil.copy(adapter / "adapter_config.json", tmp_path / "config")
+    misfit = shutil.copytree(adapter, tmp_path / "misfit") / "adapter_config.json"
+    misfit.write_text(json.dumps(json.loads(misfit.read_text()) | {"r": 8}))
+    places = {"MODEL": tiny_llama, "DATA": dataset, "OUT": tmp_path / "out", "FILE": tmp_path / "file"}
+    places |= {"CONFIG": tmp_path / "config", "MISFIT": tmp_path / "misfit"}
     with pytest.raises(UserError, match=re.escape(said)):
         main([str(places.get(word, word)) for word in arguments])
+    assert not list(tmp_path.glob("out/*"))
 
 
 def test_data_that_is_not_there_ends_in_a_sentence(run: Run, tiny_llama: Path, tmp_path: Path) -> None:

@@ -417,6 +417,12 @@ def test_push_needs_a_repository(options, capsys):
     assert "--push needs --repo-id" in capsys.readouterr().err
 
 
+def test_a_dry_run_is_of_a_push(options, capsys):
+    with pytest.raises(SystemExit):
+        build(options, "--dry-run")
+    assert "--dry-run is for --push" in capsys.readouterr().err
+
+
 def upload(repo_id, repo_type, files):
     """Puts files on the loopback Hub, one commit each."""
     HfApi().create_repo(repo_id, repo_type=repo_type)

@@ -111,7 +111,7 @@ def test_a_wrong_option_is_told_in_one_sentence(words: list[str], sentence: str)
         ("lora_rank: 8\n", "unknown field lora_rank"),
         ("learning_rat: 1\nlora_r: 4\n", "unknown field learning_rat; did you mean learning_rate?"),
         ("- 1\n", "the recipe or an option is wrong: "),
-        ("a: [1\n", "the recipe or an option is wrong: "),
+        ("a: [1\n", "the recipe is not YAML: "),
     ],
 )
 def test_a_wrong_recipe_is_told_in_one_sentence(text: str, sentence: str, tmp_path: Path) -> None:
@@ -129,12 +129,32 @@ def test_a_recipe_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     ("words", "sentence"),
     [
         (["--packing", "true"], "tokens_per_batch and packing are two ways to pack rows; leave packing out"),
-        (["--tokens_per_batch", "-1"], "tokens_per_batch must be 0 or more, not -1; 0 disables packing by tokens"),
+        (["--tokens_per_batch", "-1"], "tokens_per_batch must be 0 or more, not -1"),
         (["--curriculum", "2"], "curriculum must be between 0 and 1, not 2.0"),
     ],
 )
 def test_options_that_contradict_packing_by_tokens_are_refused(words: list[str], sentence: str) -> None:
     assert refused("--tokens_per_batch", 512, *words) == sentence
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--learning_rate", "-1"], "learning_rate must be 0 or more, not -1.0"),
+        (["--seed", "-1"], "seed must be 0 or more, not -1"),
+        (["--cpu_threads", "-1"], "cpu_threads must be 0 or more, not -1"),
+        (["--max_rows_per_task", "-5"], "max_rows_per_task must be 0 or more, not -5"),
+        (["--num_train_epochs", "0"], "num_train_epochs must be above 0, not 0.0"),
+        (["--gradient_accumulation_steps", "-1"], "gradient_accumulation_steps must be above 0, not -1"),
+    ],
+)
+def test_numbers_that_are_too_small_are_refused_before_anything_is_loaded(words: list[str], sentence: str) -> None:
+    assert refused(*words) == sentence
+
+
+def test_of_a_recipe_that_is_not_yaml_the_line_is_named(tmp_path: Path) -> None:
+    path = recipe(tmp_path, "learning_rate: [1\n")
+    assert f'"{path}", line 2' in refused("--config", path)
 
 
 @pytest.mark.parametrize("words", [["--fp16", "true", "--bf16", "false"], ["--dtype", "float16"]])

@@ -216,6 +216,16 @@ def test_a_mistake_is_one_sentence(
     assert capsys.readouterr().err.startswith(f"error: {sentence}")
 
 
+def test_a_model_that_could_not_be_loaded_is_corrected_in_the_same_folder(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = command(data, tmp_path / "out", "--min-score", 0)
+    assert run_command("training.rejection", *words, "--model", "no/such/model") == 2
+    assert "cannot load the tokenizer of no/such/model: there is no such folder" in capsys.readouterr().err
+    monkeypatch.setattr(rejection, "sample", answering())
+    main(words)
+
+
 def test_where_no_row_is_kept_the_sentence_says_what_to_do(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rejection, "sample", answering())
     with pytest.raises(UserError, match="no row has an answer that is good enough; lower --min-score"):
