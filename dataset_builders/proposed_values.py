@@ -24,8 +24,11 @@ _TEXT = re.compile(r"^(answer|text|body|content)$|_(text|body|content)$")
 _DATE = re.compile(r"date|time|created", re.IGNORECASE)
 
 
-def refined(file: ProposedFile, tables: set[str]) -> ProposedFile:
-    """The same file with what its values tell: scales, grades, names of events, sessions, and ids where it has none."""
+def refined(file: ProposedFile, categories: bool) -> ProposedFile:
+    """The same file with what its values tell: scales, grades, names of events, sessions, and ids where it has none.
+
+    `categories` says that the products have some.
+    """
     columns = file.entry["columns"]
     if file.table in ("products", "reviews"):
         file = _categories(file)
@@ -33,7 +36,7 @@ def refined(file: ProposedFile, tables: set[str]) -> ProposedFile:
         file = _guessed(file, "rating", rating_guess(_all(file, "rating")))
         if "review_id" not in columns:
             file = file.with_column("review_id", _hash(file, ("text", "title", "rating", "product_id")), "the file has no id")
-        if "category" not in columns and "products" not in tables:
+        if "category" not in columns and not categories:
             file = file.with_column("category", {"constant": "Other"}, "no file names the category of the reviewed product")
     elif file.table == "judgments":
         if "values" not in (columns["label"] if isinstance(columns["label"], dict) else {}):
@@ -149,6 +152,9 @@ def _categories(file: ProposedFile) -> ProposedFile:
     if not isinstance(made, str) or file.preset:
         return file
     texts = file.profile.texts(made)
+    if any(isinstance(value, list) for value in file.profile.values(made)):
+        told = f"the last of lists such as {next(value for value in file.profile.values(made) if isinstance(value, list))}"
+        return file.with_column("category", {"join": [made], "with": " > ", "pattern": _PATHS[">"]}, told)
     for mark, pattern in _PATHS.items():
         if texts and sum(mark in text for text in texts) > len(texts) / 2:
             told = f"the last part of paths such as {min(texts)}"

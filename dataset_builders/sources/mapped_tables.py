@@ -157,7 +157,8 @@ def _taken(made: ColumnMap, values: list[Any]) -> Any:
     if made.take == "list":
         return [as_text(item) for value in values if value is not None for item in _items(value)]
     if made.take == "join":
-        return made.text.join(as_text(value).strip() for value in values if value is not None) or None
+        items = (item for value in values if value is not None for item in _items(value))
+        return made.text.join(as_text(item).strip() for item in items) or None
     if values[0] is None:  # what tells it apart: without it, all others would be one
         return None
     text = json.dumps([None if value is None else as_text(value) for value in values])
