@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -9,11 +10,12 @@ from dataset_builders.column_names import NAMES, named_columns
 from dataset_builders.file_profiles import FileProfile, overlap
 from dataset_builders.mapping import MISSING, PRESENT, normal
 from dataset_builders.plain_names import plain_name
-from dataset_builders.presets import PresetEntry
+from dataset_builders.presets import PresetEntry, fitted
 from dataset_builders.proposed import ProposedFile, ProposedMap, columns_of
 from dataset_builders.proposed_conditions import with_conditions, without_returns
 from dataset_builders.proposed_ids import with_one_id
 from dataset_builders.proposed_languages import language_marks, other_languages, with_locale
+from dataset_builders.proposed_look_ups import joined
 from dataset_builders.proposed_products import with_parents
 from dataset_builders.proposed_values import answer_count, refined
 from dataset_builders.value_guesses import label_guess
@@ -57,6 +59,7 @@ _OF_ALL_ITEMS = frozenset({"basket_id", "session_id", "position", "action", "que
 _OF_THE_PRODUCT = (("reviews", "product_id"), ("questions", "product_id"))
 """Of a record with a list of items: columns that each item has, that all have together, and that
 either may have."""
+_OF_TWO_FILES = ("judgments", "reviews", "questions")
 _QUERIES = frozenset({"query", "search_query", "search_term", "query_text"})
 _RATER = re.compile(r"(rater|annotator|assessor|grader|judge|label|rating|grade|score|vote)_?[0-9a-f]")
 _OF_PERSONS = re.compile(r"e_?mail|phone|first_?name|last_?name|surname|address|birth")
@@ -65,12 +68,15 @@ _OF_PERSONS = re.compile(r"e_?mail|phone|first_?name|last_?name|surname|address|
 def propose(profiles: Sequence[FileProfile], presets: Sequence[PresetEntry], locales: Sequence[str]) -> ProposedMap:
     """A map for the files, in order of the tables."""
     found: list[ProposedFile] = []
-    left = []
+    alone = []
     for profile in profiles:
         proposed = by_presets(profile, presets) or by_names(profile, locales)
         found += proposed
         if not proposed:
-            left.append(f"{profile.pattern}, which {why_no_table(profile)}")
+            alone.append(profile)
+    in_two, used = of_two_files(alone, locales)
+    found += in_two
+    left = [f"{profile.pattern}, which {why_no_table(profile)}" for profile in alone if profile.pattern not in used]
     if "reviews" not in {file.table for file in found}:
         bare = [file for file in found if file.table == "questions" and "snippets" not in file.entry["columns"]]
         found = [file for file in found if file not in bare]
@@ -82,6 +88,25 @@ def propose(profiles: Sequence[FileProfile], presets: Sequence[PresetEntry], loc
     categories = any(file.table == "products" and "category" in file.entry["columns"] for file in found)
     found = [refined(file, categories and "product_id" not in file.notes) for file in found]
     return ProposedMap(tuple(found), derived(found), locales[0], tuple(left), (*twice, *notes))
+
+
+def of_two_files(profiles: Sequence[FileProfile], locales: Sequence[str]) -> tuple[list[ProposedFile], set[str]]:
+    """Files that are a table together with another file, and the patterns of all of these files."""
+    found, used = [], set[str]()
+    for profile in profiles:
+        for both in joined(profile, profiles):
+            of_both = [file for file in by_names(both.profile, locales) if file.table in _OF_TWO_FILES]
+            made = [name for file in of_both for column in file.entry["columns"].values() for name in columns_of(column)]
+            taken = sorted({name for name in made if name.split(".", maxsplit=1)[0] in both.added})
+            if not taken:
+                continue
+            told = {"look_up": f"{', '.join(taken)} of {both.other.pattern}"}
+            found += [
+                replace(file, entry={"look_up": both.look_up, **file.entry}, notes={**file.notes, **told}) for file in of_both
+            ]
+            used |= {profile.pattern, both.other.pattern}
+            break
+    return found, used
 
 
 def possible_copies(files: Sequence[ProposedFile]) -> list[str]:
@@ -157,40 +182,6 @@ def _leaves_rows(entry: Mapping[str, Any], profile: FileProfile) -> bool:
         if not isinstance(condition, Mapping) and not words & {PRESENT, MISSING} and values and not words & values:
             return False
     return True
-
-
-def fitted(entry: Mapping[str, Any], profile: FileProfile) -> dict[str, Any]:
-    """A preset's entry without the columns that the file lacks."""
-    kept: dict[str, Any] = {}
-    for key, value in entry.items():
-        if key == "columns":
-            columns = {name: _fitted_column(made, profile) for name, made in value.items()}
-            kept[key] = {name: made for name, made in columns.items() if made is not None}
-        elif key == "where":
-            kept[key] = {name: condition for name, condition in value.items() if profile.has(name)}
-        elif key == "also_known_as":
-            kept[key] = [name for name in value if profile.has(name)]
-        elif key == "fill_down":
-            kept[key] = {**value, "columns": [name for name in value["columns"] if profile.has(name)]}
-        elif key != "each" or profile.has(value):
-            kept[key] = value
-    return {key: value for key, value in kept.items() if value not in ({}, [])}
-
-
-def _fitted_column(made: Any, profile: FileProfile) -> Any:
-    if isinstance(made, str):
-        return made if profile.has(made) else None
-    kept = dict(made)
-    for take in ("column", "first", "join", "hash", "list"):
-        if take in made:
-            names = made[take] if isinstance(made[take], list) else [made[take]]
-            present = [name for name in names if profile.has(name)]
-            if not present:
-                return None
-            kept[take] = present if isinstance(made[take], list) else present[0]
-    if list(kept) == ["first"] and len(kept["first"]) == 1:
-        return kept["first"][0]
-    return kept
 
 
 def by_names(profile: FileProfile, locales: Sequence[str]) -> list[ProposedFile]:

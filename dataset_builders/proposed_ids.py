@@ -16,7 +16,7 @@ FEWEST_OVERLAP = 0.05
 
 
 _GLOBAL_IDS = (r"gid://shopify/\w+/(\d+)", r"shopify-(\d+)", r"shopify_[A-Z]{2}_(\d+)(?:_\d+)?")
-"""https://shopify.dev/docs/api/usage/gids, and as apps for reviews and the Google channel, with the variant behind it, write it."""
+"""https://shopify.dev/docs/api/usage/gids; then as apps for reviews write it, and as the Google channel, with the variant."""
 
 _ID_NAME = re.compile(r"id$|_id|ids$|sku|handle|asin|product|article|item|code$|key$|number$|slug|gtin|ean|^custom_label$")
 _NO_ID = re.compile(r"price|title|name|rating|date|quantity|qty|count|url|type|status|state|image|weight|label$")

@@ -769,3 +769,21 @@ def test_titles_in_a_column_per_language_are_products_of_each_locale(tmp_path: P
         ("us", "Lamp", "Bright"),
         ("de", "Lampe", None),
     ]
+
+
+def test_judgments_whose_queries_are_in_another_file_look_them_up(tmp_path: Path) -> None:
+    files = {
+        "products.csv": PRODUCTS,
+        "queries.csv": lines("id,query,market", "1,lamp,us", "2,pot,us"),
+        "qrels.tsv": lines("query_id\titeration\tdoc_id\trelevance", "1\t0\tA1\t1", "2\t0\tA1\t0"),
+        "customers.csv": lines("id,name,email", "1,Ann,a@b.c", "2,Bob,b@b.c"),
+    }
+    text = proposed(tmp_path, files)
+    assert "look_up: {file: queries.csv, by: [query_id, id]}" in text
+    rows = rows_by(text, tmp_path)
+    assert [(row["query"], row["product_id"], row["label"]) for row in rows["judgments"]] == [
+        ("lamp", "A1", "exact"),
+        ("pot", "A1", "irrelevant"),
+    ]
+    assert "Not used: customers.csv" in text
+    assert "Not used: queries.csv" not in text
