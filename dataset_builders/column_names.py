@@ -87,7 +87,7 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
         "title": ("title", "item_name", "product_name", "product_title", "item_title", "name"),
         "query": (
             *("query", "search_term", "search_query", "keyword", "user_query", "search_keyword", "site_search_keyword"),
-            *("search_phrase", "query_text", "term", "search_text"),
+            *("search_phrase", "query_text", "term", "search_text", "search_terms"),
         ),
         "brand": ("brand", "item_brand", "product_brand"),
         "category": ("category", "item_category", "product_category", "category_name"),

@@ -20,7 +20,7 @@ _STATUS = {
 }
 """Table -> columns that say in a word whether a row counts."""
 APPROVED = (
-    *("approved", "published", "active", "ok", "live", "enabled", "accepted"),
+    *("approved", "published", "publish", "active", "ok", "live", "enabled", "accepted"),
     *(
         "genehmigt",
         "freigegeben",

@@ -21,6 +21,7 @@ _ANSWER_COUNT = re.compile(r"((total|number_of|num)_)?answers?_?count|(number_of
 _PATHS = {mark: rf"([^{mark}\s][^{mark}]*?)\s*(?:[;,][^{mark}]*)?$" for mark in (">", "|", "/")}
 """What stands between the categories of a path -> the last of them."""
 _TEXT = re.compile(r"^(answer|text|body|content)$|_(text|body|content)$")
+_ACTION = re.compile(r"(event|action)(_|$)")
 _DATE = re.compile(r"date|time|created", re.IGNORECASE)
 
 
@@ -74,12 +75,25 @@ def _hash(file: ProposedFile, columns: Sequence[str]) -> dict[str, Any]:
 def _refined_events(file: ProposedFile) -> ProposedFile:
     columns = file.entry["columns"]
     if isinstance(columns["action"], str) and not file.preset:
-        file = _guessed(
-            file, "action", action_guess(file.profile, columns["action"], file.column("product_id"), file.column("query"))
-        )
+        products, queries = file.column("product_id"), file.column("query")
+        guess = action_guess(file.profile, columns["action"], products, queries)
+        taken = {name for column in columns for name in file.column(column)}
+        for name in file.profile.paths if guess.unsure else ():
+            other = action_guess(file.profile, name, products, queries) if _is_of_events(file, name, taken) else guess
+            if _actions(other) > _actions(guess):  # what the first column calls by one name, this one calls by several
+                file, guess = file.with_column("action", name), other
+        file = _guessed(file, "action", guess)
     if not is_position([value for name in file.column("position") for value in file.profile.values(name)]):
         file = file.with_note("position", "its values are no whole numbers or times")
     return _with_sessions(file)
+
+
+def _actions(guess: ValueGuess) -> int:
+    return len(set(guess.keys.get("values", {}).values()))
+
+
+def _is_of_events(file: ProposedFile, name: str, taken: set[str]) -> bool:
+    return bool(_ACTION.search(plain_name(name))) and name not in taken and len(file.profile.texts(name)) > 1
 
 
 def _with_sessions(file: ProposedFile) -> ProposedFile:

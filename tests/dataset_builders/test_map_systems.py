@@ -684,6 +684,39 @@ SYSTEMS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         },
         ('product_id: {column: productId, pattern: "shopify-(\\\\d+)"}',),
     ),
+    "products with names of categories in objects, of which some are drafts": (
+        {
+            "products.json": [
+                {
+                    "id": 1,
+                    "name": "Lamp",
+                    "price": "9",
+                    "status": "publish",
+                    "categories": [{"name": "All"}, {"name": "Lamps"}],
+                },
+                {"id": 2, "name": "Pot", "price": "9", "status": "draft", "categories": [{"name": "All"}, {"name": "Pots"}]},
+            ]
+        },
+        (
+            "where: {status: [publish]} # unsure: leaves out draft",
+            'category: {join: [categories.name], with: " > "',
+        ),
+    ),
+    "events of which another column says what they were": (
+        {
+            "atomic_events.csv": lines(
+                "event_name,derived_tstamp,domain_sessionid,ecommerce_action_type,product_id,product_name,search_terms",
+                "ecommerce_action,1,s,product_view,A1,Lamp,",
+                "ecommerce_action,2,s,add_to_cart,A1,Lamp,",
+                "site_search,3,s,search,,,lamps",
+            )
+        },
+        (
+            "values: {product_view: view, add_to_cart: cart, search: query}",
+            "action: {column: ecommerce_action_type",
+            "query: search_terms",
+        ),
+    ),
     "an upsell column that is empty": (
         {
             "wc-product-export.csv": lines(
