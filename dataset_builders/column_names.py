@@ -87,7 +87,7 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
         "title": ("title", "item_name", "product_name", "product_title", "item_title", "name"),
         "query": (
             *("query", "search_term", "search_query", "keyword", "user_query", "search_keyword", "site_search_keyword"),
-            *("search_phrase", "query_text", "term", "search_text"),
+            *("search_phrase", "query_text", "term", "search_text", "search_terms"),
         ),
         "brand": ("brand", "item_brand", "product_brand"),
         "category": ("category", "item_category", "product_category", "category_name"),
@@ -134,10 +134,19 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "products": {
         "product_id": (
-            *("product_id", "id", "sku", "item_id", "handle", "asin", "parent_asin", "article_number", "article_id"),
-            *("product_number", "product_code", "code", "product_sku", "product_key", "page_id", "internal_id", "handle_id"),
-            *("product_internal_id", "object_id", "external_id", "seller_sku", "product_uid", "pid", "item_number"),
-            *("listing_id", "custom_label", "ean", "gtin"),
+            *("product_id", "id", "sku", "item_id", "handle", "url_handle", "asin", "parent_asin", "article_number"),
+            *("article_id", "product_number", "product_code", "code", "product_sku", "product_key", "page_id", "internal_id"),
+            *(
+                "handle_id",
+                "product_internal_id",
+                "object_id",
+                "external_id",
+                "seller_sku",
+                "product_uid",
+                "pid",
+                "item_number",
+            ),
+            *("listing_id", "custom_label", "identifier", "ean", "gtin"),
         ),
         "title": ("title", "name", "product_name", "product_title", "item_name", "title_long"),
         "description": (
@@ -146,27 +155,11 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "brand": ("brand", "vendor", "manufacturer", "brand_name", "product_brand", "manufacturer_name"),
         "category": (
-            *(
-                "category",
-                "product_type",
-                "product_category",
-                "category_name",
-                "category_hierarchy",
-                "category_path",
-                "department",
-            ),
-            *(
-                "product_class",
-                "product_type_name",
-                "product_category_tree",
-                "category_l3",
-                "category_l2",
-                "category_l1",
-                "category_1",
-                "product_category_1",
-                "type",
-            ),
-            *("ebay_category_1_name", "categories", "categories_name", "google_product_category", "collection"),
+            *("category", "product_type", "product_category", "category_name", "category_hierarchy", "category_path"),
+            *("department", "product_class", "product_type_name", "product_category_tree", "category_l3", "category_l2"),
+            *("category_l1", "category_level_3", "category_level_2", "category_level_1", "category_1"),
+            *("product_category_1", "type", "ebay_category_1_name", "categories", "categories_name"),
+            *("google_product_category", "collection", "primary_category", "primary_category_name", "primary_category_id"),
         ),
         "color": ("color", "colour", "product_color", "color_name"),
     },
@@ -196,6 +189,9 @@ _KINDS_OF_GOODS = frozenset(
         "service",
     }
 )
+_KIND = re.compile(r"_(txt|nbr|cd)$|(?<=_l\d)_name$")
+"""What warehouses put behind the names of texts, numbers and codes, and of levels of categories."""
+
 LONGEST_PREFIX = 3
 """Letters of an abbreviation that stands before all columns of a table."""
 
@@ -215,9 +211,10 @@ def called(name: str, table: str, languages: Sequence[str] = ()) -> list[str]:
     if table == "products":
         found += [each.removesuffix("_1") for each in found]  # the first of several names or categories
     prefix = _PREFIXES.get(table)
+    found += [_KIND.sub("", each) for each in found]
     found += [re.sub(f"^{prefix}", "", each) for each in found] if prefix else []
     for language in languages:
-        found += [re.sub(rf"^{language}_|_{language}$", "", each) for each in found]
+        found += [re.sub(rf"^{language}_|_{language}{'(_[a-z]+)?' if '_' in language else ''}$", "", each) for each in found]
     return list(dict.fromkeys(found))
 
 
@@ -277,7 +274,8 @@ def _is_text(values: Sequence[Any]) -> bool:
 
 
 def _is_category(values: Sequence[Any]) -> bool:
-    words = {as_text(value).strip().casefold() for value in values if not isinstance(value, list | tuple | Mapping)}
+    items = [item for value in values for item in (value if isinstance(value, list | tuple) else [value])]
+    words = {as_text(item).strip().casefold() for item in items if not isinstance(item, list | tuple | Mapping)}
     return bool(words) and not words <= _KINDS_OF_GOODS
 
 

@@ -164,8 +164,8 @@ def with_derived(not_built: Mapping[str, str], derived: Mapping[str, Any]) -> di
 
 def no_rows(task: Task, reasons: Counter[str], matches: Sequence[KeyMatch]) -> str:
     """What became of the records of a task whose tables have rows: the commonest reasons, and the keys that did not match."""
-    told = [f"{reason} ({count:,})" for reason, count in reasons.most_common(MOST_REASONS)]
-    joins = [match.text() for match in matches if {match.table, match.other} <= set(task.tables) and match.matched < match.keys]
+    told = [f"{reason} ({count:,})" for reason, count in reasons.most_common(MOST_REASONS) if count]
+    joins = [match.text() for match in matches if match.table in task.tables and match.matched < match.keys]
     return "; ".join([f"no record passed its filters: {', '.join(told)}" if told else "no record passed its filters", *joins])
 
 

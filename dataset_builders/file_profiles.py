@@ -102,12 +102,13 @@ def _flat(values: Sequence[Any]) -> Iterator[Any]:
 
 
 def _paths(value: Any, name: str, depth: int = 0) -> list[str]:
-    """Paths to what lies in an object or in a list of names and values."""
+    """Paths to what lies in an object or in a list of names and values, and to the names of a list of objects."""
     if isinstance(value, dict) and depth < DEEPEST:
         inner = [(f"{name}.{key}", item) for key, item in value.items() if "." not in key]
         return [path for each, item in inner for path in (each, *_paths(item, each, depth + 1))]
     keys = [key_of(item) for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-    return [f"{name}.{key}" for key in keys if isinstance(key, str) and "." not in key]
+    named = isinstance(value, list) and any(isinstance(item, dict) and "name" in item and "value" not in item for item in value)
+    return [f"{name}.{key}" for key in (*keys, *(["name"] if named else [])) if isinstance(key, str) and "." not in key]
 
 
 def profile_files(folder: Path, encoding: str | None = None) -> tuple[list[FileProfile], list[str]]:

@@ -15,6 +15,7 @@ from dataset_builders.mapping import (
     ColumnMap,
     DerivedMap,
     FileMap,
+    LookUp,
     RowCondition,
     ShopMap,
     Take,
@@ -27,7 +28,7 @@ from dataset_builders.yaml_nodes import YamlNode, read_yaml
 
 _TAKES: dict[str, Take] = {"column": "first", "first": "first", "join": "join", "hash": "hash", "list": "list"}
 _COLUMN_KEYS = (*_TAKES, "constant", "with", "values", "other", "scale", "pattern", "split", "default")
-_FILE_KEYS = ("file", "columns", "where", "each", "fill_down", "null_words", "locale", "encoding", "also_known_as")
+_FILE_KEYS = ("file", "columns", "where", "each", "fill_down", "look_up", "null_words", "locale", "encoding", "also_known_as")
 _BY_CONTENT = frozenset({"separator", "delimiter", "sep", "compression", "format"})
 
 
@@ -198,8 +199,18 @@ class _MapParser:
             self.text(keys["locale"]).strip().lower() if "locale" in keys else locale and locale.strip().lower(),
             self.text(keys["encoding"]) if "encoding" in keys else None,
             tuple(self.texts(keys["also_known_as"])) if "also_known_as" in keys else (),
+            self.look_up(keys["look_up"]) if "look_up" in keys else None,
             line,
         )
+
+    def look_up(self, node: YamlNode) -> LookUp:
+        keys = self.section(node, "look_up", ("file", "by"))
+        by = self.texts(keys["by"]) if "by" in keys else []
+        if "file" not in keys or len(by) not in (1, 2) or not all(by):
+            self.refuse(
+                node.line, "look_up needs `file:`, and `by:` with the column here, and behind it that of the other file"
+            )
+        return LookUp(self.text(keys["file"]), by[0], by[-1], node.line)
 
     def conditions(self, node: YamlNode) -> tuple[RowCondition, ...]:
         found = []

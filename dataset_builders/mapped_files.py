@@ -1,6 +1,6 @@
 """Which files a map reads, whether they hold what it names, and how they are read."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -9,13 +9,13 @@ from typing import Literal
 
 from common.errors import UserError
 from dataset_builders.file_paths import is_copy, partition_values, snapshot_date
-from dataset_builders.mapping import MAPPED_TABLES, ColumnMap, FileMap, ShopMap, near
+from dataset_builders.mapping import MAPPED_TABLES, ColumnMap, FileMap, LookUp, ShopMap, near
 from dataset_builders.raw_files import TextFormat, format_of, is_parquet, text_format
 from dataset_builders.record_reading import RawFile, plain_read_errors, readable
 from dataset_builders.records import Placed, Rejected
 from dataset_builders.scales import ScaleCounts, check_narrow
 from dataset_builders.sources import mapped_tables, own_tables
-from dataset_builders.sources.mapped_tables import MappedFile, MappedTable
+from dataset_builders.sources.mapped_tables import MappedFile, MappedTable, OtherFile
 from dataset_builders.sources.own_tables import SAMPLED_RECORDS, OwnFile
 from dataset_builders.staging import input_files
 
@@ -45,7 +45,34 @@ def find_mapped(
             entries = [_with_snippets(entry) if derives_snippets else entry for entry in wanted[path]]
             claimed.append(_raw_file(path, folder, shop, entries, encoding, locale, scales))
     check_narrow(scales)
-    return claimed, [path for path in paths if path not in wanted]
+    also = {path for entry in shop.files if entry.look_up for path in _looked_up(folder, shop, entry.look_up)}
+    return claimed, [path for path in paths if path not in wanted and path not in also]
+
+
+def _looked_up(folder: Path, shop: ShopMap, look_up: LookUp) -> list[Path]:
+    paths = input_files(folder)
+    found = [path for path in paths if _matches(path, folder, look_up.pattern)]
+    if not found:
+        told = near(look_up.pattern, [readable(path.relative_to(folder)) for path in paths])
+        raise UserError(f"{shop.path}, line {look_up.line}: {folder} has no file {look_up.pattern}. {told}")
+    return found
+
+
+def _other_file(
+    folder: Path, shop: ShopMap, entry: FileMap, look_up: LookUp, own: Sequence[str], encoding: str | None
+) -> OtherFile:
+    """The files that an entry looks rows up in, with those of its columns that are theirs alone."""
+    paths = _looked_up(folder, shop, look_up)
+    kind = kind_of(paths[0])
+    forms = tuple(text_format(path, encoding) if kind == "csv" else None for path in paths)
+    known = file_columns(paths[0], paths[0].relative_to(folder), kind, forms[0])
+    if look_up.other not in known:
+        told = f"{readable(paths[0].relative_to(folder))} lacks the column {look_up.other}"
+        raise UserError(f"{shop.path}, line {look_up.line}: {told}. {near(look_up.other, known)}")
+    named = {name if name in known else name.split(".", maxsplit=1)[0] for name, *_ in entry.named_columns()}
+    columns = tuple(name for name in known if name in named and name not in own)
+    changed = tuple(path.stat().st_mtime_ns for path in paths)
+    return OtherFile(tuple(paths), kind, forms, look_up.by, look_up.other, columns, changed)
 
 
 def _matches(path: Path, folder: Path, pattern: str) -> bool:
@@ -79,8 +106,10 @@ def _raw_file(
     form = text_format(path, next(iter(encodings), encoding)) if kind == "csv" else None
     partitions = partition_values(path, folder)
     columns = file_columns(path, name, kind, form)
+    others = tuple(_other_file(folder, shop, entry, entry.look_up, columns, encoding) for entry in entries if entry.look_up)
     for entry in entries:
-        _check_names(shop, entry, readable(name), kind, [*columns, *partitions])
+        added = [name for other in others for name in other.columns]
+        _check_names(shop, entry, readable(name), kind, [*columns, *partitions, *dict.fromkeys(added)])
     named_columns = {column for entry in entries for column, *_ in entry.named_columns()}
     needed = {column if column in columns else column.split(".", maxsplit=1)[0] for column in named_columns}
     tables = tuple(
@@ -89,7 +118,7 @@ def _raw_file(
         )
         for entry in entries
     )
-    file = MappedFile(path, form, tuple(sorted(needed)), partitions, tables, kind)
+    file = MappedFile(path, form, tuple(sorted(needed)), partitions, tables, kind, tuple(dict.fromkeys(others)))
     profiled = []
     for mapped in tables:
         facts = own_tables.column_facts(mapped.file, _profiled(file, mapped))

@@ -79,12 +79,22 @@ class RowCondition:
 
 
 @dataclass(frozen=True)
+class LookUp:
+    """Columns of the files that `pattern` matches: of the first row whose column `other` has the value of a row's own `by`."""
+
+    pattern: str
+    by: str
+    other: str
+    line: int
+
+
+@dataclass(frozen=True)
 class FileMap:
     """How the files that `pattern` matches become rows of a table.
 
     `each` names a list column of which every item is a row. `fill_down` names the column that groups rows (of several, the
-    first that has a value), and the columns that only a group's first row fills. `also_known_as` names columns with other ids
-    of a product.
+    first that has a value), and the columns that only a group's first row fills. `look_up` adds columns of another file.
+    `also_known_as` names columns with other ids of a product.
     """
 
     table: str
@@ -97,6 +107,7 @@ class FileMap:
     locale: str | None = None
     encoding: str | None = None
     also_known_as: tuple[str, ...] = ()
+    look_up: LookUp | None = None
     line: int = 0
 
     def named_columns(self) -> list[tuple[str, int, bool]]:
@@ -105,6 +116,8 @@ class FileMap:
         named = [(column, made.line, name in required) for name, made in self.columns.items() for column in made.columns]
         named += [(condition.column, condition.line, True) for condition in self.where]
         named += [(name, self.line, True) for name in (*self.also_known_as, *([self.each] if self.each else []))]
+        if self.look_up:
+            named.append((self.look_up.by, self.look_up.line, True))
         if self.fill_down:
             named += [(name, self.line, True) for name in (*self.fill_down[0], *self.fill_down[1])]
         return named
@@ -140,7 +153,8 @@ class ShopMap:
         tables: dict[str, list[dict[str, Any]]] = {}
         for file in self.files:
             columns = {name: list(made.columns) or [f"constant {made.text}"] for name, made in file.columns.items()}
-            tables.setdefault(file.table, []).append({"file": file.pattern, "columns": columns})
+            others = {"look_up": file.look_up.pattern} if file.look_up else {}
+            tables.setdefault(file.table, []).append({"file": file.pattern, **others, "columns": columns})
         return {"name": self.path.name, "sha256": self.sha256, "tables": tables}
 
 

@@ -35,6 +35,8 @@ _WORDS = {
     "brand": "hersteller marke marque fabricant marca fabricante produttore merk",
     "product": "prod produkt produit producto produto prodotto",
     "description": "desc descr",
+    "category": "kategorie categorie categoria",
+    "level": "ebene niveau livello nivel",
     "code": "codice codigo",
     "color": "colour farbe couleur colore cor kleur",
     "name": "nm",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
+from dataset_builders.file_profiles import FileProfile
 from dataset_builders.map_parser import parse_preset
 from dataset_builders.mapping import near
 from dataset_builders.yaml_nodes import YamlNode, read_yaml
@@ -52,6 +53,40 @@ def read_presets(names: Sequence[str]) -> list[PresetEntry]:
             kept = {key: value for key, value in entry.items() if key != "recognised_by"}
             found.append(PresetEntry(name, about, table, recognised_by, kept, own))
     return found
+
+
+def fitted(entry: Mapping[str, Any], profile: FileProfile) -> dict[str, Any]:
+    """A preset's entry without the columns that the file lacks."""
+    kept: dict[str, Any] = {}
+    for key, value in entry.items():
+        if key == "columns":
+            columns = {name: _fitted_column(made, profile) for name, made in value.items()}
+            kept[key] = {name: made for name, made in columns.items() if made is not None}
+        elif key == "where":
+            kept[key] = {name: condition for name, condition in value.items() if profile.has(name)}
+        elif key == "also_known_as":
+            kept[key] = [name for name in value if profile.has(name)]
+        elif key == "fill_down":
+            kept[key] = {**value, "columns": [name for name in value["columns"] if profile.has(name)]}
+        elif key != "each" or profile.has(value):
+            kept[key] = value
+    return {key: value for key, value in kept.items() if value not in ({}, [])}
+
+
+def _fitted_column(made: Any, profile: FileProfile) -> Any:
+    if isinstance(made, str):
+        return made if profile.has(made) else None
+    kept = dict(made)
+    for take in ("column", "first", "join", "hash", "list"):
+        if take in made:
+            names = made[take] if isinstance(made[take], list) else [made[take]]
+            present = [name for name in names if profile.has(name)]
+            if not present:
+                return None
+            kept[take] = present if isinstance(made[take], list) else present[0]
+    if list(kept) == ["first"] and len(kept["first"]) == 1:
+        return kept["first"][0]
+    return kept
 
 
 def plain(node: YamlNode) -> Any:

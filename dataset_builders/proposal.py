@@ -2,21 +2,23 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
-from common.languages import language_of
 from dataset_builders.column_names import NAMES, named_columns
 from dataset_builders.file_profiles import FileProfile, overlap
 from dataset_builders.mapping import MISSING, PRESENT, normal
 from dataset_builders.plain_names import plain_name
-from dataset_builders.presets import PresetEntry
+from dataset_builders.presets import PresetEntry, fitted
 from dataset_builders.proposed import ProposedFile, ProposedMap, columns_of
 from dataset_builders.proposed_conditions import with_conditions, without_returns
 from dataset_builders.proposed_ids import with_one_id
+from dataset_builders.proposed_languages import language_marks, other_languages, with_locale
+from dataset_builders.proposed_look_ups import joined
 from dataset_builders.proposed_products import with_parents
 from dataset_builders.proposed_values import answer_count, refined
-from dataset_builders.value_guesses import locale_guess
+from dataset_builders.value_guesses import label_guess
 
 NEEDED = {
     "judgments": ("query", "product_id", "label"),
@@ -33,8 +35,6 @@ KEYS = {"products": "product_id", "reviews": "review_id", "questions": "question
 MOST_SHARED = 0.5
 """Share of the keys of one file that another may have before they are called copies."""
 
-OF_LANGUAGE = ("locale", "language", "lang")
-LOCALES = (*OF_LANGUAGE, "market", "country")
 OF_PRODUCTS = frozenset(
     {"sku", "asin", "parent_asin", "handle", "price", "brand", "vendor", "manufacturer", "gtin", "ean", "color", "colour"}
     | {"product_id", "product_name", "product_title", "product_type", "item_id", "item_name", "article_number", "body_html"}
@@ -46,7 +46,7 @@ _HINTS = {
     "questions": re.compile(r"question|qna|q_a|(^|_)(qa|faq)(_|$)|frage|pregunta|domande|vragen"),
     "events": re.compile(r"event|click|track|hits|visit|session|interaction"),
     "reviews": re.compile(
-        r"review|feedback|rating|bewertung|rezension|avalia|(^|_)avis(_|$)|opinion|resena|recension|recensie"
+        r"review|comment|feedback|rating|bewertung|rezension|avalia|(^|_)avis(_|$)|opinion|resena|recension|recensie"
     ),
     "co_purchases": re.compile(r"purchase"),
     "baskets": re.compile(r"basket|order|sales|sold|settlement|transaction|bestell|commande|pedido|ordini"),
@@ -59,18 +59,24 @@ _OF_ALL_ITEMS = frozenset({"basket_id", "session_id", "position", "action", "que
 _OF_THE_PRODUCT = (("reviews", "product_id"), ("questions", "product_id"))
 """Of a record with a list of items: columns that each item has, that all have together, and that
 either may have."""
+_OF_TWO_FILES = ("judgments", "reviews", "questions")
+_QUERIES = frozenset({"query", "search_query", "search_term", "query_text"})
+_RATER = re.compile(r"(rater|annotator|assessor|grader|judge|label|rating|grade|score|vote)_?[0-9a-f]")
 _OF_PERSONS = re.compile(r"e_?mail|phone|first_?name|last_?name|surname|address|birth")
 
 
 def propose(profiles: Sequence[FileProfile], presets: Sequence[PresetEntry], locales: Sequence[str]) -> ProposedMap:
     """A map for the files, in order of the tables."""
     found: list[ProposedFile] = []
-    left = []
+    alone = []
     for profile in profiles:
         proposed = by_presets(profile, presets) or by_names(profile, locales)
         found += proposed
         if not proposed:
-            left.append(f"{profile.pattern}, which {why_no_table(profile)}")
+            alone.append(profile)
+    in_two, used = of_two_files(alone, locales)
+    found += in_two
+    left = [f"{profile.pattern}, which {why_no_table(profile)}" for profile in alone if profile.pattern not in used]
     if "reviews" not in {file.table for file in found}:
         bare = [file for file in found if file.table == "questions" and "snippets" not in file.entry["columns"]]
         found = [file for file in found if file not in bare]
@@ -79,8 +85,28 @@ def propose(profiles: Sequence[FileProfile], presets: Sequence[PresetEntry], loc
     twice += possible_copies(found)
     found.sort(key=lambda file: list(NEEDED)[::-1].index(file.table))
     found, notes = with_one_id(found)
-    found = [refined(file, {other.table for other in found}) for file in found]
+    categories = any(file.table == "products" and "category" in file.entry["columns"] for file in found)
+    found = [refined(file, categories and "product_id" not in file.notes) for file in found]
     return ProposedMap(tuple(found), derived(found), locales[0], tuple(left), (*twice, *notes))
+
+
+def of_two_files(profiles: Sequence[FileProfile], locales: Sequence[str]) -> tuple[list[ProposedFile], set[str]]:
+    """Files that are a table together with another file, and the patterns of all of these files."""
+    found, used = [], set[str]()
+    for profile in profiles:
+        for both in joined(profile, profiles):
+            of_both = [file for file in by_names(both.profile, locales) if file.table in _OF_TWO_FILES]
+            made = [name for file in of_both for column in file.entry["columns"].values() for name in columns_of(column)]
+            taken = sorted({name for name in made if name.split(".", maxsplit=1)[0] in both.added})
+            if not taken:
+                continue
+            told = {"look_up": f"{', '.join(taken)} of {both.other.pattern}"}
+            found += [
+                replace(file, entry={"look_up": both.look_up, **file.entry}, notes={**file.notes, **told}) for file in of_both
+            ]
+            used |= {profile.pattern, both.other.pattern}
+            break
+    return found, used
 
 
 def possible_copies(files: Sequence[ProposedFile]) -> list[str]:
@@ -88,7 +114,13 @@ def possible_copies(files: Sequence[ProposedFile]) -> list[str]:
     notes = []
     for one, other in combinations(files, 2):
         key = KEYS.get(one.table)
-        if one.table != other.table or key is None or not one.column(key) or not other.column(key):
+        if (
+            one.table != other.table
+            or key is None
+            or not one.column(key)
+            or not other.column(key)
+            or one.profile is other.profile
+        ):
             continue
         share = overlap(*(file.profile.texts(file.column(key)[0]) for file in (other, one)))
         if share > MOST_SHARED:
@@ -145,54 +177,26 @@ def _leaves_rows(entry: Mapping[str, Any], profile: FileProfile) -> bool:
     for column, condition in entry.get("where", {}).items():
         words = {normal(word) for word in ([condition] if isinstance(condition, str) else condition)}
         values = {normal(text) for text in profile.texts(column)}
+        if words == {PRESENT} and not values:
+            return False
         if not isinstance(condition, Mapping) and not words & {PRESENT, MISSING} and values and not words & values:
             return False
     return True
 
 
-def fitted(entry: Mapping[str, Any], profile: FileProfile) -> dict[str, Any]:
-    """A preset's entry without the columns that the file lacks."""
-    kept: dict[str, Any] = {}
-    for key, value in entry.items():
-        if key == "columns":
-            columns = {name: _fitted_column(made, profile) for name, made in value.items()}
-            kept[key] = {name: made for name, made in columns.items() if made is not None}
-        elif key == "where":
-            kept[key] = {name: condition for name, condition in value.items() if profile.has(name)}
-        elif key == "also_known_as":
-            kept[key] = [name for name in value if profile.has(name)]
-        elif key == "fill_down":
-            kept[key] = {**value, "columns": [name for name in value["columns"] if profile.has(name)]}
-        elif key != "each" or profile.has(value):
-            kept[key] = value
-    return {key: value for key, value in kept.items() if value not in ({}, [])}
-
-
-def _fitted_column(made: Any, profile: FileProfile) -> Any:
-    if isinstance(made, str):
-        return made if profile.has(made) else None
-    kept = dict(made)
-    for take in ("column", "first", "join", "hash", "list"):
-        if take in made:
-            names = made[take] if isinstance(made[take], list) else [made[take]]
-            present = [name for name in names if profile.has(name)]
-            if not present:
-                return None
-            kept[take] = present if isinstance(made[take], list) else present[0]
-    if list(kept) == ["first"] and len(kept["first"]) == 1:
-        return kept["first"][0]
-    return kept
-
-
 def by_names(profile: FileProfile, locales: Sequence[str]) -> list[ProposedFile]:
     """What the names of the columns make of the file: the table of which it has most of the needed columns."""
     plain = {plain_name(name): name for name in reversed(profile.columns)}
-    languages = [*locales, *(language_of(locale) for locale in locales)]
+    if votes := _votes(profile, locales):
+        return votes
+    languages = language_marks(profile, locales)
     candidates = []
     for order, table in enumerate(NAMES):
         hinted = bool(_HINTS[table].search(plain_name(profile.pattern)))
         if table == "products" and not hinted and (not OF_PRODUCTS & plain.keys() or any(map(_OF_PERSONS.search, plain))):
             continue  # an id and a name are also what customers, categories and shops have
+        if table == "products" and _QUERIES & plain.keys():
+            continue  # what was found for a query
         for each in ("", *(profile.lists if table != "products" else ())):
             columns = _of_items(profile, table, each, languages) if each else _columns(profile, table, languages)
             if table == "reviews" and not hinted and plain_name(str(columns.get("text"))).endswith("description"):
@@ -211,8 +215,24 @@ def by_names(profile: FileProfile, locales: Sequence[str]) -> list[ProposedFile]
     entry: dict[str, Any] = {"each": each} if each else {}
     file = ProposedFile(table, profile.exploded(each) if each else profile, {**entry, "columns": columns})
     if table in ("products", "judgments"):
-        file = _with_locale(file, plain, locales)
-    return [with_conditions(with_parents(file))]
+        file = with_locale(file, locales)
+    file = with_conditions(with_parents(file))
+    return [file, *other_languages(file, locales)] if table == "products" and len(locales) > 1 else [file]
+
+
+def _votes(profile: FileProfile, locales: Sequence[str]) -> list[ProposedFile]:
+    """Judgments with a column for each of several persons: each is a file of votes."""
+    columns = _columns(profile, "judgments", locales)
+    raters = [name for name in profile.columns if _RATER.fullmatch(plain_name(name)) and profile.values(name)]
+    if not {"query", "product_id"} <= columns.keys() or len(raters) < 2:
+        return []
+    guess = label_guess([value for name in raters for value in profile.values(name)])
+    if not guess.keys:
+        return []
+    told = "; ".join([guess.unsure, f"the votes of {', '.join(raters)}, of which the majority counts"])
+    others = {name: made for name, made in columns.items() if name != "label"}
+    file = ProposedFile("judgments", profile, {"columns": others})
+    return [with_conditions(file.with_column("label", {"column": name, **guess.keys}, told)) for name in raters]
 
 
 def _columns(profile: FileProfile, table: str, languages: Sequence[str]) -> dict[str, Any]:
@@ -237,18 +257,6 @@ def _of_items(profile: FileProfile, table: str, each: str, languages: Sequence[s
         elif both and (name in _OF_ALL_ITEMS or name in inner or table == "events" or (table, name) in _OF_THE_PRODUCT):
             columns[name] = both[0] if name in _OF_ALL_ITEMS else inner.get(name, both[0])
     return columns
-
-
-def _with_locale(file: ProposedFile, plain: Mapping[str, str], locales: Sequence[str]) -> ProposedFile:
-    named = next((name for name in LOCALES if name in plain), None)
-    if not named:
-        return file
-    locale = plain[named]
-    if guess := locale_guess(file.profile.values(locale), locales, named in OF_LANGUAGE):
-        return file.with_column("locale", {"column": locale, **guess.keys} if guess.keys else locale, guess.unsure)
-    if named in OF_LANGUAGE and (words := sorted(file.profile.texts(locale))[:5]):
-        return file.with_column("locale", locale, f"which locales {', '.join(words)} are; write values: {{{words[0]}: us}}")
-    return file
 
 
 def derived(files: Sequence[ProposedFile]) -> dict[str, dict[str, str]]:

@@ -15,12 +15,12 @@ _STATUS = {
     "reviews": re.compile(r"(product_)?((review|moderation|approval|publication|publish|content)_)?(status|state)"),
     "questions": re.compile(r"(question_|moderation_|review_)?(status|state)"),
     "products": re.compile(r"(product_|publication_)?(status|state)"),
-    "baskets": re.compile(r"(?!.*(ship|fulfil|deliver|bill|customer|address))(\w+_)?(status|state)|transaction_type"),
+    "baskets": re.compile(r"(?!.*(ship|fulfil|deliver|bill|customer|address))(\w*status|(\w+_)?state)|transaction_type"),
     "judgments": re.compile(r"assignment_status"),
 }
 """Table -> columns that say in a word whether a row counts."""
 APPROVED = (
-    *("approved", "published", "active", "ok", "live", "enabled", "accepted"),
+    *("approved", "published", "publish", "active", "ok", "live", "enabled", "accepted"),
     *(
         "genehmigt",
         "freigegeben",
@@ -38,7 +38,7 @@ APPROVED = (
 )
 _UNDONE = re.compile(
     r"cancel|refund|void|fail|return|declin|reject|abandon|pending|unpaid|charge_?back|storn|erstatt|retour|annul|rembours"
-    r"|en attente|devuel|reembols|rechaz|pendiente|rimbors|geannul|terugbet"
+    r"|gutgeschr|en attente|devuel|reembols|rechaz|pendiente|rimbors|geannul|terugbet"
 )
 """Of the states of orders, those in which nothing was bought for good."""
 
@@ -47,17 +47,21 @@ _OFF = re.compile(
     r"(deleted|archived|hidden|disabled|spam|draft|test|test_order|cancelled|canceled|refunded|returned|rejected)"
 )
 _ON = re.compile(
-    r"((is|product|review|question)_)?"
+    r"((is|product|review|question|comment)_)?"
     r"(active|enabled|visible|published|approved|live|current|validate|validated|moderated)|is_accepted"
 )
 _KIND = re.compile(r"_(flag|flg|ind|yn|cd|code)$")
 """What warehouses put behind the names of flags and states."""
 _WHEN = re.compile(r"(\w+_)?(deleted|archived|cancelled|canceled|refunded)_(at|on|date)")
 _QUANTITY = re.compile(r"(\w+_)?(quantity|qty)(_ordered|_purchased)?")
-_SENT_BACK = re.compile(r"(?=.*(quantity|qty))(?=.*(refunded|returned|cancell?ed))\w+")
+_SENT_BACK = re.compile(r"(?=.*(quantity|qty))(?=.*(refunded|returned|return|cancell?ed)(?!able))\w+")
 _NOT_BOUGHT = re.compile(r"refund|return|cancel|stock|inventory|available|ship|invoice|backorder|min|max|discount")
-_YES = TRUE | {"ja", "oui", "si", "s\u00ed", "sim"}
+_YES = TRUE | {"j", "ja", "oui", "si", "s\u00ed", "sim"}
 _NO = FALSE | {"nein", "non", "nee", "n\u00e3o"}
+_REMOVED = {"spam", "trash"}
+"""What WordPress writes in `comment_approved` beside 0 and 1."""
+_OF_A_STATE = frozenset({"technical_name", "name", "code", "value", "key"})
+"""Of an object such as `status`, what may say in a word which one it is."""
 _NOT = re.compile(r"(not|no|non|never|none)[ _-]")
 MOST_STATES = 6
 """Words of a column of states whose meaning is asked for."""
@@ -72,18 +76,22 @@ def with_conditions(file: ProposedFile) -> ProposedFile:
         return file
     shared = shared_prefix(file.profile.columns)
     for name in file.profile.paths:
-        plain = _KIND.sub("", plain_name(name.rpartition(".")[2])).removeprefix(shared)
+        parts = [plain_name(part) for part in name.split(".")]
+        last = parts[-2] if len(parts) > 1 and parts[-1] in _OF_A_STATE else parts[-1]
+        plain = _KIND.sub("", last).removeprefix(shared)
         if file.table == "judgments" and not _STATUS["judgments"].fullmatch(plain_name(name)):
             continue
         values = {normal(text) for text in file.profile.texts(name)}
         if _WHEN.fullmatch(plain) and values and len(file.profile.values(name)) < len(file.profile.records):
             file = _with_condition(file, name, "missing", f"leaves out rows with {name}")
-        flag, status = values <= _YES | _NO, _STATUS[file.table].fullmatch(plain)
+        status = _STATUS[file.table].fullmatch(plain)
+        off = _NO | (_REMOVED if _ON.fullmatch(plain) else set())
+        flag = values <= _YES | off
         if not values or (status and not flag):
             file = _with_status(file, name, values) if values else file
             continue
         on = _ON.fullmatch(plain) or (status and file.table != "baskets")
-        left = values & (_YES if _OFF.fullmatch(plain) else _NO if on else frozenset()) if flag else frozenset()
+        left = values & (_YES if _OFF.fullmatch(plain) else off if on else frozenset()) if flag else frozenset()
         if left and left != values:
             file = _with_condition(
                 file, name, {"not": sorted(left)}, f"leaves out rows whose {name} is {', '.join(sorted(left))}"

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from dataset_builders.file_profiles import overlap
 from dataset_builders.plain_names import plain_name
@@ -14,8 +15,8 @@ FEWEST_OVERLAP = 0.05
 """Share of a table's product ids that must be among the products' before a column counts as their id."""
 
 
-_GLOBAL_ID = re.compile(r"gid://shopify/\w+/(\d+)")
-"""https://shopify.dev/docs/api/usage/gids"""
+_GLOBAL_IDS = (r"gid://shopify/\w+/(\d+)", r"shopify-(\d+)", r"shopify_[A-Z]{2}_(\d+)(?:_\d+)?")
+"""https://shopify.dev/docs/api/usage/gids; then as apps for reviews write it, and as the Google channel, with the variant."""
 
 _ID_NAME = re.compile(r"id$|_id|ids$|sku|handle|asin|product|article|item|code$|key$|number$|slug|gtin|ean|^custom_label$")
 _NO_ID = re.compile(r"price|title|name|rating|date|quantity|qty|count|url|type|status|state|image|weight|label$")
@@ -77,9 +78,10 @@ def _plain_numbers(file: ProposedFile) -> ProposedFile:
     for column in ("product_id", "other_product_id"):
         made = file.entry["columns"].get(column)
         texts = {text for name in file.column(column) for text in file.profile.texts(name)}
-        if made and "pattern" not in made and texts and all(map(_GLOBAL_ID.fullmatch, texts)):
+        pattern = next((each for each in _GLOBAL_IDS if texts and all(re.fullmatch(each, text) for text in texts)), "")
+        if made and "pattern" not in made and pattern:
             keys = {"column": made} if isinstance(made, str) else dict(made)
-            file = file.with_column(column, {**keys, "pattern": _GLOBAL_ID.pattern})
+            file = file.with_column(column, {**keys, "pattern": pattern})
     return file
 
 
@@ -100,12 +102,20 @@ def _ids(file: ProposedFile, column: str) -> set[str]:
 def _other_ids(catalogue: ProposedFile) -> list[str]:
     """Columns of the products whose values tell products apart."""
     listed = list(catalogue.entry.get("also_known_as", []))
+    own = [_own_id(catalogue, record) for record in catalogue.profile.records]
     for name in catalogue.profile.paths:
-        values = catalogue.profile.values(name)
-        texts = catalogue.profile.texts(name)
-        if name not in listed and _is_id_name(name) and values and len(texts) >= 0.9 * len(values):
+        if name in listed or not _is_id_name(name):
+            continue
+        values = [looked_up(record, name) for record in catalogue.profile.records]
+        pairs = {(str(value), product) for value, product in zip(values, own, strict=True) if not is_missing(value)}
+        if pairs and len({value for value, _ in pairs}) >= 0.9 * len(pairs):
             listed.append(name)
     return listed
+
+
+def _own_id(catalogue: ProposedFile, record: Mapping[str, Any]) -> str:
+    values = (looked_up(record, name) for name in catalogue.column("product_id"))
+    return str(next((value for value in values if not is_missing(value)), ""))
 
 
 def _is_id_name(name: str) -> bool:

@@ -21,11 +21,15 @@ _ANSWER_COUNT = re.compile(r"((total|number_of|num)_)?answers?_?count|(number_of
 _PATHS = {mark: rf"([^{mark}\s][^{mark}]*?)\s*(?:[;,][^{mark}]*)?$" for mark in (">", "|", "/")}
 """What stands between the categories of a path -> the last of them."""
 _TEXT = re.compile(r"^(answer|text|body|content)$|_(text|body|content)$")
+_ACTION = re.compile(r"(event|action)(_|$)")
 _DATE = re.compile(r"date|time|created", re.IGNORECASE)
 
 
-def refined(file: ProposedFile, tables: set[str]) -> ProposedFile:
-    """The same file with what its values tell: scales, grades, names of events, sessions, and ids where it has none."""
+def refined(file: ProposedFile, categories: bool) -> ProposedFile:
+    """The same file with what its values tell: scales, grades, names of events, sessions, and ids where it has none.
+
+    `categories` says that the products have some.
+    """
     columns = file.entry["columns"]
     if file.table in ("products", "reviews"):
         file = _categories(file)
@@ -33,7 +37,7 @@ def refined(file: ProposedFile, tables: set[str]) -> ProposedFile:
         file = _guessed(file, "rating", rating_guess(_all(file, "rating")))
         if "review_id" not in columns:
             file = file.with_column("review_id", _hash(file, ("text", "title", "rating", "product_id")), "the file has no id")
-        if "category" not in columns and "products" not in tables:
+        if "category" not in columns and not categories:
             file = file.with_column("category", {"constant": "Other"}, "no file names the category of the reviewed product")
     elif file.table == "judgments":
         if "values" not in (columns["label"] if isinstance(columns["label"], dict) else {}):
@@ -71,12 +75,25 @@ def _hash(file: ProposedFile, columns: Sequence[str]) -> dict[str, Any]:
 def _refined_events(file: ProposedFile) -> ProposedFile:
     columns = file.entry["columns"]
     if isinstance(columns["action"], str) and not file.preset:
-        file = _guessed(
-            file, "action", action_guess(file.profile, columns["action"], file.column("product_id"), file.column("query"))
-        )
+        products, queries = file.column("product_id"), file.column("query")
+        guess = action_guess(file.profile, columns["action"], products, queries)
+        taken = {name for column in columns for name in file.column(column)}
+        for name in file.profile.paths if guess.unsure else ():
+            other = action_guess(file.profile, name, products, queries) if _is_of_events(file, name, taken) else guess
+            if _actions(other) > _actions(guess):  # what the first column calls by one name, this one calls by several
+                file, guess = file.with_column("action", name), other
+        file = _guessed(file, "action", guess)
     if not is_position([value for name in file.column("position") for value in file.profile.values(name)]):
         file = file.with_note("position", "its values are no whole numbers or times")
     return _with_sessions(file)
+
+
+def _actions(guess: ValueGuess) -> int:
+    return len(set(guess.keys.get("values", {}).values()))
+
+
+def _is_of_events(file: ProposedFile, name: str, taken: set[str]) -> bool:
+    return bool(_ACTION.search(plain_name(name))) and name not in taken and len(file.profile.texts(name)) > 1
 
 
 def _with_sessions(file: ProposedFile) -> ProposedFile:
@@ -149,6 +166,9 @@ def _categories(file: ProposedFile) -> ProposedFile:
     if not isinstance(made, str) or file.preset:
         return file
     texts = file.profile.texts(made)
+    if any(isinstance(value, list) for value in file.profile.values(made)):
+        told = f"the last of lists such as {next(value for value in file.profile.values(made) if isinstance(value, list))}"
+        return file.with_column("category", {"join": [made], "with": " > ", "pattern": _PATHS[">"]}, told)
     for mark, pattern in _PATHS.items():
         if texts and sum(mark in text for text in texts) > len(texts) / 2:
             told = f"the last part of paths such as {min(texts)}"

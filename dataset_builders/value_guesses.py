@@ -32,7 +32,12 @@ LABEL_WORDS = {
 }
 
 EVENT_WORDS = (
-    ("", re.compile(r"remove|list|hover|impression|promotion|refund|fail|cancel|begin|checkout_(start|progress)")),
+    (
+        "",
+        re.compile(
+            r"remove|(?<!wish)(?<!wish[ _-])list|hover|impression|promotion|refund|fail|cancel|begin|checkout_(start|progress)"
+        ),
+    ),
     ("query", re.compile(r"search")),
     ("like", re.compile(r"wish|fav|like|save")),
     ("cart", re.compile(r"cart|basket|bag|(product|item)[ _]?added")),

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,20 @@ class MappedTable:
 
 
 @dataclass(frozen=True)
+class OtherFile:
+    """Files in which rows are looked up: the first row whose column `other` has the value of a row's own column `by`. Its
+    `columns` are taken. `changed` are the times at which the files did, in nanoseconds."""
+
+    paths: tuple[Path, ...]
+    kind: str
+    forms: tuple[TextFormat | None, ...]
+    by: str
+    other: str
+    columns: tuple[str, ...]
+    changed: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class MappedFile:
     """A file, how it is read, and what becomes of it. `columns` are those of a Parquet file that the map names."""
 
@@ -43,6 +58,7 @@ class MappedFile:
     partitions: Mapping[str, str]
     tables: tuple[MappedTable, ...]
     kind: str
+    others: tuple[OtherFile, ...] = ()
 
 
 def spans(file: MappedFile) -> list[Span]:
@@ -54,15 +70,43 @@ def spans(file: MappedFile) -> list[Span]:
 
 def read(file: MappedFile, span: Span = WHOLE) -> Iterator[Placed]:
     """The records of a part of the file, as any of its tables reads them."""
-    if file.kind == "parquet":
-        records = parquet_rows(file.path, file.columns, span)
-    elif file.kind == "csv":
-        records = csv_rows(file.path, file.form)
-    else:
-        records = json_records(file.path, span)
+    records = _records(file.path, file.kind, file.form, file.columns, span)
+    for other in file.others:
+        records = _looked_up(records, other)
     for fill in dict.fromkeys(mapped.map.fill_down for mapped in file.tables if mapped.map.fill_down):
         records = _filled(records, *fill)
     return records
+
+
+def _records(path: Path, kind: str, form: TextFormat | None, columns: Sequence[str], span: Span = WHOLE) -> Iterator[Placed]:
+    if kind == "parquet":
+        return parquet_rows(path, columns, span)
+    return csv_rows(path, form) if kind == "csv" else json_records(path, span)
+
+
+def _looked_up(records: Iterator[Placed], other: OtherFile) -> Iterator[Placed]:
+    """Records with the columns of another file that they have not themselves."""
+    rows = _rows_by_key(other)
+    for place, record in records:
+        if isinstance(record, Rejected):
+            yield place, record
+        else:
+            yield place, {**rows.get(_key(record, other.by), {}), **record}
+
+
+@lru_cache(maxsize=8)
+def _rows_by_key(other: OtherFile) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for path, form in zip(other.paths, other.forms, strict=True):
+        for _, record in _records(path, other.kind, form, (*other.columns, other.other)):
+            if not isinstance(record, Rejected) and (key := _key(record, other.other)):
+                found.setdefault(key, {name: record[name] for name in other.columns if name in record})
+    return found
+
+
+def _key(record: Mapping[str, Any], name: str) -> str:
+    value = looked_up(record, name)
+    return "" if is_missing(value) else normal(value)
 
 
 def _filled(records: Iterator[Placed], by: tuple[str, ...], columns: tuple[str, ...]) -> Iterator[Placed]:
@@ -157,7 +201,8 @@ def _taken(made: ColumnMap, values: list[Any]) -> Any:
     if made.take == "list":
         return [as_text(item) for value in values if value is not None for item in _items(value)]
     if made.take == "join":
-        return made.text.join(as_text(value).strip() for value in values if value is not None) or None
+        items = (item for value in values if value is not None for item in _items(value))
+        return made.text.join(as_text(item).strip() for item in items) or None
     if values[0] is None:  # what tells it apart: without it, all others would be one
         return None
     text = json.dumps([None if value is None else as_text(value) for value in values])

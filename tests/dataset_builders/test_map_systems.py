@@ -17,13 +17,13 @@ from dataset_builders.records import Rejected
 Rows = dict[str, list[dict[str, Any]]]
 
 
-def proposed(folder: Path, files: dict[str, Any]) -> str:
+def proposed(folder: Path, files: dict[str, Any], locales: tuple[str, ...] = ("us",)) -> str:
     """The map that is proposed for files: a text is written as it is, anything else as JSON."""
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
     profiles, _ = profile_files(folder)
-    return map_text(propose(profiles, read_presets(preset_names()), ("us",)), folder.name)
+    return map_text(propose(profiles, read_presets(preset_names()), locales), folder.name)
 
 
 def rows_by(text: str, folder: Path) -> Rows:
@@ -562,6 +562,169 @@ SYSTEMS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
             "values: {view product: view}",
         ),
     ),
+    "comments that are reviews, with names of columns of PrestaShop, in which numbers stand for languages": (
+        {
+            "ps_product_lang.csv": lines("id_product;id_lang;name", "1;1;Lamp", "1;2;Lampe", "2;1;Pot", "2;2;Pot", "3;1;Rug"),
+            "ps_product_comment.csv": lines(
+                "id_product_comment;id_product;customer_name;title;content;grade;validate",
+                "1;1;Ann;Love it;It is bright;5;1",
+                "2;2;Bob;Avoid;It broke;1;0",
+            ),
+            "ps_order_detail.csv": lines(
+                "id_order;product_id;product_quantity;product_quantity_return;product_quantity_refunded",
+                "1;1;1;0;0",
+                "1;2;1;1;0",
+            ),
+        },
+        (
+            "where: {id_lang: [1]} # unsure: which language each id_lang is; rows of 2 are left out",
+            "where: {product_quantity_return: [0, missing]}",
+            "where: {validate: {not: [0]}}",
+            "rating: grade",
+            "text: content",
+            "category: {constant: Other}",
+        ),
+    ),
+    "orders whose state is an object, and products that are named in several languages": (
+        {
+            "products.json": [
+                {"id": "A1", "name": {"default": "Lamp", "de-DE": "Lampe"}, "brand": "X", "categories": ["Home", "Lamps"]},
+                {"id": "A2", "name": {"default": "Pot", "de-DE": "Topf"}, "brand": "X", "categories": ["Home", "Pots"]},
+            ],
+            "orders.json": [
+                {
+                    "orderNumber": number,
+                    "stateMachineState": {"technicalName": state},
+                    "lineItems": [{"productId": "A1", "quantity": 1}, {"productId": "A2", "quantity": 1}],
+                }
+                for number, state in ((1, "completed"), (2, "cancelled"))
+            ],
+        },
+        (
+            "where: {stateMachineState.technicalName: {not: [cancelled]}} # unsure: leaves out cancelled",
+            "title: name.default",
+            'category: {join: [categories], with: " > "',
+        ),
+    ),
+    "a warehouse, with kinds behind names and older rows of a product": (
+        {
+            "dim_product.csv": lines(
+                "product_key,product_sku,product_nm,brand_nm,category_l1_nm,category_l3_nm,is_current",
+                "1,A1,Lamp,X,Home,Lamps,true",
+                "1,A1,Old lamp,X,Home,Lamps,false",
+                "2,A2,Pot,X,Home,Pots,true",
+            ),
+            "fct_review.csv": lines(
+                "review_key,product_key,star_rating_nbr,review_title_txt,review_txt", "9,1,5,Good,It is good"
+            ),
+            "fct_clickstream.csv": lines(
+                "session_key,event_ts,event_type_cd,product_key,search_term_txt", "1,1,WISHLIST_ADD,1,", "1,2,SEARCH,,lamps"
+            ),
+            "search_judgment.csv": lines("query_txt,product_key,relevance_grade", "lamp,1,2", "pot,1,0", "pots,2,1"),
+        },
+        (
+            "where: {is_current: {not: [false]}}",
+            "also_known_as: [product_key]",
+            "category: category_l3_nm",
+            "rating: star_rating_nbr",
+            "text: review_txt",
+            "values: {wishlist_add: like, search: query}",
+            "query: search_term_txt",
+            "query: query_txt",
+        ),
+    ),
+    "headers in German with levels, and states that are one word": (
+        {
+            "artikel.csv": lines(
+                "Artikelnummer;Artikelname;Kategorie Ebene 1;Kategorie Ebene 2;Aktiv", "1;A;H;L;J", "2;B;H;T;N"
+            ),
+            "auftraege.csv": lines(
+                "Auftragsnummer;Auftragsstatus;Artikelnummer", "1;Versendet;1", "2;Storniert;1", "3;Gutgeschrieben;2"
+            ),
+        },
+        (
+            "where: {Aktiv: {not: [n]}}",
+            "category: Kategorie Ebene 2",
+            "where: {Auftragsstatus: {not: [gutgeschrieben, storniert]}}",
+        ),
+    ),
+    "reviews of WordPress, of which some are no longer approved": (
+        {
+            "products.csv": PRODUCTS,
+            "reviews.csv": lines(
+                "comment_ID,comment_author,comment_content,comment_approved,rating,product_SKU",
+                "1,Ann,It is good,1,5,A1",
+                "2,Bob,Buy here,spam,5,A1",
+                "3,Cid,It is bad,0,1,A2",
+            ),
+        },
+        ("where: {comment_approved: {not: [0, spam]}}", "product_id: product_SKU"),
+    ),
+    "products of Shopify in the template of 2025, with reviews of an app": (
+        {
+            "products_export.csv": lines(
+                "Title,URL handle,Description,Vendor,Product category,Type,Status,SKU,Option1 value",
+                "Lamp,lamp,Bright,X,Home > Lamps,Lamps,Active,A1,S",
+                ",lamp,,,,,,A1-L,L",
+                "Pot,pot,Red,X,Home > Pots,Pots,Draft,A2,S",
+            ),
+            "reviews.csv": lines("title,body,rating,product_handle,reviewer_name", "Good,It is good,5,lamp,Ann"),
+        },
+        (
+            "preset shopify",
+            "where: {Title: present, Status: {not: draft}}",
+            "also_known_as: [SKU]",
+            "product_id: URL handle",
+        ),
+    ),
+    "ids of Shopify as apps for reviews write them": (
+        {
+            "products.jsonl": json_lines(*({"id": n, "name": f"Lamp {n}", "brand": "X"} for n in (4100, 4103))),
+            "reviews.json": [{"productId": f"shopify-{n}", "body": "It is good", "rating": 5} for n in (4100, 4103)],
+        },
+        ('product_id: {column: productId, pattern: "shopify-(\\\\d+)"}',),
+    ),
+    "products with names of categories in objects, of which some are drafts": (
+        {
+            "products.json": [
+                {
+                    "id": 1,
+                    "name": "Lamp",
+                    "price": "9",
+                    "status": "publish",
+                    "categories": [{"name": "All"}, {"name": "Lamps"}],
+                },
+                {"id": 2, "name": "Pot", "price": "9", "status": "draft", "categories": [{"name": "All"}, {"name": "Pots"}]},
+            ]
+        },
+        (
+            "where: {status: [publish]} # unsure: leaves out draft",
+            'category: {join: [categories.name], with: " > "',
+        ),
+    ),
+    "events of which another column says what they were": (
+        {
+            "atomic_events.csv": lines(
+                "event_name,derived_tstamp,domain_sessionid,ecommerce_action_type,product_id,product_name,search_terms",
+                "ecommerce_action,1,s,product_view,A1,Lamp,",
+                "ecommerce_action,2,s,add_to_cart,A1,Lamp,",
+                "site_search,3,s,search,,,lamps",
+            )
+        },
+        (
+            "values: {product_view: view, add_to_cart: cart, search: query}",
+            "action: {column: ecommerce_action_type",
+            "query: search_terms",
+        ),
+    ),
+    "an upsell column that is empty": (
+        {
+            "wc-product-export.csv": lines(
+                "ID,Type,SKU,Name,Published,Parent,Upsells", "1,simple,A1,Lamp,1,,", "2,variation,A1-S,Lamp - S,1,A1,"
+            )
+        },
+        ("also_known_as: [SKU, ID]\n", "preset woocommerce"),
+    ),
 }
 
 
@@ -615,3 +778,45 @@ def test_every_product_of_an_order_that_an_event_lists_is_an_event(tmp_path: Pat
         ("buy", "A1"),
         ("buy", "A2"),
     ]
+
+
+def test_a_column_per_rater_is_a_vote_per_rater(tmp_path: Path) -> None:
+    judged = lines("query,sku,title,rater_1,rater_2,rater_3", "lamp,A1,Oak Desk Lamp,3,3,2", "pot,A1,Oak Desk Lamp,0,1,")
+    text = proposed(tmp_path, {"products.csv": PRODUCTS, "relevance_labels.csv": judged})
+    votes = [(row["query"], row["product_id"], row["label"]) for row in rows_by(text, tmp_path)["judgments"]]
+    assert votes == [
+        *[("lamp", "A1", label) for label in ("exact", "exact", "substitute")],
+        *[("pot", "A1", label) for label in ("irrelevant", "complement", None)],
+    ]
+    assert "relevance_labels.csv" not in text.partition("judgments:")[0]  # what was found for a query is no catalogue
+
+
+def test_titles_in_a_column_per_language_are_products_of_each_locale(tmp_path: Path) -> None:
+    """As Akeneo writes them: https://help.akeneo.com"""
+    products = lines(
+        "identifier;categories;name-en_US;name-de_DE;description-en_US-ecommerce;brand", "A1;lamps;Lamp;Lampe;Bright;X"
+    )
+    text = proposed(tmp_path, {"export_products.csv": products}, ("us", "de"))
+    rows = rows_by(text, tmp_path)["products"]
+    assert [(row["locale"], row["title"], row["description"]) for row in rows] == [
+        ("us", "Lamp", "Bright"),
+        ("de", "Lampe", None),
+    ]
+
+
+def test_judgments_whose_queries_are_in_another_file_look_them_up(tmp_path: Path) -> None:
+    files = {
+        "products.csv": PRODUCTS,
+        "queries.csv": lines("id,query,market", "1,lamp,us", "2,pot,us"),
+        "qrels.tsv": lines("query_id\titeration\tdoc_id\trelevance", "1\t0\tA1\t1", "2\t0\tA1\t0"),
+        "customers.csv": lines("id,name,email", "1,Ann,a@b.c", "2,Bob,b@b.c"),
+    }
+    text = proposed(tmp_path, files)
+    assert "look_up: {file: queries.csv, by: [query_id, id]}" in text
+    rows = rows_by(text, tmp_path)
+    assert [(row["query"], row["product_id"], row["label"]) for row in rows["judgments"]] == [
+        ("lamp", "A1", "exact"),
+        ("pot", "A1", "irrelevant"),
+    ]
+    assert "Not used: customers.csv" in text
+    assert "Not used: queries.csv" not in text

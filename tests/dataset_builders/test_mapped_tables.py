@@ -159,6 +159,47 @@ tables:
     assert counts.tables["co_purchases"].files == ["a.csv", "b.csv"]
 
 
+def test_columns_of_another_file_are_looked_up_by_a_key(tmp_path: Path) -> None:
+    folder = write(tmp_path / "shop" / "lines.csv", "order,sku,note", "1,a,x", "1,b,x", "2,a,x", "3,b,x", ",c,x")
+    write(folder / "orders.csv", "id,status,note,total", "1,paid,other,9", "2,cancelled,other,9", "1,cancelled,other,9")
+    text = """
+tables:
+  baskets:
+    file: lines.csv
+    look_up: {file: orders.csv, by: [order, id]}
+    where: {status: {not: cancelled}, note: x}
+    columns: {basket_id: order, product_id: sku}
+"""
+    counts, tables = staged(folder, text, tmp_path)
+    assert [(row["basket_id"], row["product_id"]) for row in tables["baskets"]] == [("1", "a"), ("1", "b"), ("3", "b")]
+    assert counts.read["own"] == 5  # the rows of orders.csv are records of no table
+    assert dict(counts.tables["baskets"].reasons) == {
+        "map leaves the row out (where status)": 1,
+        "basket_id is missing": 1,
+    }
+    shop = parse_map(text, Path("shop.yaml"))
+    assert find_mapped(folder, shop)[1] == []
+    assert shop.as_json()["tables"]["baskets"][0]["look_up"] == "orders.csv"
+    write(folder / "orders.csv", "id,status", "1,cancelled")  # it is read anew when it changed
+    (tmp_path / "again").mkdir()
+    assert [row["basket_id"] for row in staged(folder, text, tmp_path / "again")[1]["baskets"]] == ["2", "3"]
+
+
+def test_a_text_that_no_row_of_the_other_file_has_is_missing(tmp_path: Path) -> None:
+    folder = write(tmp_path / "shop" / "qrels.tsv", "query_id\tdoc_id\trel", "1\ta\texact", "7\tb\texact")
+    write(folder / "queries.jsonl", '{"query_id": 1.0, "query": "kettle"}', '{"query_id": 2, "query": "hose"}')
+    text = """
+tables:
+  judgments:
+    file: qrels.tsv
+    look_up: {file: queries.jsonl, by: query_id}
+    columns: {query_id: query_id, query: query, product_id: doc_id, label: rel}
+"""
+    counts, tables = staged(folder, text, tmp_path)
+    assert [(row["query"], row["product_id"]) for row in tables["judgments"]] == [("kettle", "a")]
+    assert dict(counts.tables["judgments"].reasons) == {"query is missing": 1}
+
+
 def test_files_go_to_other_processes_with_their_map(tmp_path: Path) -> None:
     folder = write(tmp_path / "shop" / "products.csv", "Handle,Title,Status,SKU", "a,Kettle,active,A1")
     (file,), _ = find_mapped(folder, parse_map(PRODUCTS, Path("shop.yaml")))
@@ -246,6 +287,9 @@ MISFITS = {
     "also_known_as: [Barcode]": "products.csv lacks the column Barcode",
     "fill_down: {by: Handle, columns: [Vendor]}": "products.csv lacks the column Vendor",
     "each: lines": "products.csv lacks the column lines",
+    "look_up: {file: statuses.csv, by: Handle}": "line 5: .* has no file statuses.csv",
+    "look_up: {file: products.csv, by: Vendor}": "line 5: products.csv lacks the column Vendor",
+    "look_up: {file: products.csv, by: [Handle, id]}": "line 5: products.csv lacks the column id",
     "encoding: utf-9": "Unknown --encoding utf-9",
 }
 

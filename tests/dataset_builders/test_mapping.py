@@ -140,6 +140,9 @@ MISTAKES = {
     PRODUCTS + "    where: {Status: {is: x}}\n    columns: {product_id: id, title: t}\n": (
         "where Status takes no is. There are not"
     ),
+    PRODUCTS
+    + "    look_up: {file: q.csv}\n    columns: {product_id: id, title: t}\n": "line 4: look_up needs `file:`, and `by:`",
+    PRODUCTS + "    look_up: {file: q.csv, by: [a, b, c]}\n    columns: {product_id: id, title: t}\n": "look_up needs `file:`",
     PRODUCTS + "    fill_down: {by: x}\n    columns: {product_id: id, title: t}\n": "fill_down needs",
     REVIEWS + "review_id: id, product_id: p, text: t, rating: r}\n": ("reviews need a category, and no products are mapped"),
     REVIEWS + "product_id: p, text: t, rating: r, category: c}\n": ("needs review_id.*write review_id: {hash: "),
