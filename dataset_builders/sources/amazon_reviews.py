@@ -64,7 +64,7 @@ def _review(record: dict[str, Any], category: str) -> TableRows | Rejected:
     rejected = missing(record, ("asin", "overall", "reviewText"))
     if rejected:
         return rejected
-    rating = whole_number(record["overall"])
+    rating = record["overall"]
     text, title = record["reviewText"], optional_text(record.get("summary"))
     # The corpus has no review id, and a reviewer's must not be used: what is reviewed and said stands in its place.
     content = "\0".join(map(str, (record["asin"], rating, title, text)))
@@ -72,7 +72,7 @@ def _review(record: dict[str, Any], category: str) -> TableRows | Rejected:
         "review_id": hashlib.md5(content.encode(errors="replace")).hexdigest(),
         "product_id": record["asin"],
         "category": category,
-        "rating": rating,
+        "rating": whole_number(rating),
         "title": title,
         "text": text,
     }

@@ -1,6 +1,7 @@
 """Raw records of each corpus become rows of canonical tables, or a reason; nobody's name or id comes along."""
 
 import datetime
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -323,6 +324,13 @@ def test_ratings_and_lists_that_became_text_are_read() -> None:
     assert [row["other_product_id"] for _, row in links][:2] == ["B1", "B2"]
     broken = amazon_reviews.canonical(meta(also_buy="B1|B2", also_view=None), META)
     assert outcome(broken[1:2]) == "other_product_id is not known: also_buy is not a list"
+
+
+def test_a_reviews_id_is_made_of_the_rating_as_it_is_written() -> None:
+    """Another id would draw other rows from the same corpus."""
+    record = review(overall=5.0)
+    written = "\0".join((record["asin"], "5.0", record["summary"], record["reviewText"]))
+    assert amazon_reviews.canonical(record, REVIEWS)[0][1]["review_id"] == hashlib.md5(written.encode()).hexdigest()
 
 
 def test_answers_and_flags_that_became_text_are_read() -> None:
