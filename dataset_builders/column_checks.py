@@ -1,11 +1,14 @@
 """What a file of a shop's own tables must have for columns: what it is refused for, with what to do."""
 
+import re
 from collections import Counter
 from pathlib import Path
 
 from common.errors import UserError
 from dataset_builders.scales import PROPOSE
 from dataset_builders.tables import Table
+
+_SECOND = re.compile(r"(\.1|_duplicated_0)$")
 
 MOST_NAMES = 30
 """Names of a file's columns that a message lists."""
@@ -27,7 +30,10 @@ def check_rounded_ids(path: Path, name: Path, table: Table) -> None:
 def check_columns(name: str, table: Table, names: list[str]) -> None:
     """Raises UserError where a column is there twice, in another case, or not at all. `names` are those of the file."""
     known = {column.name for column in table.columns}
-    twice = sorted(key for key, count in Counter(key.strip().lower() for key in names).items() if count > 1 and key in known)
+    plain = [key.strip().lower() for key in names]
+    # pandas and Polars call the second of two columns so, and whoever saved the file again keeps it.
+    plain = [first if (first := _SECOND.sub("", key)) in plain else key for key in plain]
+    twice = sorted(key for key, count in Counter(plain).items() if count > 1 and key in known)
     if twice:
         raise UserError(f"{name} has the column {twice[0]} twice. Rename one of them, or take it out.")
     optional = {column.name for column in table.columns if not column.required or column.default is not None} | {"locale"}

@@ -3,9 +3,17 @@
 import re
 from pathlib import Path
 
-_BACKUP = re.compile(r"(^|[^a-z])(bak|backup|old|archive|copy|tmp)([^a-z]|$)", re.IGNORECASE)
+_BACKUP = re.compile(
+    r"(^|[^a-z])(bak|backup|old|archive?|copy|tmp|orig|kopie|sicherung|copie|sauvegarde|copia)([^a-z]|$)"
+    r"|(^|/)(previous|deleted|trash|\$recycle\.bin)/",
+    re.IGNORECASE,
+)
 _NUMBERED_COPY = re.compile(r" \(\d+\)(?=\.)")
-_DATE = re.compile(r"(?<!\d)((?:19|20)\d{2})[-_]?(\d{2})[-_]?(\d{2})(?!\d)")
+_DATE = re.compile(
+    r"(?<!\d)((?:19|20)\d{2})(?:([-_./])(\d{1,2})(?:\2(\d{1,2}))?|(\d{2})(\d{2})?)"  # 2024-06, 2024/6/1, 2024.06.01, 20240601
+    r"(?:[T_ -]?(\d{2})[-_:]?(\d{2})[-_:]?(\d{2})?)?(?!\d)"  # T1200, _12-00-59
+)
+_DATE_PART = re.compile(r"\b(?:year|month|day|y|m|d)=", re.IGNORECASE)
 _PARTITION = re.compile(r"([^=/]+)=([^/]*)")
 
 
@@ -30,9 +38,14 @@ def partition_values(path: Path, folder: Path) -> dict[str, str]:
 
 
 def snapshot_date(path: Path, folder: Path) -> str:
-    """The last date in the path below `folder`, as 20240601; empty where there is none."""
-    text = path.relative_to(folder).as_posix()
-    dates = ["".join(match.groups()) for match in _DATE.finditer(text) if "01" <= match[2] <= "12" and "01" <= match[3] <= "31"]
+    """The last date in the path below `folder`, as 20240601, or 202406 without a day, or 202406011200 with a time of day; empty
+    where there is none."""
+    text = _DATE_PART.sub("", path.relative_to(folder).as_posix())  # year=2024/month=6/day=1
+    dates = []
+    for match in _DATE.finditer(text):
+        month, day = match[3] or match[5], match[4] or match[6] or ""
+        if 1 <= int(month) <= 12 and int(day or 1) in range(1, 32):
+            dates.append(match[1] + month.zfill(2) + (day.zfill(2) + "".join(match.groups("")[6:]) if day else ""))
     return dates[-1] if dates else ""
 
 
@@ -42,4 +55,6 @@ def table_format_of(folder: Path) -> str | None:
         return "Delta Lake"
     if any((folder / "metadata").glob("*.metadata.json")):
         return "Apache Iceberg"
+    if (folder / "manifest").is_dir() and (folder / "snapshot").is_dir():
+        return "Apache Paimon"
     return "Apache Hudi" if (folder / ".hoodie").is_dir() else None

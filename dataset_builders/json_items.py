@@ -113,7 +113,7 @@ def _rows(document: Any) -> list[Any]:
     if not isinstance(document, dict):
         return [document]
     values = list(document.values())
-    if len(values) > 1 and _are_objects(values) and (rows := _rows_of_objects(document, values)):
+    if len(values) > 1 and (rows := _rows_of_table(document, values)):
         return rows
     if set(document) >= {"columns", "data"} and isinstance(document["data"], list):
         names = document["columns"]
@@ -124,16 +124,21 @@ def _rows(document: Any) -> list[Any]:
     inner = [value for name, value in document.items() if name.lower() in ENVELOPES and isinstance(value, dict)]
     if len(inner) == 1 and not any(isinstance(value, list) for value in values):
         return _rows(inner[0])
-    lists = {name: value for name, value in document.items() if isinstance(value, list) and value and _are_objects(value)}
-    told = [value for name, value in lists.items() if name.lower() in ENVELOPES]
-    alone = len(lists) == 1 and not any(isinstance(value, str | list) and value not in lists.values() for value in values)
+    named = {name: value for name, value in document.items() if isinstance(value, list) and value and _are_objects(value)}
+    told = [value for name, value in named.items() if name.lower() in ENVELOPES]
+    alone = len(named) == 1 and not any(isinstance(value, str | list) and value not in named.values() for value in values)
     if len(told) != 1:  # it may stand beside what pages have, such as the address of the next one
-        told = list(lists.values()) if alone else [[document]]
+        told = list(named.values()) if alone else [[document]]
     return told[0]
 
 
-def _rows_of_objects(document: dict[str, Any], values: list[Any]) -> list[Any]:
-    """The rows in an object of objects: columns by name as pandas writes them, or records by id as Firebase; else none."""
+def _rows_of_table(document: dict[str, Any], values: list[Any]) -> list[Any]:
+    """The rows in an object of lists, which are columns, or of objects: columns by name as pandas writes them, or records by id
+    as Firebase; else none."""
+    if all(isinstance(value, list) and value and len(value) == len(values[0]) for value in values):
+        return [dict(zip(document, row, strict=True)) for row in zip(*values, strict=True)]
+    if not _are_objects(values):
+        return []
     if any(isinstance(value, RepeatedKey) for value in values):
         return values
     numbers = list(values[0])

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
-from dataset_builders.raw_files import DAMAGED, format_of, is_compressed, is_parquet, open_bytes
+from dataset_builders.raw_files import DAMAGED, format_of, is_compressed, is_parquet, open_bytes, wide_encoding
 
 _BEGINNING = 512
+_UNPRINTED = frozenset(range(2, 9)) | frozenset(range(14, 32)) - {0x1A, 0x1B}
+"""Bytes that no text holds; 1 separates columns as Hive writes them."""
+MOST_UNPRINTED = 0.05
 _WEB_PAGE = "is a web page, as a download that failed leaves it; download the table again"
 _ARCHIVE = "is an archive; unpack it"
 _DATABASE = "is a database; export its tables as CSV or Parquet"
@@ -62,6 +65,11 @@ def not_a_table(path: Path) -> str | None:
         text = beginning.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
         if found := next((told for magic, told in _SIGNATURES.items() if text.startswith(magic)), None):
             return found
-    if format_of(path) == "csv" and not is_parquet(path) and text[:1] in (b"[", b"{") and b'"' in text:
-        return "holds JSON; name it .json"
-    return None
+    return _no_csv(path, beginnings[-1]) if format_of(path) == "csv" and not is_parquet(path) else None
+
+
+def _no_csv(path: Path, beginning: bytes) -> str | None:
+    if sum(byte in _UNPRINTED for byte in beginning) > MOST_UNPRINTED * len(beginning) and not wide_encoding(path):
+        return "is no text; export the table as CSV, or give the file the ending of what it is"
+    text = beginning.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return "holds JSON; name it .json" if text[:1] in (b"[", b"{") and b'"' in text else None

@@ -161,7 +161,12 @@ def csv_rows(path: Path, form: TextFormat | None = None) -> Iterator[Placed]:
                 yield number, dict(zip(names, row, strict=False))
 
 
-_SPACED_QUOTES = re.compile(r'\s+".*"')
+def _has_spaced_quotes(row: list[str], width: int) -> bool:
+    """Whether a value stands in quotes behind a blank, also one that a delimiter in it cuts in two."""
+    quoted = [value.strip() for value in row if value.startswith(" ") and value.lstrip().startswith('"')]
+    return any(len(value) > 1 and value.endswith('"') for value in quoted) or (quoted != [] and len(row) > width > 0)
+
+
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 _REPLACED = re.compile(r"[\ud800-\udfff\ufffd]")
 """What stands for bytes that are not of the encoding: see open_text."""
@@ -175,8 +180,8 @@ def _csv_records(lines: ReplayedLines, delimiter: str) -> Iterator[tuple[int, li
         try:
             # Strict, since a stray quote would otherwise swallow the rows behind it without a word.
             row = next(csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=spaced))
-            if not width and not spaced and any(_SPACED_QUOTES.fullmatch(name) for name in row):
-                spaced = True  # "a", "b": the quotes are no part of the names
+            if not spaced and any(' "' in line for line in lines.taken) and _has_spaced_quotes(row, width):
+                spaced = True  # "a", "b": the quotes are no part of the values
                 lines.put_back()
                 continue
         except StopIteration:

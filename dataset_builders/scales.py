@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common.errors import UserError
-from dataset_builders.values import is_missing
+from dataset_builders.tables import LONGEST_EXAMPLE
+from dataset_builders.values import as_boolean, as_label, is_missing
 
 PROPOSE = "python -m dataset_builders.map --tables DIR --out shop.yaml"
 """The command that proposes a map, as messages name it."""
 
-SCALED = {"reviews": "rating", "judgments": "label"}
+SCALED = {"reviews": "rating", "judgments": "label", "questions": "answerable"}
 """Table -> its column of which the scale is checked."""
 
 MOST_OFF_SCALE = 0.05
@@ -36,20 +37,46 @@ class ScaleCounts:
         self.table, self.column = table, SCALED.get(table, "")
         self.kinds, self.examples = Counter[str](), dict[str, str]()
         self.numbers = Counter[float]()
+        self.meanings = set[str | bool]()
 
     def add(self, record: Mapping[str, Any]) -> None:
         value = record.get(self.column)
         if is_missing(value):
             return
-        kind, number = _kind(self.table, value)
+        if self.table == "reviews":
+            kind, number = _rating_kind(value)
+        else:
+            kind, number = self._choice_kind(value), None
         self.kinds[kind] += 1
-        self.examples.setdefault(kind, str(value))
+        self.examples.setdefault(kind, str(value)[:LONGEST_EXAMPLE])
         if number is not None:
             self.numbers[number] += 1
 
+    def _choice_kind(self, value: Any) -> str:
+        text = _text(value)
+        try:
+            self.meanings.add(as_label(text) if self.table == "judgments" else as_boolean(text))
+            return "right"
+        except ValueError:
+            pass
+        if self.table == "questions":
+            return "text"
+        if text.lower() in ("true", "false"):
+            return "verdict"
+        return "text" if _number(text) is None else "grade"
+
     def check(self, name: str) -> None:
-        """Raises UserError where the column of the file is on another scale than the table's."""
+        """Raises UserError where the column of the file is on another scale than the table's, or where all values that can be
+        read say the same: then those that cannot are the other ones."""
         total = self.kinds.total()
+        unread = self.kinds["text"]
+        if len(self.meanings) == 1 and unread > MOST_OFF_SCALE * total and unread >= FEWEST_OFF_SCALE:
+            only, other = str(*self.meanings).lower(), self.examples["text"]
+            raise UserError(
+                f"{name}: {self.column} says {only} in all rows but {unread:,} of {total:,}, which say {other!r} or the like. "
+                f"Say what these mean in a map ({PROPOSE}): {self.column}: {{column: {self.column}, values: {{{other}: …, "
+                f"{self.examples['right']}: {only}}}}}."
+            )
         off = [kind for kind in _TOLD if self.kinds[kind]]
         count = sum(self.kinds[kind] for kind in off)
         if count > MOST_OFF_SCALE * total and (count >= FEWEST_OFF_SCALE or count > total / 2):
@@ -70,16 +97,23 @@ class ScaleCounts:
         return f"{{column: {self.column}, scale: [{low:g}, {high:g}]}} with the scale's ends"
 
 
-def _kind(table: str, value: Any) -> tuple[str, float | None]:
-    text = (value.decode(errors="replace") if isinstance(value, bytes) else str(value)).strip()
-    if text.lower() in ("true", "false"):
-        return ("boolean" if table == "reviews" else "verdict"), None
+def _text(value: Any) -> str:
+    return (value.decode(errors="replace") if isinstance(value, bytes) else str(value)).strip()
+
+
+def _number(text: str) -> float | None:
     try:
-        number = float(text)
+        return float(text.replace(",", "."))
     except ValueError:
+        return None
+
+
+def _rating_kind(value: Any) -> tuple[str, float | None]:
+    text = _text(value)
+    if text.lower() in ("true", "false"):
+        return "boolean", None
+    if (number := _number(text)) is None:
         return "text", None
-    if table == "judgments":
-        return "grade", None
     if not number.is_integer():
         return "fraction", number
     return ("right" if 1 <= number <= 5 else "beyond"), number

@@ -31,10 +31,10 @@ _HTML = frozenset(
     {"a", "body", "button", "div", "form", "h1", "h2", "h3", "head", "html", "iframe", "img", "input", "li", "link", "meta"}
     | {"noscript", "ol", "script", "select", "style", "svg", "table", "tbody", "td", "th", "tr", "ul"}
 )
-# https://cseweb.ucsd.edu/~jmcauley/datasets/amazon_v2/ advises to leave titles with getTime out.
 # A tag that a cut left open, which parsers take for text. Nearly all titles of Amazon's magazines of 2018 are no more than one.
 _OPEN_TAG = re.compile(r"<\s*/?(?P<name>[a-z][\w-]*)(?P<attributes>\s+[\w:-]+\s*=[^<>]*)?\s*/?$", re.IGNORECASE)
-_SCRIPT = re.compile(r"getTime|\bfunction\s*\(|\bvar\s+\w+\s*=")
+# https://cseweb.ucsd.edu/~jmcauley/datasets/amazon_v2/ advises to leave titles with getTime out.
+_SCRIPT = re.compile(r"getTime|\bfunction\s*\(|\bvar\s+\w+\s*=|\$\(document\)|\bwindow\.\w+\s*=|\bdocument\.\w+\(")
 # Letters of full width and ligatures, in which a query is the same query.
 _WIDE = {code: normalize("NFKC", chr(code)) for code in (*range(0xFF01, 0xFF5F), *range(0xFB00, 0xFB07))}
 
@@ -210,7 +210,8 @@ def plain_title(title: str) -> str | Rejected:
     tags = found.find_all(True)
     if "<!" in title or any(tag.name in _HTML or _OF_A_PAGE & tag.attrs.keys() for tag in tags):
         return Rejected("title is markup")
-    for tag in found.find_all(lambda tag: tag.name not in _INLINE):
+    closed = title.lower()
+    for tag in found.find_all(lambda tag: tag.name not in _INLINE and f"</{tag.name}" not in closed):
         tag.insert_before(tag.name)  # no tag of HTML, such as <Demo>: a word in brackets
     return " ".join(found.get_text(" ").split()) or Rejected("title is markup")
 

@@ -14,17 +14,24 @@ from unicodedata import normalize
 NULL_WORDS = frozenset(
     {"nan", "none", "null", "n/a", "#n/a", "<na>", "nat", "\\n", "undefined"}
     | {"(null)", "<null>", "[null]", "n.a.", "(blank)", "(not set)", "-", "--", "\u2013", "\u2014"}
+    | {"nil", "pd.na", "not available", "not applicable", "does not apply", "''", '""', "[object object]", "#nv"}
     | {"#name?", "#ref!", "#value!", "#div/0!", "#num!", "#null!", "#spill!", "#calc!", "#error!", "#getting_data"}
 )
-"""What pandas, Spark, MySQL, Oracle, spreadsheets, Google Analytics and JavaScript write for a value that is missing, in lower
-case."""
+"""What pandas, Spark, MySQL, Oracle, spreadsheets, Google Analytics, eBay and JavaScript write for a value that is missing, in
+lower case."""
+
+LONGEST_NULL_WORD = max(map(len, NULL_WORDS))
 
 NULL_OF_R = "NA"
 """Counts in capitals only."""
 
 # Excel saves its booleans as CSV in the language of the system.
-TRUE = frozenset({"true", "t", "yes", "y", "1", "1.0", "on", "wahr", "vrai", "verdadero", "verdadeiro", "vero", "waar"})
-FALSE = frozenset({"false", "f", "no", "n", "0", "0.0", "off", "falsch", "faux", "falso", "onwaar"})
+TRUE = frozenset({"true", "t", "yes", "y", "1", "on", "wahr", "vrai", "verdadero", "verdadeiro", "vero", "waar"}) | {
+    *("ja", "oui", "s\u00ed", "si", "s\u00ec", "sim", "tak", "\u0434\u0430")
+}
+FALSE = frozenset({"false", "f", "no", "n", "0", "off", "falsch", "faux", "falso", "onwaar"}) | {
+    *("nein", "nee", "non", "n\u00e3o", "nao", "nie", "\u043d\u0435\u0442")
+}
 
 LABELS = {
     "e": "exact",
@@ -36,7 +43,7 @@ LABELS = {
 """ESCI's letters and words, in lower case (https://github.com/amazon-science/esci-data)."""
 
 _WHOLE = re.compile(r"[+-]?\d+")
-_WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0*")
+_WHOLE_FLOAT = re.compile(r"([+-]?\d+)(?:\.0*|,00?)")  # with a decimal comma; 1,000 may be a thousand
 _SCIENTIFIC = re.compile(r"\d([.,]\d+)?[eE]\+?\d{1,3}")
 _FORMULA_OF_TEXT = re.compile(r'=(?:HYPERLINK\(.*[,;])?\s*"((?:[^"]|"")*)"\s*\)?', re.IGNORECASE | re.DOTALL)
 _FORMULA = re.compile(r"=\s*(?:[\w.]+\(|'?[\w ]*'?!?\$?[A-Z]{1,3}\$?\d+\b)", re.IGNORECASE)
@@ -50,6 +57,9 @@ _NUMPY_LIST = re.compile(r"""(['"])\s+(['"])""")
 _MONGODB = {"$oid", "$numberInt", "$numberLong", "$numberDouble", "$numberDecimal", "$date"}
 _UNPRINTED = "".join(char for char in map(chr, (*range(256), *range(0x1680, 0x3001))) if char.isspace() or char < " ") + "\x7f"
 _MICROSECOND = 1_000_000
+FIRST_TIME = 10**8
+"""Whole numbers from here on may be times: seconds since 1970, of 1973."""
+
 LONGEST_NUMBER = 50
 """Characters of a number or a time; a longer text is neither."""
 
@@ -60,8 +70,8 @@ def is_missing(value: Any) -> bool:
         return True
     if not isinstance(value, str):
         return False
-    text = value.strip()
-    return not text or text == NULL_OF_R or text.lower() in NULL_WORDS
+    text = visible(value) if len(value) <= LONGEST_NULL_WORD else value.strip()
+    return not text or (len(text) <= LONGEST_NULL_WORD and (text == NULL_OF_R or text.lower() in NULL_WORDS))
 
 
 def cell_text(text: str) -> str:
@@ -144,6 +154,8 @@ def as_integer(value: Any, times: bool = False) -> int:
     if times and isinstance(value, datetime | date):
         return _microseconds(value)
     if isinstance(value, float) and value.is_integer():
+        if abs(value) >= 2**53:
+            raise ValueError("is a rounded number; export whole numbers")
         return int(value)
     if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
         return int(value)
@@ -170,6 +182,8 @@ def as_boolean(value: Any) -> bool:
     if isinstance(value, bool):
         return value
     text = visible(str(value)).lower()
+    if match := _WHOLE_FLOAT.fullmatch(text):
+        text = match[1]
     if text in TRUE:
         return True
     if text in FALSE:

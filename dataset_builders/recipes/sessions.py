@@ -5,10 +5,14 @@ import ibis.expr.types as ir
 
 from dataset_builders.engine import Draw, materialize, unused
 from dataset_builders.expressions import lower, spaced
+from dataset_builders.values import FIRST_TIME
 
 MOST_ACTIONS = 12
 """Actions of a row, the one that is asked for among them."""
 FEWEST_ACTIONS = 3
+
+OTHER_UNIT = 100
+"""How many times as high as the lowest time of a session one in a smaller unit is, at least: milliseconds are 1,000."""
 
 KIND = ("brand", "category", "color", "size")
 """What tells products of one title apart."""
@@ -48,7 +52,8 @@ def steps(events: ir.Table, draw: Draw) -> tuple[ir.Table, list[ir.Table]]:
     """A session's actions with `what` (title or query) and `step` (from 0), without those that repeat the one before.
 
     Two events of one microsecond have no order of their own; the draw gives them one that does not hang on the file's. Where
-    all of a session have one position, as with dates for times, none is a next one, and all are left out.
+    all of a session have one position, as with dates for times, none is a next one, and all are left out. So they are where
+    some positions are times in seconds and others in milliseconds, as logs of several systems are put together.
     """
     events = events.mutate(what=ibis.ifelse(events.action == "query", events["query"], events.title))
     named = events.filter(events.what.notnull())
@@ -58,16 +63,19 @@ def steps(events: ir.Table, draw: Draw) -> tuple[ir.Table, list[ir.Table]]:
         said=said,
         before=said.lag().over(group_by="session_id", order_by=order),
         step=ibis.row_number().over(group_by="session_id", order_by=order),
-        unordered=named.position.min().over(group_by="session_id") == named.position.max().over(group_by="session_id"),
+        low=named.position.min().over(group_by="session_id"),
+        high=named.position.max().over(group_by="session_id"),
         actions=named.position.count().over(group_by="session_id"),
     ).pipe(materialize)
-    unordered = named.unordered & (named.actions > 1)
-    unordered_events = named.filter(unordered)
-    named = named.filter(~unordered).drop("unordered", "actions")
+    unordered = (named.low == named.high) & (named.actions > 1)
+    in_units = (named.low >= FIRST_TIME) & (named.high / OTHER_UNIT >= named.low)
+    unordered_events, events_in_units = named.filter(unordered), named.filter(in_units)
+    named = named.filter(~unordered & ~in_units).drop("low", "high", "actions")
     repeats = (named.before == named.said).fill_null(False)
     unused_events = [
         unused(events.filter(events.what.isnull()), "event names no product and no query"),
         unused(unordered_events, "all events of the session have one position, so none is the next"),
+        unused(events_in_units, "times of the session are in several units, such as seconds and milliseconds"),
         unused(named.filter(repeats), "event repeats the one before"),
     ]
     return named.filter(~repeats).drop("said", "before"), unused_events

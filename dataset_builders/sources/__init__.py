@@ -13,7 +13,8 @@ from types import ModuleType
 from typing import Any
 
 from dataset_builders.records import Rejected
-from dataset_builders.values import is_missing
+from dataset_builders.tables import LONGEST_EXAMPLE
+from dataset_builders.values import as_identifier, as_integer, as_list, is_missing
 
 TableRows = list[tuple[str, dict[str, Any] | Rejected]]
 """(canonical table, row) pairs; a row has every column of its table but `source`, `record` and `snapshot`.
@@ -42,22 +43,50 @@ def corpus_modules() -> tuple[ModuleType, ...]:
     return (amazon_reviews_2023, amazon_reviews_2014, amazon_reviews, esci, merrec, amazonqa, ecinstruct)
 
 
+_FLOAT = re.compile(r"\d+\.0")
+
+
 def missing(record: dict[str, Any], keys: Iterable[str]) -> Rejected | None:
-    """A Rejected that names the first key that the record lacks, or has only white space for."""
+    """A Rejected that names the first key that the record lacks, or has only white space or a null word for."""
     for key in keys:
-        value = record.get(key)
-        if value is None or (isinstance(value, str) and not value.strip()):
+        if is_missing(record.get(key)):
             return Rejected(f"{key} is missing")
     return None
 
 
-def identifier(value: Any) -> str | None:
-    """An id as text. Pandas makes 12 into 12.0 and 12.0 into "12.0" where its column has holes, and nan of the holes."""
-    if value is None or value != value:  # noqa: PLR0124 - only nan is not itself
+def identifier(value: Any) -> str | Rejected | None:
+    """An id as text. Pandas makes 12 into 12.0 and 12.0 into "12.0" where its column has holes, and nan of the holes. A
+    Rejected for one that lost its digits, as 4.2E+12 has."""
+    if is_missing(value):
         return None
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).removesuffix(".0") if re.fullmatch(r"\d+\.0", str(value)) else str(value)
+    try:
+        text = as_identifier(value)
+    except ValueError as error:
+        return Rejected(str(error), str(value)[:LONGEST_EXAMPLE])
+    return text.removesuffix(".0") if _FLOAT.fullmatch(text) else text
+
+
+def given(value: Any) -> Any:
+    """The value, or None where it says that there is none."""
+    return None if is_missing(value) else value
+
+
+def whole_number(value: Any) -> Any:
+    """The value as a whole number, or as it is where it is none: the table's rules then reject it and show it."""
+    try:
+        return as_integer(value)
+    except ValueError:
+        return value
+
+
+def listed(value: Any, name: str) -> list[Any]:
+    """The items of a list, also of one that was written as text; one Rejected where it is none."""
+    if is_missing(value):
+        return []
+    try:
+        return value if isinstance(value, list) else as_list(value)
+    except ValueError:
+        return [Rejected(f"is not known: {name} is not a list", str(value)[:LONGEST_EXAMPLE])]
 
 
 def optional_text(value: Any) -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_builders.records import Placed, Rejected, json_lines
-from dataset_builders.sources import TableRows, missing, optional_text
+from dataset_builders.sources import TableRows, given, listed, missing, optional_text, whole_number
 from dataset_builders.spans import WHOLE, Span, line_spans
 
 NAME = "amazon_reviews_2018"
@@ -72,7 +72,7 @@ def _review(record: dict[str, Any], category: str) -> TableRows | Rejected:
         "review_id": hashlib.md5(content.encode(errors="replace")).hexdigest(),
         "product_id": record["asin"],
         "category": category,
-        "rating": int(rating) if isinstance(rating, float) and rating.is_integer() else rating,
+        "rating": whole_number(rating),
         "title": title,
         "text": text,
     }
@@ -88,18 +88,17 @@ def _product(record: dict[str, Any], category: str) -> TableRows | Rejected:
     product = {
         "product_id": record["asin"],
         "locale": "us",
-        "title": record.get("title"),
+        "title": given(record.get("title")),
         "description": optional_text(" ".join(part for part in parts if isinstance(part, str))),
         "brand": optional_text(record.get("brand")),
         "category": category,
         "color": None,
     }
-    related = {relation: record.get(relation) for relation in ("also_buy", "also_view")}
+    related = {relation: listed(record.get(relation), relation) for relation in ("also_buy", "also_view")}
     related["similar"] = list(dict.fromkeys(_SIMILAR.findall(str(record.get("similar_item")))))
     links = [
         ("co_purchases", {"product_id": record["asin"], "other_product_id": other, "relation": relation})
         for relation, others in related.items()
-        if isinstance(others, list)
         for other in others
         if other != record["asin"]
     ]

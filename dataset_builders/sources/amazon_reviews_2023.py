@@ -10,16 +10,14 @@ A review's `parent_asin` is its product's; `asin` may be a colour or size of it,
 import hashlib
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from dataset_builders.raw_files import stem_and_ending
 from dataset_builders.records import Placed, Rejected, column_names, json_lines, parquet_rows
-from dataset_builders.sources import REVIEWER, TableRows, identifier, missing, optional_text
+from dataset_builders.sources import REVIEWER, TableRows, identifier, listed, missing, optional_text, whole_number
 from dataset_builders.spans import WHOLE, Span, line_spans, parquet_spans
-from dataset_builders.values import as_integer
 
 NAME = "amazon_reviews_2023"
 LICENCE = "none stated"
@@ -77,9 +75,7 @@ def _review(record: dict[str, Any], path: Path) -> TableRows | Rejected:
     rejected = missing({**record, "parent_asin": product_id}, ("parent_asin", "rating", "text"))
     if rejected:
         return rejected
-    rating = record["rating"]
-    with suppress(ValueError):  # what is no whole number is rejected as such
-        rating = as_integer(rating)
+    rating = whole_number(record["rating"])
     text, title = record["text"], optional_text(record.get("title"))
     # The corpus has no review id, and a reviewer's must not be used: what is reviewed and said stands in its place.
     content = "\0".join(map(str, (product_id, rating, title, text)))
@@ -93,7 +89,7 @@ def _review(record: dict[str, Any], path: Path) -> TableRows | Rejected:
         "text": text,
     }
     user = identifier(record.get("user_id"))
-    if user is None or not user.strip():
+    if not isinstance(user, str):
         return [("reviews", row)]
     return [("reviews", row), (REVIEWER, {"review_id": review_id, "customer": _number_of(user)})]
 
@@ -135,8 +131,7 @@ def _product(record: dict[str, Any], path: Path) -> TableRows | Rejected:
         "category": category_of(path) or optional_text(record.get("main_category")),
         "color": optional_text(details.get("Color")),
     }
-    stated = record.get("bought_together")
-    others = dict.fromkeys(other for other in stated if other != product_id) if isinstance(stated, list) else {}
+    others = dict.fromkeys(other for other in listed(record.get("bought_together"), "bought_together") if other != product_id)
     links = [{"product_id": product_id, "other_product_id": other, "relation": "also_buy"} for other in others]
     return [("products", product), *(("co_purchases", link) for link in links)]
 

@@ -12,6 +12,8 @@ from dataset_builders.raw_files import stem_and_ending
 from dataset_builders.records import Placed, Rejected, json_lines
 from dataset_builders.sources import TableRows, missing
 from dataset_builders.spans import WHOLE, Span, line_spans
+from dataset_builders.tables import LONGEST_EXAMPLE
+from dataset_builders.values import as_boolean, as_list, is_missing
 
 NAME = "amazonqa"
 LICENCE = "none stated"
@@ -32,16 +34,20 @@ def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:
     rejected = missing(record, ("asin", "questionText"))
     if rejected:
         return rejected
+    try:
+        answerable = as_boolean(record.get("is_answerable"))
+    except ValueError:
+        return Rejected("is_answerable is not 0 or 1", str(record.get("is_answerable"))[:LONGEST_EXAMPLE])
     answers = record.get("answers")
-    if answers is None and record.get("is_answerable") == 0:
+    if answers is None and not answerable:
         answers = []
     if not isinstance(answers, list):
         return Rejected("answers is not a list")
-    snippets = record.get("review_snippets")
-    if not isinstance(snippets, list):
-        return Rejected("review_snippets is not a list")
-    if record.get("is_answerable") not in (0, 1):
-        return Rejected("is_answerable is not 0 or 1")
+    try:
+        snippets = as_list(record.get("review_snippets"))
+    except ValueError:
+        return Rejected("review_snippets is not a list of texts")
+    texts = [answer.get("answerText") if isinstance(answer, dict) else answer for answer in answers]
     # qid is not there in every file, and not unique across the three.
     content = f"{record['asin']}\0{record['questionText']}"
     question = {
@@ -49,7 +55,7 @@ def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:
         "product_id": record["asin"],
         "question": record["questionText"],
         "snippets": snippets,
-        "answers": [answer.get("answerText") for answer in answers if isinstance(answer, dict) and answer.get("answerText")],
-        "answerable": bool(record["is_answerable"]),
+        "answers": [text for text in texts if not is_missing(text)],
+        "answerable": answerable,
     }
     return [("questions", question)]

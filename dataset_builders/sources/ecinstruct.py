@@ -51,7 +51,7 @@ def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:
     rejected = missing(record, ("input", "output"))
     if rejected:
         return rejected
-    if record.get("split", "train") != "train":
+    if str(record.get("split") or "train").strip().lower() != "train":
         return Rejected("split is for evaluation")
     if record.get("setting") not in (None, *SETTINGS):
         return Rejected("setting repeats another one's rows")

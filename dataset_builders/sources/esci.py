@@ -11,9 +11,9 @@ from typing import Any
 
 from dataset_builders.raw_files import format_of, stem_and_ending
 from dataset_builders.records import Placed, Record, Rejected, column_names, csv_rows, json_document, parquet_rows
-from dataset_builders.sources import HELD_OUT, TableRows, missing, optional_text
+from dataset_builders.sources import HELD_OUT, TableRows, given, identifier, missing, optional_text
 from dataset_builders.spans import WHOLE, Span, parquet_spans, whole_span
-from dataset_builders.values import label_or_text
+from dataset_builders.values import as_text, label_or_text
 
 NAME = "esci"
 LICENCE = "Apache-2.0"
@@ -75,21 +75,21 @@ def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:
             (
                 "judgments",
                 {
-                    "query_id": str(record["query_id"]),
+                    "query_id": identifier(record["query_id"]),
                     "query": record["query"],
-                    "product_id": record["product_id"],
+                    "product_id": identifier(record["product_id"]),
                     "locale": record["product_locale"],
                     "label": label_or_text(record["esci_label"]),
                 },
             )
         )
-        if record.get(_SPLIT) == "test":
+        if as_text(record.get(_SPLIT)).strip().lower() == "test":
             rows.append((HELD_OUT, {"query": record["query"]}))
     if "product_title" in record:
         product = {
-            "product_id": record.get("product_id"),
+            "product_id": identifier(record.get("product_id")),
             "locale": record.get("product_locale"),
-            "title": record["product_title"],
+            "title": given(record["product_title"]),
             "description": optional_text(record.get("product_description")),
             "brand": optional_text(record.get("product_brand")),
             "category": None,

@@ -3,9 +3,9 @@
 Format: https://huggingface.co/datasets/mercari-us/merrec
 """
 
-import datetime
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from dataset_builders.raw_files import format_of, stem_and_ending
 from dataset_builders.records import Placed, Rejected, column_names, csv_rows, parquet_rows
 from dataset_builders.sources import TableRows, identifier, missing, optional_text
 from dataset_builders.spans import WHOLE, Span, parquet_spans, whole_span
+from dataset_builders.tables import LONGEST_EXAMPLE
+from dataset_builders.values import FIRST_TIME, as_integer, visible
 
 NAME = "merrec"
 LICENCE = "CC-BY-NC-4.0"
@@ -46,14 +48,16 @@ def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:
     rejected = missing({**record, "item_id": item}, ("session_id", "stime", "event_id", "item_id", "name"))
     if rejected:
         return rejected
-    moment = _microseconds(record["stime"])
-    if moment is None:
-        return Rejected("stime is not a time")
-    session = f"{record['session_id']}|{record.get('sequence_id')}"
+    moment = 0
+    with suppress(ValueError):
+        moment = as_integer(record["stime"], times=True)  # it orders a session's events, whatever the time zone
+    if moment < FIRST_TIME:
+        return Rejected("stime is not a time", str(record["stime"])[:LONGEST_EXAMPLE])
+    session = f"{identifier(record['session_id'])}|{identifier(record.get('sequence_id'))}"
     event = {
         "session_id": hashlib.md5(session.encode(errors="replace")).hexdigest(),
         "position": moment,
-        "action": _ACTIONS.get(str(record["event_id"]), "unknown"),
+        "action": _ACTIONS.get(visible(str(record["event_id"])).lower(), str(record["event_id"])),
         "product_id": item,
         "title": record["name"],
         "query": None,
@@ -63,13 +67,3 @@ def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:
         "size": optional_text(record.get("size_name")),
     }
     return [("events", event)]
-
-
-def _microseconds(value: Any) -> int | None:
-    """Time since 1970 of a timestamp or its text; it orders a session's events, whatever the time zone."""
-    if not isinstance(value, datetime.datetime):
-        try:
-            value = datetime.datetime.fromisoformat(str(value))
-        except ValueError:
-            return None
-    return int(value.replace(tzinfo=value.tzinfo or datetime.UTC).timestamp() * 1_000_000)

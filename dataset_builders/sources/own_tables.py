@@ -50,6 +50,7 @@ NAME = "own"
 LICENCE = "own data"
 
 _WHOLE_FLOAT = re.compile(r"\d+\.0")
+_BETWEEN_WORDS = re.compile("[ -]+")
 
 SAMPLED_RECORDS = 10_000
 """Records of a JSON file among which a column is looked for, since JSON has no header."""
@@ -203,7 +204,7 @@ def column_facts(file: OwnFile, records: Iterable[Placed] | None = None) -> Colu
                 floats[name] += isinstance(value, str) and _WHOLE_FLOAT.fullmatch(value) is not None
         if not scale.column and all(floats[name] < values[name] for name in ids):
             break  # nothing is left to be found out
-        scale.add(record)
+        scale.add({**file.partitions, **record})
     scale.check(file.path.name)
     return ColumnFacts(frozenset(name for name in ids if values[name] and floats[name] == values[name]), scale)
 
@@ -268,4 +269,4 @@ def _text(column: Column, value: Any, trim: bool) -> str:
     text = as_free_text(value)
     if not column.required and text.lower() in ("true", "false"):  # as pandas writes what PHP and Odoo leave there
         raise ValueError("is true or false and not text")
-    return visible(text).lower() if column.allowed else text
+    return _BETWEEN_WORDS.sub("_", visible(text).lower()) if column.allowed else text

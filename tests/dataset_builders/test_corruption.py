@@ -31,9 +31,9 @@ DEEP = "[" * 1000 + "]" * 1000
 # column of Parquet has one type, so that wrong types come a file at a time (below).
 JSON_VALUES: dict[str, list[Any]] = {
     "text": [None, "", " \t", 7, -0.5, True, ["x"], [[]], {"a": {"b": [None]}}, BYTE, f"ok {BYTE} ok", LONG],
-    "rating": [None, "", "5", 0, 6, -3, 2.5, NAN, INFINITY, -INFINITY, 10**30, -(10**30), True, [5], {}],
+    "rating": [None, "", "five", 0, 6, -3, 2.5, NAN, INFINITY, -INFINITY, 10**30, -(10**30), True, [5], {}],
     "list": ["", "text", 5, {"a": "b"}, True],
-    "texts": [None, "", "text", 5, {"a": "b"}, [1], [None], [["x"]], [BYTE]],
+    "texts": [None, "", "text", 5, {"a": "b"}, [1], [["x"]], [BYTE]],
     "flag": [None, "", 2, -1, 0.5, "maybe", NAN, [], [1]],
     "gain": [None, "", "5", "nan", "-100", -1, [], {}, "1e400", 10**30, "E"],
 }

@@ -378,6 +378,29 @@ def narrow(folder: Path) -> None:
     write(folder, reviews=with_column(reviews(), rating=lambda row: row["rating"] % 3 + 1))
 
 
+def relevant_or_not(folder: Path) -> None:
+    write(folder, judgments=with_column(judgments(), label=lambda row: "irrelevant" if row["label"][0] in "ci" else "relevant"))
+
+
+def yes_of_access(folder: Path) -> None:
+    write(folder, questions=with_column(questions(), answerable=lambda row: "0" if row["answerable"] == "false" else "-1"))
+
+
+def comma_stars(folder: Path) -> None:
+    write(folder, reviews=with_column(reviews(), rating=lambda row: "4,5" if row["rating"] == 5 else f"{row['rating']},0"))
+
+
+def ten_points_in_folders(folder: Path) -> None:
+    bare = [{key: value for key, value in row.items() if key != "rating"} for row in reviews(6)]
+    for points in range(1, 11):
+        (folder / "reviews" / f"rating={points}").mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist(bare), folder / "reviews" / f"rating={points}" / "part.parquet")
+
+
+def column_renamed(folder: Path) -> None:
+    write(folder, products=with_column(products(), **{"title.1": lambda row: "other"}))
+
+
 def title_above(folder: Path) -> None:
     (folder / "reviews.csv").write_text("Reviews as of today\n\n" + text_of(reviews()))
 
@@ -441,6 +464,11 @@ REFUSED = {
     ten_points: r"rating holds numbers beyond 1 to 5, such as .* Convert.*rating: \{column: rating, scale: \[1, 10\]\}",
     half_stars: r"rating holds fractions instead of whole numbers.*scale: \[1, 5\]",
     thumbs: r"rating holds true or false instead of 1 to 5.*values: \{true: 5, false: 1\}",
+    relevant_or_not: r"label says irrelevant in all rows but 20 of 40, which say 'relevant'.*relevant: …, irrelevant: ",
+    yes_of_access: r"answerable says false in all rows but 10 of 20, which say '-1'.*values: \{-1: …",
+    comma_stars: r"rating holds fractions instead of whole numbers.* such as 4,5",
+    ten_points_in_folders: r"rating holds numbers beyond 1 to 5.*scale: \[1, 10\]",
+    column_renamed: "products.csv has the column title twice",
     grades: r"label holds grades instead of exact, substitute.*label: \{column: label, values: \{3: exact",
     narrow: r"no rating of 30 is above 3.*scale: \[1, 3\]",
     title_above: r"reviews.csv seems to name its columns in line 3\. Take out the lines before it",
@@ -496,6 +524,9 @@ CSV_TEXTS = {
     "names with marks that cannot be seen": text_of(reviews()).replace("category", "\u200bcategory\u00a0", 1),
     "many semicolons in a text": text_of(with_column(reviews(), text=lambda row: f"{row['text']} &#39;x&#39; &amp; &nbsp; ok")),
     "a mark of UTF-8 although the encoding is given": "\ufeff" + text_of(reviews()),
+    "blanks before quotes of a text alone": "".join(
+        line if n == 0 else line.replace("My ", ' "My good, ').rstrip() + '"\r\n' for n, line in enumerate(lines_of(reviews()))
+    ),
     "a line for Excel": "sep=;\r\n" + text_of(reviews(), ";"),
     "a delimiter behind the last field of rows": "".join(
         line if n == 0 else line.rstrip() + ",,\r\n" for n, line in enumerate(lines_of(reviews()))
@@ -617,6 +648,7 @@ JSON_TEXTS = {
     "a list in an object": json.dumps({"page": 1, "reviews": reviews()}),
     "a list in an object over several lines": json.dumps({"reviews": reviews()}, indent=1),
     "pandas by column": json.dumps({name: {str(n): row[name] for n, row in enumerate(reviews())} for name in reviews()[0]}),
+    "columns as lists": json.dumps({name: [row[name] for row in reviews()] for name in reviews()[0]}),
     "pandas split": json.dumps({"columns": list(reviews()[0]), "data": [list(row.values()) for row in reviews()]}),
     "a page of a service": json.dumps({"count": 30, "next": "https://shop/2", "previous": None, "results": reviews()}),
     "a list within an envelope": json.dumps({"data": {"total": 30, "items": reviews()}}),
@@ -761,7 +793,24 @@ def test_labels_are_taken_in_any_case_as_letters_and_words(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "word", ["nan", "None", "NULL", "N/A", r"\N", "", "NA", "(null)", "#NAME?", "#DIV/0!", "-", "(not set)"]
+    "word",
+    [
+        "nan",
+        "None",
+        "NULL",
+        "N/A",
+        r"\N",
+        "",
+        "NA",
+        "(null)",
+        "#NAME?",
+        "#DIV/0!",
+        "-",
+        "(not set)",
+        "nil",
+        "#NV",
+        "null\u200b",
+    ],
 )
 def test_null_words_are_missing(tmp_path: Path, word: str) -> None:
     folder = write(tmp_path / "shop", products=with_column(products(), brand=lambda row: word))
@@ -770,7 +819,11 @@ def test_null_words_are_missing(tmp_path: Path, word: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "spelling", [("t", "f"), ("Y", "N"), ("1.0", "0.0"), ("on", "off"), ("TRUE", "FALSE"), ("1", "0"), ("WAHR", "FALSCH")]
+    "spelling",
+    [
+        *(("t", "f"), ("Y", "N"), ("1.0", "0.0"), ("1,00", "0,00"), ("on", "off"), ("TRUE", "FALSE"), ("1", "0")),
+        *(("WAHR", "FALSCH"), ("Ja", "Nein"), ("sí", "no")),
+    ],
 )
 def test_booleans_are_taken_in_their_usual_spellings(tmp_path: Path, spelling: tuple[str, str]) -> None:
     folder = write(
@@ -838,6 +891,24 @@ def test_ids_keep_their_text_and_only_a_whole_column_of_floats_is_trimmed(
     assert [row["product_id"] for row in tables["reviews"]] == [expected(n) for n in range(30)]
 
 
+@pytest.mark.parametrize("written", ["5,0", "5,00", "5.0", "+5 "])
+def test_whole_ratings_are_taken_with_a_decimal_comma_too(tmp_path: Path, written: str) -> None:
+    _, tables = staged(write(tmp_path / "shop", reviews=with_column(reviews(), rating=lambda row: written)), tmp_path)
+    assert {row["rating"] for row in tables["reviews"]} == {5}
+
+
+def test_positions_that_were_rounded_are_rejected(tmp_path: Path) -> None:
+    rows = [{**row, "position": 1.7145576001234568e18} for row in events(1)]
+    counts, _ = staged(shop_with(tmp_path, "events.json", json.dumps(rows).encode()), tmp_path)
+    assert counts.rejects["own"] == {"position is a rounded number; export whole numbers": 6}
+
+
+def test_relations_are_taken_with_any_mark_between_their_words(tmp_path: Path) -> None:
+    spelt = with_column(links(), relation=lambda row: row["relation"].replace("_", " -"[len(row["product_id"]) % 2]).title())
+    _, tables = staged(write(tmp_path / "shop", co_purchases=spelt), tmp_path)
+    assert [row["relation"] for row in tables["co_purchases"]] == [row["relation"] for row in links()]
+
+
 @pytest.mark.parametrize("written", ["7.70E+12", "7,70E+12"])
 def test_ids_in_scientific_notation_are_rejected_and_shown(tmp_path: Path, written: str) -> None:
     folder = write(tmp_path / "shop", reviews=with_column(reviews(), product_id=lambda row: written))
@@ -892,6 +963,8 @@ TITLES = {
     'Blue kettle <font color="red': "Blue kettle",
     "Rain jacket size <M": "Rain jacket size <M",
     "Kettle <Demo>": "Kettle demo",
+    "<title>Kettle</title>": "Kettle",
+    "<CENTER>Kettle</CENTER> <Demo>": "Kettle demo",
     "Kettle 2 < 3 litre": "Kettle 2 < 3 litre",
     "Café &amp; Bar mug": "Café &amp; Bar mug",
 }
@@ -907,6 +980,7 @@ def test_titles_with_tags_are_cleaned(tmp_path: Path, written: str) -> None:
     ("written", "reason"),
     [
         ("var aPageStart = (new Date()).getTime();", "title is script text"),
+        ("$(document).ready(x)", "title is script text"),
         ("<div class='a'><span>Kettle</span></div>", "title is markup"),
         ("<b></b>", "title is markup"),
     ],
@@ -989,6 +1063,18 @@ def test_the_newest_snapshot_counts(tmp_path: Path, build: Callable[..., dict[st
 def test_events_take_titles_from_products(tmp_path: Path, build: Callable[..., dict[str, Any]]) -> None:
     bare = [{key: value for key, value in row.items() if key != "title"} for row in events(30)]
     manifest = build(write(tmp_path / "shop", events=bare, products=products()), "--tasks", "next_title_merrec")
+    assert manifest["configs"]["next_title_merrec"]["train"] > 0
+
+
+def test_a_session_whose_times_are_in_two_units_has_no_order(tmp_path: Path, build: Callable[..., dict[str, Any]]) -> None:
+    start = 1_714_557_600
+    units = with_column(
+        events(30),
+        position=lambda row: (start + row["position"]) * (1000 if row["session_id"] < "s2" and row["position"] % 2 else 1),
+    )
+    manifest = build(write(tmp_path / "shop", events=units), "--tasks", "next_title_merrec")
+    reason = "next_title_merrec: times of the session are in several units, such as seconds and milliseconds"
+    assert manifest["rejects"]["own"][reason] == 12 * 6
     assert manifest["configs"]["next_title_merrec"]["train"] > 0
 
 

@@ -3,6 +3,7 @@
 import gzip
 import io
 import tarfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ FILES = [
     ("products.csv.gz", archive(), "is an archive; unpack it"),
     ("products.csv.gz", gzip.compress(gzip.compress(b"a,b\n")), "is compressed as a whole"),
     ("products.parquet", gzip.compress(b"PAR1"), "is compressed as a whole"),
+    ("products.csv", zlib.compress(b"a,b\n" * 9), "is no text; export the table as CSV"),
     ("products.csv", b'[{"a": 1}]', "holds JSON; name it .json"),
 ]
 

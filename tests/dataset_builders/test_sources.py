@@ -1,6 +1,7 @@
 """Raw records of each corpus become rows of canonical tables, or a reason; nobody's name or id comes along."""
 
 import datetime
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -235,7 +236,7 @@ def test_ids_that_pandas_made_floats_are_the_same_ids(tmp_path: Path, form: str)
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(12, "12"), (12.0, "12"), ("12.0", "12"), ("B0.0", "B0.0"), ("1.5", "1.5"), (1.5, "1.5"), (math.nan, None), (None, None)],
+    [(12, "12"), (12.0, "12"), ("12.0", "12"), ("B0.0", "B0.0"), ("1.5", "1.5"), ("nan", None), (math.nan, None), (None, None)],
 )
 def test_identifiers_are_brought_to_one_form(value: Any, text: str | None) -> None:
     assert identifier(value) == text
@@ -314,6 +315,39 @@ def test_an_instruction_is_taken_back_to_its_facts(
         assert rows[0][1]["product_id"] == rows[1][1]["product_id"]
 
 
+# Values as copies of the corpora write them.
+
+
+def test_ratings_and_lists_that_became_text_are_read() -> None:
+    assert amazon_reviews.canonical(review(overall="5.0"), REVIEWS)[0][1]["rating"] == 5
+    links = amazon_reviews.canonical(meta(also_buy="['B1', 'B2']", also_view=None), META)[1:]
+    assert [row["other_product_id"] for _, row in links][:2] == ["B1", "B2"]
+    broken = amazon_reviews.canonical(meta(also_buy="B1|B2", also_view=None), META)
+    assert outcome(broken[1:2]) == "other_product_id is not known: also_buy is not a list"
+
+
+def test_a_reviews_id_is_made_of_the_rating_as_it_is_written() -> None:
+    """Another id would draw other rows from the same corpus."""
+    record = review(overall=5.0)
+    written = "\0".join((record["asin"], "5.0", record["summary"], record["reviewText"]))
+    assert amazon_reviews.canonical(record, REVIEWS)[0][1]["review_id"] == hashlib.md5(written.encode()).hexdigest()
+
+
+def test_answers_and_flags_that_became_text_are_read() -> None:
+    (_, row), *_ = amazonqa.canonical(question(is_answerable="1", answers=["Yes.", None]), Path("x-qar.jsonl"))
+    assert (row["answers"], row["answerable"]) == (["Yes."], True)
+
+
+@pytest.mark.parametrize("split", ["Test", " TEST ", b"test"])
+def test_escis_own_test_split_is_known_in_any_case(split: Any) -> None:
+    assert tables_of(esci.canonical(judgment(split=split), Path("x.csv"))) == ["judgments", "held_out"]
+
+
+def test_times_in_numbers_order_a_session_and_unknown_actions_are_shown() -> None:
+    (_, row), *_ = merrec.canonical(event(stime="1712010112345", event_id="item_share"), Path("x.csv"))
+    assert (row["position"], row["action"]) == (1712010112345, "item_share")
+
+
 # Records that yield nothing, each with its reason.
 
 LONG = "x" * 100_001
@@ -328,7 +362,7 @@ BAD = [
     (amazon_reviews, REVIEWS, review, {"overall": 0.0}, "rating is not 1 to 5"),
     (amazon_reviews, REVIEWS, review, {"overall": 6}, "rating is not 1 to 5"),
     (amazon_reviews, REVIEWS, review, {"overall": 4.5}, "rating is not a whole number"),
-    (amazon_reviews, REVIEWS, review, {"overall": "5"}, "rating is not a whole number"),
+    (amazon_reviews, REVIEWS, review, {"overall": "five"}, "rating is not a whole number"),
     (amazon_reviews, REVIEWS, review, {"overall": True}, "rating is not a whole number"),
     (amazon_reviews, META, meta, {"asin": ""}, "asin is missing"),
     (amazon_reviews, META, meta, {"title": None, "also_buy": [], "also_view": []}, "title is missing"),
@@ -339,12 +373,14 @@ BAD = [
         {"title": '<span id="productTitle">Mug', "also_buy": None, "also_view": ""},
         "title is markup",
     ),
+    (amazon_reviews, META, meta, {"title": "nan", "also_buy": [], "also_view": []}, "title is missing"),
+    (amazonqa, Path("x-qar.jsonl"), question, {"questionText": "null"}, "questionText is missing"),
     (amazonqa, Path("x-qar.jsonl"), question, {"asin": None}, "asin is missing"),
     (amazonqa, Path("x-qar.jsonl"), question, {"questionText": ""}, "questionText is missing"),
     (amazonqa, Path("x-qar.jsonl"), question, {"answers": None}, "answers is not a list"),
     (amazonqa, Path("x-qar.jsonl"), question, {"answers": [{"answerText": 5}]}, "answers is not a list of texts"),
-    (amazonqa, Path("x-qar.jsonl"), question, {"review_snippets": "one"}, "review_snippets is not a list"),
-    (amazonqa, Path("x-qar.jsonl"), question, {"review_snippets": [1]}, "snippets is not a list of texts"),
+    (amazonqa, Path("x-qar.jsonl"), question, {"review_snippets": "one"}, "review_snippets is not a list of texts"),
+    (amazonqa, Path("x-qar.jsonl"), question, {"review_snippets": [1]}, "review_snippets is not a list of texts"),
     (amazonqa, Path("x-qar.jsonl"), question, {"is_answerable": None}, "is_answerable is not 0 or 1"),
     (amazonqa, Path("x-qar.jsonl"), question, {"is_answerable": 2}, "is_answerable is not 0 or 1"),
     (esci, Path("x.csv"), judgment, {"query": ""}, "query is missing"),
@@ -353,6 +389,16 @@ BAD = [
     (esci, Path("x.csv"), judgment, {"product_locale": None}, "product_locale is missing"),
     (esci, Path("x.csv"), judgment, {"esci_label": ""}, "esci_label is missing"),
     (esci, Path("x.csv"), judgment, {"esci_label": "X"}, "label is none of exact, substitute, complement, irrelevant"),
+    (esci, Path("x.csv"), judgment, {"query": "NaN"}, "query is missing"),
+    (
+        esci,
+        Path("x.csv"),
+        judgment,
+        {"product_id": "4.01E+12"},
+        "product_id is in scientific notation, so its digits are lost; export ids as text",
+    ),
+    (merrec, Path("x.csv"), event, {"stime": "1712010"}, "stime is not a time"),
+    (merrec, Path("x.csv"), event, {"name": "NULL"}, "name is missing"),
     (merrec, Path("x.csv"), event, {"session_id": None}, "session_id is missing"),
     (merrec, Path("x.csv"), event, {"session_id": "  "}, "session_id is missing"),
     (merrec, Path("x.csv"), event, {"stime": "yesterday"}, "stime is not a time"),
