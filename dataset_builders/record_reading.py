@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 BATCH = 20_000
+"""Rows in a row group of a staged file."""
+
+AT_ONCE = 2_000
+"""Rows that wait as objects of Python: so many lie in the processor's cache when they are converted."""
+
 PARTLY = "partly_rejected"
 """The staged table of records of which some rows may not enter their tables: `record`, `source`, `reason`."""
 
@@ -211,17 +216,28 @@ class TableWriter:
     def __init__(self, writer: "pq.ParquetWriter", schema: "pa.Schema") -> None:
         self.writer, self.schema = writer, schema
         self.rows: list[dict[str, Any]] = []
+        self.converted: list[pa.RecordBatch] = []
 
     def add(self, row: dict[str, Any]) -> None:
         self.rows.append(row)
-        if len(self.rows) >= BATCH:
-            self.flush()
+        if len(self.rows) >= AT_ONCE:
+            self._convert()
+            if len(self.converted) * AT_ONCE >= BATCH:
+                self.flush()
 
     def flush(self) -> None:
         import pyarrow as pa
 
+        self._convert()
+        if self.converted:
+            self.writer.write_table(pa.Table.from_batches(self.converted, self.schema))
+            self.converted = []
+
+    def _convert(self) -> None:
+        import pyarrow as pa
+
         if self.rows:
-            self.writer.write_table(pa.Table.from_pylist(self.rows, self.schema))
+            self.converted.append(pa.RecordBatch.from_pylist(self.rows, self.schema))
             self.rows = []
 
 
