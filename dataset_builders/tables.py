@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 from unicodedata import normalize
 
@@ -192,10 +193,15 @@ def admitted(table: Table, row: dict[str, Any]) -> tuple[dict[str, Any], list[st
             return title
         row["title"] = title
     if row.get("query"):
-        row["query"] = clean(row["query"].translate(_WIDE), NO_LIMIT) or None
+        row["query"] = _plain_query(row["query"]) or None
         if row["query"] is None and table.name == "judgments":
             return Rejected("query holds nothing to read")
     return row, dropped
+
+
+@lru_cache(maxsize=2**12)  # a query's judgments follow one another
+def _plain_query(query: str) -> str:
+    return clean(query.translate(_WIDE), NO_LIMIT)
 
 
 def plain_title(title: str) -> str | Rejected:

@@ -59,6 +59,8 @@ def identifier(value: Any) -> str | Rejected | None:
     Rejected for one that lost its digits, as 4.2E+12 has."""
     if is_missing(value):
         return None
+    if isinstance(value, str) and value.isascii() and value.isalnum():
+        return value  # as nearly all are: no mark of a spreadsheet, no point of a float
     try:
         text = as_identifier(value)
     except ValueError as error:
