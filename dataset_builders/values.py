@@ -68,7 +68,7 @@ def is_missing(value: Any) -> bool:
     """Whether a value says that there is none: null, NaN, blank text, or a null word."""
     if not isinstance(value, str):
         return value is None or value != value  # noqa: PLR0124 - only NaN is not itself
-    text = visible(value) if len(value) <= LONGEST_NULL_WORD else value.strip()
+    text = value if value.isalnum() else visible(value) if len(value) <= LONGEST_NULL_WORD else value.strip()
     return not text or (len(text) <= LONGEST_NULL_WORD and (text == NULL_OF_R or text.lower() in NULL_WORDS))
 
 
