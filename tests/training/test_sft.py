@@ -568,7 +568,7 @@ MISTAKES: dict[str, Case] = {
     ),
     "recipe that is no YAML": (
         lambda base, rows, tmp: ["--config", write(tmp / "recipe.yaml", "a: [1\n")],
-        "the recipe or an option is wrong",
+        "the recipe is not YAML: while parsing a flow sequence",
     ),
     "value of the wrong type": (
         lambda base, rows, tmp: ["--model_name_or_path", base, "--learning_rate", "fast"],
