@@ -46,6 +46,7 @@ def other_languages(file: ProposedFile, locales: Sequence[str]) -> list[Proposed
 
 
 def with_locale(file: ProposedFile, locales: Sequence[str]) -> ProposedFile:
+    """The file with the column that says a row's locale, or with the rows of one language alone where ids stand for them."""
     plain = {plain_name(name): name for name in reversed(file.profile.columns)}
     named = next((name for name in LOCALES if name in plain), None)
     if not named:
