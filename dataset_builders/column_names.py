@@ -136,17 +136,8 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
         "product_id": (
             *("product_id", "id", "sku", "item_id", "handle", "url_handle", "asin", "parent_asin", "article_number"),
             *("article_id", "product_number", "product_code", "code", "product_sku", "product_key", "page_id", "internal_id"),
-            *(
-                "handle_id",
-                "product_internal_id",
-                "object_id",
-                "external_id",
-                "seller_sku",
-                "product_uid",
-                "pid",
-                "item_number",
-            ),
-            *("listing_id", "custom_label", "identifier", "ean", "gtin"),
+            *("handle_id", "product_internal_id", "object_id", "external_id", "seller_sku", "product_uid", "pid"),
+            *("item_number", "listing_id", "custom_label", "identifier", "ean", "gtin"),
         ),
         "title": ("title", "name", "product_name", "product_title", "item_name", "title_long"),
         "description": (

@@ -1,6 +1,6 @@
 """Which files a map reads, whether they hold what it names, and how they are read."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -29,40 +29,43 @@ def find_mapped(
     folder or a file lacks.
     """
     paths = input_files(folder)
-    names = {path: readable(path.relative_to(folder)) for path in paths}
     wanted: dict[Path, list[FileMap]] = {}
+    others: dict[LookUp, list[Path]] = {}
     for entry in shop.files:
-        matching = [path for path in paths if _matches(path, folder, entry.pattern)]
-        if not matching:
-            told = near(entry.pattern, names.values()) if paths else f"{folder} is empty."
-            raise UserError(f"{shop.path}, line {entry.line}: {folder} has no file {entry.pattern}. {told}")
-        for path in matching:
+        for path in _matching(paths, folder, shop, entry):
             wanted.setdefault(path, []).append(entry)
+        if entry.look_up:
+            others[entry.look_up] = _matching(paths, folder, shop, entry.look_up)
     derives_snippets = any(each.name == "snippets" for each in shop.derived)
     claimed, scales = [], list[ScaleCounts]()
     for path in sorted(wanted):
         with plain_read_errors(path):
             entries = [_with_snippets(entry) if derives_snippets else entry for entry in wanted[path]]
-            claimed.append(_raw_file(path, folder, shop, entries, encoding, locale, scales))
+            claimed.append(_raw_file(path, folder, shop, entries, others, encoding, locale, scales))
     check_narrow(scales)
-    also = {path for entry in shop.files if entry.look_up for path in _looked_up(folder, shop, entry.look_up)}
-    return claimed, [path for path in paths if path not in wanted and path not in also]
+    read = {*wanted, *(path for matching in others.values() for path in matching)}
+    return claimed, [path for path in paths if path not in read]
 
 
-def _looked_up(folder: Path, shop: ShopMap, look_up: LookUp) -> list[Path]:
-    paths = input_files(folder)
-    found = [path for path in paths if _matches(path, folder, look_up.pattern)]
+def _matching(paths: Sequence[Path], folder: Path, shop: ShopMap, named: FileMap | LookUp) -> list[Path]:
+    """The files that a pattern of the map means. Raises UserError where there is none."""
+    found = [path for path in paths if _matches(path, folder, named.pattern)]
     if not found:
-        told = near(look_up.pattern, [readable(path.relative_to(folder)) for path in paths])
-        raise UserError(f"{shop.path}, line {look_up.line}: {folder} has no file {look_up.pattern}. {told}")
+        told = near(named.pattern, [readable(path.relative_to(folder)) for path in paths]) if paths else f"{folder} is empty."
+        raise UserError(f"{shop.path}, line {named.line}: {folder} has no file {named.pattern}. {told}")
     return found
 
 
 def _other_file(
-    folder: Path, shop: ShopMap, entry: FileMap, look_up: LookUp, own: Sequence[str], encoding: str | None
+    paths: Sequence[Path],
+    folder: Path,
+    shop: ShopMap,
+    entry: FileMap,
+    look_up: LookUp,
+    own: Sequence[str],
+    encoding: str | None,
 ) -> OtherFile:
     """The files that an entry looks rows up in, with those of its columns that are theirs alone."""
-    paths = _looked_up(folder, shop, look_up)
     kind = kind_of(paths[0])
     forms = tuple(text_format(path, encoding) if kind == "csv" else None for path in paths)
     known = file_columns(paths[0], paths[0].relative_to(folder), kind, forms[0])
@@ -92,6 +95,7 @@ def _raw_file(
     folder: Path,
     shop: ShopMap,
     entries: list[FileMap],
+    looked_up: Mapping[LookUp, Sequence[Path]],
     encoding: str | None,
     locale: str,
     scales: list[ScaleCounts],
@@ -106,10 +110,14 @@ def _raw_file(
     form = text_format(path, next(iter(encodings), encoding)) if kind == "csv" else None
     partitions = partition_values(path, folder)
     columns = file_columns(path, name, kind, form)
-    others = tuple(_other_file(folder, shop, entry, entry.look_up, columns, encoding) for entry in entries if entry.look_up)
+    others = tuple(
+        _other_file(looked_up[entry.look_up], folder, shop, entry, entry.look_up, columns, encoding)
+        for entry in entries
+        if entry.look_up
+    )
+    added = dict.fromkeys(column for other in others for column in other.columns)
     for entry in entries:
-        added = [name for other in others for name in other.columns]
-        _check_names(shop, entry, readable(name), kind, [*columns, *partitions, *dict.fromkeys(added)])
+        _check_names(shop, entry, readable(name), kind, [*columns, *partitions, *added])
     named_columns = {column for entry in entries for column, *_ in entry.named_columns()}
     needed = {column if column in columns else column.split(".", maxsplit=1)[0] for column in named_columns}
     tables = tuple(
