@@ -53,7 +53,11 @@ def canonical(record: dict[str, Any], path: Path) -> TableRows | Rejected:
         moment = as_integer(record["stime"], times=True)  # it orders a session's events, whatever the time zone
     if moment < FIRST_TIME:
         return Rejected("stime is not a time", str(record["stime"])[:LONGEST_EXAMPLE])
-    session = f"{identifier(record['session_id'])}|{identifier(record.get('sequence_id'))}"
+    parts = {key: identifier(record.get(key)) for key in ("session_id", "sequence_id")}
+    for key, part in parts.items():
+        if isinstance(part, Rejected):  # as one id, several sessions would be one
+            return Rejected(f"{key} {part.reason}", part.value)
+    session = "|".join(map(str, parts.values()))
     event = {
         "session_id": hashlib.md5(session.encode(errors="replace")).hexdigest(),
         "position": moment,

@@ -401,6 +401,13 @@ BAD = [
     (merrec, Path("x.csv"), event, {"name": "NULL"}, "name is missing"),
     (merrec, Path("x.csv"), event, {"session_id": None}, "session_id is missing"),
     (merrec, Path("x.csv"), event, {"session_id": "  "}, "session_id is missing"),
+    (
+        merrec,
+        Path("x.csv"),
+        event,
+        {"sequence_id": "4.2E+12"},
+        "sequence_id is in scientific notation, so its digits are lost; export ids as text",
+    ),
     (merrec, Path("x.csv"), event, {"stime": "yesterday"}, "stime is not a time"),
     (merrec, Path("x.csv"), event, {"event_id": "item_hide"}, "action is none of view, like, cart, offer, buy, query"),
     (merrec, Path("x.csv"), event, {"item_id": ""}, "item_id is missing"),
