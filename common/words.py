@@ -64,16 +64,24 @@ def word_prompts(task: Task, fields: Fields, wording: int = 0, unseen: bool = Fa
     return [render_prompt(template, dict(fields))]
 
 
-def text_prompts(task: Task, fields: Fields) -> list[str]:
-    """The prompts that a list scored by text makes (see TextForm), one for each item. Raises ValueError for other tasks."""
+def text_questions(task: Task, fields: Fields) -> list[tuple[str, str]]:
+    """The prompts that a list scored by text makes (see TextForm), each with the text whose likelihood is asked behind it.
+
+    Raises ValueError for other tasks.
+    """
     if task.by_text is None or task.words is None:
         raise ValueError(f"{task.name} is no list that can be scored by text")
-    return [text_prompt(task.by_text, item) for item in fields[task.words.items]]
+    return item_questions(task.by_text, fields[task.words.items], str(fields[task.by_text.text]))
 
 
-def text_prompt(form: TextForm, item: str) -> str:
-    """The prompt whose answer would be the row's text, for one item of a list scored by text."""
-    return render_prompt(TASKS[form.task].templates[0], {form.item: (item,)})
+def item_questions(form: TextForm, items: Sequence[str], text: str) -> list[tuple[str, str]]:
+    """The same for items and text: the text behind each item, and where that counts, then each item behind the text."""
+    behind_items = [(_text_prompt(form, item), text) for item in items]
+    return behind_items + ([(_text_prompt(form, text), item) for item in items] if form.direct else [])
+
+
+def _text_prompt(form: TextForm, given: str) -> str:
+    return render_prompt(TASKS[form.task].templates[0], {form.item: (given,)})
 
 
 def item_fields(form: WordForm, fields: Fields, item: str) -> dict[str, Any]:
@@ -128,9 +136,22 @@ def scored_completion(task: Task, fields: Fields, likelihoods: Sequence[Sequence
     return label_of_word(task, fields, best)
 
 
-def completion_by_text(task: Task, likelihoods: Sequence[Sequence[float]]) -> str:
-    """All numbers of a list, the item first behind which the row's text is likeliest; of equals the first first."""
-    return render_completion(task, likeliest_first([each[0] for each in likelihoods]))
+def completion_by_text(task: Task, likelihoods: Sequence[float]) -> str:
+    """All numbers of a list, best first, by the log-likelihoods that answer `text_questions`; of equals the first first.
+
+    Raises ValueError for tasks without a `by_text`.
+    """
+    if task.by_text is None:
+        raise ValueError(f"{task.name} is no list that can be scored by text")
+    return render_completion(task, likeliest_first(text_scores(task.by_text, likelihoods)))
+
+
+def text_scores(form: TextForm, likelihoods: Sequence[float]) -> list[float]:
+    """The score of each item of a list, a log-likelihood or a weighted sum of two, by those that answer `item_questions`."""
+    if not form.direct:
+        return list(likelihoods)
+    count = len(likelihoods) // 2
+    return [behind + form.direct * own for behind, own in zip(likelihoods[:count], likelihoods[count:], strict=True)]
 
 
 def likeliest_first(likelihoods: Sequence[float]) -> list[int]:

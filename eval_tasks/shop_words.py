@@ -37,7 +37,7 @@ from common.words import (
     in_words,
     is_scored,
     scored_completion,
-    text_prompts,
+    text_questions,
     word_candidates,
     word_prompts,
 )
@@ -75,7 +75,7 @@ class RowScores:
             if len(by_item) == row["items"]:
                 likelihoods = [by_item[item] for item in sorted(by_item)]
                 if row["by_text"]:
-                    said = completion_by_text(self.task, likelihoods)
+                    said = completion_by_text(self.task, [own for (own,) in likelihoods])
                 else:
                     said = scored_completion(self.task, row["fields"], likelihoods)
                 scores.append(score_answer(self.task, parse_completion(self.task, said), row["answer"]))
@@ -91,14 +91,16 @@ def documents_of(task: Task, rows: Sequence[dict[str, Any]], lists: str = "words
         prompt = row["prompt"][0]["content"]
         fields = dict(read_fields(task, prompt))
         candidates = word_candidates(task, fields) if fields else ()
-        by_text = False
-        if task.by_text and fields and lists == "text":
-            prompts, candidates, by_text = text_prompts(task, fields), (str(fields[task.by_text.text]),), True
+        by_text = bool(task.by_text and fields and lists == "text")
+        asked: list[tuple[str, tuple[str, ...]]]
+        if by_text:
+            asked = [(text, (candidate,)) for text, candidate in text_questions(task, fields)]
         else:  # a choice whose labels are words keeps its own wording
             prompts = [prompt] if task.words is None else word_prompts(task, fields) if candidates else []
-        for item, text in enumerate(prompts):
-            about = {"number": number, "item": item, "items": len(prompts), "answer": decode_answer(row), "by_text": by_text}
-            yield {**about, "fields": fields, "prompt": text, "candidates": candidates or in_words(task).labels}
+            asked = [(text, candidates or in_words(task).labels) for text in prompts]
+        for item, (text, choices) in enumerate(asked):
+            about = {"number": number, "item": item, "items": len(asked), "answer": decode_answer(row), "by_text": by_text}
+            yield {**about, "fields": fields, "prompt": text, "candidates": choices}
 
 
 def prompt(line: dict[str, Any], task_name: str) -> Doc:

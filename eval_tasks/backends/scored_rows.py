@@ -30,7 +30,7 @@ from common.words import (
     likeliest_first,
     probabilities,
     scored_completion,
-    text_prompts,
+    text_questions,
     word_candidates,
     word_prompts,
 )
@@ -92,7 +92,7 @@ def _row_in_words(task: Task, doc: Doc, by_text: bool) -> ScoredRow | None:
         if not fields:
             raise UserError(f"A row of {task.name} fits none of its templates: {doc.query[:60]!r}. Build the dataset again.")
         if by_text and task.by_text:
-            return _row_by_text(task, doc, fields, str(fields[task.by_text.text]))
+            return _row_by_text(task, doc, fields)
         prompts = word_prompts(task, fields, unseen=suite_name(doc.task_name) == UNSEEN)
         candidates = word_candidates(task, fields)
     if not candidates:
@@ -101,9 +101,10 @@ def _row_in_words(task: Task, doc: Doc, by_text: bool) -> ScoredRow | None:
     return ScoredRow(asked, _answer_in_words(task, fields))
 
 
-def _row_by_text(task: Task, doc: Doc, fields: Fields, text: str) -> ScoredRow:
-    asked = tuple(ScoredPrompt(prompt_of(replace(doc, query=prompt)), (text,)) for prompt in text_prompts(task, fields))
-    return ScoredRow(asked, lambda likelihoods, priors: completion_by_text(task, likelihoods))
+def _row_by_text(task: Task, doc: Doc, fields: Fields) -> ScoredRow:
+    questions = text_questions(task, fields)
+    asked = tuple(ScoredPrompt(prompt_of(replace(doc, query=prompt)), (text,)) for prompt, text in questions)
+    return ScoredRow(asked, lambda likelihoods, priors: completion_by_text(task, [own for (own,) in likelihoods]))
 
 
 def _answer_in_words(task: Task, fields: Fields) -> Callable[..., str]:

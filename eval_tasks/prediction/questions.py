@@ -19,10 +19,11 @@ from common.words import (
     expected_gain,
     in_words,
     is_scored,
+    item_questions,
     likeliest_first,
     probabilities,
     scored_completion,
-    text_prompt,
+    text_scores,
     word_candidates,
     word_of_label,
     word_prompts,
@@ -134,7 +135,8 @@ class RowForm:
             return [self._prompt(render_prompt(self.template, dict(fields)), self._pattern(fields))]
         if by_text := self.by_text:
             items = fields[self.items] if self.items else [fields[by_text.item]]
-            return [ScoredPrompt(self._prompt(text_prompt(by_text, item)), (fields[by_text.text],)) for item in items]
+            questions = item_questions(by_text, items, fields[by_text.text])
+            return [ScoredPrompt(self._prompt(prompt), (text,)) for prompt, text in questions]
         candidates = word_candidates(self.task, fields)
         if not candidates:
             raise CannotAskError("options are other statements than the task's, which written answers take")
@@ -189,7 +191,7 @@ class RowForm:
     def read_likelihoods(self, fields: Mapping[str, Any], found: Sequence[Likelihoods]) -> dict[str, Any]:
         """The columns of a scored answer. By text there is no confidence: log-likelihoods of other items are none of it."""
         if self.by_text:
-            scores = [each[0] for each in found]
+            scores = text_scores(self.by_text, [own for (own,) in found])
             return (
                 {**self._chosen(fields, likeliest_first(scores)), "scores": scores} if self.items else {"likelihood": scores[0]}
             )

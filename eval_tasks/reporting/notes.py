@@ -90,13 +90,14 @@ def _how_scored(names: Sequence[str], tasks: Sequence[str], lists: str) -> str:
     known = [TASKS[name] for task in tasks if (name := task.partition(":")[2]) in TASKS and task.startswith("shop:")]
     listed = [task for task in known if task.words and task.words.items]
     by_text = [task for task in listed if task.by_text and lists == "text"]
+    weighed = ", and less so each item behind the text" if any(task.by_text.direct for task in by_text if task.by_text) else ""
     ways = [
         ("each of the labels in words", [task for task in known if task.family == "multiple_choice"]),
         (
             "each item's expected gain, asked in words of one item at a time",
             [task for task in listed if task not in by_text],
         ),
-        ("how likely the text of the row is behind each item", by_text),
+        ("how likely the text of the row is behind each item" + weighed, by_text),
         ("no likelihood but the written text", [task for task in known if not is_scored(task)]),
     ]
     parts = [f"{', '.join(task.name for task in own)} by {way}" for way, own in ways if own]

@@ -1,7 +1,7 @@
-"""A task's prompt as the requests that answer it: the prompt itself, or of a list scored by text one for each item.
+"""A task's prompt as the requests that answer it: the prompt itself, or of a list scored by text one or two for each item.
 
 Such a list is ordered by how likely its text is behind each item, as `--lists text` of eval_tasks orders it: the query behind a
-product, what was bought behind a candidate.
+product, what was bought behind a candidate and, which counts less, the candidate behind what was bought.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Any
 from common.answers import render_completion
 from common.prompts import read_fields
 from common.tasks import Task
-from common.words import likeliest_first, text_prompts
+from common.words import likeliest_first, text_questions, text_scores
 
 from .answer_view import offered_labels
 from .backend import AnswerRequest, Answers, ModelAnswer
@@ -26,7 +26,7 @@ FORMS = ("words", "text")
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt and what is asked of the models: one request, which is written, or `by_text` one for each item of the list."""
+    """A prompt and what is asked of the models: one request, which is written, or `by_text` those of a list's items."""
 
     task: Task
     prompt: str
@@ -42,15 +42,16 @@ class Question:
 
     def _by_text(self, found: Mapping[int, ModelAnswer]) -> ModelAnswer:
         known = [found[place].likelihood if place in found else None for place in range(len(self.requests))]
-        order = likeliest_first([float("-inf") if value is None else value for value in known])
+        logs = [float("-inf") if value is None else value for value in known]
+        order = likeliest_first(text_scores(self.task.by_text, logs) if self.task.by_text else logs)
         seconds = sum(answer.seconds or 0.0 for answer in found.values())
-        text = render_completion(self.task, order[: self._picks()])
+        text = render_completion(self.task, order[: self._picks(len(order))])
         return ModelAnswer(text, seconds, cut=None in known, scored=True)
 
-    def _picks(self) -> int:
+    def _picks(self, items: int) -> int:
         """How many items the answer names: all of a ranking, of a selection as many as are asked for."""
         if self.task.family == "ranking":
-            return len(self.requests)
+            return items
         asked = re.match("[0-9]+", str(read_fields(self.task, self.prompt).get("number", "")))
         return int(asked[0]) if asked else PICKS
 
@@ -64,10 +65,8 @@ def question(task: Task, prompt: str, by_text: bool, only: tuple[str, ...] = ())
 
 
 def item_requests(task: Task, fields: Mapping[str, Any], only: tuple[str, ...] = ()) -> list[AnswerRequest]:
-    """One for each item of the list, of how likely the row's text is behind it. Raises ValueError for other tasks."""
-    prompts = text_prompts(task, fields)
-    text = str(fields[task.by_text.text]) if task.by_text else ""
-    return [AnswerRequest(prompt, task.max_new_tokens, only=only, text=text) for prompt in prompts]
+    """Those of how likely a text is that a list scored by text makes. Raises ValueError for other tasks."""
+    return [AnswerRequest(prompt, task.max_new_tokens, only=only, text=text) for prompt, text in text_questions(task, fields)]
 
 
 def shown_prompt(task: Task, prompt: str, by_text: bool) -> str:
@@ -75,6 +74,8 @@ def shown_prompt(task: Task, prompt: str, by_text: bool) -> str:
     asked = question(task, prompt, by_text)
     if not asked.by_text:
         return prompt
-    first, *others = asked.requests
-    about = f"and so for {len(others)} other items, which are ordered by how likely the answer is:"
+    first, *_ = asked.requests
+    others = sum(request.text == first.text for request in asked.requests) - 1
+    turned = "; the other way round counts a little" if any(request.text != first.text for request in asked.requests) else ""
+    about = f"and so for {others} other items, which are ordered by how likely the answer is{turned}:"
     return f"{first.prompt}\n\n({about})\n{first.text}"

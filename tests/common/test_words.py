@@ -20,7 +20,8 @@ from common.words import (
     probabilities,
     row_task,
     scored_completion,
-    text_prompts,
+    text_questions,
+    text_scores,
     word_candidates,
     word_of_label,
     word_prompts,
@@ -61,24 +62,38 @@ def test_a_list_by_text_is_asked_as_rows_of_the_task_that_trains_it(task: Task) 
     assert task.by_text
     taught = TASKS[task.by_text.task]
     fields = read_fields(task, render_prompt(task.templates[0], fields_of(task)))
-    prompts = text_prompts(task, fields)
+    questions = text_questions(task, fields)
     assert task.words
-    assert [read_fields(taught, prompt)[task.by_text.item] for prompt in prompts] == [
-        (item,) if isinstance(read_fields(taught, prompts[0])[task.by_text.item], tuple) else item
-        for item in fields[task.words.items]
-    ]
-    assert isinstance(fields[task.by_text.text], str)
+    text, items = fields[task.by_text.text], fields[task.words.items]
+    directions = [(item, text) for item in items] + [(text, item) for item in items if task.by_text.direct]
+    given = [read_fields(taught, prompt)[task.by_text.item] for prompt, _ in questions]
+    assert [
+        (one if isinstance(one, str) else one[0], asked) for one, (_, asked) in zip(given, questions, strict=True)
+    ] == directions
+    assert isinstance(text, str)
     assert taught.family == "generation"
 
 
 def test_a_list_by_text_is_sorted_by_likelihood_and_of_equals_the_first_is_first() -> None:
-    likelihoods = [[-3.0], [-1.0], [-3.0], [-0.5], [-9.0]]
+    likelihoods = [-3.0, -1.0, -3.0, -0.5, -9.0]
     assert completion_by_text(TASKS["query_product_ranking"], likelihoods) == "4,2,1,3,5"
+
+
+def test_of_items_behind_which_the_text_is_as_likely_the_one_that_is_likelier_itself_comes_first() -> None:
+    form = TASKS["also_buy"].by_text
+    assert form
+    assert form.direct
+    near, far, common = (-10.0, -30.0), (-20.0, -30.0), (-10.0, -12.0)
+    likelihoods = [behind for behind, _ in (near, far, common)] + [own for _, own in (near, far, common)]
+    assert text_scores(form, likelihoods) == [-10 - 30 * form.direct, -20 - 30 * form.direct, -10 - 12 * form.direct]
+    assert completion_by_text(TASKS["also_buy"], likelihoods) == "3,1,2"
 
 
 def test_a_task_without_a_list_is_not_asked_by_text() -> None:
     with pytest.raises(ValueError, match="review_rating is no list that can be scored by text"):
-        text_prompts(TASKS["review_rating"], {})
+        text_questions(TASKS["review_rating"], {})
+    with pytest.raises(ValueError, match="review_rating is no list that can be scored by text"):
+        completion_by_text(TASKS["review_rating"], [])
 
 
 @pytest.mark.parametrize("task", [task for task in SCORED if task.words], ids=lambda task: task.name)

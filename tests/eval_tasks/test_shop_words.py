@@ -74,7 +74,7 @@ def right_word(name: str, known: dict[str, Any]) -> str:
     return word_of_label(task, known["fields"], str(known["answer"]))
 
 
-def test_by_text_a_lists_documents_have_the_text_as_their_only_choice(
+def test_by_text_a_lists_documents_have_one_text_as_their_only_choice(
     dataset: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from lighteval.tasks.registry import Registry
@@ -89,8 +89,10 @@ def test_by_text_a_lists_documents_have_the_text_as_their_only_choice(
         found: dict[bool, list[str]] = {True: [], False: []}
         for doc in LightevalTask(table[name]).get_docs():
             known = json.loads(doc.specific["row"])
-            assert doc.choices == [known["fields"][TASKS[name].by_text.text]]
-            worth = known["answer"][known["item"]] if TASKS[name].family == "ranking" else known["item"] + 1 in known["answer"]
+            items = known["fields"][TASKS[name].words.items]
+            turned, item = divmod(known["item"], len(items))
+            assert doc.choices == [items[item] if turned else known["fields"][TASKS[name].by_text.text]]
+            worth = known["answer"][item] if TASKS[name].family == "ranking" else item + 1 in known["answer"]
             for liked, documents in found.items():
                 response = ModelResponse(logprobs=[float(worth) if liked else -float(worth)])
                 documents.append(metric.compute_sample(model_response=response, doc=doc)["likelihoods"])

@@ -101,15 +101,18 @@ def test_a_retrieval_is_asked_candidate_by_candidate_whatever_its_wording(tmp_pa
 
 def test_lists_by_text_are_sorted_by_the_likelihood_of_the_rows_own_text_behind_each_item(tmp_path: Path) -> None:
     liked = {"lamp": -4.0, "sofa bed": -1.0, "sofa": -0.1, "tea": -5.0, "couch": -0.5, "cushion": -0.2, "rug": -0.3}
+    own = {"lamp": -9.0, "tea": -1.0, "cushion": -20.0, "rug": -2.0}
 
     def weigh(text: str, candidate: str) -> float:
-        assert candidate == "sofa", "the query, or what was bought"
+        if candidate != "sofa":  # the query, or what was bought
+            assert "- sofa\n" in text, "a candidate behind what was bought"
+            return own[candidate]
         return next(weight for item, weight in liked.items() if f"- {item}\n" in text or f"Product: {item}\n" in text)
 
     liking = Liking(weigh)
     docs = [doc("query_product_ranking", FIELDS), doc("also_buy", FIELDS)]
     found = backend(liking, tmp_path, "text").greedy_until(docs)
-    assert [response.text[0] for response in found] == ["3,5,2,1,4", "2,4,1,3"]
+    assert [response.text[0] for response in found] == ["3,5,2,1,4", "4,2,3,1"]
     assert not any("yes or no" in one.prompt.plain for one in liking.asked)
 
 

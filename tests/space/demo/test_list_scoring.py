@@ -21,7 +21,8 @@ RANKING_PROMPT = render_prompt(RANKING.templates[0], {"query": "bottle", "produc
 
 def likely(request: AnswerRequest) -> Answers:
     """The base likes items the other way round."""
-    [value] = [value for product, value in LIKED.items() if product in request.prompt]
+    given = request.text if request.text in LIKED else request.prompt
+    [value] = [value for product, value in LIKED.items() if product in given]
     both = {"base": ModelAnswer("", 0.5, likelihood=-40 - value), "tuned": ModelAnswer("", 0.5, likelihood=value)}
     return {who: answer for who, answer in both.items() if who in (request.only or both)}
 
@@ -47,7 +48,8 @@ def test_a_ranking_is_asked_for_the_query_behind_each_product_and_answered_as_th
 def test_as_many_are_picked_as_are_asked_for(wording: int, picked: list[int]) -> None:
     fields: dict[str, Any] = {"product": "flask", "candidates": PRODUCTS, "number": "2 products"}
     asked = question(ALSO_BUY, render_prompt(ALSO_BUY.templates[wording], fields), by_text=True)
-    assert {request.text for request in asked.requests} == {"flask"}
+    assert [request.text for request in asked.requests] == ["flask"] * 5 + PRODUCTS
+    assert "so for 4 other items" in shown_prompt(ALSO_BUY, asked.prompt, by_text=True)
     found = asked.answer(dict(enumerate(map(likely, asked.requests))))
     assert parse_completion(ALSO_BUY, found["tuned"].text) == picked
 
