@@ -75,9 +75,10 @@ def text_questions(task: Task, fields: Fields) -> list[tuple[str, str]]:
 
 
 def item_questions(form: TextForm, items: Sequence[str], text: str) -> list[tuple[str, str]]:
-    """The same for items and text: the text behind each item, and where that counts, then each item behind the text."""
-    behind_items = [(_text_prompt(form, item), text) for item in items]
-    return behind_items + ([(_text_prompt(form, text), item) for item in items] if form.direct else [])
+    """The same for items and text: of each item in turn the text behind it and, where that counts, the item behind the text."""
+    if not form.direct:
+        return [(_text_prompt(form, item), text) for item in items]
+    return [question for item in items for question in ((_text_prompt(form, item), text), (_text_prompt(form, text), item))]
 
 
 def _text_prompt(form: TextForm, given: str) -> str:
@@ -150,8 +151,7 @@ def text_scores(form: TextForm, likelihoods: Sequence[float]) -> list[float]:
     """The score of each item of a list, a log-likelihood or a weighted sum of two, by those that answer `item_questions`."""
     if not form.direct:
         return list(likelihoods)
-    count = len(likelihoods) // 2
-    return [behind + form.direct * own for behind, own in zip(likelihoods[:count], likelihoods[count:], strict=True)]
+    return [behind + form.direct * own for behind, own in zip(likelihoods[::2], likelihoods[1::2], strict=True)]
 
 
 def likeliest_first(likelihoods: Sequence[float]) -> list[int]:

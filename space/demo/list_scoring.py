@@ -74,8 +74,8 @@ def shown_prompt(task: Task, prompt: str, by_text: bool) -> str:
     asked = question(task, prompt, by_text)
     if not asked.by_text:
         return prompt
-    first, *_ = asked.requests
-    others = sum(request.text == first.text for request in asked.requests) - 1
-    turned = "; the other way round counts a little" if any(request.text != first.text for request in asked.requests) else ""
+    first, both_ways = asked.requests[0], bool(task.by_text and task.by_text.direct)
+    others = len(asked.requests) // (1 + both_ways) - 1
+    turned = "; the other way round counts a little" if both_ways else ""
     about = f"and so for {others} other items, which are ordered by how likely the answer is{turned}:"
     return f"{first.prompt}\n\n({about})\n{first.text}"

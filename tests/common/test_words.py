@@ -65,7 +65,8 @@ def test_a_list_by_text_is_asked_as_rows_of_the_task_that_trains_it(task: Task) 
     questions = text_questions(task, fields)
     assert task.words
     text, items = fields[task.by_text.text], fields[task.words.items]
-    directions = [(item, text) for item in items] + [(text, item) for item in items if task.by_text.direct]
+    both_ways = [((item, text), (text, item))[: 2 if task.by_text.direct else 1] for item in items]
+    directions = [direction for each in both_ways for direction in each]
     given = [read_fields(taught, prompt)[task.by_text.item] for prompt, _ in questions]
     assert [
         (one if isinstance(one, str) else one[0], asked) for one, (_, asked) in zip(given, questions, strict=True)
@@ -84,7 +85,7 @@ def test_of_items_behind_which_the_text_is_as_likely_the_one_that_is_likelier_it
     assert form
     assert form.direct
     near, far, common = (-10.0, -30.0), (-20.0, -30.0), (-10.0, -12.0)
-    likelihoods = [behind for behind, _ in (near, far, common)] + [own for _, own in (near, far, common)]
+    likelihoods = [*near, *far, *common]
     assert text_scores(form, likelihoods) == [-10 - 30 * form.direct, -20 - 30 * form.direct, -10 - 12 * form.direct]
     assert completion_by_text(TASKS["also_buy"], likelihoods) == "3,1,2"
 

@@ -90,7 +90,7 @@ def test_by_text_a_lists_documents_have_one_text_as_their_only_choice(
         for doc in LightevalTask(table[name]).get_docs():
             known = json.loads(doc.specific["row"])
             items = known["fields"][TASKS[name].words.items]
-            turned, item = divmod(known["item"], len(items))
+            item, turned = divmod(known["item"], 2 if TASKS[name].by_text.direct else 1)
             assert doc.choices == [items[item] if turned else known["fields"][TASKS[name].by_text.text]]
             worth = known["answer"][item] if TASKS[name].family == "ranking" else item + 1 in known["answer"]
             for liked, documents in found.items():

@@ -48,7 +48,7 @@ def test_a_ranking_is_asked_for_the_query_behind_each_product_and_answered_as_th
 def test_as_many_are_picked_as_are_asked_for(wording: int, picked: list[int]) -> None:
     fields: dict[str, Any] = {"product": "flask", "candidates": PRODUCTS, "number": "2 products"}
     asked = question(ALSO_BUY, render_prompt(ALSO_BUY.templates[wording], fields), by_text=True)
-    assert [request.text for request in asked.requests] == ["flask"] * 5 + PRODUCTS
+    assert [request.text for request in asked.requests] == [text for product in PRODUCTS for text in ("flask", product)]
     assert "so for 4 other items" in shown_prompt(ALSO_BUY, asked.prompt, by_text=True)
     found = asked.answer(dict(enumerate(map(likely, asked.requests))))
     assert parse_completion(ALSO_BUY, found["tuned"].text) == picked
@@ -68,6 +68,14 @@ def test_an_item_that_the_time_did_not_suffice_for_comes_last_and_the_answer_is_
     asked = question(RANKING, RANKING_PROMPT, by_text=True)
     found = asked.answer({place: likely(asked.requests[place]) for place in (0, 4)})
     assert parse_completion(RANKING, found["tuned"].text) == [5, 1, 2, 3, 4]
+    assert found["tuned"].cut
+
+
+def test_an_item_that_was_asked_one_way_only_comes_last_too() -> None:
+    fields: dict[str, Any] = {"product": "flask", "candidates": PRODUCTS, "number": "2 products"}
+    asked = question(ALSO_BUY, render_prompt(ALSO_BUY.templates[0], fields), by_text=True)
+    found = asked.answer({place: likely(asked.requests[place]) for place in range(3)})
+    assert parse_completion(ALSO_BUY, found["tuned"].text) == [1, 2], "the second is the better one, as far as it was asked"
     assert found["tuned"].cut
 
 
